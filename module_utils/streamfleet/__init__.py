@@ -1,0 +1,1 @@
+"""What Streamfleet's modules, action plugins and panel share. Importable without Ansible."""

@@ -1,0 +1,77 @@
+"""The engine contract: how an engine's data and renderer are found, and what a renderer returns.
+
+An engine lives in ``roles/<name>/engine/`` (``spec.yml`` and ``render.py``); ``engines.yml`` at the root of a release lists
+the names. See docs/contracts.md.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+class RenderError(ValueError):
+    """A service cannot be rendered. Names the field and the value, never a secret."""
+
+    def __init__(self, field_name: str, value: object, message: str) -> None:
+        super().__init__(f"{field_name}: {message}")
+        self.field = field_name
+        self.value = value
+        self.message = message
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of an instance. ``mode`` is octal as text; ``validate`` names a checker of the node module."""
+
+    path: str
+    content: str
+    mode: str = "0640"
+    owner: str = "root"
+    group: str = "root"
+    kind: str = "config"
+    validate: str | None = None
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What a service is on its node: its files, its unit and the loopback ports its processes may reach."""
+
+    slug: str
+    engine: str
+    uid: int
+    generation: int
+    state: str
+    unit: str | None = None
+    files: list[File] = field(default_factory=list)
+    restart: int = 0
+    ports: list[int] = field(default_factory=list)
+    fingerprints: dict[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data, ready for JSON."""
+        return asdict(self)
+
+
+Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], Instance]
+
+
+def load_renderer(release: Path, name: str) -> Renderer:
+    """Import ``render`` of the engine ``name`` out of the release at ``release``.
+
+    Raises FileNotFoundError where the engine brings no renderer.
+    """
+    path = release / "roles" / name / "engine" / "render.py"
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    spec = importlib.util.spec_from_file_location(f"streamfleet_engine_{name}", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    renderer: Renderer = module.render
+    return renderer
