@@ -1,0 +1,97 @@
+# Everything that a developer or CI does. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PY := .venv/bin/python
+BIN := $(CURDIR)/.venv/bin
+export PATH := $(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_HOME := $(CURDIR)/.ansible
+export PYTHONDONTWRITEBYTECODE := 1
+UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+.PHONY: help
+help: ## Say what there is
+	@grep -hE '^[a-z][a-z-]*:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
+
+.venv/.stamp: requirements/dev.lock scripts/bootstrap.sh
+	@scripts/bootstrap.sh
+
+.PHONY: deps
+deps: .venv/.stamp ## Make .venv from the lock file, installing what that needs
+
+.PHONY: lock
+lock: deps ## Renew the lock files after a change in pyproject.toml
+	$(UV_COMPILE) --upgrade pyproject.toml panel/pyproject.toml --extra dev -o requirements/dev.lock
+	$(UV_COMPILE) panel/pyproject.toml -c requirements/dev.lock -o requirements/panel.lock
+
+.PHONY: lint
+lint: deps ## ruff, mypy, yamllint, ansible-lint (profile production)
+	@echo "== ruff";         ruff check . && ruff format --check .
+	@echo "== mypy";         mypy
+	@echo "== yamllint";     yamllint --strict .
+	@echo "== ansible-lint"; ansible-lint -q
+
+.PHONY: fmt
+fmt: deps ## Format the Python code
+	ruff check --fix-only . ; ruff format .
+
+.PHONY: unit
+unit: deps ## Unit tests and the panel's tests
+	@echo "== unit";  $(PY) -m pytest -n 2 tests/unit
+	@echo "== panel"; cd panel && $(PY) -m pytest -n 2 tests
+
+.PHONY: check
+check: lint unit ## The inner loop: lint, types, unit (under 3 minutes)
+
+.PHONY: contract
+contract: deps ## The modules against a real panel
+	$(PY) -m pytest tests/contract
+
+.PHONY: live
+live: deps ## Behaviour on real nodes: publish, play, count bytes, kill
+	$(PY) -m pytest -m live tests/live
+
+.PHONY: molecule
+molecule: deps ## Scenarios default and fleet: check, converge, idempotence, verify
+	molecule test -s default
+	molecule test -s fleet
+
+.PHONY: test
+test: check contract collection molecule live demo-test ## Everything that CI runs
+
+.PHONY: test-full
+test-full: test ## The long matrix: Debian 13, PostgreSQL, reboot, uninstall
+	molecule test -s trixie
+	molecule test -s postgresql
+	molecule test -s lifecycle
+
+.PHONY: bench
+bench: deps ## Ratios, each within one run; writes bench/results.json
+	$(PY) -m bench
+
+.PHONY: demo
+demo: deps ## From nothing to streams on the air, on one test node
+	$(PY) -m demo up
+
+.PHONY: demo-clean
+demo-clean: deps ## Remove the demo and all that it started
+	$(PY) -m demo clean
+
+.PHONY: demo-test
+demo-test: deps ## The demo twice, then its removal, as the tests hold it
+	$(PY) -m pytest -m live tests/demo
+
+.PHONY: collection
+collection: deps ## Build streamfleet.core and run ansible-test sanity on it
+	$(PY) scripts/build_collection.py --sanity
+
+.PHONY: docs
+docs: deps ## Make the generated pages anew
+	$(PY) scripts/gen_docs.py
+
+.PHONY: clean
+clean: ## Remove what was built (not the caches)
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache
