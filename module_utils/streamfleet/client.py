@@ -1,0 +1,147 @@
+"""The panel's API v1 as methods: apply a document, follow a job, list and read objects. Shapes are in docs/contracts.md."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from . import errors
+from .http import Client, segment
+
+#: Most objects that the panel gives in one page.
+PAGE = 1000
+
+#: Kind of an object (as in a result) → its list in a document, which is also its route with dashes.
+COLLECTIONS = {
+    "reseller_plan": "reseller_plans",
+    "customer": "customers",
+    "node": "nodes",
+    "media_service": "media_services",
+}
+
+Progress = Callable[[int, int], None]
+
+
+def route(kind: str, key: str | None = None) -> str:
+    """Path of a collection, or of one object of it, below ``/api/v1``."""
+    path = "/" + COLLECTIONS[kind].replace("_", "-")
+    return path if key is None else f"{path}/{segment(key)}"
+
+
+class Panel:
+    """One panel, through one :class:`Client`."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.client = client
+        self._sleep = sleep
+        self._clock = clock
+
+    def apply(
+        self,
+        document: Mapping[str, Any],
+        *,
+        dry_run: bool = False,
+        label: str | None = None,
+        prune: bool = False,
+        max_delete: int | None = None,
+        update_password: str = "on_create",
+        return_objects: bool = False,
+        job_timeout: float = 1800,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Apply ``document`` in one transaction and return the panel's answer, the job's result if the panel made it a job."""
+        body: dict[str, Any] = {
+            "document": document,
+            "dry_run": dry_run,
+            "label": label,
+            "prune": prune,
+            "update_password": update_password,
+            "return_objects": return_objects,
+        }
+        if max_delete is not None:
+            body["max_delete"] = max_delete
+        # Declarative: applying twice is applying once, so a lost answer may be asked for again.
+        response = self.client.request("POST", "/apply", body, idempotent=True)
+        if response.status == 202:
+            return self.follow(str(response.data["job"]["id"]), job_timeout, progress)
+        result: dict[str, Any] = response.data
+        return result
+
+    def follow(self, job_id: str, timeout: float = 1800, progress: Progress | None = None) -> dict[str, Any]:
+        """Wait for a job of the panel and return its result. ``progress`` is called with (done, total) as they change.
+
+        Raises JobFailed, or TimedOut after ``timeout`` seconds; the job itself goes on.
+        """
+        deadline = self._clock() + timeout
+        delay, seen = 0.1, (-1, -1)
+        while True:
+            job = self.client.request("GET", f"/jobs/{segment(job_id)}").data
+            done = (int(job.get("done") or 0), int(job.get("total") or 0))
+            if progress is not None and done != seen:
+                progress(*done)
+            seen = done
+            if job["state"] == "succeeded":
+                result: dict[str, Any] = job["result"]
+                return result
+            if job["state"] == "failed":
+                raise _job_error(job_id, job.get("error"))
+            if self._clock() >= deadline:
+                raise errors.TimedOut(
+                    f"Job {job_id} is {job['state']} ({done[0]} of {done[1]}) after {timeout:g} seconds; it goes on in the"
+                    f" panel. Ask GET /api/v1/jobs/{job_id}, or run again with a longer timeout."
+                )
+            self._sleep(delay)
+            delay = min(delay * 1.5, 2.0)
+
+    def get(self, kind: str, key: str) -> dict[str, Any] | None:
+        """One object, or None if there is no such thing (or none that this token may see)."""
+        try:
+            data: dict[str, Any] = self.client.request("GET", route(kind, key)).data
+        except errors.NotFound:
+            return None
+        return data
+
+    def items(self, kind: str, filters: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
+        """All objects of a kind that the token may see, page by page, in the panel's order."""
+        offset = 0
+        while True:
+            query = {**(filters or {}), "limit": PAGE, "offset": offset}
+            data = self.client.request("GET", route(kind), query=query).data
+            yield from data["items"]
+            offset += len(data["items"])
+            if not data["items"] or offset >= int(data["count"]):
+                return
+
+    def service_status(self, slug: str) -> dict[str, Any]:
+        """Desired and observed state of a media service."""
+        data: dict[str, Any] = self.client.request("GET", f"{route('media_service', slug)}/status").data
+        return data
+
+    def service_credentials(self, slug: str) -> dict[str, Any]:
+        """Stream credentials of a media service. The panel writes an audit record of the reading."""
+        data: dict[str, Any] = self.client.request("GET", f"{route('media_service', slug)}/credentials").data
+        return data
+
+    def service_action(self, slug: str, action: str) -> int:
+        """Ask for ``start``, ``stop`` or ``restart``; returns the generation in which it takes effect."""
+        path = f"{route('media_service', slug)}/actions"
+        return int(self.client.request("POST", path, {"action": action}).data["generation"])
+
+
+def _job_error(job_id: str, error: Any) -> errors.JobFailed:
+    detail = error if isinstance(error, dict) else {}
+    detail = detail.get("error", detail) if isinstance(detail.get("error", detail), dict) else detail
+    message = detail.get("message") or (error if isinstance(error, str) else "no reason given")
+    listed = [errors.FieldError.from_mapping(item) for item in detail.get("errors") or [] if isinstance(item, dict)]
+    return errors.JobFailed(
+        f"Job {job_id} failed: {message}",
+        code=str(detail.get("code") or ""),
+        errors=listed,
+    )
