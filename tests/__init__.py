@@ -1,0 +1,1 @@
+"""Tests of Streamfleet, and the tools that they share."""
