@@ -9,15 +9,17 @@ import sys
 
 from demo import on_air, show
 from demo.report import Report
-from demo.stage import FLEET, STATE, DemoError, nodes
+from demo.stage import ROOT, DemoError, Stage
+
+STATE = ROOT / ".demo"
 
 
 def up() -> int:
     """Put streams on the air, verify them, run it all again, say what is on the air."""
-    STATE.mkdir(mode=0o700, exist_ok=True)
+    stage = Stage("demo", STATE)
     report = Report(STATE / "report.json")
     try:
-        show.run(report)
+        show.run(stage, report)
     except (DemoError, OSError, subprocess.TimeoutExpired) as error:
         report.check("The demo runs through", False, str(error))
     report.write()
@@ -31,8 +33,9 @@ def up() -> int:
 
 def clean() -> int:
     """End the encoders, remove the node and the demo's files."""
-    on_air.stop_all()
-    nodes("down", "--fleet", FLEET)
+    stage = Stage("demo", STATE)
+    on_air.stop_all(stage)
+    stage.remove()
     shutil.rmtree(STATE, ignore_errors=True)
     print("The demo is gone.")
     return 0

@@ -6,14 +6,11 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.stage import FLEET, ROOT, STATE
-
-_FILE = STATE / "encoders.json"
+from demo.stage import ROOT, Stage
 
 
 def _start_time(pid: int) -> str | None:
@@ -24,38 +21,42 @@ def _start_time(pid: int) -> str | None:
         return None
 
 
-def _known() -> dict[str, dict[str, str | int]]:
+def _file(stage: Stage) -> Path:
+    return stage.state / "encoders.json"
+
+
+def _known(stage: Stage) -> dict[str, dict[str, str | int]]:
     try:
-        known: dict[str, dict[str, str | int]] = json.loads(_FILE.read_text())
+        known: dict[str, dict[str, str | int]] = json.loads(_file(stage).read_text())
     except (OSError, ValueError):
         return {}
     return known
 
 
-def running(name: str) -> bool:
+def running(stage: Stage, name: str) -> bool:
     """True while the encoder ``name`` that an earlier run started is alive."""
-    entry = _known().get(name)
+    entry = _known(stage).get(name)
     return bool(entry) and _start_time(int(entry["pid"])) == entry["start"]  # type: ignore[index]
 
 
-def start(name: str, command: Sequence[str]) -> None:
+def start(stage: Stage, name: str, command: Sequence[str]) -> None:
     """Start ``command`` in the demo's network as the encoder ``name``, unless it runs already."""
-    if running(name):
+    if running(stage, name):
         return
-    with (STATE / f"encoder-{name}.log").open("ab") as log:
+    with (stage.state / f"encoder-{name}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.nodes", "run", "--fleet", FLEET, "--", *command],
+            stage.inside(command),
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
-    known = _known()
+    known = _known(stage)
     known[name] = {"pid": process.pid, "start": _start_time(process.pid) or ""}
-    _FILE.write_text(json.dumps(known))
+    _file(stage).write_text(json.dumps(known))
 
 
-def stop(name: str) -> None:
+def stop(stage: Stage, name: str) -> None:
     """End the encoder ``name`` and what it started."""
-    entry = _known().get(name)
-    if not entry or not running(name):
+    entry = _known(stage).get(name)
+    if not entry or not running(stage, name):
         return
     pid = int(entry["pid"])
     os.killpg(pid, signal.SIGTERM)
@@ -66,8 +67,8 @@ def stop(name: str) -> None:
     os.killpg(pid, signal.SIGKILL)
 
 
-def stop_all() -> None:
+def stop_all(stage: Stage) -> None:
     """End every encoder of the demo."""
-    for name in _known():
-        stop(name)
-    _FILE.unlink(missing_ok=True)
+    for name in _known(stage):
+        stop(stage, name)
+    _file(stage).unlink(missing_ok=True)
