@@ -1,0 +1,27 @@
+"""What the panel stores. Shapes only; who may see and do what is in access.py, how objects change in apply/."""
+
+from __future__ import annotations
+
+from streamfleet_panel.models.account import Account, AccountManager, ResellerPlan
+from streamfleet_panel.models.counter import Counter, Installation
+from streamfleet_panel.models.job import Job
+from streamfleet_panel.models.log import AuditLog, AuthFailure
+from streamfleet_panel.models.node import ConvergeRun, Node
+from streamfleet_panel.models.service import MediaService, ServiceStatus
+from streamfleet_panel.models.token import ApiToken
+
+__all__ = [
+    "Account",
+    "AccountManager",
+    "ApiToken",
+    "AuditLog",
+    "AuthFailure",
+    "ConvergeRun",
+    "Counter",
+    "Installation",
+    "Job",
+    "MediaService",
+    "Node",
+    "ResellerPlan",
+    "ServiceStatus",
+]

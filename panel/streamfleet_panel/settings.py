@@ -1,0 +1,192 @@
+"""Settings of the panel, read from the environment (``STREAMFLEET_PANEL_*``, see ``docs/`` and the role ``panel``).
+
+Required: ``STREAMFLEET_PANEL_SECRET_KEY`` and ``STREAMFLEET_PANEL_FIELD_KEYS``. Everything else has a default that
+is right behind our nginx on the panel's host.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from environs import Env
+
+PACKAGE = Path(__file__).resolve().parent
+
+env = Env()
+
+with env.prefixed("STREAMFLEET_PANEL_"):
+    SECRET_KEY = env.str("SECRET_KEY")
+    SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
+    # Fernet keys for stored credentials, newest first: the first encrypts, all decrypt. `rotate_keys` re-encrypts.
+    FIELD_KEYS: list[str] = env.list("FIELD_KEYS")
+    DEBUG = env.bool("DEBUG", False)
+    # The URL that people and machines use; links in mail, and what CSRF trusts.
+    PUBLIC_URL = env.str("PUBLIC_URL", "https://localhost").rstrip("/")
+    ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [urlsplit(PUBLIC_URL).hostname or "localhost"])
+    DATABASES: dict[str, dict[str, Any]] = {
+        "default": env.dj_db_url("DATABASE_URL", "sqlite:////var/lib/streamfleet/panel/panel.sqlite3", conn_max_age=60)
+    }
+    # Where engines.yml and roles/<engine>/engine/spec.yml lie: the checkout, or /opt/streamfleet/current.
+    RELEASE_DIR = Path(env.str("RELEASE_DIR", str(PACKAGE.parents[1])))
+    STATIC_ROOT = env.str("STATIC_ROOT", str(Path(sys.prefix) / "share" / "streamfleet-panel" / "static"))
+    GRACE_DAYS = env.int("GRACE_DAYS", 7)
+    # Plain-HTTP trials only: browsers send secure cookies over HTTPS alone.
+    SECURE_COOKIES = env.bool("SECURE_COOKIES", True)
+    # The client address is believed from X-Real-IP only over the unix socket, which only our nginx may open; a proxy
+    # that comes over TCP has to be declared.
+    TRUST_PROXY = env.bool("TRUST_PROXY", False)
+    LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+    # Failed API log-ins that one address may make in a minute before it is answered 429.
+    API_FAILURES_PER_MINUTE = env.int("API_FAILURES_PER_MINUTE", 30)
+    # More new passwords than this in one document are hashed by the jobs process; the answer is 202.
+    PASSWORDS_IN_REQUEST = env.int("PASSWORDS_IN_REQUEST", 50)
+    EMAIL_HOST = env.str("EMAIL_HOST", "")
+    EMAIL_PORT = env.int("EMAIL_PORT", 25)
+    EMAIL_HOST_USER = env.str("EMAIL_USER", "")
+    EMAIL_HOST_PASSWORD = env.str("EMAIL_PASSWORD", "")
+    EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", False)
+    EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", False)
+    EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", 10)
+    DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", f"streamfleet@{urlsplit(PUBLIC_URL).hostname or 'localhost'}")
+
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    # IMMEDIATE: a transaction that will write takes the lock at its start, so it can wait for it (busy timeout,
+    # seconds) instead of failing in the middle. FULL: a commit is on the disk before it is answered.
+    DATABASES["default"]["OPTIONS"] = {
+        "timeout": 30,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000; PRAGMA
+        temp_store=MEMORY;",
+    }
+elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
+    import pymysql
+
+    pymysql.install_as_MySQLdb()  # type: ignore[no-untyped-call]
+    DATABASES["default"].setdefault("OPTIONS", {}).update(
+        {
+            "charset": "utf8mb4",
+            "collation": "utf8mb4_bin",
+            "init_command": "SET sql_mode='STRICT_ALL_TABLES', default_storage_engine=INNODB",
+        }
+    )
+
+INSTALLED_APPS = [
+    "streamfleet_panel",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "axes",
+    "hijack",
+    "ninja",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "streamfleet_panel.middleware.ClientAddress",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "hijack.middleware.HijackUserMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "streamfleet_panel.urls"
+WSGI_APPLICATION = "streamfleet_panel.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# Log in
+AUTH_USER_MODEL = "panel.Account"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "streamfleet_panel.auth.AccountBackend"]
+PASSWORD_HASHERS = ["streamfleet_panel.auth.OwaspArgon2Hasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 5}}
+]
+LOGIN_URL = "/login/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/login/"
+AXES_FAILURE_LIMIT = 10
+AXES_COOLOFF_TIME = 0.25  # hours
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_CLIENT_IP_CALLABLE = "streamfleet_panel.middleware.client_ip"
+AXES_RESET_ON_SUCCESS = True
+AXES_ENABLE_ACCESS_FAILURE_LOG = False
+AXES_VERBOSE = False
+HIJACK_PERMISSION_CHECK = "streamfleet_panel.access.may_hijack"
+HIJACK_INSERT_BEFORE = None
+
+# Cookies belong to the panel's host alone (no Domain), so that a stream's host never sees one.
+SESSION_COOKIE_NAME = "__Host-streamfleet" if SECURE_COOKIES else "streamfleet"
+SESSION_COOKIE_SECURE = SECURE_COOKIES
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 8 * 3600
+CSRF_COOKIE_NAME = "__Host-streamfleet-csrf" if SECURE_COOKIES else "streamfleet-csrf"
+CSRF_COOKIE_SECURE = SECURE_COOKIES
+CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# Bodies: one document is at most 32 MiB; the API answers 413 above it before reading.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 1024 * 1024
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = True
+STATIC_URL = "/static/"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_MANIFEST_STRICT = False
+
+if not EMAIL_HOST:
+    # No mail server told: mail is not tried at all, and the job says so.
+    EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
+    "loggers": {
+        "django.db.backends": {"level": "WARNING"},
+        "django.request": {"level": "ERROR"},
+        "axes": {"level": "WARNING"},
+    },
+}
+
+UNFOLD = {"SITE_TITLE": "Streamfleet", "SITE_HEADER": "Streamfleet", "SITE_URL": "/"}
+
+NINJA_PAGINATION_MAX_LIMIT = 1000

@@ -1,0 +1,10 @@
+"""Where the panel's parts are mounted."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import path
+
+urlpatterns = [
+    path("admin/", admin.site.urls),
+]
