@@ -1,4 +1,4 @@
-"""The panel's API v1 as methods: apply a document, follow a job, list and read objects. Shapes are in docs/contracts.md."""
+"""The panel's API v1 as methods: apply a document, follow a job, read objects. Shapes are in docs/contracts.md."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Panel:
         label: str | None = None,
         prune: bool = False,
         max_delete: int | None = None,
-        update_password: str = "on_create",
+        update_password: str = "on_create",  # noqa: S107  (a word, no password)
         return_objects: bool = False,
         job_timeout: float = 1800,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Apply ``document`` in one transaction and return the panel's answer, the job's result if the panel made it a job."""
+        """Apply ``document`` in one transaction; the panel's answer, or its job's result if it made it a job."""
         body: dict[str, Any] = {
             "document": document,
             "dry_run": dry_run,
@@ -94,8 +94,8 @@ class Panel:
                 raise _job_error(job_id, job.get("error"))
             if self._clock() >= deadline:
                 raise errors.TimedOut(
-                    f"Job {job_id} is {job['state']} ({done[0]} of {done[1]}) after {timeout:g} seconds; it goes on in the"
-                    f" panel. Ask GET /api/v1/jobs/{job_id}, or run again with a longer timeout."
+                    f"Job {job_id} is {job['state']} ({done[0]} of {done[1]}) after {timeout:g} seconds; it goes on in"
+                    f" the panel. Ask GET /api/v1/jobs/{job_id}, or run again with a longer timeout."
                 )
             self._sleep(delay)
             delay = min(delay * 1.5, 2.0)

@@ -1,7 +1,7 @@
 """The only file that opens a URL: one kept-alive connection to the panel, JSON in, JSON out, typed errors.
 
-Standard library only, so that it runs wherever a module runs. No proxy is used and no redirect is followed: the token goes
-to the host that the caller named, and nowhere else.
+Standard library only, so that it runs wherever a module runs. No proxy is used and no redirect is followed: the token
+goes to the host that the caller named, and nowhere else.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ USER_AGENT = "streamfleet-client"
 
 #: Seconds waited before the second, third, … try of an idempotent request.
 BACKOFF = (0.25, 0.5, 1.0, 2.0)
-#: A refused connection is tried again only so often: a panel that restarts is back within this, a wrong address never is.
+#: A refused connection is tried again only so often: a panel that restarts is back within this, a wrong address never
+# is.
 REFUSED_RETRIES = 2
 #: A server's Retry-After is honoured up to this many seconds.
 MAX_RETRY_AFTER = 30.0
@@ -48,7 +49,7 @@ _BY_STATUS: dict[int, type[errors.Error]] = {
 
 @dataclass(frozen=True)
 class Response:
-    """A successful answer: status 2xx, ``data`` decoded from JSON (None for an empty body), header names in lower case."""
+    """A successful answer: ``data`` is decoded from JSON (None for an empty body), header names are in lower case."""
 
     status: int
     data: Any = None
@@ -166,7 +167,8 @@ class Client:
         try:
             connection.request(method, target, body=payload, headers=headers)
         except (BrokenPipeError, ConnectionResetError):
-            # A server that refuses a large body answers before it has read it; the answer says more than the broken pipe.
+            # A server that refuses a large body answers before it has read it; the answer says more than the broken
+            # pipe.
             if not payload or connection.sock is None:
                 raise
         response = connection.getresponse()
@@ -301,7 +303,7 @@ def _checked_url(url: str, validate_certs: bool, has_token: bool) -> Any:
         raise errors.BadOption(f"url {url!r} must end with the host name or a path, {example}.")
     if parts.scheme == "http" and has_token and validate_certs and not _is_loopback(parts.hostname):
         raise errors.BadOption(
-            f"url {url!r} would send the token in the clear. Use https:// (or validate_certs: false, to accept the risk)."
+            f"url {url!r} would send the token in the clear. Use https:// (validate_certs: false accepts the risk)."
         )
     return parts
 
