@@ -1,0 +1,52 @@
+"""``python -m bench``: measure, print a table, write bench/results.json and docs/bench.md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import measure
+from bench.figures import Results, machine
+from demo.stage import ROOT, Stage
+
+
+def main() -> int:
+    """Entry point: 0 when every figure with a goal is met, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--size", type=int, default=1000, help="customers and services of the large documents")
+    parser.add_argument("--keep", action="store_true", help="leave the node running afterwards")
+    options = parser.parse_args()
+    results = Results(ROOT / "bench" / "results.json")
+    stage = Stage("bench", ROOT / ".cache" / "bench")
+    other = Stage("bench-apt", ROOT / ".cache" / "bench-apt")
+    try:
+        measure.install(results, stage, other)
+        stage.hand_over()
+        empty = measure.empty_play(stage)
+        results.notes.append(f"An empty play (one ping over SSH) takes {empty:.2f} s here.")
+        measure.to_air(results, stage, empty)
+        # From here on the worker would compete for the cores with what is measured.
+        stage.on_node(["systemctl", "stop", "streamfleet-worker.service"])
+        measure.declare(results, stage, empty, options.size)
+        measure.unchanged(results, stage, empty, 10 * options.size)
+        measure.converge(results, stage, empty, options.size)
+    finally:
+        if not options.keep:
+            stage.remove()
+            other.remove()
+    results.write()
+    _page(results)
+    print("\n" + results.table())
+    return 0 if all(figure.met is not False for figure in results.figures) else 1
+
+
+def _page(results: Results) -> None:
+    """docs/bench.md: the table, the machine, the notes."""
+    facts = ", ".join(f"{name} {value}" for name, value in machine().items())
+    notes = "".join(f"- {note}\n" for note in results.notes)
+    text = f"# Benchmarks\n\nEach figure is a ratio of two values measured in one run by `make bench`.\n\n{results.table()}\n"
+    (ROOT / "docs" / "bench.md").write_text(f"{text}{notes}- Machine: {facts}.\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
