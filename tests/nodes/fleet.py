@@ -145,7 +145,7 @@ class Fleet:
             if self.directory.exists():
                 shutil.rmtree(self.directory)
                 removed.append(f"files in {self.directory}")
-        self._lock_file.unlink(missing_ok=True)
+            self._lock_file.unlink(missing_ok=True)
         return removed
 
     # Use
@@ -291,9 +291,11 @@ class Fleet:
         for item in publish:
             if item.node in have and (item.host_port, item.port) not in have[item.node].publish:
                 raise NodesError(
-                    f"Port {item.port} of node {item.node} is not published at {item.host_port}, and the node runs already.",
+                    f"Node {item.node} runs already, and its port {item.port} is not published at {item.host_port}.",
                     "Ports are published when a node is created: take the fleet down first.",
                 )
+            if item.node not in have and not _is_free(item.host_port):
+                raise NodesError(f"Port {item.host_port} of this machine is taken.", "Publish at another one.")
 
     def _begin(self, runtime: Runtime) -> State:
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -439,6 +441,17 @@ def fleets() -> list[dict[str, object]]:
         assert isinstance(nodes, list)
         nodes.append({"name": labels.get(LABEL_NODE, ""), "state": item["State"], "container": item["Names"][0]})
     return [found[key] for key in sorted(found)]
+
+
+def _is_free(port: int) -> bool:
+    """Whether 127.0.0.1:port of this machine could be bound now."""
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def _answers_ssh(address: str) -> bool:

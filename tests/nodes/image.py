@@ -20,6 +20,7 @@ PACKAGES = (
     "curl",
     "dbus",
     "iproute2",
+    "libnss-systemd",
     "libpam-systemd",
     "nftables",
     "openssh-server",

@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from tests.nodes.errors import NodesError
 
@@ -58,11 +59,10 @@ def locked(path: Path, timeout: float, what: str) -> Iterator[None]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + timeout
-    with path.open("a+") as handle:
-        while True:
+    while True:
+        with path.open("a+") as handle:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     handle.seek(0)
@@ -71,7 +71,19 @@ def locked(path: Path, timeout: float, what: str) -> Iterator[None]:
                         f"Waited {timeout:.0f} s for another process ({holder}) to finish {what}."
                     ) from None
                 time.sleep(0.2)
-        handle.truncate(0)
-        handle.write(f"pid {os.getpid()}\n")
-        handle.flush()
-        yield
+                continue
+            if not _is_file(handle, path):
+                continue  # its last holder removed it while we waited
+            handle.truncate(0)
+            handle.write(f"pid {os.getpid()}\n")
+            handle.flush()
+            yield
+            return
+
+
+def _is_file(handle: IO[str], path: Path) -> bool:
+    """Whether the open handle is still what lies at path."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
