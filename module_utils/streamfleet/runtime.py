@@ -18,7 +18,7 @@ from .http import Client
 _NO_PANEL_BEHIND = frozenset({502, 503, 504})
 
 
-class Module(AnsibleModule):  # type: ignore[misc]
+class Module(AnsibleModule):
     """An Ansible module that talks to the panel.
 
     ``given`` holds the options that the user wrote, types converted, null kept apart from omitted. Options named in

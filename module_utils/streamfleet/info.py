@@ -1,0 +1,46 @@
+"""Modules that only read: one object by its key, or a list by filters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .client import COLLECTIONS, Panel
+from .runtime import Module, run
+
+SEARCH: dict[str, dict[str, Any]] = {"search": {"type": "str"}}
+
+
+def run_info_module(kind: str, key: str, filters: Mapping[str, Mapping[str, Any]]) -> None:
+    """The whole of an info module for ``kind``.
+
+    :param key: name of the key option; given, at most one object is returned.
+    :param filters: argument spec of the filters, named as the API's query parameters.
+    """
+    credentials: dict[str, dict[str, Any]] = {}
+    if kind == "media_service":
+        # Not a secret but the wish to see some.
+        credentials = {"credentials": {"type": "bool", "default": False, "no_log": False}}
+    module = Module(
+        argument_spec={key: {"type": "str", "no_log": False}, **SEARCH, **filters, **credentials},
+        supports_check_mode=True,
+        mutually_exclusive=[(key, name) for name in (*SEARCH, *filters)],
+    )
+    run(module, lambda _module: _read(module, kind, key, filters))
+
+
+def _read(module: Module, kind: str, key: str, filters: Mapping[str, Any]) -> dict[str, Any]:
+    panel = module.panel
+    if module.params[key] is not None:
+        found = panel.get(kind, module.params[key])
+        items = [] if found is None else [found]
+    else:
+        query = {name: module.params[name] for name in (*SEARCH, *filters) if module.params[name] is not None}
+        items = list(panel.items(kind, query))
+    if module.params.get("credentials"):
+        items = [_with_credentials(panel, item) for item in items]
+    return {"changed": False, COLLECTIONS[kind]: items}
+
+
+def _with_credentials(panel: Panel, item: dict[str, Any]) -> dict[str, Any]:
+    return {**item, "credentials": panel.service_credentials(str(item["slug"]))}
