@@ -44,8 +44,8 @@ def _page(results: Results) -> None:
     """docs/bench.md: the table, the machine, the notes."""
     facts = ", ".join(f"{name} {value}" for name, value in machine().items())
     notes = "".join(f"- {note}\n" for note in results.notes)
-    text = f"# Benchmarks\n\nEach figure is a ratio of two values measured in one run by `make bench`.\n\n{results.table()}\n"
-    (ROOT / "docs" / "bench.md").write_text(f"{text}{notes}- Machine: {facts}.\n")
+    head = "# Benchmarks\n\nEach figure is a ratio of two values measured in one run by `make bench`.\n"
+    (ROOT / "docs" / "bench.md").write_text(f"{head}\n{results.table()}\n{notes}- Machine: {facts}.\n")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 def document(
     customers: int, services: int, *, prefix: str, passwords: bool = False, enabled: bool = False
 ) -> dict[str, list[dict[str, Any]]]:
-    """``customers`` accounts and ``services`` Icecast services spread over them; services are off unless ``enabled``."""
+    """``customers`` accounts and ``services`` Icecast services over them, off unless ``enabled``."""
     accounts: list[dict[str, Any]] = [
         {"username": f"{prefix}-{n}", "name": f"Customer {n}", "email": f"{prefix}-{n}@bench.example"}
         for n in range(customers)

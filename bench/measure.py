@@ -7,6 +7,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def declare(results: Results, stage: Stage, empty: float, size: int) -> None:
     scaled = each / LOOP_OBJECTS * 2 * size
     results.notes.append(f"The loop was measured with {LOOP_OBJECTS} objects and scaled up to {2 * size}.")
     names = [f"bulk{n}" for n in range(3)]
-    bulk = sorted(timed(lambda name=name: _apply(stage, document(size, size, prefix=name))) for name in names)[1]
+    bulk = sorted(timed(partial(_apply, stage, document(size, size, prefix=name))) for name in names)[1]
     results.add(f"declare {size} customers and {size} services: the loop against streamfleet_apply", bulk, scaled,
                 200, better="higher")  # fmt: skip
     results.add(f"declare {size} customers and {size} services, against an empty play", bulk, empty, 5)
@@ -123,9 +124,7 @@ def to_air(results: Results, stage: Stage, empty: float, runs: int = 5) -> None:
         _wait_for_encoder_port(address, port, password)
         times.append(time.perf_counter() - started)
     middle = sorted(times)[len(times) // 2]
-    results.add(
-        "one service created through the API until its key is accepted, against an empty play", middle, empty, 3
-    )
+    results.add("one service from the API call until its key is accepted, against an empty play", middle, empty, 3)
 
 
 def _wait_for_encoder_port(address: str, port: int, password: str, patience: float = 60) -> None:

@@ -1,0 +1,43 @@
+"""One installed node for all tests of the whole platform, made on first use, removed at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+import pytest
+
+from demo.stage import NODE, ROOT, Stage
+
+
+class Platform(Stage):
+    """A stage with the platform installed, and short ways to what the tests need."""
+
+    @property
+    def address(self) -> str:
+        """The node's own IPv4 address."""
+        state = json.loads((ROOT / ".nodes" / self.fleet / "state.json").read_text())
+        return state["nodes"][NODE]["address"]
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory):
+    """The platform on one node, installed by playbooks/install.yml.
+
+    ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use again, for the inner loop.
+    """
+    kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
+    fleet = kept or f"platform{secrets.token_hex(3)}"
+    state = (ROOT / ".cache" / f"live-{kept}") if kept else Path(tmp_path_factory.mktemp("platform"))
+    stage = Platform(fleet, state)
+    stage.start()
+    try:
+        if not stage.variables():
+            stage.playbook("playbooks/install.yml")
+            stage.hand_over()
+        yield stage
+    finally:
+        if not kept:
+            stage.remove()
