@@ -1,0 +1,94 @@
+// Decides, per request, where a listener is sent and which certificate is shown. Nothing is reloaded for a tenant:
+// routes and certificates are files, one per service or host name, and a missing file means "not here".
+// Written for njs 0.7.9 (Debian 12) and later.
+
+import fs from 'fs';
+
+const ROUTES = '/etc/streamfleet/routes/';
+const CERTIFICATES = '/etc/streamfleet/tls/';
+
+const LISTEN = /^\/listen\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/[^/]*)?$/;
+const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
+const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
+
+// What a browser may be told that a stream is. Whatever else a source claims becomes a download.
+const MEDIA_TYPES = [
+    'application/ogg', 'application/octet-stream', 'audio/aac', 'audio/aacp', 'audio/flac', 'audio/mp4', 'audio/mpeg',
+    'audio/ogg', 'audio/opus', 'audio/wav', 'audio/webm', 'audio/x-flac', 'video/mp2t', 'video/mp4', 'video/ogg', 'video/webm',
+];
+
+// The engine's headers that a listener gets. Cookies, redirects, refreshes and policies of a tenant's making are not among them.
+const PASSED = /^(?:icy-[a-z0-9-]+|ice-[a-z0-9-]+|content-type|content-length|content-range|accept-ranges|www-authenticate)$/i;
+
+const OWN = {
+    'Access-Control-Allow-Headers': 'Authorization, Icy-MetaData, Range',
+    'Access-Control-Allow-Methods': 'GET, HEAD, OPTIONS',
+    'Access-Control-Allow-Origin': '*',
+    'Access-Control-Expose-Headers': 'Content-Length, icy-br, icy-description, icy-genre, icy-metaint, icy-name, icy-url',
+    'Cache-Control': 'no-cache, no-store',
+    'Content-Security-Policy': "sandbox; default-src 'none'; media-src 'self'",
+    'Cross-Origin-Resource-Policy': 'cross-origin',
+    'X-Content-Type-Options': 'nosniff',
+};
+
+// The address and path of the engine for /listen/<slug>[/<mount>], "127.0.0.1:<port>/<mount>"; empty: there is none.
+function upstream(r) {
+    const match = LISTEN.exec(r.uri);
+    if (!match) {
+        return '';
+    }
+    try {
+        const route = JSON.parse(fs.readFileSync(ROUTES + match[1] + '.json', 'utf8'));
+        const mount = match[2] && match[2] !== '/' ? match[2] : route.default;
+        const port = Number(route.port);
+        if (!MOUNT.test(mount) || route.mounts.indexOf(mount) < 0 || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
+            return '';
+        }
+        return '127.0.0.1:' + port + mount;
+    } catch (e) {
+        // No file: the service is off the air. A broken one is its writer's fault, and no reason to answer differently.
+        return '';
+    }
+}
+
+// Only what this nginx decided itself reaches the listener.
+function filterHeaders(r) {
+    const type = String(r.headersOut['Content-Type'] || '').split(';')[0].trim().toLowerCase();
+    const names = [];
+    for (const name in r.headersOut) {
+        names.push(name);
+    }
+    for (let i = 0; i < names.length; i++) {
+        if (!PASSED.test(names[i])) {
+            delete r.headersOut[names[i]];
+        }
+    }
+    r.headersOut['Content-Type'] = MEDIA_TYPES.indexOf(type) < 0 ? 'application/octet-stream' : type;
+    for (const own in OWN) {
+        r.headersOut[own] = OWN[own];
+    }
+}
+
+// The directory of the certificate for the name a client asked for (SNI); the default host's where there is none of that name.
+function certificate(r) {
+    const fallback = r.variables.streamfleet_default_host;
+    const name = String(r.variables.ssl_server_name || '').toLowerCase();
+    if (name.length === 0 || name.length > 253) {
+        return fallback;
+    }
+    const labels = name.split('.');
+    for (let i = 0; i < labels.length; i++) {
+        if (!HOST_LABEL.test(labels[i])) {
+            return fallback;
+        }
+    }
+    try {
+        fs.accessSync(CERTIFICATES + name + '/fullchain.pem', fs.constants.R_OK);
+        fs.accessSync(CERTIFICATES + name + '/privkey.pem', fs.constants.R_OK);
+        return name;
+    } catch (e) {
+        return fallback;
+    }
+}
+
+export default { certificate, filterHeaders, upstream };
