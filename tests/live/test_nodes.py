@@ -35,10 +35,12 @@ PUBLISH = [Publish("n1", PORT, 22)]
 DOMAINS = [Domain("panel.example.test", "n2")]
 
 
-def ansible(fleet: Fleet, pattern: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def ansible(fleet: Fleet, pattern: str, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """Run Ansible's ad hoc command against the fleet."""
     command = [str(Path(sys.executable).with_name("ansible")), "-i", str(fleet.inventory), pattern, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=os.environ | env, check=False
+    )
 
 
 @pytest.fixture(scope="module")
@@ -141,8 +143,8 @@ def test_paused_node_is_unreachable_until_it_goes_on(fleet: Fleet) -> None:
     fleet.pause("n2")
     try:
         # A new connection: one that is open already only ends after three missed keep-alives, 45 s.
-        fresh = ["-e", "ansible_control_path=none", "-T", "3"]
-        result = ansible(fleet, "n1,n2", "-m", "ansible.builtin.ping", *fresh)
+        fresh = "-o ControlPath=none -o ConnectTimeout=3"
+        result = ansible(fleet, "n1,n2", "-m", "ansible.builtin.ping", ANSIBLE_SSH_ARGS=fresh)
         assert "n2 | UNREACHABLE" in result.stdout
         assert "n1 | SUCCESS" in result.stdout
     finally:

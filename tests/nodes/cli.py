@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tests.nodes import doctor, image, packages, podman, state
 from tests.nodes.errors import NodesError
@@ -139,7 +139,7 @@ def _list(as_json: bool) -> int:
     return 0
 
 
-def _argument(parse):  # type: ignore[no-untyped-def]
+def _argument(parse: Callable[[str], object]) -> Callable[[str], object]:
     """A parser of ours as argparse wants it: errors become its own, with the usage."""
 
     def convert(text: str) -> object:

@@ -124,7 +124,7 @@ class Fleet:
 
     def down(self) -> list[str]:
         """Remove everything that belongs to the fleet; returns what was removed. Does nothing when nothing is there."""
-        removed = []
+        removed: list[str] = []
         if not shutil.which("podman"):
             shutil.rmtree(self.directory, ignore_errors=True)
             return removed

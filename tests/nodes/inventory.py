@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,9 @@ def ssh_options(directory: Path, node: Node) -> list[str]:
         "BatchMode=yes",
         "-o",
         "ConnectTimeout=10",
+        # A connection that Ansible keeps open outlives its node; the next one at this address has another path.
+        "-o",
+        f"ControlPath={node.control_dir}/%C",
         "-o",
         f"IdentityFile={directory / 'id_ed25519'}",
     ]
@@ -36,15 +40,12 @@ def render(state: State, directory: Path) -> str:
     """Text of inventory.yml; directory: of the fleet, absolute."""
     hosts: dict[str, Any] = {}
     for name, node in state.nodes.items():
-        common = [f"'{option}'" if " " in option else option for option in ssh_options(directory, node)[2:-2]]
+        common = [shlex.quote(option) for option in ssh_options(directory, node)[:-2]]
         hosts[name] = {
             "ansible_host": node.address,
             "ansible_user": "root",
             "ansible_ssh_private_key_file": str(directory / "id_ed25519"),
             "ansible_ssh_common_args": " ".join(common),
-            # A connection kept open outlives its node; the next node at this address must not be reached through it.
-            "ansible_control_path": f"{node.control_dir}/%%C",
-            "ansible_control_path_dir": node.control_dir,
             "ansible_python_interpreter": "/usr/bin/python3",
             "node_address": node.address,
             "node_address6": node.address6,

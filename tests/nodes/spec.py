@@ -80,8 +80,10 @@ class Domain:
     def __post_init__(self) -> None:
         if not _DOMAIN.fullmatch(self.name):
             raise NodesError(f"--domain {self.name!r} is not a valid host name.")
-        if self.name == "localhost" or self.name.endswith(".localhost"):
-            raise NodesError(f"--domain {self.name!r} means loopback everywhere.", "Use a name under .test instead.")
+        # Names under .localhost are allowed: they resolve to the node in nodes and under `run`, and to loopback, where
+        # ports are published, in browsers. (curl takes them for loopback always, whatever the hosts file says.)
+        if self.name == "localhost":
+            raise NodesError("--domain 'localhost' means loopback everywhere.", "Use a name under .test instead.")
 
     @classmethod
     def parse(cls, text: str) -> Domain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -70,10 +71,10 @@ def test_arguments_are_parsed() -> None:
         (Publish.parse, "node1:80:70000", "Port 70000"),
         (Domain.parse, "panel.example.test", "NAME=NODE"),
         (Domain.parse, "a b=node1", "'a b'"),
-        (Domain.parse, "panel.localhost=node1", "loopback"),
+        (Domain.parse, "localhost=node1", "loopback"),
     ],
 )
-def test_bad_arguments_are_named(parse, text: str, said: str) -> None:  # type: ignore[no-untyped-def]
+def test_bad_arguments_are_named(parse: Callable[[str], object], text: str, said: str) -> None:
     with pytest.raises(NodesError, match=said):
         parse(text)
 
