@@ -1,12 +1,13 @@
 """The engine contract: how an engine's data and renderer are found, and what a renderer returns.
 
-An engine lives in ``roles/<name>/engine/`` (``spec.yml`` and ``render.py``); ``engines.yml`` at the root of a release lists
-the names. See docs/contracts.md.
+An engine lives in ``roles/<name>/engine/`` (``spec.yml`` and ``render.py``); ``engines.yml`` at the root of a release
+lists the names. See docs/contracts.md.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,7 +26,12 @@ class RenderError(ValueError):
 
 @dataclass(frozen=True)
 class File:
-    """One file of an instance. ``mode`` is octal as text; ``validate`` names a checker of the node module."""
+    """One file of an instance.
+
+    ``mode`` is octal as text; ``validate`` names a checker of the node module; ``mask`` is a regular expression whose
+    every match is blanked in diffs, on both sides, so that a secret that is being replaced is not shown either. Files
+    of the kind ``key`` are never shown at all.
+    """
 
     path: str
     content: str
@@ -34,11 +40,16 @@ class File:
     group: str = "root"
     kind: str = "config"
     validate: str | None = None
+    mask: str | None = None
 
 
 @dataclass(frozen=True)
 class Instance:
-    """What a service is on its node: its files, its unit and the loopback ports its processes may reach."""
+    """What a service is on its node: its files, its unit and the loopback ports its processes may reach.
+
+    ``ports`` are loopback TCP ports that the tenant's processes may connect to; ``listen`` are TCP ports that the unit
+    opens: it counts as running once they listen.
+    """
 
     slug: str
     engine: str
@@ -49,6 +60,7 @@ class Instance:
     files: list[File] = field(default_factory=list)
     restart: int = 0
     ports: list[int] = field(default_factory=list)
+    listen: list[int] = field(default_factory=list)
     fingerprints: dict[str, str] = field(default_factory=dict)
     reason: str = ""
 
@@ -71,6 +83,8 @@ def load_renderer(release: Path, name: str) -> Renderer:
     spec = importlib.util.spec_from_file_location(f"streamfleet_engine_{name}", path)
     if spec is None or spec.loader is None:
         raise FileNotFoundError(path)
+    # A renderer says `from streamfleet.engine import …`. Under Ansible this very module has another name: give it both.
+    sys.modules.setdefault("streamfleet.engine", sys.modules[__name__])
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     renderer: Renderer = module.render

@@ -1,0 +1,219 @@
+"""Bring one node to what the panel says of it: read the document, render every instance here, ship once, report."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.module_utils.parsing.convert_bool import boolean
+from ansible.plugins.action import ActionBase
+
+#: The root of the release (or of the collection) that this file belongs to.
+RELEASE = next(folder for folder in Path(__file__).resolve().parents if (folder / "engines.yml").is_file())
+
+# What modules import as ansible.module_utils.streamfleet is not on the controller's own path.
+for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
+    if _place.is_dir() and str(_place) not in sys.path:
+        sys.path.append(str(_place))
+
+from streamfleet import arguments, errors, node_apply
+from streamfleet.engine import Renderer, RenderError, load_renderer
+from streamfleet.http import Client, segment
+
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "deleted"})
+#: So many failed services are named in the message; the result has all.
+NAMED = 10
+
+SPEC: dict[str, dict[str, Any]] = {
+    **arguments.CONNECTION,
+    "node": {"type": "str"},
+    "origin": {"type": "str"},
+    "lock_timeout": {"type": "float", "default": 60},
+    "start_timeout": {"type": "float", "default": 10},
+    "fail_on_services": {"type": "bool", "default": True},
+}
+
+
+class ActionModule(ActionBase):
+    """One GET, one module, one PUT. Check mode writes nothing and reports nothing."""
+
+    TRANSFERS_FILES = False
+    _VALID_ARGS = frozenset(SPEC)
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        """The result of streamfleet_node_apply; ``failed`` with a message that a person can act on otherwise."""
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        _, options = self.validate_argument_spec(argument_spec=SPEC)
+        node = options["node"] or task_vars.get("inventory_hostname", "")
+        try:
+            with _client(options) as client:
+                return self._converge(client, node, options, task_vars)
+        except errors.Error as error:
+            return {"failed": True, "changed": False, "msg": f"Node {node}: {error}"}
+
+    def _converge(
+        self, client: Client, node: str, options: dict[str, Any], task_vars: dict[str, Any]
+    ) -> dict[str, Any]:
+        document = _document(client, node)
+        instances, failed = render_all(document)
+        payload = node_apply.encode(
+            {
+                "epoch": document["epoch"],
+                "generation": document["generation"],
+                "services": instances,
+                "failed": failed,
+                "secrets": secrets_of(document),
+            }
+        )
+        arguments_of_module = {
+            "payload": payload,
+            "origin": options["origin"] or _origin(),
+            "lock_timeout": options["lock_timeout"],
+            "start_timeout": options["start_timeout"],
+        }
+        result: dict[str, Any] = self._execute_module(
+            module_name="streamfleet_node_apply", module_args=arguments_of_module, task_vars=task_vars
+        )
+        result.pop("invocation", None)
+        results = result.get("services") or {}
+        if not self._task.check_mode and not result.get("skipped_older") and results:
+            try:
+                client.request("PUT", f"/nodes/{segment(node)}/status", status_of(document, results))
+            except errors.Error as error:
+                told = "nothing was applied" if result.get("failed") else "the node is up to date"
+                return {**result, "failed": True, "msg": f"Node {node}: {told}, but the panel was not told: {error}"}
+        if result.get("failed"):
+            result["msg"] = f"Node {node}: {result.get('msg', 'the module failed')}"
+            return result
+        broken = {slug: item["message"] for slug, item in results.items() if item["state"] == "failed"}
+        if broken:
+            result["msg"] = _failures(node, broken, len(results))
+            result["failed"] = bool(options["fail_on_services"])
+        return result
+
+
+def _client(options: Mapping[str, Any]) -> Client:
+    """The panel's client from options or environment. Raises BadOption."""
+    given = {}
+    for name, variable in arguments.ENVIRONMENT.items():
+        value = options[name]
+        if variable in os.environ and value in (None, arguments.CONNECTION[name].get("default")):
+            value = os.environ[variable]
+        given[name] = value
+    if not given["url"]:
+        raise errors.BadOption("url (STREAMFLEET_URL) is not set: give the panel's address.")
+    if not given["token"]:
+        raise errors.BadOption("token (STREAMFLEET_TOKEN) is not set: give a token of this node or of the worker.")
+    try:
+        return Client(
+            given["url"],
+            given["token"],
+            given["ca_path"] or None,
+            boolean(given["validate_certs"]),
+            float(given["timeout"]),
+        )
+    except (TypeError, ValueError) as error:
+        raise errors.BadOption(f"validate_certs or timeout cannot be used as given: {error}") from None
+
+
+def _origin() -> str:
+    """Who converges, for whoever has to wait."""
+    who = os.environ.get("STREAMFLEET_ORIGIN", "by hand")
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):
+        user = str(os.getuid())
+    return f"{who}, {user}@{socket.gethostname()}"
+
+
+def _document(client: Client, node: str) -> dict[str, Any]:
+    try:
+        document = client.request("GET", f"/nodes/{segment(node)}/document").data
+    except errors.NotFound as error:
+        raise errors.NotFound(f"{client.url} does not know this node: run install.yml for it. ({error})") from None
+    known = isinstance(document, dict) and document.get("schema") == 1
+    if not known or not all(key in document for key in ("epoch", "generation", "stream_host", "services")):
+        raise errors.ServerError(
+            f"{client.url} answered with a node document that this release does not read (schema 1)."
+            " Panel and this repository must be of releases that go together."
+        )
+    return dict(document)
+
+
+def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Render all services of a node document: instances as plain data, and slug → message of those that cannot be."""
+    names = yaml.safe_load((RELEASE / "engines.yml").read_text())["engines"]
+    renderers: dict[str, Renderer] = {}
+    node = {key: value for key, value in document.items() if key != "services"}
+    instances: list[dict[str, Any]] = []
+    failed: dict[str, dict[str, Any]] = {}
+    seen: set[str] = set()
+    for service in document["services"]:
+        slug = str(service.get("slug"))
+        try:
+            _check_head(service, names, seen)
+            seen.add(slug)
+            engine = service["engine"]
+            if engine not in renderers:
+                renderers[engine] = load_renderer(RELEASE, engine)
+            instances.append(renderers[engine](service, node).as_dict())
+        except RenderError as error:
+            message = f"{error.field}: {error.value!r} {error.message}"
+        except FileNotFoundError:
+            message = f"engine: {service['engine']!r} has no renderer in this release"
+        except Exception as error:
+            # One service's fault must not stop the others. Its text may hold a secret; its type and place do not.
+            message = f"cannot be rendered: {type(error).__name__} in the renderer of its engine; please report this"
+        else:
+            continue
+        failed[slug] = {"message": message, "generation": service.get("generation", 0)}
+    return instances, failed
+
+
+def _check_head(service: Mapping[str, Any], engines: list[str], seen: set[str]) -> None:
+    """What every renderer relies on. Raises RenderError."""
+    slug, uid, port = service.get("slug"), service.get("uid"), service.get("port")
+    if not isinstance(slug, str) or not SLUG.fullmatch(slug):
+        raise RenderError("slug", slug, "is not a slug (a-z, 0-9, - inside; at most 63 characters)")
+    if slug in seen:
+        raise RenderError("slug", slug, "is in the document twice")
+    if service.get("engine") not in engines:
+        raise RenderError("engine", service.get("engine"), f"is not an engine of this release ({', '.join(engines)})")
+    if not isinstance(uid, int) or not 200000 <= uid <= 299999:
+        raise RenderError("uid", uid, "is not of the tenants' range 200000 to 299999")
+    if port is not None and (not isinstance(port, int) or not 1024 <= port <= 65535):
+        raise RenderError("port", port, "is not a port from 1024 to 65535")
+    if service.get("state") not in STATES:
+        raise RenderError("state", service.get("state"), f"is none of {', '.join(sorted(STATES))}")
+
+
+def secrets_of(document: Mapping[str, Any]) -> list[str]:
+    """Every credential in the document, the longest first, so that none shows through another."""
+    found: set[str] = set()
+    for service in document["services"]:
+        found |= {value for value in (service.get("credentials") or {}).values() if isinstance(value, str)}
+        for values in (service.get("previous_credentials") or {}).values():
+            found |= {item["value"] for item in values if isinstance(item, dict) and item.get("value")}
+    return sorted((value for value in found if len(value) > 3), key=len, reverse=True)
+
+
+def status_of(document: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What the panel is told."""
+    keys = ("generation", "state", "message")
+    services = {slug: {key: item[key] for key in keys} for slug, item in results.items()}
+    return {"epoch": document["epoch"], "generation": document["generation"], "services": services}
+
+
+def _failures(node: str, broken: Mapping[str, str], total: int) -> str:
+    shown = "; ".join(f"{slug}: {message}" for slug, message in sorted(broken.items())[:NAMED])
+    more = f"; and {len(broken) - NAMED} more" if len(broken) > NAMED else ""
+    return f"Node {node}: {len(broken)} of {total} services failed, the others are as wanted. {shown}{more}"

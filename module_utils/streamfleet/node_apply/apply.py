@@ -1,0 +1,291 @@
+"""One apply: plan all services, journal, write, firewall, units, remember. One that fails does not stop the others."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import diff, files, firewall, lock, outcome, state, units, users
+from .errors import ApplyError
+from .host import Host
+from .plan import Plan, make
+
+SERVICES_DATA = "/var/lib/streamfleet/services"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to apply. ``lock_timeout`` and ``start_timeout`` are seconds."""
+
+    check: bool = False
+    diff: bool = False
+    who: str = "unknown"
+    lock_timeout: float = 60.0
+    start_timeout: float = 10.0
+
+
+@dataclass
+class Run:
+    """What one apply works with."""
+
+    host: Host
+    options: Options
+    payload: Mapping[str, Any]
+    state: dict[str, Any]
+    journal: dict[str, Any]
+    accounts: users.Accounts
+    plans: list[Plan] = field(default_factory=list)
+    purge: list[str] = field(default_factory=list)
+    purged: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    pairs: set[firewall.Pair] = field(default_factory=set)
+    firewall_differs: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def live(self) -> list[Plan]:
+        """The plans that have not failed."""
+        return [plan for plan in self.plans if not plan.error]
+
+
+def apply(host: Host, payload: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    """Bring the node to ``payload`` (see docs/contracts.md, Converge); with ``check`` only say what would be done.
+
+    Returns ``changed``, ``skipped_older``, ``generation``, ``services`` (slug → state, message, changed,
+    actions, generation), ``summary``, ``purged``, ``unknown``, ``warnings``, ``diff``.
+    Raises ApplyError when nothing can be applied.
+    """
+    if options.check:
+        return _guarded(host, payload, options)
+    with lock.held(host, options.who, options.lock_timeout):
+        return _guarded(host, payload, options)
+
+
+def _guarded(host: Host, payload: Mapping[str, Any], options: Options) -> dict[str, Any]:
+    known = state.load(host)
+    journal = state.load_journal(host)
+    applied = int(known["generation"])
+    # A killed run may have begun a generation newer than the one that the state file knows.
+    if journal.get("epoch") == payload["epoch"]:
+        applied = max(applied, int(journal.get("generation", 0)))
+    if payload["epoch"] in (known["epoch"], journal.get("epoch")) and payload["generation"] < applied:
+        message = f"generation {payload['generation']} is older than {applied}, which is applied already"
+        return {"changed": False, "skipped_older": True, "generation": applied, "msg": message, "services": {}}
+    run = Run(host, options, payload, known, journal, users.Accounts.of(host))
+    _plan(run)
+    differences = _diff(run) if options.diff else []
+    if not options.check:
+        _execute(run)
+    return {**outcome.of(run), "diff": differences}
+
+
+def _plan(run: Run) -> None:
+    host, entries, begun = run.host, run.state["services"], run.journal["services"]
+    instances = run.payload["services"]
+    patterns = {units.pattern(item["unit"]) for item in instances if item["unit"]}
+    patterns |= {units.pattern(entry["unit"]) for entry in entries.values() if entry["unit"]}
+    loaded = units.states(host, patterns)
+    taken: dict[str, str] = {}
+    for item in sorted(instances, key=lambda item: str(item["slug"])):
+        slug = item["slug"]
+        plan = make(host, item, entries.get(slug, {}), begun.get(slug), run.accounts, loaded)
+        for path in plan.paths:
+            if taken.setdefault(path, slug) != slug:
+                plan.error = f"file {path} belongs to service {taken[path]}"
+        run.plans.append(plan)
+    named = {item["slug"] for item in instances} | set(run.payload.get("failed", {}))
+    same_epoch = run.payload["epoch"] == run.state["epoch"]
+    for slug, entry in entries.items():
+        if slug in named:
+            continue
+        if same_epoch and entry["state"] == "deleted":
+            run.purge.append(slug)
+        else:
+            run.unknown.append(slug)
+    _plan_firewall(run)
+
+
+def _plan_firewall(run: Run) -> None:
+    applied = {plan.slug for plan in run.live}
+    for plan in run.live:
+        if plan.runs:
+            run.pairs |= {(plan.wanted["uid"], port) for port in plan.wanted["ports"]}
+    for slug, entry in run.state["services"].items():
+        if slug not in applied and slug not in run.purge and entry["state"] == "running":
+            run.pairs |= {(entry["uid"], port) for port in entry["ports"]}
+    live = firewall.live(run.host)
+    if live is None:
+        run.warnings.append("the tenants' firewall was not loaded on this node")
+    run.firewall_differs = live != run.pairs or firewall.saved(run.host) != firewall.script(run.pairs)
+
+
+def _diff(run: Run) -> list[dict[str, str]]:
+    secrets = run.payload.get("secrets", [])
+    entries: list[dict[str, str]] = []
+    for plan in run.live:
+        entries += [diff.of(target, target.path, found, secrets) for target, found in plan.writes]
+        entries += [diff.of(None, path, found, secrets) for path, found in plan.removals]
+    if len(entries) > diff.MOST:
+        more = {"prepared": f"and {len(entries) - diff.MOST} more files\n"}
+        entries = [*entries[: diff.MOST], more]
+    return entries
+
+
+def _execute(run: Run) -> None:
+    host = run.host
+    working = [plan for plan in run.live if plan.changes]
+    if working or run.purge or run.firewall_differs or run.journal["services"]:
+        _journal(run, working)
+        host.checkpoint("journal")
+        _create_users(run, working)
+        host.checkpoint("users")
+        _write([plan for plan in working if not plan.error], run)
+        host.checkpoint("written")
+        if run.firewall_differs:
+            problem = firewall.update(host, run.pairs)
+            if problem:
+                _firewall_failed(run, problem)
+        host.checkpoint("firewall")
+        outcome.act(run)
+        host.checkpoint("units")
+        _purge(run)
+        host.checkpoint("purged")
+    _remember(run)
+
+
+def _journal(run: Run, working: list[Plan]) -> None:
+    """Write down what is about to be done, before it is. A run that was killed may have left more."""
+    services = dict(run.journal["services"])
+    for plan in working:
+        before = services.get(plan.slug, {"files": []})
+        services[plan.slug] = {
+            "files": sorted({*before["files"], *plan.paths}),
+            "action": plan.action,
+        }
+    for entry in services.values():
+        for path in entry["files"]:
+            files.unstage(run.host, path)
+    journal = {"epoch": run.payload["epoch"], "generation": run.payload["generation"], "services": services}
+    try:
+        state.save(run.host.journal, journal)
+    except OSError as error:
+        message = f"cannot write {run.host.journal}: {error.strerror}; nothing was changed"
+        for plan in working:
+            plan.error = message
+        raise ApplyError(message, outcome.of(run)["services"]) from None
+
+
+def _create_users(run: Run, working: list[Plan]) -> None:
+    new = [plan for plan in working if plan.new_user]
+    problem = users.create(run.host, (plan.wanted["uid"] for plan in new))
+    if not problem:
+        return
+    made = users.Accounts.of(run.host)
+    for plan in new:
+        if made.require(plan.wanted["uid"]):
+            plan.error = problem
+
+
+def _write(working: list[Plan], run: Run) -> None:
+    """Stage all, then put each service's files into place together."""
+    host = run.host
+    sync_each = sum(len(plan.writes) for plan in working) <= files.SYNC_EACH
+    for plan in working:
+        try:
+            for target, _ in plan.writes:
+                files.stage(host, target, sync_each)
+        except OSError as error:
+            plan.error = f"cannot write {target.path}: {error.strerror}; its files are as they were"
+            for target, _ in plan.writes:
+                files.unstage(host, target.path)
+    if not sync_each:
+        host.sync()
+    host.checkpoint("staged")
+    touched: set[str] = set()
+    for plan in working:
+        if not plan.error:
+            touched |= _commit(plan, host)
+            host.checkpoint(f"committed {plan.slug}")
+    try:
+        files.sync_directories(host, touched)
+    except OSError as error:
+        run.warnings.append(f"cannot sync directories: {error.strerror}")
+
+
+def _commit(plan: Plan, host: Host) -> set[str]:
+    touched: list[tuple[str, files.Found]] = []
+    try:
+        for target, found in plan.writes:
+            files.commit(host, target)
+            touched.append((target.path, found))
+        for path, found in plan.removals:
+            host.path(path).unlink(missing_ok=True)
+            touched.append((path, found))
+    except OSError as error:
+        plan.error = f"cannot replace its files: {error.strerror}; they are as they were"
+        for target, _ in plan.writes:
+            files.unstage(host, target.path)
+        for path, found in touched:
+            try:
+                files.put_back(host, path, found)
+            except OSError as second:
+                plan.error = f"cannot replace its files: {error.strerror}, nor put back {path}: {second.strerror}"
+    return {path for path, _ in touched}
+
+
+def _firewall_failed(run: Run, problem: str) -> None:
+    run.warnings.append(problem)
+    for plan in run.live:
+        if plan.runs and plan.wanted["ports"] and plan.changes:
+            plan.error = problem
+
+
+def _purge(run: Run) -> None:
+    """Remove what is left of services whose time of grace is over: the panel names them no more."""
+    host = run.host
+    remaining = {plan.wanted["uid"] for plan in run.plans}
+    remaining |= {entry["uid"] for slug, entry in run.state["services"].items() if slug not in run.purge}
+    for slug in run.purge:
+        entry = run.state["services"][slug]
+        problem = outcome.stop_for_good(host, entry["unit"])
+        if not problem:
+            problem = _remove_tree(host, slug, entry)
+        if not problem and entry["uid"] not in remaining and users.name_of(entry["uid"]) in run.accounts.users:
+            problem = users.remove(host, entry["uid"])
+        if problem:
+            run.warnings.append(f"service {slug} is not removed completely, the next run goes on: {problem}")
+            continue
+        run.purged.append(slug)
+
+
+def _remove_tree(host: Host, slug: str, entry: Mapping[str, Any]) -> str:
+    try:
+        for path in entry["files"]:
+            host.path(path).unlink(missing_ok=True)
+            files.unstage(host, path)
+        for path in entry["files"]:
+            parent = host.path(path).parent
+            if parent.name in (slug, f"{entry['unit']}.d") and parent.is_dir():
+                parent.rmdir()
+        data = host.path(f"{SERVICES_DATA}/{slug}")
+        if data.is_dir() and not data.is_symlink():
+            shutil.rmtree(data)
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return ""
+
+
+def _remember(run: Run) -> None:
+    services = outcome.entries(run)
+    new = {"epoch": run.payload["epoch"], "generation": run.payload["generation"], "services": services}
+    unchanged = all(run.state[key] == value for key, value in new.items())
+    try:
+        if not unchanged:
+            state.save(run.host.state, new)
+        run.host.checkpoint("state")
+        run.host.journal.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"applied, but cannot write {run.host.state}: {error.strerror}; the next run compares again"
+        raise ApplyError(message, outcome.of(run)["services"]) from None

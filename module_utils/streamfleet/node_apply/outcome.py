@@ -1,0 +1,201 @@
+"""Units at the end of an apply: act in bulk, see what became of them, take back what does not run, and say so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from . import diff, files, units
+from .host import Host
+from .plan import Plan
+
+if TYPE_CHECKING:
+    from .apply import Run
+
+#: Seconds between two looks at units that are starting: first, longest.
+FIRST_LOOK = 0.02
+LONGEST_LOOK = 0.25
+#: Units whose reasons are asked for one by one; of more failures than this, the rest is told in general.
+EXPLAINED = 20
+
+
+def act(run: Run) -> None:
+    """Stop, reload, restart and start what is planned, all of one kind at once, and judge the result."""
+    host = run.host
+    working = [plan for plan in run.live if plan.action != "none"]
+    if any(plan.needs_daemon_reload for plan in run.live):
+        # Stopped before systemd learns of another user: what runs keeps what it had.
+        units.daemon_reload(host)
+    moving = [plan for plan in working if plan.action == "restart" and plan.moves]
+    stopping = [plan for plan in working if plan.action == "stop"]
+    _do(host, "stop", stopping + moving)
+    _do(host, "reload", [plan for plan in working if plan.action == "reload"])
+    starting = [plan for plan in working if plan.action == "start"] + moving
+    units.reset_failed(host, _failed(host, starting))
+    _do(host, "restart", [plan for plan in working if plan.action == "restart" and not plan.moves])
+    _do(host, "start", starting)
+    for plan in working:
+        plan.done.append(plan.action)
+    up = [plan for plan in working if plan.action in ("start", "restart", "reload")]
+    _judge(host, up, run.options.start_timeout)
+    _take_back(run, [plan for plan in up if plan.error and plan.was_on and plan.action == "restart"])
+
+
+def stop_for_good(host: Host, unit: str | None) -> str:
+    """Stop the unit of a service that is being removed; returns why that failed, or nothing."""
+    if not unit or unit not in units.states(host, [unit]):
+        return ""
+    return units.act(host, "stop", [unit]).get(unit, "")
+
+
+def _do(host: Host, verb: str, plans: list[Plan]) -> None:
+    by_unit = {plan.unit: plan for plan in plans if plan.unit}
+    if not by_unit:
+        return
+    refused = units.act(host, verb, [unit for unit in by_unit if unit])
+    for unit, problem in refused.items():
+        # A start that systemd calls failed is judged below, with the reason; a refused stop or reload only here.
+        if verb in ("stop", "reload"):
+            by_unit[unit].error = f"{unit} cannot {verb}: {problem}"
+
+
+def _failed(host: Host, plans: list[Plan]) -> list[str]:
+    loaded = units.states(host, {units.pattern(plan.unit) for plan in plans if plan.unit})
+    return [plan.unit for plan in plans if plan.unit in loaded and loaded[plan.unit].active == "failed"]
+
+
+def _judge(host: Host, plans: list[Plan], timeout: float) -> None:
+    """Wait until all are up, or it is clear that they will not be. Sets ``error`` of those."""
+    waiting = {plan.unit: plan for plan in plans if plan.unit and not plan.error}
+    deadline, pause = host.clock() + timeout, FIRST_LOOK
+    down: list[Plan] = []
+    while waiting:
+        loaded = units.states(host, {units.pattern(unit) for unit in waiting})
+        ports = host.listening() if any(plan.wanted["listen"] for plan in waiting.values()) else set()
+        for unit, plan in list(waiting.items()):
+            now = loaded.get(unit)
+            if now is None or now.off or now.sub == "auto-restart":
+                down.append(waiting.pop(unit))
+            elif now.on and ports.issuperset(plan.wanted["listen"]):
+                del waiting[unit]
+        if not waiting:
+            break
+        if host.clock() >= deadline:
+            for plan in waiting.values():
+                missing = sorted(set(plan.wanted["listen"]) - ports)
+                what = f"it does not listen on port {missing[0]}" if missing else "it is still starting"
+                plan.error = f"{plan.unit}: after {timeout:g} seconds {what}"
+            break
+        host.sleep(pause)
+        pause = min(pause * 2, LONGEST_LOOK)
+    for number, plan in enumerate(down):
+        why = units.reason(host, plan.unit or "") if number < EXPLAINED else "see its journal"
+        plan.error = f"{plan.unit} does not run: {why}"
+
+
+def _take_back(run: Run, plans: list[Plan]) -> None:
+    """A service that was on the air and is not any more goes back to what it ran with."""
+    for plan in plans:
+        try:
+            for target, found in plan.writes:
+                files.put_back(run.host, target.path, found)
+            for path, found in plan.removals:
+                files.put_back(run.host, path, found)
+        except OSError as error:
+            plan.error += f"; the previous configuration cannot be put back: {error.strerror}"
+            continue
+        plan.rolled_back = True
+    back = [plan for plan in plans if plan.rolled_back]
+    if not back:
+        return
+    if any(plan.needs_daemon_reload for plan in back):
+        units.daemon_reload(run.host)
+    names = [plan.unit for plan in back if plan.unit]
+    units.reset_failed(run.host, names)
+    units.act(run.host, "restart", names)
+    loaded = units.states(run.host, {units.pattern(name) for name in names})
+    for plan in back:
+        now = loaded.get(plan.unit or "")
+        on = "it is on the air again with" if now is not None and now.on else "it does not run with either"
+        plan.error += f"; {on} its previous configuration. Change or restart the service to try again."
+
+
+def entries(run: Run) -> dict[str, Any]:
+    """The state file's entries after this run."""
+    services = {slug: entry for slug, entry in run.state["services"].items() if slug not in run.purged}
+    for plan in run.plans:
+        wanted = plan.wanted
+        if not plan.error:
+            services[plan.slug] = {
+                **{key: wanted[key] for key in ("engine", "uid", "unit", "generation", "state", "restart")},
+                **{key: wanted[key] for key in ("ports", "listen", "fingerprints")},
+                "files": [target.path for target in plan.targets],
+            }
+        elif plan.rolled_back:
+            keys = ("fingerprints", "restart", "generation")
+            services[plan.slug] = {
+                **plan.old,
+                "files": sorted({*plan.old.get("files", []), *plan.paths}),
+                "refused": {**{key: wanted[key] for key in keys}, "message": plan.error},
+            }
+        elif plan.done:
+            # Its files are the new ones, its unit is not what it should be: the next run acts on it again.
+            services[plan.slug] = {
+                **{key: wanted[key] for key in ("engine", "uid", "unit", "generation", "state", "restart")},
+                **{key: wanted[key] for key in ("ports", "listen")},
+                "fingerprints": plan.old.get("fingerprints", {}),
+                "files": plan.paths,
+            }
+    return services
+
+
+def of(run: Run) -> dict[str, Any]:
+    """The result of the run."""
+    secrets = run.payload.get("secrets", [])
+    results: dict[str, dict[str, Any]] = {}
+    for plan in run.plans:
+        failed = bool(plan.error)
+        actions = plan.done if not run.options.check else [plan.action] if plan.action != "none" else []
+        results[plan.slug] = {
+            "state": "failed" if failed else plan.wanted["state"],
+            "message": diff.masked(plan.error, secrets) if failed else plan.wanted.get("reason", ""),
+            "generation": plan.wanted["generation"],
+            "changed": bool(actions) or (plan.changes and not failed),
+            "actions": actions,
+        }
+    for slug, message in run.payload.get("failed", {}).items():
+        results[slug] = {
+            "state": "failed",
+            "message": message["message"],
+            "generation": message["generation"],
+            "changed": False,
+            "actions": [],
+        }
+    purged = run.purge if run.options.check else run.purged
+    changed = bool(purged) or run.firewall_differs or any(item["changed"] for item in results.values())
+    return {
+        "changed": changed,
+        "skipped_older": False,
+        "generation": run.payload["generation"],
+        "services": results,
+        "summary": _summary(results, purged),
+        "purged": sorted(purged),
+        "unknown": sorted(run.unknown),
+        "warnings": run.warnings,
+    }
+
+
+def _summary(results: Mapping[str, Mapping[str, Any]], purged: list[str]) -> dict[str, int]:
+    def count(matches: Callable[[Mapping[str, Any]], bool]) -> int:
+        return sum(1 for item in results.values() if matches(item))
+
+    return {
+        "services": len(results),
+        "changed": count(lambda item: bool(item["changed"])),
+        "failed": count(lambda item: item["state"] == "failed"),
+        "started": count(lambda item: "start" in item["actions"]),
+        "stopped": count(lambda item: "stop" in item["actions"]),
+        "reloaded": count(lambda item: "reload" in item["actions"]),
+        "restarted": count(lambda item: "restart" in item["actions"]),
+        "purged": len(purged),
+    }

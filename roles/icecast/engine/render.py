@@ -1,0 +1,229 @@
+"""Renders an Icecast station: its configuration, its listeners' password file and its route. See docs/contracts.md."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from streamfleet.engine import File, Instance, RenderError
+
+ENGINE = "icecast"
+INSTANCES = "/etc/streamfleet/instances/icecast"
+ROUTES = "/etc/streamfleet/routes"
+PROGRAM_DATA = "/usr/share/icecast2"
+
+#: Connections beside listeners that must find room: sources that reconnect, metadata updates, status pages.
+#: Icecast's own limit counts every connection, so it stands above the listeners' limit by so much.
+SPARE_CONNECTIONS = 32
+#: With several mounts only that limit holds their sum, so it is kept close.
+SPARE_WHEN_SHARED = 4
+#: What stands for "unlimited"; the unit's limit of open files ends it sooner.
+MANY = 1_000_000
+
+QUEUE_BYTES = 524288
+#: What a new listener gets at once: four seconds, so that players start without a pause.
+BURST_SECONDS = 4
+BURST_BYTES = 65536
+
+CONTENT_TYPES = {
+    "mp3": "audio/mpeg",
+    "aac": "audio/aac",
+    "ogg": "application/ogg",
+    "opus": "application/ogg",
+    "flac": "application/ogg",
+}
+
+#: In diffs: every password element, whatever it holds, and the old value as well as the new.
+MASK = r"(?<=password>)[^<\n]+(?=</)"
+
+
+def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
+    """The instance of ``service`` on ``node`` (a service and the head of a node document).
+
+    Raises RenderError for what Icecast cannot be told.
+    """
+    slug, uid = service["slug"], service["uid"]
+    mounts = _mounts(service)
+    group = f"sf{uid}"
+    folder = f"{INSTANCES}/{slug}"
+    config = _xml(_config(service, node, mounts, folder))
+    files = [File(f"{folder}/icecast.xml", config, group=group, validate="xml", mask=MASK)]
+    password = service["credentials"].get("listener_password")
+    if password:
+        files.append(File(f"{folder}/listeners.htpasswd", _listeners(password), group=group, kind="key"))
+    if service["state"] == "running":
+        files.append(_route(service, mounts))
+    return Instance(
+        slug=slug,
+        engine=ENGINE,
+        uid=uid,
+        generation=service["generation"],
+        state=service["state"],
+        reason=service.get("reason") or "",
+        unit=f"streamfleet-icecast@{slug}.service",
+        files=files,
+        restart=service["restart"],
+        ports=[service["port"]],
+        listen=[service["port"]],
+        fingerprints={
+            # Icecast reads its sockets once, at its start; all else again on SIGHUP (and the password file by itself).
+            "restart": _fingerprint(service["port"], uid),
+            "reload": _fingerprint(config),
+        },
+    )
+
+
+def _config(
+    service: Mapping[str, Any], node: Mapping[str, Any], mounts: list[Mapping[str, Any]], folder: str
+) -> ET.Element:
+    root = ET.Element("icecast")
+    _add(root, "location", "Streamfleet")
+    _add(root, "admin", f"postmaster@{node['stream_host']}")
+    _add(root, "hostname", node["stream_host"])
+    limits = ET.SubElement(root, "limits")
+    _add(limits, "clients", _connections(service, mounts))
+    _add(limits, "sources", len(mounts))
+    _add(limits, "queue-size", QUEUE_BYTES)
+    _add(limits, "client-timeout", 30)
+    _add(limits, "header-timeout", 15)
+    _add(limits, "source-timeout", 10)
+    _add(limits, "burst-size", BURST_BYTES)
+    access = ET.SubElement(root, "authentication")
+    # What the mounts below do not override opens nothing: nobody is told this password, so a source can use
+    # declared mounts only.
+    _add(access, "source-password", _unguessable(service, "undeclared mounts"))
+    _add(access, "relay-password", _unguessable(service, "relays"))
+    _add(access, "admin-user", "admin")
+    _add(access, "admin-password", service["credentials"]["admin_password"], "credentials.admin_password")
+    socket = ET.SubElement(root, "listen-socket")
+    _add(socket, "port", service["port"])
+    _add(socket, "bind-address", "::")
+    headers = ET.SubElement(root, "http-headers")
+    ET.SubElement(headers, "header", {"name": "Access-Control-Allow-Origin", "value": "*"})
+    ET.SubElement(headers, "header", {"name": "X-Content-Type-Options", "value": "nosniff"})
+    for number, mount in enumerate(mounts):
+        _mount(root, service, mount, number, folder)
+    # No file of the server's is served; status and admin pages are transformations, not files.
+    _add(root, "fileserve", 0)
+    paths = ET.SubElement(root, "paths")
+    _add(paths, "basedir", PROGRAM_DATA)
+    _add(paths, "logdir", "/tmp")  # noqa: S108 - a folder that must exist; logs go to the journal
+    _add(paths, "webroot", f"{PROGRAM_DATA}/web")
+    _add(paths, "adminroot", f"{PROGRAM_DATA}/admin")
+    logging = ET.SubElement(root, "logging")
+    _add(logging, "accesslog", "-")
+    _add(logging, "errorlog", "-")
+    _add(logging, "loglevel", 2)
+    security = ET.SubElement(root, "security")
+    _add(security, "chroot", 0)
+    return root
+
+
+def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any], number: int, folder: str) -> None:
+    settings, credentials = service["settings"], service["credentials"]
+    entry = ET.SubElement(root, "mount", {"type": "normal"})
+    _add(entry, "mount-name", mount["name"])
+    _add(entry, "username", "source")
+    _add(entry, "password", credentials["source_password"], "credentials.source_password")
+    listeners = _lowest(mount.get("max_listeners"), service["limits"].get("max_listeners"))
+    if listeners is not None:
+        _add(entry, "max-listeners", listeners)
+    if mount.get("fallback"):
+        _add(entry, "fallback-mount", mount["fallback"])
+        _add(entry, "fallback-override", 1)
+    _add(entry, "charset", "UTF-8")
+    _add(entry, "public", 0)
+    _add(entry, "stream-name", service["name"], "name")
+    for element, field in (("stream-description", "description"), ("stream-url", "website"), ("genre", "genre")):
+        if settings.get(field):
+            _add(entry, element, settings[field], f"settings.{field}")
+    bitrate = mount.get("bitrate_kbps")
+    if bitrate:
+        _add(entry, "bitrate", bitrate)
+        _add(entry, "burst-size", min(max(bitrate * 125 * BURST_SECONDS, BURST_BYTES // 4), QUEUE_BYTES // 2))
+    _add(entry, "type", CONTENT_TYPES[mount.get("format") or "mp3"])
+    if credentials.get("listener_password"):
+        check = ET.SubElement(entry, "authentication", {"type": "htpasswd"})
+        ET.SubElement(check, "option", {"name": "filename", "value": f"{folder}/listeners.htpasswd"})
+        ET.SubElement(check, "option", {"name": "allow_duplicate_users", "value": "1"})
+
+
+def _mounts(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The declared mounts, checked for what their schema cannot say."""
+    mounts: list[Mapping[str, Any]] = service["settings"]["mounts"]
+    names = [mount["name"] for mount in mounts]
+    for number, mount in enumerate(mounts):
+        if names.index(mount["name"]) != number:
+            raise RenderError(f"settings.mounts[{number}].name", mount["name"], "is declared twice")
+        fallback = mount.get("fallback")
+        if fallback and (fallback not in names or fallback == mount["name"]):
+            raise RenderError(f"settings.mounts[{number}].fallback", fallback, "is not another mount of this service")
+        seen = {mount["name"]}
+        following = {other["name"]: other.get("fallback") for other in mounts}
+        while fallback:
+            if fallback in seen:
+                raise RenderError(f"settings.mounts[{number}].fallback", mount["fallback"], "leads back to itself")
+            seen.add(fallback)
+            fallback = following.get(fallback)
+    return mounts
+
+
+def _connections(service: Mapping[str, Any], mounts: list[Mapping[str, Any]]) -> int:
+    """Icecast's limit of connections, which holds the sum of the listeners of several mounts."""
+    total = service["limits"].get("max_listeners")
+    if total is None:
+        return MANY
+    shares = [_lowest(mount.get("max_listeners"), total) or 0 for mount in mounts]
+    spare = SPARE_CONNECTIONS if sum(shares) <= total else SPARE_WHEN_SHARED
+    return int(total) + len(mounts) + spare
+
+
+def _route(service: Mapping[str, Any], mounts: list[Mapping[str, Any]]) -> File:
+    names = [mount["name"] for mount in mounts]
+    default = next((mount["name"] for mount in mounts if mount.get("default")), names[0])
+    route = {"port": service["port"], "mounts": names, "default": default}
+    content = json.dumps(route, separators=(", ", ": ")) + "\n"
+    return File(f"{ROUTES}/{service['slug']}.json", content, group="www-data", kind="route", validate="json")
+
+
+def _listeners(password: str) -> str:
+    """Icecast 2.4's own password file: plain MD5 is the one form that it reads."""
+    digest = hashlib.md5(password.encode("utf-8"), usedforsecurity=False).hexdigest()
+    return f"listener:{digest}\n"
+
+
+def _unguessable(service: Mapping[str, Any], purpose: str) -> str:
+    """A password that nobody is told, always the same for the same service."""
+    key = service["credentials"]["admin_password"].encode("utf-8")
+    return hmac.new(key, f"{service['slug']}: {purpose}".encode(), hashlib.sha256).hexdigest()
+
+
+def _lowest(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit is not None), default=None)
+
+
+def _fingerprint(*values: object) -> str:
+    return hashlib.sha256(json.dumps([str(value) for value in values]).encode()).hexdigest()[:32]
+
+
+def _add(parent: ET.Element, name: str, value: object, field: str = "") -> None:
+    ET.SubElement(parent, name).text = _text(str(value), field or name)
+
+
+def _text(text: str, field: str) -> str:
+    """``text`` if XML 1.0 can hold it and a header can carry it: ElementTree escapes markup, but not these."""
+    for character in text:
+        number = ord(character)
+        if number < 0x20 or number == 0x7F or 0xD800 <= number <= 0xDFFF or number in (0xFFFE, 0xFFFF):
+            shown = f"U+{number:04X}"
+            raise RenderError(field, shown, f"holds the character {shown}, which no stream title can carry: remove it")
+    return text
+
+
+def _xml(root: ET.Element) -> str:
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'

@@ -1,0 +1,1 @@
+"""Doubles: small stand-ins for programs and servers that a test does not run, named as such."""

@@ -1,0 +1,140 @@
+"""A double of the panel: serves node documents and takes their status, as docs/contracts.md says, over real HTTP."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+TOKEN = "sft_double00_0000000000000000000000000000000000000000000"
+
+
+class PanelDouble:
+    """``documents`` by node name are what it serves; ``reports`` collects what it was told, newest last."""
+
+    def __init__(self) -> None:
+        self.documents: dict[str, dict[str, Any]] = {}
+        self.reports: list[tuple[str, dict[str, Any]]] = []
+        self.token = TOKEN
+        double = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_args: object) -> None:
+                pass
+
+            def _answer(self, status: int, data: Any) -> None:
+                raw = json.dumps(data).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(raw)))
+                self.end_headers()
+                self.wfile.write(raw)
+
+            def _refuse(self, status: int, code: str, message: str) -> None:
+                self._answer(status, {"error": {"code": code, "message": message, "errors": []}})
+
+            def _node(self, last: str) -> str | None:
+                parts = self.path.split("/")
+                if self.headers.get("Authorization") != f"Bearer {double.token}":
+                    self._refuse(401, "unauthenticated", "No such token.")
+                elif len(parts) != 6 or parts[:4] != ["", "api", "v1", "nodes"] or parts[5] != last:
+                    self._refuse(404, "not_found", "No such route.")
+                elif parts[4] not in double.documents:
+                    self._refuse(404, "not_found", "No such node.")
+                else:
+                    return parts[4]
+                return None
+
+            def do_GET(self) -> None:
+                node = self._node("document")
+                if node is not None:
+                    self._answer(200, double.documents[node])
+
+            def do_PUT(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                node = self._node("status")
+                if node is None:
+                    return
+                named = {item["slug"] for item in double.documents[node]["services"]}
+                if set(body) != {"epoch", "generation", "services"} or not set(body["services"]) <= named:
+                    self._refuse(422, "invalid_document", "Not a status.")
+                    return
+                double.reports.append((node, body))
+                self._answer(200, {})
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def environment(self) -> dict[str, str]:
+        """What ansible-playbook is given to find it."""
+        return {"STREAMFLEET_URL": self.url, "STREAMFLEET_TOKEN": self.token}
+
+    @contextmanager
+    def serving(self) -> Iterator[PanelDouble]:
+        """Serve until the block ends."""
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
+            thread.join(5)
+
+
+def station(slug: str, uid: int, port: int, **changes: Any) -> dict[str, Any]:
+    """A radio station as a node document holds it."""
+    service: dict[str, Any] = {
+        "slug": slug,
+        "name": f"Station {slug}",
+        "customer": "alice",
+        "uid": uid,
+        "engine": "icecast",
+        "service_type": "radio",
+        "generation": 1,
+        "state": "running",
+        "reason": "",
+        "restart": 0,
+        "port": port,
+        "limits": {
+            "max_listeners": 10,
+            "max_bitrate_kbps": 128,
+            "monthly_transfer_mb": None,
+            "disk_quota_mb": None,
+        },
+        "settings": {
+            "mounts": [{"name": "/stream", "format": "mp3", "bitrate_kbps": 128}],
+            "genre": None,
+            "description": None,
+            "website": None,
+        },
+        "credentials": {
+            "source_password": f"source-{slug}-secret",
+            "admin_password": f"admin-{slug}-secret",
+            "listener_password": None,
+        },
+        "previous_credentials": {},
+    }
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(service.get(key), dict):
+            service[key] = {**service[key], **value}
+        else:
+            service[key] = value
+    return service
+
+
+def document(node: str, generation: int, *services: dict[str, Any], epoch: str = "epoch-1") -> dict[str, Any]:
+    """A node document."""
+    return {
+        "schema": 1,
+        "epoch": epoch,
+        "node": node,
+        "generation": generation,
+        "stream_host": "stream.example.net",
+        "services": list(services),
+    }
