@@ -1,0 +1,107 @@
+"""Pure functions for playbooks and templates."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+
+_NONE = frozenset({"null", "none", "unlimited"})
+_TRUE = frozenset({"yes", "true", "on"})
+_FALSE = frozenset({"no", "false", "off"})
+
+
+def streamfleet_answer(value: Any, omitted: Any, kind: str = "text") -> Any:
+    """An answer of a survey (or any variable) as the value of a module's option.
+
+    Surveys know only text, and cannot leave a question out: so an empty answer means that the option is omitted, and a
+    word says null.
+
+    :param value: the answer. Anything but text is returned as it is, empty lists and mappings too.
+    :param omitted: what to return for an empty answer; in a task the variable ``omit``.
+    :param kind: ``text``; ``number`` (``unlimited``, ``none`` and ``null`` mean null); ``choice`` (``none`` and
+        ``null`` mean null); ``bool`` (yes, no, true, false, on, off); ``list`` (one entry a line, or between commas);
+        ``data`` (JSON); ``secret`` (text that is not even trimmed).
+    :raises AnsibleFilterError: for an answer that cannot be of this kind.
+    """
+    if value is None:
+        return omitted
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if not text:
+        return omitted
+    if kind == "secret":
+        return value
+    try:
+        convert = _KINDS[kind]
+    except KeyError:
+        raise AnsibleFilterError(
+            f"streamfleet_answer: kind {kind!r} must be one of {', '.join([*_KINDS, 'secret'])}"
+        ) from None
+    return convert(text)
+
+
+def streamfleet_unknown(names: Iterable[str], prefix: str, known: Iterable[str]) -> list[str]:
+    """Of the variables ``names``, those that start with ``prefix`` but do not go on with one of ``known``; sorted."""
+    allowed = {f"{prefix}{name}" for name in known}
+    return sorted(name for name in names if name.startswith(prefix) and name not in allowed)
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _choice(text: str) -> str | None:
+    return None if text.lower() in ("none", "null") else text
+
+
+def _number(text: str) -> int | None:
+    if text.lower() in _NONE:
+        return None
+    if not re.fullmatch(r"-?[0-9]+", text):
+        raise AnsibleFilterError(f"streamfleet_answer: {text!r} must be a whole number, or unlimited")
+    return int(text)
+
+
+def _bool(text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise AnsibleFilterError(f"streamfleet_answer: {text!r} must be yes or no")
+
+
+def _list(text: str) -> list[str] | None:
+    if text.lower() in _NONE:
+        return None
+    return [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
+
+
+def _data(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        # The text may hold secrets; the position says enough.
+        raise AnsibleFilterError(f"streamfleet_answer: not JSON: {getattr(error, 'msg', 'error')}") from None
+
+
+_KINDS: Mapping[str, Callable[[str], Any]] = {
+    "text": _text,
+    "number": _number,
+    "choice": _choice,
+    "bool": _bool,
+    "list": _list,
+    "data": _data,
+}
+
+
+class FilterModule:
+    """Read by Ansible."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name → function."""
+        return {"streamfleet_answer": streamfleet_answer, "streamfleet_unknown": streamfleet_unknown}
