@@ -81,8 +81,8 @@ function publish(r) {
         unlink(HLS + slug + '/index.m3u8.bak');
     }
     fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(),
-        address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}));
-    fs.writeFileSync(CLIENTS + client, slug);
+        address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}), {mode: 0o640});
+    fs.writeFileSync(CLIENTS + client, slug, {mode: 0o640});
     r.headersOut['Location'] = slug;
     decide(r, 302, slug, 'publishing');
 }
@@ -115,7 +115,7 @@ function update(r) {
         return;
     }
     lease.seen = Date.now();
-    fs.writeFileSync(LIVE + found.slug, JSON.stringify(lease));
+    fs.writeFileSync(LIVE + found.slug, JSON.stringify(lease), {mode: 0o640});
     r.return(204);
 }
 
@@ -150,7 +150,7 @@ function ended(r) {
         try {
             const text = fs.readFileSync(list, 'utf8');
             if (text.indexOf('#EXT-X-ENDLIST') < 0) {
-                fs.writeFileSync(draft, text + '#EXT-X-ENDLIST\n');
+                fs.writeFileSync(draft, text + '#EXT-X-ENDLIST\n', {mode: 0o644});
                 fs.renameSync(draft, list);
             }
         } catch (e) {
