@@ -179,7 +179,7 @@ def generate(root: Path) -> dict[Path, str]:
 
 def main() -> int:
     """Exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing, exit 1 if a file is out of date")
     arguments = parser.parse_args()
     stale = []
