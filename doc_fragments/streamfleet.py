@@ -97,7 +97,10 @@ options:
     INFO = r"""
 options:
   search:
-    description: Only objects in whose names this text occurs, whatever its case.
+    description: Only objects in whose key or name this text occurs, whatever its case.
+    type: str
+  label:
+    description: Only objects with this ownership label.
     type: str
 attributes:
   check_mode:

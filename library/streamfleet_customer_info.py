@@ -28,6 +28,10 @@ options:
   reseller_plan:
     description: Only resellers with this plan.
     type: str
+  deleted:
+    description: Return accounts that are deleted and still kept, instead of those that are there.
+    type: bool
+    default: false
 extends_documentation_fragment:
   - streamfleet
   - streamfleet.info
@@ -63,6 +67,7 @@ FILTERS = {
     "account_type": {"type": "str", "choices": ["customer", "administrator"]},
     "reseller": {"type": "str"},
     "reseller_plan": {"type": "str"},
+    "deleted": {"type": "bool", "default": False},
 }
 
 

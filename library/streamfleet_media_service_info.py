@@ -23,12 +23,14 @@ options:
   node:
     description: Only services on this node.
     type: str
-  enabled:
-    description: Only services that are, or are not, enabled.
+  state:
+    description: Only services that are meant to be in this state, or, with V(failed), that are reported so.
+    type: str
+    choices: [running, stopped, suspended, disabled, over_quota, failed]
+  deleted:
+    description: Return services that are deleted and still kept, instead of those that are there.
     type: bool
-  suspended:
-    description: Only services that are, or are not, suspended.
-    type: bool
+    default: false
   credentials:
     description:
       - Whether each service comes with its stream credentials under C(credentials). The panel keeps a record of who
@@ -71,8 +73,11 @@ FILTERS = {
     "customer": {"type": "str"},
     "engine": {"type": "str"},
     "node": {"type": "str"},
-    "enabled": {"type": "bool"},
-    "suspended": {"type": "bool"},
+    "state": {
+        "type": "str",
+        "choices": ["running", "stopped", "suspended", "disabled", "over_quota", "failed"],
+    },
+    "deleted": {"type": "bool", "default": False},
 }
 
 

@@ -18,9 +18,6 @@ options:
     description: Only nodes in this status.
     type: str
     choices: [active, draining, disabled]
-  engine:
-    description: Only nodes with this engine.
-    type: str
 extends_documentation_fragment:
   - streamfleet
   - streamfleet.info
@@ -32,7 +29,6 @@ EXAMPLES = r"""
 - name: Nodes that take new stations
   streamfleet_node_info:
     status: active
-    engine: icecast
   register: result
 """
 
@@ -49,7 +45,6 @@ from ansible.module_utils.streamfleet.info import run_info_module
 
 FILTERS = {
     "status": {"type": "str", "choices": ["active", "draining", "disabled"]},
-    "engine": {"type": "str"},
 }
 
 

@@ -74,6 +74,8 @@ class Error(Exception):
         self.errors = list(errors)
 
     def __str__(self) -> str:
+        if len(self.errors) == 1 and self.errors[0].message in self.message:
+            return str(self.errors[0])
         lines = [self.message]
         lines += [f"- {error}" for error in self.errors[:SHOWN_ERRORS]]
         left = len(self.errors) - SHOWN_ERRORS

@@ -8,7 +8,7 @@ from typing import Any
 from .client import COLLECTIONS, Panel
 from .runtime import Module, run
 
-SEARCH: dict[str, dict[str, Any]] = {"search": {"type": "str"}}
+SEARCH: dict[str, dict[str, Any]] = {"search": {"type": "str"}, "label": {"type": "str"}}
 
 
 def run_info_module(kind: str, key: str, filters: Mapping[str, Mapping[str, Any]]) -> None:
@@ -24,7 +24,7 @@ def run_info_module(kind: str, key: str, filters: Mapping[str, Mapping[str, Any]
     module = Module(
         argument_spec={key: {"type": "str", "no_log": False}, **SEARCH, **filters, **credentials},
         supports_check_mode=True,
-        mutually_exclusive=[(key, name) for name in (*SEARCH, *filters)],
+        mutually_exclusive=[(key, name) for name in (*SEARCH, *filters) if "default" not in filters.get(name, {})],
     )
     run(module, lambda _module: _read(module, kind, key, filters))
 
@@ -43,4 +43,5 @@ def _read(module: Module, kind: str, key: str, filters: Mapping[str, Any]) -> di
 
 
 def _with_credentials(panel: Panel, item: dict[str, Any]) -> dict[str, Any]:
-    return {**item, "credentials": panel.service_credentials(str(item["slug"]))}
+    data = panel.service_credentials(str(item["slug"]))
+    return {**item, "credentials": data["credentials"], "connection": data["connection"]}

@@ -14,14 +14,16 @@ def diff_entry(result: Mapping[str, Any]) -> dict[str, Any] | None:
 
     ``changes`` maps field → {before, after}; a created object has no before, a deleted one no after.
     """
-    action, title = result["action"], f"{result['kind']} {result['key']}"
+    action, title = result["action"], f"{result['kind'].replace('_', ' ')} {result['key']}"
     if action == "unchanged":
         return None
     changes = result.get("changes") or {}
     before = {name: _shown(name, change.get("before")) for name, change in changes.items()}
     after = {name: _shown(name, change.get("after")) for name, change in changes.items()}
     for name, value in before.items():
-        if value == MASK == after[name]:  # two masks look alike, and a diff of them would be empty
+        if (
+            action == "updated" and value == MASK == after[name]
+        ):  # two masks look alike, and a diff of them would be empty
             after[name] = f"{MASK} (changed)"
     return {
         "before_header": title,
@@ -56,7 +58,8 @@ def apply_result(answer: Mapping[str, Any], *, diff: bool, sources: Sources | No
 
 def object_result(answer: Mapping[str, Any], kind: str, *, diff: bool) -> dict[str, Any]:
     """The module's result for an apply of one object: its action, its changes, and itself under the kind's name."""
-    item = masked_results(answer["results"])[0]
+    # What goes along with the object (a customer's services) comes after it.
+    item, *along = masked_results(answer["results"])
     data = {
         "changed": bool(answer["changed"]),
         "action": item["action"],
@@ -65,8 +68,7 @@ def object_result(answer: Mapping[str, Any], kind: str, *, diff: bool) -> dict[s
         "nodes": dict(answer.get("nodes") or {}),
     }
     if diff:
-        entry = diff_entry(item)
-        data["diff"] = entry if entry is not None else {"before": "", "after": ""}
+        data["diff"] = diff_of([item, *along])
     return data
 
 

@@ -33,7 +33,10 @@ def _ensure(module: Module) -> dict[str, Any]:
         )
     owner = params["account"]
     if params["scope"] == "account" and owner is None:
-        owner = module.panel.client.request("GET", "/whoami").data["username"]
+        account = module.panel.client.request("GET", "/whoami").data["account"]
+        if account is None:
+            raise errors.BadOption("account is not set, and the token in use belongs to a machine. Set account.")
+        owner = account["username"]
     existing = [item for item in _tokens(module) if _matches(item, params["name"], params["scope"], owner)]
     valid = [item for item in existing if not _expired(item)]
     keep = params["state"] == "present" and not params["replace"] and bool(valid)
