@@ -69,6 +69,14 @@ test-full: test ## The long matrix: Debian 13, PostgreSQL, reboot, uninstall
 	molecule test -s postgresql
 	molecule test -s lifecycle
 
+.PHONY: faults
+faults: deps ## A short sample of the fault campaign
+	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m live tests/faults
+
+.PHONY: test-faults
+test-faults: deps ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
+	$(PY) -m pytest -s -m live tests/faults
+
 .PHONY: bench
 bench: deps ## Ratios, each within one run; writes bench/results.json
 	$(PY) -m bench

@@ -10,6 +10,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+
 from demo.stage import Stage
 
 pytestmark = pytest.mark.live

@@ -1,0 +1,111 @@
+"""Converge killed at any moment, with a full disk, with the network cut: the next run finishes the work."""
+
+from __future__ import annotations
+
+import random
+import time
+
+import pytest
+
+from demo.stage import STREAM_HOST
+from tests.faults.conftest import ROUNDS
+from tests.live.conftest import Platform
+from tests.live.streams import Listener, Source, on_air
+from tests.live.test_platform import apply, published, running, settled, station, tenant  # noqa: F401
+
+pytestmark = pytest.mark.live
+
+WORKER = "streamfleet-worker.service"
+
+
+def kill_everything_of_a_run(platform: Platform) -> None:
+    """SIGKILL to the worker, its Ansible processes, and the module wherever it is on the node."""
+    command = f"systemctl kill --kill-whom=all -s KILL {WORKER}; pkill -KILL -f 'ansible-playbook|AnsiballZ|streamfleet_node_apply'; true"
+    platform.on_node(["sh", "-c", command])
+
+
+def half_written(platform: Platform) -> str:
+    """Files that an atomic write left behind, outside of a run."""
+    return platform.on_node(["sh", "-c", "find /etc/streamfleet -name '*.tmp*' -o -name '.*.new' | head"]).strip()
+
+
+def test_killed_at_any_moment(platform: Platform, tenant: str, chance: random.Random) -> None:  # noqa: F811
+    witness = f"{tenant}-w"
+    churn = [f"{tenant}-c{n}" for n in range(8)]
+    apply(platform, {"media_services": [station(tenant, slug) for slug in (witness, *churn)]})
+    running(platform, witness, *churn)
+    address, port, password = published(platform, witness)
+    with on_air(Source(address, port, "/stream", password)) as source:
+        listener = Listener(address, 443, STREAM_HOST, f"/listen/{witness}/stream", str(platform.ca))
+        listener.start()
+        assert listener.playing.wait(20), listener.heard
+        for number in range(ROUNDS):
+            changes = [{"slug": slug, "genre": f"round {number} {slug}"} for slug in churn]
+            comers = [station(tenant, f"{tenant}-n{number}-{n}") for n in range(3)]
+            apply(platform, {"media_services": [*changes, *comers]})
+            delay = chance.uniform(0.0, 3.0)
+            time.sleep(delay)
+            kill_everything_of_a_run(platform)
+            platform.on_node(["systemctl", "start", WORKER])
+            settled(platform)
+            running(platform, *churn, *(one["slug"] for one in comers))
+            for slug in churn:
+                config = platform.on_node(["cat", f"/etc/streamfleet/instances/icecast/{slug}/icecast.xml"])
+                assert f"round {number} {slug}" in config, f"round {number}, killed after {delay:.2f} s"
+            assert half_written(platform) == "", f"round {number}, killed after {delay:.2f} s"
+        heard = listener.stop()
+        assert source.error is None
+    assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
+
+
+def test_a_full_disk_fails_the_new_service_and_nothing_else(platform: Platform, tenant: str) -> None:  # noqa: F811
+    old, new = f"{tenant}-a", f"{tenant}-b"
+    apply(platform, {"media_services": [station(tenant, old)]})
+    running(platform, old)
+    address, port, password = published(platform, old)
+    place = "/etc/streamfleet/instances"
+    fill = (
+        f"cp -a {place} /root/instances.kept && mount -t tmpfs -o size=8m,mode=0755 tmpfs {place} && "
+        f"cp -a /root/instances.kept/. {place}/ && dd if=/dev/zero of={place}/filler bs=4k 2>/dev/null; df {place}"
+    )
+    platform.on_node(["sh", "-c", fill])
+    try:
+        with on_air(Source(address, port, "/stream", password)) as source:
+            apply(platform, {"media_services": [station(tenant, new)]})
+            deadline = time.monotonic() + 60
+            while True:
+                status = platform.api().request("GET", f"/media-services/{new}/status").data
+                if status["state"] == "failed" or time.monotonic() > deadline:
+                    break
+                time.sleep(0.5)
+            assert status["state"] == "failed", status
+            assert "space" in status["message"].lower(), status
+            assert platform.api().request("GET", f"/media-services/{old}/status").data["state"] == "running"
+            assert source.error is None
+            platform.on_node(["rm", f"{place}/filler"])
+            platform.api().request("POST", "/nodes/demo1/converge")
+            running(platform, new, seconds=120)
+            assert source.error is None
+    finally:
+        keep = f"cp -a {place}/. /root/instances.kept/ && umount {place} && cp -a /root/instances.kept/. {place}/"
+        platform.on_node(["sh", "-c", f"{keep} && rm -rf /root/instances.kept {place}/filler"])
+
+
+def test_a_cut_network_is_retried(platform: Platform, tenant: str) -> None:  # noqa: F811
+    slug = f"{tenant}-a"
+    cut = "add table inet fault; add chain inet fault i { type filter hook input priority -300; }; "
+    cut += "add rule inet fault i tcp dport 22 drop"
+    platform.on_node(["nft", cut])
+    try:
+        apply(platform, {"media_services": [station(tenant, slug)]})
+        deadline = time.monotonic() + 90
+        while True:
+            runs = platform.api().request("GET", "/nodes/demo1/runs").data["items"]
+            if any(run["state"] == "failed" for run in runs[:2]) or time.monotonic() > deadline:
+                break
+            time.sleep(1)
+        assert any(run["state"] == "failed" for run in runs[:2]), runs[:2]
+        assert platform.api().request("GET", f"/media-services/{slug}/status").data["state"] != "running"
+    finally:
+        platform.on_node(["nft", "delete table inet fault"])
+    running(platform, slug, seconds=330)
