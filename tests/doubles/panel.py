@@ -87,7 +87,7 @@ class PanelDouble:
             thread.join(5)
 
 
-def station(slug: str, uid: int, port: int, **changes: Any) -> dict[str, Any]:
+def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]:
     """A radio station as a node document holds it."""
     service: dict[str, Any] = {
         "slug": slug,

@@ -149,6 +149,7 @@ def _execute(run: Run) -> None:
                 _firewall_failed(run, problem)
         host.checkpoint("firewall")
         outcome.act(run)
+        _firewall_of_taken_back(run)
         host.checkpoint("units")
         _purge(run)
         host.checkpoint("purged")
@@ -240,6 +241,18 @@ def _firewall_failed(run: Run, problem: str) -> None:
     for plan in run.live:
         if plan.runs and plan.wanted["ports"] and plan.changes:
             plan.error = problem
+
+
+def _firewall_of_taken_back(run: Run) -> None:
+    """Services that run with their previous configuration again keep its ports."""
+    back = [plan for plan in run.plans if plan.rolled_back]
+    before = set(run.pairs)
+    for plan in back:
+        run.pairs -= {(plan.wanted["uid"], port) for port in plan.wanted["ports"]}
+    for plan in back:
+        run.pairs |= {(plan.old["uid"], port) for port in plan.old["ports"]}
+    if run.pairs != before and (problem := firewall.update(run.host, run.pairs)):
+        run.warnings.append(problem)
 
 
 def _purge(run: Run) -> None:
