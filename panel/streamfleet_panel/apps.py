@@ -10,7 +10,7 @@ from django.db.backends.signals import connection_created
 
 
 def _use_the_real_parameter_limit(sender: object, connection: Any, **kwargs: object) -> None:
-    """Let bulk statements be as large as this SQLite allows; Django assumes 999 parameters, Debian's build takes 250,000."""
+    """Let bulk statements be as large as this SQLite allows: Django assumes 999 parameters, Debian has 250,000."""
     if connection.vendor == "sqlite":
         connection.features.max_query_params = connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER)
 

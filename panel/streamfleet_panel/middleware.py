@@ -24,6 +24,37 @@ def client_ip(request: HttpRequest) -> str:
         return ""
 
 
+class ApiErrors:
+    """Give what Django itself refuses below /api/ (no such route, method, host) the one error shape."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if (
+            response.status_code < 400
+            or not request.path.startswith("/api/")
+            or response.headers.get("Content-Type", "").startswith("application/json")
+        ):
+            return response
+        from streamfleet_panel.api.core import refusal
+        from streamfleet_panel.apply.problems import ApiError
+
+        codes = {404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+        code = codes.get(response.status_code, "invalid_document" if response.status_code < 500 else "internal_error")
+        words = {
+            "not_found": "There is no such route; see /api/v1/docs",
+            "method_not_allowed": f"This route does not take {request.method}",
+            "internal_error": "The panel failed at this call; its log says why",
+        }
+        answer = refusal(ApiError(code, words.get(code, f"The call was refused: {response.reason_phrase}")))
+        for name in ("Allow",):
+            if name in response.headers:
+                answer[name] = response.headers[name]
+        return answer
+
+
 class ClientAddress:
     """Put the client's true address into REMOTE_ADDR, where every other part looks."""
 

@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 from environs import Env
 
+from streamfleet_panel.admin_pages.navigation import UNFOLD as UNFOLD
+
 PACKAGE = Path(__file__).resolve().parent
 
 env = Env()
@@ -58,8 +60,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "timeout": 30,
         "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000; PRAGMA
-        temp_store=MEMORY;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000;",
     }
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
     import pymysql
@@ -75,7 +76,10 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
 
 INSTALLED_APPS = [
     "streamfleet_panel",
-    "unfold",
+    "streamfleet_panel.portal",
+    "streamfleet_panel.admin_pages",
+    # The site is our own (admin_pages/site.py), so not Unfold's own configuration.
+    "unfold.apps.BasicAppConfig",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -90,6 +94,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "streamfleet_panel.portal.security.PageHeaders",
+    "streamfleet_panel.middleware.ApiErrors",
     "streamfleet_panel.middleware.ClientAddress",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -137,6 +143,8 @@ AXES_CLIENT_IP_CALLABLE = "streamfleet_panel.middleware.client_ip"
 AXES_RESET_ON_SUCCESS = True
 AXES_ENABLE_ACCESS_FAILURE_LOG = False
 AXES_VERBOSE = False
+AXES_LOCKOUT_CALLABLE = "streamfleet_panel.portal.views.session.locked"
+PASSWORD_RESET_TIMEOUT = 3600
 HIJACK_PERMISSION_CHECK = "streamfleet_panel.access.may_hijack"
 HIJACK_INSERT_BEFORE = None
 
@@ -187,6 +195,5 @@ LOGGING = {
     },
 }
 
-UNFOLD = {"SITE_TITLE": "Streamfleet", "SITE_HEADER": "Streamfleet", "SITE_URL": "/"}
 
 NINJA_PAGINATION_MAX_LIMIT = 1000

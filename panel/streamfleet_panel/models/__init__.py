@@ -7,7 +7,7 @@ from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.node import ConvergeRun, Node
-from streamfleet_panel.models.service import MediaService, ServiceStatus
+from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.token import ApiToken
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "Node",
     "ResellerPlan",
     "ServiceStatus",
+    "UniqueCredential",
 ]

@@ -106,7 +106,9 @@ class Account(AbstractBaseUser):
 
     @property
     def is_reseller(self) -> bool:
-        return self.reseller_plan_id is not None and not self.is_administrator
+        # A plan that is being created together with the account has no key yet.
+        has_plan = self.reseller_plan_id is not None or self._state.fields_cache.get("reseller_plan") is not None
+        return has_plan and not self.is_administrator
 
     @property
     def is_enabled(self) -> bool:

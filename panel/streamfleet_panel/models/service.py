@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 from django.db import models
 
 from streamfleet_panel import secrets
+from streamfleet_panel.engines import engines
 from streamfleet_panel.models.account import Account
 from streamfleet_panel.models.node import Node
 
@@ -83,6 +86,43 @@ class MediaService(models.Model):
         if self.stopped:
             return "stopped", ""
         return "running", ""
+
+
+class UniqueCredential(models.Model):
+    """Fingerprint of a credential that no two services may share, such as a stream key: whoever sends it is
+    recognised by it.
+
+    Former values are kept while their overlap lasts, so that nobody can take over a key that still works.
+    """
+
+    digest = models.CharField(max_length=64, primary_key=True)
+    service = models.ForeignKey(MediaService, on_delete=models.CASCADE, related_name="+")
+
+    class Meta:
+        verbose_name = "unique credential"
+
+    def __str__(self) -> str:
+        return self.digest[:8]
+
+    @staticmethod
+    def digests(service: MediaService) -> set[str]:
+        """Fingerprints of all values of the service that are accepted now."""
+        engine = engines().get(service.engine)
+        names = [name for name, prop in engine.credentials.items() if prop.unique] if engine is not None else []
+        if not names:
+            return set()
+        current, previous = service.credentials, service.previous_credentials
+        values = {(name, current.get(name)) for name in names if current.get(name)}
+        values |= {(name, item["value"]) for name in names for item in previous.get(name, [])}
+        return {hashlib.sha256(f"{service.engine}:{name}:{value}".encode()).hexdigest() for name, value in values}
+
+    @classmethod
+    def replace(cls, services: Iterable[MediaService]) -> None:
+        """Store the fingerprints of (saved) services anew: two statements."""
+        services = list(services)
+        new = [cls(digest=digest, service=service) for service in services for digest in cls.digests(service)]
+        cls.objects.filter(service__in=[service.pk for service in services]).delete()
+        cls.objects.bulk_create(new)
 
 
 class ServiceStatus(models.Model):

@@ -1,0 +1,156 @@
+"""Writing a plan: bulk statements only, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import connection
+from django.db.models import F, Model, OuterRef, Q, Subquery
+
+from streamfleet_panel import secrets
+from streamfleet_panel.access import Actor
+from streamfleet_panel.apply.plan import Plan, Result
+from streamfleet_panel.models import Account, AuditLog, Counter, Job, MediaService, Node, ResellerPlan, UniqueCredential
+
+
+def bulk_update(model: type[Model], objects: Iterable[Any], columns: Iterable[str]) -> None:
+    """Write ``columns`` of stored objects in one upsert.
+
+    Django's own bulk_update builds one CASE per row and column.
+    """
+    objects, columns = list(objects), sorted(columns)
+    if not objects or not columns:
+        return
+    more = {"unique_fields": ["id"]} if connection.features.supports_update_conflicts_with_target else {}
+    model._default_manager.bulk_create(objects, update_conflicts=True, update_fields=columns, **more)
+
+
+def execute(plan: Plan, counter: Counter) -> None:
+    """Write everything. ``counter`` is the locked counter of uids."""
+    _generations(plan)
+    _create_accounts(plan, counter)
+    for model in (Node, MediaService):
+        new = plan.created.get(model)
+        if new:
+            model._default_manager.bulk_create(new)
+    _update(plan)
+    if plan.rekeyed:
+        UniqueCredential.replace(service for service, _ in plan.rekeyed.values())
+    _flip(plan)
+    _remove(plan)
+    record(plan.actor, [result for result in plan.results if result.action != "unchanged"])
+    _welcome(plan)
+
+
+def _generations(plan: Plan) -> None:
+    """The document's generation rises once for each node that changes; its changed services take that number."""
+    if plan.flipped:
+        # A disabled reseller takes its customers' services along.
+        ids = [account.pk for account in plan.flipped]
+        affected = Q(customer_id__in=ids) | Q(customer__reseller_id__in=ids)
+        nodes = MediaService.objects.filter(affected, deleted_at=None).values_list("node_id", flat=True).distinct()
+        for node_id in nodes:
+            plan.touch_node(plan.world.nodes_by_id[node_id])
+    for node in plan.touched_nodes.values():
+        node.generation += 1
+        plan.update(node, ["generation"])
+    for service in plan.touched_services.values():
+        service.generation = service.node.generation
+        plan.update(service, ["generation"])
+
+
+def _create_accounts(plan: Plan, counter: Counter) -> None:
+    if plan.created.get(ResellerPlan):
+        ResellerPlan.objects.bulk_create(plan.created[ResellerPlan])
+    accounts: list[Account] = plan.created.get(Account, [])
+    for account, uid in zip(accounts, counter.take(len(accounts)), strict=True):
+        account.uid = uid
+    # Resellers first: their customers refer to them.
+    for batch in (
+        [account for account in accounts if account.reseller is None],
+        [account for account in accounts if account.reseller is not None],
+    ):
+        if batch:
+            Account.objects.bulk_create(batch)
+
+
+def _update(plan: Plan) -> None:
+    for model in (ResellerPlan, Node, Account, MediaService):
+        changed = plan.updated.get(model, {}).values()
+        if not changed:
+            continue
+        columns: set[str] = set().union(*(names for _, names in changed))
+        # Objects that changed in other columns are written with what was read under the lock: the same value.
+        bulk_update(model, (obj for obj, _ in changed), columns)
+
+
+def _flip(plan: Plan) -> None:
+    if not plan.flipped:
+        return
+    ids = [account.pk for account in plan.flipped]
+    newest = Node.objects.filter(pk=OuterRef("node_id")).values("generation")[:1]
+    for affected in (Q(customer_id__in=ids), Q(customer__reseller_id__in=ids)):
+        pks = MediaService.objects.filter(affected, deleted_at=None).values_list("pk", flat=True)
+        MediaService.objects.filter(pk__in=list(pks)).update(generation=Subquery(newest))
+
+
+def _remove(plan: Plan) -> None:
+    for model in (ResellerPlan, Node):
+        gone = plan.removed.get(model)
+        if gone:
+            model._default_manager.filter(pk__in=[obj.pk for obj in gone]).delete()
+
+
+def record(actor: Actor, results: Iterable[Result]) -> None:
+    """Write audit entries, one for each result."""
+    AuditLog.objects.bulk_create(
+        [audit_entry(actor, result.action, result.kind, result.key, result.changes, result.owner) for result in results]
+    )
+
+
+def audit_entry(
+    actor: Actor, action: str, kind: str, key: str, changes: dict[str, Any] | None = None, owner: Account | None = None
+) -> AuditLog:
+    """An unsaved audit entry; ``changes`` must carry no secret."""
+    return AuditLog(
+        actor_id=actor.account.pk if actor.account is not None else None,
+        actor_name=actor.name,
+        impersonator=actor.impersonator,
+        token_id=actor.token_id,
+        via=actor.via,
+        ip=actor.ip or None,
+        action=action,
+        kind=kind,
+        key=key,
+        owner_id=owner.pk if owner is not None else None,
+        changes=changes or {},
+    )
+
+
+def _welcome(plan: Plan) -> None:
+    if plan.welcome:
+        Job.objects.bulk_create(
+            [
+                Job(
+                    kind=Job.Kind.WELCOME_EMAIL,
+                    total=1,
+                    payload_encrypted=secrets.encrypt({"account": account.pk}),
+                    requested_by_id=plan.actor.account.pk if plan.actor.account is not None else None,
+                )
+                for account in plan.welcome
+            ]
+        )
+
+
+def bump(services: Iterable[MediaService]) -> None:
+    """Raise the generation of the services' nodes, and the services' to it. For single changes outside a document.
+
+    Call in a transaction that holds ``Counter.lock()``; the services' own columns are the caller's to save.
+    """
+    services = list(services)
+    node_ids = {service.node_id for service in services}
+    Node.objects.filter(pk__in=node_ids).update(generation=F("generation") + 1)
+    newest = dict(Node.objects.filter(pk__in=node_ids).values_list("pk", "generation"))
+    for service in services:
+        service.generation = newest[service.node_id]

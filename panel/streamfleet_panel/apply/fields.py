@@ -1,0 +1,330 @@
+"""The fields of every kind of object: type, range, description. One table for validation, API schema and pages."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+
+from streamfleet_panel.engines import engines
+
+SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
+USERNAME = r"^[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?$"
+NODE_NAME = r"^[a-z0-9](?:[a-z0-9.-]{0,61}[a-z0-9])?$"
+HOST = (
+    r"^(?=.{1,253}$)[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?(?:\.[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*$"
+)
+ADDRESS = r"^[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$"
+LABEL = r"^[A-Za-z0-9](?:[A-Za-z0-9._:/@-]{0,98}[A-Za-z0-9])?$"
+SSH_KEY = r"^(?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/=]{40,2000}(?: [^\s]{1,200})?$"
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+MOST_32 = 2**31 - 1
+MOST_MB = 2**53 - 1
+
+
+class Bad(ValueError):
+    """A value that cannot be taken: what is wrong, and how to put it right."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field. ``check`` returns the value as it is stored, or raises Bad. ``fixed``: not to be changed later."""
+
+    name: str
+    check: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+    description: str
+    nullable: bool = False
+    secret: bool = False
+    fixed: bool = False
+    # Not a column of its own: handled by name (references, passwords).
+    special: bool = False
+    examples: tuple[Any, ...] = field(default=())
+
+    def clean(self, value: Any) -> Any:
+        """``value`` as it is stored. Raises Bad."""
+        if value is None:
+            if self.nullable:
+                return None
+            raise Bad("may not be null", "Give a value, or leave the field out to keep what it is.")
+        return self.check(value)
+
+
+def _text(most: int, pattern: str | None = None, fix: str = "", least: int = 1) -> Callable[[Any], str]:
+    compiled = re.compile(pattern) if pattern else None
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str):
+            raise Bad(f"must be a text, is {kind_of(value)}", "Put it in quotes.")
+        if len(value) > most:
+            raise Bad(f"has {len(value)} characters, at most {most} fit", f"Shorten it to {most} characters.")
+        if len(value) < least or not value.strip():
+            raise Bad("is empty", "Give a text, or null for none, or leave the field out.")
+        if _CONTROL.search(value):
+            raise Bad("contains a control character or a line break", "Remove it; other characters are all welcome.")
+        if compiled is not None and not compiled.fullmatch(value):
+            raise Bad("has a form that is not accepted", fix or f"It must match {pattern}.")
+        return value
+
+    return check
+
+
+def text(name: str, description: str, most: int, pattern: str | None = None, fix: str = "", **more: Any) -> Field:
+    """A text of one line."""
+    schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": most}
+    if pattern:
+        schema["pattern"] = pattern
+    return Field(name, _text(most, pattern, fix), schema, description, **more)
+
+
+def integer(name: str, description: str, least: int = 0, most: int = MOST_32, **more: Any) -> Field:
+    """A whole number; true and false are none."""
+
+    def check(value: Any) -> int:
+        if type(value) is not int:
+            raise Bad(f"must be a whole number, is {kind_of(value)}", "Write it without quotes, e.g. 100.")
+        if not least <= value <= most:
+            raise Bad(f"must be between {least} and {most}", "Use null for unlimited." if more.get("nullable") else "")
+        return value
+
+    return Field(name, check, {"type": "integer", "minimum": least, "maximum": most}, description, **more)
+
+
+def limit(name: str, description: str, most: int = MOST_32) -> Field:
+    """A limit: a whole number, or null for unlimited."""
+    return integer(name, f"{description} null = unlimited.", 0, most, nullable=True)
+
+
+def boolean(name: str, description: str, **more: Any) -> Field:
+    """true or false."""
+
+    def check(value: Any) -> bool:
+        if type(value) is not bool:
+            raise Bad(f"must be true or false, is {kind_of(value)}", "Write true or false without quotes.")
+        return value
+
+    return Field(name, check, {"type": "boolean"}, description, **more)
+
+
+def choice(name: str, description: str, choices: tuple[str, ...], **more: Any) -> Field:
+    """One of a few words."""
+
+    def check(value: Any) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise Bad(f"must be one of {', '.join(choices)}", f"Use {' or '.join(choices)}.")
+        return value
+
+    return Field(name, check, {"type": "string", "enum": list(choices)}, description, **more)
+
+
+def _email(value: Any) -> str:
+    address = _text(254)(value)
+    try:
+        validate_email(address)
+    except ValidationError:
+        raise Bad("is not an e-mail address", "Write it as name@domain.tld.") from None
+    return address
+
+
+def _password(value: Any) -> str:
+    if not isinstance(value, str):
+        raise Bad(f"must be a text, is {kind_of(value)}", "Put it in quotes.")
+    if len(value) < 5:
+        raise Bad("is shorter than 5 characters", "Choose a password of at least 5 characters.")
+    if len(value) > 256:
+        raise Bad("is longer than 256 characters", "Choose a password of at most 256 characters.")
+    if _CONTROL.search(value):
+        raise Bad("contains a control character or a line break", "Remove it; other characters are all welcome.")
+    return value
+
+
+def timestamp_of(value: Any) -> datetime:
+    """An RFC 3339 time with its offset, as UTC. Raises Bad."""
+    fix = "Write it as 2026-12-31T23:59:00Z."
+    if not isinstance(value, str) or len(value) > 40:
+        raise Bad(f"must be an RFC 3339 time, is {kind_of(value)}", fix)
+    try:
+        parsed = datetime.fromisoformat(value)
+        if parsed.tzinfo is None:
+            raise Bad("lacks its offset from UTC", fix)
+        return parsed.astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        if isinstance(error, Bad):
+            raise
+        raise Bad("is not an RFC 3339 time", fix) from None
+
+
+def _engines(value: Any) -> list[str]:
+    known = engines()
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise Bad(f"must be a list of engine names, is {kind_of(value)}", f"Known engines: {', '.join(known)}.")
+    unknown = [item for item in value if item not in known]
+    if unknown:
+        raise Bad(f"names an engine that does not exist: {unknown[0][:60]}", f"Known engines: {', '.join(known)}.")
+    if len(set(value)) != len(value):
+        raise Bad("names an engine twice", "Name each engine once.")
+    return list(value)
+
+
+def _facts(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Bad(f"must be a mapping, is {kind_of(value)}", "Give facts as name: value.")
+    if len(json.dumps(value)) > 65536:
+        raise Bad("is larger than 64 KiB", "Send fewer facts.")
+    return value
+
+
+def kind_of(value: Any) -> str:
+    """The JSON type of ``value``, for messages."""
+    if value is None:
+        return "null"
+    names = {bool: "true/false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _table(*fields: Field) -> dict[str, Field]:
+    return {item.name: item for item in fields}
+
+
+def _engine_name(value: Any) -> str:
+    known = engines()
+    if not isinstance(value, str) or value not in known:
+        raise Bad("is not an engine of this release", f"Known engines: {', '.join(known)}.")
+    return value
+
+
+_NAME_FIX = "Lower-case letters, digits and hyphens; 1 to 63 characters; no hyphen at either end."
+
+KINDS: dict[str, dict[str, Field]] = {
+    "reseller_plan": _table(
+        text("name", "Name of the plan.", 100, r"^[^/]+$", "Do not use a slash."),
+        limit("max_customers", "Customers that a reseller may have."),
+        limit("max_media_services", "Media services in all."),
+        limit("max_listeners", "Sum of max_listeners over all services."),
+        limit("max_disk_mb", "Sum of disk_quota_mb over all services.", MOST_MB),
+        limit("max_transfer_mb", "Sum of monthly_transfer_mb over all services.", MOST_MB),
+        limit("max_mounts", "Sum of max_mounts over all services."),
+        limit("max_mounts_per_service", "Greatest max_mounts of each service."),
+        limit("max_bitrate_kbps", "Greatest max_bitrate_kbps of each service."),
+        Field(
+            "allowed_engines",
+            _engines,
+            {"type": "array", "items": {"type": "string"}},
+            "Engines that services may have. null = all.",
+            nullable=True,
+        ),
+    ),
+    "customer": _table(
+        text(
+            "username",
+            "Log-in name; also the key.",
+            64,
+            USERNAME,
+            "Lower-case letters, digits and . _ @ + -; begins and ends with a letter or digit; at most 64 characters.",
+        ),
+        Field(
+            "password",
+            _password,
+            {"type": "string", "minLength": 5, "maxLength": 256, "writeOnly": True},
+            "Log-in password; never shown again. Without one nobody can log in.",
+            secret=True,
+            special=True,
+        ),
+        text("name", "Full name or company.", 200, nullable=True),
+        Field(
+            "email",
+            _email,
+            {"type": "string", "format": "email", "maxLength": 254},
+            "For password reset and notices.",
+            nullable=True,
+        ),
+        text("contact_number", "For administrators' information.", 50, nullable=True),
+        choice("status", "disabled: no log-in, and all its services are off the air.", ("enabled", "disabled")),
+        boolean("api_access", "Off: every API call of this account is refused."),
+        boolean("accessibility_features", "Adds aids for screen readers to the pages."),
+        boolean("send_welcome_email", "Send the welcome mail; acts when the account is created, only.", special=True),
+        choice("account_type", "What the account is.", ("customer", "administrator")),
+        text(
+            "reseller_plan", "Name of a reseller plan: makes the account a reseller.", 100, nullable=True, special=True
+        ),
+        text("reseller", "User name of the reseller whose customer this is.", 64, nullable=True, special=True),
+    ),
+    "node": _table(
+        text("name", "Name of the node, as in the inventory.", 63, NODE_NAME, _NAME_FIX),
+        text("address", "Host name or address for SSH.", 253, ADDRESS, "Write a host name, an IPv4 or IPv6 address."),
+        integer("ssh_port", "TCP port of SSH.", 1, 65535),
+        text("ssh_user", "User that converge logs in as.", 32, r"^[a-z_][a-z0-9_-]{0,31}$"),
+        text(
+            "host_key",
+            "The host's public SSH key, one line.",
+            2300,
+            SSH_KEY,
+            "Write it as: ssh-ed25519 AAAA….",
+            nullable=True,
+        ),
+        Field("engines", _engines, {"type": "array", "items": {"type": "string"}}, "Engines installed on the node."),
+        text(
+            "stream_host", "Host name that listeners and encoders use.", 253, HOST, "Write a host name.", nullable=True
+        ),
+        integer("port_range_start", "First port of services.", 1024, 65535),
+        integer("port_range_end", "Last port of services.", 1024, 65535),
+        limit("max_media_services", "Media services that the node takes."),
+        choice(
+            "status",
+            "draining: keeps its services, takes no new ones. disabled: is not converged.",
+            ("active", "draining", "disabled"),
+        ),
+        Field("facts", _facts, {"type": "object"}, "What is known of the host (system, cores, memory)."),
+    ),
+    "media_service": _table(
+        text("slug", "Name in URLs and file names; also the key.", 63, SLUG, _NAME_FIX),
+        text("name", "Name that listeners see. Default: the slug.", 200),
+        text("customer", "User name of the owner; fixed.", 64, fixed=True, special=True),
+        Field("engine", _engine_name, {"type": "string"}, "The engine; fixed.", fixed=True),
+        text("service_type", "One of the engine's types; fixed. Default: its first.", 50, fixed=True),
+        text(
+            "node",
+            "The node; fixed. Default: the active node with the engine and the fewest services.",
+            63,
+            fixed=True,
+            special=True,
+        ),
+        integer("port", "TCP port out of the node's range. Default: the next free one.", 1, 65535, nullable=True),
+        boolean("enabled", "false: off the air until it is enabled again."),
+        boolean("suspended", "true: off the air, e.g. for an unpaid bill."),
+        text("suspend_reason", "Why; shown to the customer.", 300, nullable=True),
+        Field(
+            "suspended_until",
+            timestamp_of,
+            {"type": "string", "format": "date-time"},
+            "When the suspension ends by itself. null = not by itself.",
+            nullable=True,
+        ),
+        limit("max_listeners", "Listeners or viewers at once."),
+        limit("max_bitrate_kbps", "Greatest bitrate."),
+        limit("monthly_transfer_mb", "Transfer in a month.", MOST_MB),
+        limit("disk_quota_mb", "Space for media and recordings.", MOST_MB),
+        limit("max_mounts", "Mount points."),
+    ),
+}
+
+KEYS = {"reseller_plan": "name", "customer": "username", "node": "name", "media_service": "slug"}
+COLLECTIONS = {
+    "reseller_plans": "reseller_plan",
+    "customers": "customer",
+    "nodes": "node",
+    "media_services": "media_service",
+}
+REQUIRED = {"node": ("address",), "media_service": ("customer", "engine")}

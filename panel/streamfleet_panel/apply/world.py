@@ -1,0 +1,77 @@
+"""What is stored now, as far as a document touches it: loaded in a constant number of queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+from django.db import connection
+from django.db.models import Model, QuerySet
+
+from streamfleet_panel.apply.document import Entry
+from streamfleet_panel.models import Account, MediaService, Node, ResellerPlan
+
+M = TypeVar("M", bound=Model)
+
+
+def chunks(values: Iterable[Any]) -> Iterator[list[Any]]:
+    """``values`` in lists that fit into one query of this database (all in one, on every usual build)."""
+    unique = list(dict.fromkeys(values))
+    size = (connection.features.max_query_params or 200_000) - 10
+    for start in range(0, len(unique), size):
+        yield unique[start : start + size]
+
+
+def rows(queryset: QuerySet[M], lookup: str, values: Iterable[Any]) -> list[M]:
+    """The rows of ``queryset`` whose ``lookup`` is among ``values``."""
+    found: list[M] = []
+    for part in chunks(values):
+        found.extend(queryset.filter(**{f"{lookup}__in": part}))
+    return found
+
+
+class World:
+    """Plans and nodes whole (there are few), accounts and services by the keys that the document names.
+
+    All objects are linked: ``service.customer``, ``account.reseller``, ``account.reseller_plan``, ``service.node``
+    are set, so that reading them costs no query.
+    """
+
+    def __init__(self, entries: list[Entry], label: str | None, *, prune: bool, also: Iterable[str] = ()) -> None:
+        self.plans: dict[str, ResellerPlan] = {plan.name: plan for plan in ResellerPlan.objects.all()}
+        self.nodes: dict[str, Node] = {node.name: node for node in Node.objects.all()}
+        self.plans_by_id = {plan.pk: plan for plan in self.plans.values()}
+        self.nodes_by_id = {node.pk: node for node in self.nodes.values()}
+        slugs = [entry.key for entry in entries if entry.kind == "media_service"]
+        services = rows(MediaService.objects.all(), "slug", slugs)
+        if prune:
+            known = {service.pk for service in services}
+            mine = MediaService.objects.filter(label=label, deleted_at=None)
+            services.extend(service for service in mine if service.pk not in known)
+        names = [*also, *(entry.key for entry in entries if entry.kind == "customer")]
+        for entry in entries:
+            for reference in ("customer", "reseller"):
+                value = entry.fields.get(reference)
+                if isinstance(value, str):
+                    names.append(value)
+        accounts = rows(Account.objects.all(), "username", names)
+        known = {account.pk for account in accounts}
+        if prune:
+            accounts.extend(a for a in Account.objects.filter(label=label, deleted_at=None) if a.pk not in known)
+            known = {account.pk for account in accounts}
+        accounts += rows(Account.objects.all(), "pk", {s.customer_id for s in services} - known)
+        known = {account.pk for account in accounts}
+        accounts += rows(Account.objects.all(), "pk", {a.reseller_id for a in accounts if a.reseller_id} - known)
+        self.accounts: dict[str, Account] = {account.username: account for account in accounts}
+        self.accounts_by_id: dict[int, Account] = {account.pk: account for account in accounts}
+        self.services: dict[str, MediaService] = {service.slug: service for service in services}
+        for account in accounts:
+            cache = account._state.fields_cache
+            cache["reseller"] = self.accounts_by_id.get(account.reseller_id) if account.reseller_id else None
+            cache["reseller_plan"] = (
+                self.plans_by_id.get(account.reseller_plan_id) if account.reseller_plan_id else None
+            )
+        for service in services:
+            cache = service._state.fields_cache
+            cache["customer"] = self.accounts_by_id[service.customer_id]
+            cache["node"] = self.nodes_by_id[service.node_id]

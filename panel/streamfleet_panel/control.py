@@ -1,0 +1,147 @@
+"""Things done to a service outside a document: start, stop, restart, rotate credentials, clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from streamfleet_panel import secrets
+from streamfleet_panel.access import Actor
+from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
+from streamfleet_panel.apply.plan import SECRET_CHANGE
+from streamfleet_panel.apply.problems import ApiError, Problem, shown
+from streamfleet_panel.engines import engines, generate_credential
+from streamfleet_panel.models import Counter, MediaService, UniqueCredential
+from streamfleet_panel.nodedoc import still_valid
+from streamfleet_panel.represent import rfc3339
+
+ACTIONS = ("start", "stop", "restart")
+MOST_OVERLAP = 30 * 86400
+
+
+def _locked(pk: int) -> MediaService:
+    Counter.lock()
+    return MediaService.objects.select_related("customer__reseller", "node").get(pk=pk)
+
+
+def act(actor: Actor, service: MediaService, action: str) -> int:
+    """Start, stop or restart; returns the generation to wait for.
+
+    Raises ApiError where the service is off for a reason.
+    """
+    if action not in ACTIONS:
+        problem = Problem("action", shown(action), "is not an action", f"Use {', '.join(ACTIONS)}.")
+        raise ApiError("invalid_document", "action: is not an action", [problem])
+    with transaction.atomic():
+        service = _locked(service.pk)
+        state, reason = service.desired_state()
+        if action != "stop" and state not in ("running", "stopped"):
+            why = f": {reason}" if reason else ""
+            raise ApiError("conflict", f"{service.slug} cannot be {action}ed, it is {state.replace('_', ' ')}{why}")
+        changes: dict[str, Any] = {}
+        wanted = action == "stop"
+        if service.stopped != wanted:
+            changes["stopped"] = {"before": service.stopped, "after": wanted}
+            service.stopped = wanted
+        if action == "restart":
+            changes["restart"] = {"before": service.restart, "after": service.restart + 1}
+            service.restart += 1
+        if changes:
+            bump([service])
+            service.save(update_fields=["stopped", "restart", "generation"])
+            audit_entry(actor, action, "media_service", service.slug, changes, service.customer).save()
+    return service.generation
+
+
+def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_seconds: int) -> MediaService:
+    """New values for credentials (all generated ones where ``names`` is empty); old ones work on for the overlap."""
+    engine = engines()[service.engine]
+    unknown = [name for name in names if name not in engine.credentials]
+    if unknown:
+        fix = f"Credentials of {engine.name}: {', '.join(engine.credentials)}."
+        problem = Problem("names", shown(unknown[0]), f"is not a credential of {engine.name}", fix)
+        raise ApiError("invalid_document", f"names: {problem.message}", [problem])
+    now = timezone.now()
+    with transaction.atomic():
+        service = _locked(service.pk)
+        current = service.credentials
+        previous = still_valid(service.previous_credentials, now)
+        chosen = list(dict.fromkeys(names)) or [name for name, prop in engine.credentials.items() if prop.generate]
+        expires = now + timedelta(seconds=overlap_seconds)
+        for name in chosen:
+            if overlap_seconds and current.get(name):
+                previous.setdefault(name, []).append({"value": current[name], "expires": str(rfc3339(expires))})
+            elif not overlap_seconds:
+                # "At once" means every older value too.
+                previous.pop(name, None)
+            current[name] = generate_credential()
+        service.credentials_encrypted = secrets.encrypt(current)
+        _keep(service, previous)
+        UniqueCredential.replace([service])
+        bump([service])
+        service.save(
+            update_fields=[
+                "credentials_encrypted",
+                "previous_credentials_encrypted",
+                "previous_credentials_until",
+                "generation",
+            ]
+        )
+        changes = {name: dict(SECRET_CHANGE) for name in chosen}
+        audit_entry(actor, "rotate", "media_service", service.slug, changes, service.customer).save()
+    return service
+
+
+def _keep(service: MediaService, previous: dict[str, list[dict[str, str]]]) -> None:
+    """Store what is still accepted, and when the first of it ends."""
+    service.previous_credentials_encrypted = secrets.encrypt(previous)
+    ends = [datetime.fromisoformat(item["expires"]) for items in previous.values() for item in items]
+    service.previous_credentials_until = min(ends, default=None)
+
+
+def tick(actor: Actor) -> int:
+    """What the clock does to services: ends suspensions and overlaps that are over. Returns how many changed."""
+    now = timezone.now()
+    due = MediaService.objects.filter(suspended_until__lte=now, suspended=True) | MediaService.objects.filter(
+        previous_credentials_until__lte=now
+    )
+    if not due.exists():
+        return 0
+    with transaction.atomic():
+        Counter.lock()
+        services = list(due.select_related("customer"))
+        entries = []
+        for service in services:
+            if service.suspended and service.suspended_until is not None and service.suspended_until <= now:
+                changes: dict[str, Any] = {
+                    "suspended": {"before": True, "after": False},
+                    "suspended_until": {"before": rfc3339(service.suspended_until), "after": None},
+                }
+                service.suspended, service.suspended_until = False, None
+                entries.append(("updated", service, changes))
+            if service.previous_credentials_until is not None and service.previous_credentials_until <= now:
+                _keep(service, still_valid(service.previous_credentials, now))
+        UniqueCredential.replace(services)
+        bump(services)
+        bulk_update(
+            MediaService,
+            services,
+            [
+                "suspended",
+                "suspended_until",
+                "previous_credentials_encrypted",
+                "previous_credentials_until",
+                "generation",
+            ],
+        )
+        _audit(actor, entries)
+    return len(services)
+
+
+def _audit(actor: Actor, entries: Iterable[tuple[str, MediaService, dict[str, Any]]]) -> None:
+    for action, service, changes in entries:
+        audit_entry(actor, action, "media_service", service.slug, changes, service.customer).save()

@@ -1,0 +1,199 @@
+"""The engines as the release describes them: ``engines.yml`` and ``roles/<engine>/engine/spec.yml``.
+
+Nothing else in the panel knows an engine by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from django.conf import settings
+from jsonschema import Draft202012Validator
+
+
+class EngineSpecError(RuntimeError):
+    """The release's description of an engine is missing or wrong."""
+
+
+@dataclass(frozen=True, eq=False)
+class Property:
+    """One field or credential of an engine: JSON Schema, default, and whether the panel makes it when it is omitted."""
+
+    name: str
+    schema: Mapping[str, Any]
+    description: str
+    default: Any
+    secret: bool
+    generate: bool
+    mounts: bool
+    unique: bool
+    validator: Draft202012Validator
+
+    def faults(self, value: Any) -> Iterator[tuple[str, Any, str]]:
+        """What is wrong with ``value``: (path below the field, offending value, message)."""
+        for error in self.validator.iter_errors(value):
+            path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+            yield path, error.instance, _words(error.validator, error.validator_value, error.instance)
+        yield from _control_characters(value, "")
+
+    def normal(self, value: Any) -> Any:
+        """``value`` with the schema's nested defaults filled in, so that equal meanings compare equal."""
+        return _filled(self.schema, value)
+
+
+@dataclass(frozen=True, eq=False)
+class Engine:
+    """One engine. ``ports``: how many TCP ports in a row a service needs of its node's range."""
+
+    name: str
+    title: str
+    kind: str
+    service_types: tuple[str, ...]
+    ports: int
+    fields: Mapping[str, Property]
+    credentials: Mapping[str, Property]
+    connection: tuple[Mapping[str, Any], ...]
+    listen_urls: tuple[str, ...]
+
+    @property
+    def mounts_field(self) -> str | None:
+        """Name of the field that lists mounts, where the engine has mounts."""
+        return next((name for name, prop in self.fields.items() if prop.mounts), None)
+
+    def settings(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Every field of the engine: what is stored, else its default."""
+        return {name: prop.normal(stored.get(name, prop.default)) for name, prop in self.fields.items()}
+
+    def all_credentials(self, stored: Mapping[str, Any]) -> dict[str, Any]:
+        """Every credential of the engine; None where it is neither set nor generated."""
+        return {name: stored.get(name, prop.default) for name, prop in self.credentials.items()}
+
+
+_ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def generate_credential(length: int = 24) -> str:
+    """A new random credential; letters and digits that are not mistaken for each other (about 5.8 bits each)."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def _control_characters(value: Any, path: str) -> Iterator[tuple[str, Any, str]]:
+    if isinstance(value, str):
+        if _CONTROL.search(value):
+            yield path, value, "contains a control character or a line break"
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _control_characters(item, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _control_characters(item, f"{path}.{key}")
+
+
+def _words(validator: str, limit: Any, value: Any) -> str:
+    """A JSON Schema violation in words, without the value (it may be a secret)."""
+    if validator == "type":
+        names = " or ".join(limit) if isinstance(limit, list) else str(limit)
+        return f"must be of type {names}"
+    if validator == "additionalProperties":
+        known = value if isinstance(value, dict) else {}
+        return f"has a field that does not exist here (given: {', '.join(sorted(map(str, known)))})"
+    phrases = {
+        "enum": "must be one of {limit}",
+        "pattern": "does not match the pattern {limit}",
+        "minLength": "must have at least {limit} characters",
+        "maxLength": "must have at most {limit} characters",
+        "minimum": "must be at least {limit}",
+        "maximum": "must be at most {limit}",
+        "minItems": "must have at least {limit} items",
+        "maxItems": "must have at most {limit} items",
+        "required": "lacks one of {limit}",
+    }
+    return phrases.get(validator, "violates {validator}: {limit}").format(limit=limit, validator=validator)
+
+
+def _filled(schema: Mapping[str, Any], value: Any) -> Any:
+    if isinstance(value, list) and "items" in schema:
+        return [_filled(schema["items"], item) for item in value]
+    if isinstance(value, dict) and "properties" in schema:
+        filled = {
+            name: _filled(sub, value[name] if name in value else sub["default"])
+            for name, sub in schema["properties"].items()
+            if name in value or "default" in sub
+        }
+        return {**filled, **{name: item for name, item in value.items() if name not in filled}}
+    return value
+
+
+def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
+    schema = raw["schema"]
+    Draft202012Validator.check_schema(schema)
+    return Property(
+        name=name,
+        schema=schema,
+        # C(…) is how Ansible's documentation marks code; here it is plain text.
+        description=re.sub(r"\bC\(([^)]*)\)", r"\1", raw.get("description", "")),
+        default=_filled(schema, raw.get("default")),
+        secret=secret,
+        generate=bool(raw.get("generate")),
+        mounts=bool(raw.get("mounts")),
+        unique=bool(raw.get("unique")),
+        validator=Draft202012Validator(schema),
+    )
+
+
+def _load(release: Path, name: str) -> Engine:
+    path = release / "roles" / name / "engine" / "spec.yml"
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Engine(
+            name=raw["name"],
+            title=raw["title"],
+            kind=raw["kind"],
+            service_types=tuple(raw["service_types"]),
+            ports=int(raw.get("ports", 0)),
+            fields={key: _property(key, item, secret=False) for key, item in (raw.get("fields") or {}).items()},
+            credentials={
+                key: _property(key, item, secret=True) for key, item in (raw.get("credentials") or {}).items()
+            },
+            connection=tuple(raw.get("connection") or ()),
+            listen_urls=tuple(raw.get("listen_urls") or ()),
+        )
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise EngineSpecError(f"{path}: {type(error).__name__}: {error}") from error
+
+
+@lru_cache(maxsize=4)
+def _all(release: Path) -> dict[str, Engine]:
+    path = release / "engines.yml"
+    try:
+        names = yaml.safe_load(path.read_text(encoding="utf-8"))["engines"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
+        raise EngineSpecError(
+            f"{path} cannot be read ({type(error).__name__}); STREAMFLEET_PANEL_RELEASE_DIR must name a release"
+        ) from error
+    return {name: _load(release, name) for name in names}
+
+
+@lru_cache(maxsize=4)
+def _digest(release: Path) -> str:
+    paths = [release / "roles" / name / "engine" / "spec.yml" for name in _all(release)]
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
+
+
+def release_digest() -> str:
+    """A short hash of all engines' descriptions."""
+    return _digest(Path(settings.RELEASE_DIR))
+
+
+def engines() -> dict[str, Engine]:
+    """Every engine of the release, by name, in the order offered. Read once a process. Raises EngineSpecError."""
+    return _all(Path(settings.RELEASE_DIR))

@@ -1,0 +1,51 @@
+"""``streamfleet-panel jobs``: the process that hashes, mails and keeps the clock."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+import time
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+from django.db import DatabaseError, close_old_connections
+
+from streamfleet_panel import clock, jobs
+
+log = logging.getLogger("streamfleet_panel.jobs")
+TICK_SECONDS = 5.0
+
+
+class Command(BaseCommand):
+    """Runs until SIGTERM. A job that was running when the process died is begun anew: all of them can be."""
+
+    help = "Do background jobs and the clock's work until stopped."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--once", action="store_true", help="Do what is waiting, tick once, and end.")
+        parser.add_argument("--poll", type=float, default=0.5, help="Seconds between looks for new jobs.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        stop = threading.Event()
+        if not options["once"]:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: stop.set())
+        jobs.requeue_orphans(everything=True)
+        next_tick = 0.0
+        while not stop.is_set():
+            worked = False
+            try:
+                close_old_connections()
+                worked = jobs.run_next()
+                if time.monotonic() >= next_tick:
+                    clock.tick()
+                    next_tick = time.monotonic() + TICK_SECONDS
+            except DatabaseError as error:
+                # The database is away or busy: what was to do is still there afterwards.
+                log.warning("Database: %s", type(error).__name__)
+                stop.wait(2)
+            if options["once"] and not worked:
+                return
+            if not worked:
+                stop.wait(options["poll"])

@@ -1,0 +1,172 @@
+"""The node document (desired state of one node) and the status that comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from streamfleet_panel.apply.fields import kind_of
+from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
+from streamfleet_panel.engines import EngineSpecError, engines, release_digest
+from streamfleet_panel.models import Installation, MediaService, Node, ServiceStatus
+
+STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
+
+
+def document(node: Node) -> dict[str, Any]:
+    """All of the node's services as they shall be, deleted ones in grace included. Three queries."""
+    epoch = str(Installation.current().epoch)
+    known = engines()
+    found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
+    now = timezone.now()
+    services = []
+    for service in found:
+        engine = known.get(service.engine)
+        if engine is None:
+            raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
+        state, reason = service.desired_state()
+        services.append(
+            {
+                "slug": service.slug,
+                "name": service.name,
+                "customer": service.customer.username,
+                "uid": service.customer.uid,
+                "engine": service.engine,
+                "service_type": service.service_type,
+                "generation": service.generation,
+                "state": state,
+                "reason": reason,
+                "restart": service.restart,
+                "port": service.port,
+                "limits": {
+                    "max_listeners": service.max_listeners,
+                    "max_bitrate_kbps": service.max_bitrate_kbps,
+                    "monthly_transfer_mb": service.monthly_transfer_mb,
+                    "disk_quota_mb": service.disk_quota_mb,
+                },
+                "settings": engine.settings(service.settings),
+                "credentials": engine.all_credentials(service.credentials),
+                "previous_credentials": still_valid(service.previous_credentials, now),
+            }
+        )
+    return {
+        "schema": 1,
+        "epoch": epoch,
+        "node": node.name,
+        "generation": node.generation,
+        "stream_host": node.stream_host or node.address,
+        "services": services,
+    }
+
+
+def etag(node: Node) -> str:
+    """Changes whenever the document does: with the generation, and with a release that describes engines differently."""
+    return f'"{Installation.current().epoch}.{node.generation}.{release_digest()}"'
+
+
+def still_valid(previous: Mapping[str, list[dict[str, str]]], now: datetime) -> dict[str, list[dict[str, str]]]:
+    """``previous`` credentials without those whose overlap is over."""
+    left = {
+        name: [item for item in items if datetime.fromisoformat(item["expires"]) > now]
+        for name, items in previous.items()
+    }
+    return {name: items for name, items in left.items() if items}
+
+
+def store_status(node: Node, body: Any) -> dict[str, Any]:
+    """Take a node's report. Raises ApiError; an older report than the last one of the same epoch is refused (409)."""
+    problems = _check(body)
+    if problems:
+        raise invalid(problems)
+    if body["epoch"] != str(Installation.current().epoch):
+        raise ApiError("conflict", "This report is about another database (epoch differs); fetch the document anew")
+    reported: dict[str, dict[str, Any]] = body["services"]
+    with transaction.atomic():
+        node = Node.objects.select_for_update().get(pk=node.pk)
+        if body["generation"] < node.observed_generation:
+            raise ApiError(
+                "conflict",
+                f"{node.name} has reported generation {node.observed_generation} already, this is {body['generation']}",
+            )
+        if body["generation"] > node.generation:
+            raise ApiError("conflict", f"{node.name} is at generation {node.generation}, not {body['generation']}")
+        services = {
+            service.slug: service
+            for service in MediaService.objects.filter(node=node).select_related("observed").only("slug", "observed")
+        }
+        now = timezone.now()
+        new: list[ServiceStatus] = []
+        changed: list[ServiceStatus] = []
+        for slug, item in reported.items():
+            service = services.get(slug)
+            if service is None:
+                continue  # purged meanwhile
+            observed = service._state.fields_cache.get("observed")
+            if observed is None:
+                observed = ServiceStatus(service=service, reported_at=now)
+                new.append(observed)
+            elif (observed.generation, observed.state, observed.message) != (
+                item["generation"],
+                item["state"],
+                item["message"],
+            ):
+                changed.append(observed)
+            observed.generation, observed.state, observed.message = item["generation"], item["state"], item["message"]
+            observed.reported_at = now
+        ServiceStatus.objects.bulk_create(new)
+        _update(changed)
+        node.observed_generation = body["generation"]
+        node.observed_at = now
+        node.save(update_fields=["observed_generation", "observed_at"])
+    return {"generation": node.generation, "behind": node.is_behind}
+
+
+def _update(changed: list[ServiceStatus]) -> None:
+    from django.db import connection
+
+    if not changed:
+        return
+    more: dict[str, Any] = (
+        {"unique_fields": ["service"]} if connection.features.supports_update_conflicts_with_target else {}
+    )
+    ServiceStatus.objects.bulk_create(
+        changed, update_conflicts=True, update_fields=["generation", "state", "message", "reported_at"], **more
+    )
+
+
+def _check(body: Any) -> list[Problem]:
+    if not isinstance(body, dict):
+        return [
+            Problem("", shown(body), f"must be a mapping, is {kind_of(body)}", "Send epoch, generation and services.")
+        ]
+    problems: list[Problem] = []
+    if not isinstance(body.get("epoch"), str):
+        problems.append(Problem("epoch", shown(body.get("epoch")), "must be a text", "Send the document's epoch back."))
+    if type(body.get("generation")) is not int or body["generation"] < 0:
+        problems.append(
+            Problem("generation", shown(body.get("generation")), "must be a number", "Send the document's generation.")
+        )
+    services = body.get("services")
+    if not isinstance(services, dict):
+        problems.append(Problem("services", shown(services), f"must be a mapping, is {kind_of(services)}", "slug: {…}"))
+        return problems
+    for slug, item in services.items():
+        path = f"services.{shown(slug)}"
+        if not isinstance(item, dict):
+            problems.append(Problem(path, shown(item), f"must be a mapping, is {kind_of(item)}", "Send its state."))
+            continue
+        if type(item.get("generation")) is not int or item["generation"] < 0:
+            problems.append(Problem(f"{path}.generation", shown(item.get("generation")), "must be a number", ""))
+        if item.get("state") not in STATES:
+            fix = f"Use {', '.join(STATES)}."
+            problems.append(Problem(f"{path}.state", shown(item.get("state")), "is not a state", fix))
+        message = item.setdefault("message", "")
+        if not isinstance(message, str):
+            problems.append(Problem(f"{path}.message", shown(message), "must be a text", ""))
+        else:
+            item["message"] = message[:2000].replace("\x00", "")
+    return problems

@@ -1,0 +1,304 @@
+"""Objects as the API shows them. Never a password, a credential or a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Max
+
+from streamfleet_panel.access import Actor
+from streamfleet_panel.engines import Engine, engines
+from streamfleet_panel.models import Account, ApiToken, AuditLog, ConvergeRun, Job, MediaService, Node, ResellerPlan
+
+if TYPE_CHECKING:
+    from streamfleet_panel.apply.plan import Result
+
+Runs = Mapping[int, ConvergeRun]
+
+
+def rfc3339(value: datetime | None) -> str | None:
+    """A time as the API writes it: UTC, with Z; None stays None."""
+    return None if value is None else value.isoformat().replace("+00:00", "Z")
+
+
+def plan(obj: ResellerPlan) -> dict[str, Any]:
+    """A reseller plan."""
+    return {
+        "name": obj.name,
+        "max_customers": obj.max_customers,
+        "max_media_services": obj.max_media_services,
+        "max_listeners": obj.max_listeners,
+        "max_disk_mb": obj.max_disk_mb,
+        "max_transfer_mb": obj.max_transfer_mb,
+        "max_mounts": obj.max_mounts,
+        "max_mounts_per_service": obj.max_mounts_per_service,
+        "max_bitrate_kbps": obj.max_bitrate_kbps,
+        "allowed_engines": obj.allowed_engines,
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
+def customer(obj: Account) -> dict[str, Any]:
+    """An account; reads ``reseller`` and ``reseller_plan``: select them along."""
+    return {
+        "username": obj.username,
+        "name": obj.name,
+        "email": obj.email,
+        "contact_number": obj.contact_number,
+        "status": obj.status,
+        "api_access": obj.api_access,
+        "accessibility_features": obj.accessibility_features,
+        "account_type": obj.account_type,
+        "reseller_plan": obj.reseller_plan.name if obj.reseller_plan is not None else None,
+        "reseller": obj.reseller.username if obj.reseller is not None else None,
+        "uid": obj.uid,
+        "label": obj.label,
+        "last_login": rfc3339(obj.last_login),
+        "created_at": rfc3339(obj.created_at),
+        "deleted_at": rfc3339(obj.deleted_at),
+    }
+
+
+def node(obj: Node) -> dict[str, Any]:
+    """A node."""
+    return {
+        "name": obj.name,
+        "address": obj.address,
+        "ssh_port": obj.ssh_port,
+        "ssh_user": obj.ssh_user,
+        "host_key": obj.host_key,
+        "engines": obj.engines,
+        "stream_host": obj.stream_host,
+        "port_range_start": obj.port_range_start,
+        "port_range_end": obj.port_range_end,
+        "max_media_services": obj.max_media_services,
+        "status": obj.status,
+        "facts": obj.facts,
+        "label": obj.label,
+        "generation": obj.generation,
+        "observed_generation": obj.observed_generation,
+        "observed_at": rfc3339(obj.observed_at),
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
+def run(obj: ConvergeRun) -> dict[str, Any]:
+    """A converge run."""
+    return {
+        "id": obj.pk,
+        "node": obj.node.name,
+        "state": obj.state,
+        "attempts": obj.attempts,
+        "generation": obj.generation,
+        "requested_by": obj.requested_by,
+        "requested_at": rfc3339(obj.requested_at),
+        "next_attempt_at": rfc3339(obj.next_attempt_at),
+        "started_at": rfc3339(obj.started_at),
+        "finished_at": rfc3339(obj.finished_at),
+        "message": obj.message,
+        "output": obj.output,
+    }
+
+
+def token(obj: ApiToken) -> dict[str, Any]:
+    """A token, without its secret."""
+    return {
+        "id": obj.token_id,
+        "name": obj.name,
+        "scope": obj.scope,
+        "account": obj.account.username if obj.account is not None else None,
+        "expires_at": rfc3339(obj.expires_at),
+        "last_used_at": rfc3339(obj.last_used_at),
+        "created_by": obj.created_by,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
+def audit(obj: AuditLog) -> dict[str, Any]:
+    """An entry of the audit log."""
+    return {
+        "id": obj.pk,
+        "at": rfc3339(obj.at),
+        "actor": obj.actor_name,
+        "impersonator": obj.impersonator or None,
+        "token": obj.token_id or None,
+        "via": obj.via,
+        "ip": obj.ip,
+        "action": obj.action,
+        "kind": obj.kind,
+        "key": obj.key,
+        "owner": obj.owner.username if obj.owner is not None else None,
+        "changes": obj.changes,
+    }
+
+
+def job(obj: Job) -> dict[str, Any]:
+    """A job."""
+    return {
+        "id": str(obj.pk),
+        "kind": obj.kind,
+        "state": obj.state,
+        "done": obj.done,
+        "total": obj.total,
+        "result": obj.result,
+        "error": obj.error,
+        "created_at": rfc3339(obj.created_at),
+        "finished_at": rfc3339(obj.finished_at),
+    }
+
+
+def latest_runs(node_ids: Iterable[int]) -> Runs:
+    """The newest converge run of each node: one query."""
+    newest = ConvergeRun.objects.filter(node_id__in=set(node_ids)).order_by().values("node_id").annotate(last=Max("id"))
+    return {obj.node_id: obj for obj in ConvergeRun.objects.filter(pk__in=newest.values("last")).defer("output")}
+
+
+def status(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
+    """What is known of the service's state, truthfully: what its node reported, or how far it is from reporting."""
+    observed = obj._state.fields_cache.get("observed")
+    generation = observed.generation if observed is not None else 0
+    if observed is not None and generation >= obj.generation:
+        state, message = observed.state, observed.message or obj.desired_state()[1]
+    else:
+        newest = runs.get(obj.node_id)
+        state, message = "pending", ""
+        if obj.node.status == Node.Status.DISABLED:
+            message = "the node is disabled"
+        elif newest is not None and newest.state == ConvergeRun.State.RUNNING:
+            state = "applying"
+        elif newest is not None and (newest.state == ConvergeRun.State.FAILED or (newest.attempts and newest.message)):
+            state = "failed" if newest.state != ConvergeRun.State.SUCCEEDED else "pending"
+            message = newest.message if actor.is_administrator else "the node could not be brought up to date yet"
+    return {
+        "slug": obj.slug,
+        "state": state,
+        "message": message,
+        "generation": obj.generation,
+        "observed_generation": generation,
+        "node": obj.node.name,
+    }
+
+
+def default_mount(engine: Engine, settings: Mapping[str, Any]) -> str:
+    """Name of the mount that players open: the one marked, else the first; "" where the engine has none."""
+    mounts = settings[engine.mounts_field] if engine.mounts_field is not None else []
+    marked = [mount["name"] for mount in mounts if mount.get("default")]
+    return (marked or [mount["name"] for mount in mounts] or [""])[0]
+
+
+def connection(
+    obj: MediaService, engine: Engine, settings: Mapping[str, Any], credentials: Mapping[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """What a broadcaster enters into the encoder.
+
+    Secrets only where ``credentials`` are given, else just their names.
+    """
+    words = _words(obj, default_mount(engine, settings))
+    lines: list[dict[str, Any]] = []
+    for line in engine.connection:
+        if "credential" in line:
+            item = {"label": line["label"], "credential": line["credential"]}
+            if credentials is not None:
+                item["value"] = credentials.get(line["credential"])
+        else:
+            item = {"label": line["label"], "value": _formatted(line["value"], words)}
+        lines.append(item)
+    return lines
+
+
+def listen_urls(obj: MediaService, engine: Engine, settings: Mapping[str, Any]) -> list[str]:
+    """Where listeners find the service: one URL for each mount, the default mount's first."""
+    first = default_mount(engine, settings)
+    names = [first]
+    if engine.mounts_field is not None:
+        names += [mount["name"] for mount in settings[engine.mounts_field] if mount["name"] != first]
+    urls = [_formatted(url, _words(obj, name)) for name in names for url in engine.listen_urls]
+    return list(dict.fromkeys(urls))
+
+
+def _words(obj: MediaService, mount: str) -> dict[str, str]:
+    return {
+        "stream_host": obj.node.stream_host or obj.node.address,
+        "port": str(obj.port or ""),
+        "slug": obj.slug,
+        "mount": mount,
+    }
+
+
+def _formatted(template: str, words: Mapping[str, str]) -> str:
+    for name, value in words.items():
+        template = template.replace("{" + name + "}", value)
+    return template
+
+
+def service(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
+    """A media service; reads ``customer``, ``node`` and ``observed``: select them along."""
+    engine = engines().get(obj.engine)
+    settings = engine.settings(obj.settings) if engine is not None else dict(obj.settings)
+    return {
+        "slug": obj.slug,
+        "name": obj.name,
+        "customer": obj.customer.username,
+        "engine": obj.engine,
+        "service_type": obj.service_type,
+        "node": obj.node.name,
+        "port": obj.port,
+        "enabled": obj.enabled,
+        "stopped": obj.stopped,
+        "suspended": obj.suspended,
+        "suspend_reason": obj.suspend_reason,
+        "suspended_until": rfc3339(obj.suspended_until),
+        "over_quota": obj.over_quota,
+        "max_listeners": obj.max_listeners,
+        "max_bitrate_kbps": obj.max_bitrate_kbps,
+        "monthly_transfer_mb": obj.monthly_transfer_mb,
+        "disk_quota_mb": obj.disk_quota_mb,
+        "max_mounts": obj.max_mounts,
+        **settings,
+        "status": status(obj, runs, actor),
+        "connection": connection(obj, engine, settings) if engine is not None else [],
+        "listen_urls": listen_urls(obj, engine, settings) if engine is not None else [],
+        "label": obj.label,
+        "generation": obj.generation,
+        "created_at": rfc3339(obj.created_at),
+        "deleted_at": rfc3339(obj.deleted_at),
+    }
+
+
+def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]]:
+    """Media services of a page; one query for all their nodes' runs."""
+    found = list(items)
+    runs = latest_runs(obj.node_id for obj in found)
+    return [service(obj, runs, actor) for obj in found]
+
+
+_SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {"reseller_plan": plan, "customer": customer, "node": node}
+
+
+def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool) -> dict[int, dict[str, Any]]:
+    """The objects of an apply's results, by ``id(result)``: as stored now, or, in a dry run, as they would be."""
+    results = [result for result in results if result.obj is not None]
+    stored: dict[tuple[str, int], Any] = {}
+    if not dry_run:
+        wanted: dict[str, list[int]] = {}
+        for result in results:
+            if result.obj.pk is not None:
+                wanted.setdefault(result.kind, []).append(result.obj.pk)
+        fresh = {
+            "reseller_plan": ResellerPlan.objects.all(),
+            "customer": Account.objects.select_related("reseller", "reseller_plan"),
+            "node": Node.objects.all(),
+            "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
+        }
+        for kind, pks in wanted.items():
+            stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}  # type: ignore[attr-defined]
+    objects: dict[int, dict[str, Any]] = {}
+    final = {id(result): stored.get((result.kind, result.obj.pk), result.obj) for result in results}
+    runs = latest_runs(obj.node_id for obj in final.values() if isinstance(obj, MediaService) and obj.node_id)
+    for result in results:
+        obj = final[id(result)]
+        objects[id(result)] = service(obj, runs, actor) if isinstance(obj, MediaService) else _SIMPLE[result.kind](obj)
+    return objects
