@@ -11,6 +11,8 @@ import pytest
 
 from demo.stage import NODE, ROOT, Stage
 
+from tests.live.edge import STREAM, PANEL, Edge
+
 
 class Platform(Stage):
     """A stage with the platform installed, and short ways to what the tests need."""
@@ -41,3 +43,22 @@ def platform(tmp_path_factory: pytest.TempPathFactory):
     finally:
         if not kept:
             stage.remove()
+
+
+@pytest.fixture(scope="session")
+def edge(tmp_path_factory: pytest.TempPathFactory):
+    """A node with the web server and the RTMP server only; ``logs`` holds its first runs: check, first, second.
+
+    ``STREAMFLEET_LIVE_RELEASE`` chooses the Debian release.
+    """
+    it = Edge(Path(tmp_path_factory.mktemp("edge")), os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))
+    try:
+        it.prepare()
+        it.certificate(STREAM)
+        it.certificate(PANEL)
+        it.logs["check"] = it.playbook(["web", "nginx_rtmp"], "--check", "--diff")
+        it.logs["first"] = it.playbook(["web", "nginx_rtmp"])
+        it.logs["second"] = it.playbook(["web", "nginx_rtmp"])
+        yield it
+    finally:
+        it.down()

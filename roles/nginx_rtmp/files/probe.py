@@ -1,4 +1,4 @@
-"""Ask this host's RTMP server as an encoder would; print one line per fault: a word, and details after a tab.
+"""Ask this host's RTMP server as an encoder would; print one line per fault: a word, and details after a bar.
 
 Arguments: RTMP port, packaging port, callback port.
 """
@@ -16,7 +16,7 @@ KEYS = "/etc/streamfleet/publish-keys"
 
 def fault(word: str, detail: object = "") -> None:
     """Print one fault."""
-    print(f"{word}\t{detail}")
+    print(f"{word}|{detail}")
 
 
 def shake_hands(port: int) -> None:

@@ -1,4 +1,4 @@
-"""Ask this host's web server as a client would; print one line per fault: a word, and details after a tab.
+"""Ask this host's web server as a client would; print one line per fault: a word, and details after a bar.
 
 Arguments: HTTPS port, HTTP port, stream host or "", panel host or "", path of the authority's certificate or "".
 """
@@ -13,7 +13,7 @@ import sys
 
 def fault(word: str, detail: object = "") -> None:
     """Print one fault."""
-    print(f"{word}\t{detail}")
+    print(f"{word}|{detail}")
 
 
 def runs(*command: str) -> "tuple[bool, str]":
