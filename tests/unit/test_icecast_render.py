@@ -1,0 +1,222 @@
+"""An Icecast station's files: whatever tenants write stays text, and Icecast's traps are avoided."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from streamfleet.engine import Instance, RenderError, load_renderer
+
+from tests.doubles.panel import station
+
+render = load_renderer(Path(__file__).resolve().parents[2], "icecast")
+NODE = {"node": "n1", "stream_host": "stream.example.net"}
+A = ("rock-fm", 200001, 8100)
+
+HOSTILE = [
+    'Rock "n" Roll',
+    "]]>",
+    "</stream-name><mount>",
+    "<!--",
+    "-->",
+    "&amp;",
+    "&#10;",
+    "#{1+1}",
+    "{{ 7*7 }}",
+    "{% raw %}",
+    "a;b",
+    "$(reboot)",
+    "%s%n",
+    "📻 Rádio",
+    "x" * 300,
+    " spaces ",
+    "\u202eltr",
+]
+
+
+def config(instance: Instance) -> ET.Element:
+    return ET.fromstring(instance.files[0].content)
+
+
+def mount(root: ET.Element, name: str = "/stream") -> ET.Element:
+    return next(entry for entry in root.findall("mount") if entry.findtext("mount-name") == name)
+
+
+def mounts(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"mounts": list(entries)}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_hostile_text_stays_text(text: str) -> None:
+    settings = {"description": text, "genre": text, "website": f"https://example.net/{text}"}
+    instance = render(station(*A, name=text, settings=settings), NODE)
+    plain = config(render(station(*A, settings={"description": "d", "genre": "g", "website": "w"}), NODE))
+    root = config(instance)
+    assert [element.tag for element in root.iter()] == [element.tag for element in plain.iter()]
+    entry = mount(root)
+    assert entry.findtext("stream-name") == text
+    assert entry.findtext("stream-description") == text
+    assert entry.findtext("genre") == text
+    assert entry.findtext("stream-url") == f"https://example.net/{text}"
+    for file in instance.files[1:]:
+        assert text not in file.content
+
+
+@given(name=st.text(min_size=1, max_size=80), password=st.text(min_size=1, max_size=40))
+def test_any_text_is_kept_or_refused(name: str, password: str) -> None:
+    service = station(*A, name=name, credentials={"source_password": password, "listener_password": password})
+    if any(ord(c) < 32 or ord(c) in (0x7F, 0xFFFE, 0xFFFF) or 0xD800 <= ord(c) <= 0xDFFF for c in name + password):
+        with pytest.raises(RenderError) as caught:
+            render(service, NODE)
+        assert caught.value.field in ("name", "credentials.source_password")
+        return
+    instance = render(service, NODE)
+    root = config(instance)
+    assert mount(root).findtext("stream-name") == name
+    assert mount(root).findtext("password") == password
+    assert len(root.findall("mount")) == 1
+    listeners = next(file for file in instance.files if file.path.endswith("listeners.htpasswd"))
+    assert re.fullmatch(r"listener:[0-9a-f]{32}\n", listeners.content)
+
+
+@pytest.mark.parametrize("character", ["\n", "\r", "\t", "\0", "\x1b", "\x7f", "\ud800", "\uffff"])
+def test_characters_that_no_title_can_carry_are_refused_by_name(character: str) -> None:
+    with pytest.raises(RenderError) as caught:
+        render(station(*A, name=f"a{character}b"), NODE)
+    assert caught.value.field == "name"
+    assert caught.value.value == f"U+{ord(character):04X}"
+
+
+def test_a_refused_password_is_not_told() -> None:
+    with pytest.raises(RenderError) as caught:
+        render(station(*A, credentials={"source_password": "very-secret\n"}), NODE)
+    assert "very-secret" not in f"{caught.value} {caught.value.value}"
+
+
+def test_a_source_can_use_declared_mounts_only() -> None:
+    service = station(*A)
+    root = config(render(service, NODE))
+    known = {*service["credentials"].values()}
+    for name in ("source-password", "relay-password"):
+        assert root.findtext(f"authentication/{name}") not in known
+        assert len(root.findtext(f"authentication/{name}") or "") == 64
+    assert render(service, NODE) == render(service, NODE)
+    other = config(render(station("jazz-fm", 200002, 8101, credentials=service["credentials"]), NODE))
+    assert other.findtext("authentication/source-password") != root.findtext("authentication/source-password")
+    assert mount(root).findtext("password") == service["credentials"]["source_password"]
+    assert root.findall("mount[@type='default']") == []
+
+
+@pytest.mark.parametrize(
+    ("total", "entries", "clients", "each"),
+    [
+        (100, [{"name": "/a"}], 133, ["100"]),
+        (100, [{"name": "/a", "max_listeners": 10}], 133, ["10"]),
+        (100, [{"name": "/a", "max_listeners": 500}], 133, ["100"]),
+        (100, [{"name": "/a"}, {"name": "/b"}], 106, ["100", "100"]),
+        (100, [{"name": "/a", "max_listeners": 60}, {"name": "/b", "max_listeners": 40}], 134, ["60", "40"]),
+        (None, [{"name": "/a"}, {"name": "/b", "max_listeners": 5}], 1_000_000, [None, "5"]),
+        (0, [{"name": "/a"}], 33, ["0"]),
+    ],
+)
+def test_limits_of_listeners(total: int | None, entries: list[dict[str, Any]], clients: int, each: list[str]) -> None:
+    root = config(render(station(*A, limits={"max_listeners": total}, settings=mounts(*entries)), NODE))
+    assert root.findtext("limits/clients") == str(clients)
+    assert root.findtext("limits/sources") == str(len(entries))
+    assert [entry.findtext("max-listeners") for entry in root.findall("mount")] == each
+
+
+@pytest.mark.parametrize("bitrate", [None, 8, 64, 128, 320, 2000])
+def test_a_burst_fits_the_queue(bitrate: int | None) -> None:
+    root = config(render(station(*A, settings=mounts({"name": "/a", "bitrate_kbps": bitrate})), NODE))
+    queue = int(root.findtext("limits/queue-size") or 0)
+    for element in root.iter("burst-size"):
+        assert int(element.text or 0) <= queue // 2
+
+
+def test_the_content_type_is_the_declared_one_and_never_the_sources() -> None:
+    formats = ["mp3", "aac", "ogg", "opus", "flac"]
+    root = config(render(station(*A, settings=mounts(*({"name": f"/{f}", "format": f} for f in formats))), NODE))
+    types = [entry.findtext("type") for entry in root.findall("mount")]
+    assert types == ["audio/mpeg", "audio/aac", "application/ogg", "application/ogg", "application/ogg"]
+    assert {"name": "X-Content-Type-Options", "value": "nosniff"} in [h.attrib for h in root.iter("header")]
+    assert root.findtext("fileserve") == "0"
+
+
+def test_every_mount_says_utf_8_and_is_not_listed_anywhere() -> None:
+    root = config(render(station(*A, settings=mounts({"name": "/a"}, {"name": "/b"})), NODE))
+    assert [entry.findtext("charset") for entry in root.findall("mount")] == ["UTF-8", "UTF-8"]
+    assert root.findall("directory") == []
+
+
+def test_fallbacks() -> None:
+    entries = mounts({"name": "/live", "fallback": "/autodj"}, {"name": "/autodj"})
+    entry = mount(config(render(station(*A, settings=entries), NODE)), "/live")
+    assert entry.findtext("fallback-mount") == "/autodj"
+    assert entry.findtext("fallback-override") == "1"
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [{"name": "/a"}, {"name": "/a"}],
+        [{"name": "/a", "fallback": "/nowhere"}],
+        [{"name": "/a", "fallback": "/a"}],
+        [{"name": "/a", "fallback": "/b"}, {"name": "/b", "fallback": "/c"}, {"name": "/c", "fallback": "/a"}],
+    ],
+)
+def test_mounts_that_make_no_sense_are_refused(entries: list[dict[str, Any]]) -> None:
+    with pytest.raises(RenderError, match=r"settings\.mounts\[\d\]"):
+        render(station(*A, settings=mounts(*entries)), NODE)
+
+
+def test_the_listeners_password_in_the_form_that_icecast_reads() -> None:
+    instance = render(station(*A, credentials={"listener_password": "let-me-in"}), NODE)
+    file = instance.files[1]
+    assert file.content == f"listener:{hashlib.md5(b'let-me-in').hexdigest()}\n"
+    assert (file.kind, file.mode, file.group) == ("key", "0640", "sf200001")
+    option = mount(config(instance)).find("authentication[@type='htpasswd']/option[@name='filename']")
+    assert option is not None
+    assert option.get("value") == file.path
+
+
+def test_the_route_names_mounts_and_default() -> None:
+    entries = mounts({"name": "/a"}, {"name": "/b", "default": True})
+    instance = render(station(*A, settings=entries), NODE)
+    assert json.loads(instance.files[-1].content) == {"port": 8100, "mounts": ["/a", "/b"], "default": "/b"}
+    for state in ("stopped", "suspended", "disabled", "over_quota", "deleted"):
+        off = render(station(*A, settings=entries, state=state), NODE)
+        assert not [file for file in off.files if "/routes/" in file.path]
+        assert off.state == state
+
+
+@pytest.mark.parametrize(
+    ("change", "restart", "reload"),
+    [
+        ({"port": 8101}, True, True),
+        ({"name": "x"}, False, True),
+        ({"credentials": {"source_password": "another-one"}}, False, True),
+        ({"generation": 9}, False, False),
+        ({"state": "stopped"}, False, False),
+        ({"customer": "bob"}, False, False),
+    ],
+)
+def test_fingerprints_follow_the_change_matrix(change: dict[str, Any], restart: bool, reload: bool) -> None:
+    before = render(station(*A), NODE).fingerprints
+    after = render(station(*A, **change), NODE).fingerprints
+    assert (before["restart"] != after["restart"], before["reload"] != after["reload"]) == (restart, reload)
+
+
+def test_diffs_blank_every_password() -> None:
+    instance = render(station(*A), NODE)
+    blanked = re.sub(instance.files[0].mask or "$^", "*", instance.files[0].content)
+    for element in config(instance).iter():
+        if element.tag.endswith("password"):
+            assert (element.text or "") not in blanked
