@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
 
+from streamfleet_panel.admin_pages.site import site
 from streamfleet_panel.api import api
 
 urlpatterns = [
     path("api/v1/", api.urls),
-    path("admin/", admin.site.urls),
+    path("admin/", site.urls),
+    path("hijack/", include("hijack.urls")),
+    path("", include("streamfleet_panel.portal.urls")),
 ]

@@ -1,0 +1,1 @@
+"""The pages for customers and resellers: ordinary server-rendered views, no script needed."""

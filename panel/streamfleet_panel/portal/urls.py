@@ -1,0 +1,35 @@
+"""Addresses of the portal."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+
+from streamfleet_panel.portal.views import customers, profile, services, session, tokens
+
+app_name = "portal"
+urlpatterns = [
+    path("", session.home, name="home"),
+    path("login/", session.Login.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("password-reset/", session.PasswordReset.as_view(), name="password_reset"),
+    path("password-reset/sent/", session.PasswordResetDone.as_view(), name="password_reset_done"),
+    path(
+        "password-reset/<uidb64>/<token>/", session.PasswordResetConfirm.as_view(), name="password_reset_confirm"
+    ),
+    path("password-reset/complete/", session.PasswordResetComplete.as_view(), name="password_reset_complete"),
+    path("services/", services.index, name="services"),
+    path("services/<slug:slug>/", services.detail, name="service"),
+    path("services/<slug:slug>/credentials/", services.credentials, name="credentials"),
+    path("services/<slug:slug>/credentials/replace/", services.rotate, name="rotate"),
+    path("services/<slug:slug>/action/", services.action, name="action"),
+    path("services/<slug:slug>/status/", services.status, name="status"),
+    path("customers/", customers.index, name="customers"),
+    path("customers/new/", customers.create, name="customer_new"),
+    path("customers/of/<str:username>/", customers.edit, name="customer"),
+    path("customers/of/<str:username>/delete/", customers.delete, name="customer_delete"),
+    path("tokens/", tokens.index, name="tokens"),
+    path("tokens/<str:token_id>/revoke/", tokens.revoke, name="token_revoke"),
+    path("profile/", profile.profile, name="profile"),
+    path("profile/password/", profile.password, name="password"),
+]

@@ -1,0 +1,132 @@
+"""Media services: the list, one service with its connection details, credentials, start and stop."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.db.models import Q
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from streamfleet_panel import access, control
+from streamfleet_panel.access import Actor
+from streamfleet_panel.apply import ApiError
+from streamfleet_panel.apply.execute import audit_entry
+from streamfleet_panel.models import MediaService
+from streamfleet_panel.portal import display
+from streamfleet_panel.portal.forms import RotateForm
+from streamfleet_panel.portal.pages import page, paginated
+
+DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
+
+
+def find(actor: Actor, slug: str) -> MediaService:
+    """The service, if it exists for the actor. Raises Http404."""
+    service = access.services(actor).filter(slug=slug).first()
+    if service is None:
+        raise Http404("There is no such media service")
+    return service
+
+
+@require_GET
+@page
+def index(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """The services in the actor's reach."""
+    services = access.services(actor)
+    search = request.GET.get("search", "").strip()
+    if search:
+        services = services.filter(
+            Q(slug__icontains=search) | Q(name__icontains=search) | Q(customer__username__icontains=search)
+        )
+    customer = request.GET.get("customer", "")
+    if customer:
+        services = services.filter(customer__username=customer)
+    shown = paginated(request, services.order_by("slug"))
+    context = {
+        "section": "services",
+        "page": shown,
+        "states": display.states_of(shown, actor),
+        "search": search,
+        "customer": customer,
+        "others": actor.role != access.Role.CUSTOMER,
+    }
+    return render(request, "portal/services.html", context)
+
+
+def _page(request: HttpRequest, actor: Actor, service: MediaService, shown: dict[str, Any] | None) -> HttpResponse:
+    state = display.state_of(service, actor)
+    desired = service.desired_state()[0]
+    context = {
+        "section": "services",
+        "service": service,
+        "state": state,
+        "desired": desired,
+        "connection": display.connection(service, shown),
+        "listen_urls": display.listen_urls(service),
+        "shown": shown is not None,
+        "may_control": access.may(actor, "control", "media_service") and desired in ("running", "stopped"),
+        "may_see_owner": actor.role != access.Role.CUSTOMER,
+        "may_rotate": access.may(actor, "rotate", "media_service") and display.credential_choices(service),
+    }
+    return render(request, "portal/service.html", context)
+
+
+@require_GET
+@page
+def detail(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
+    """One service; its credentials are masked."""
+    return _page(request, actor, find(actor, slug), None)
+
+
+@require_POST
+@page
+def credentials(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
+    """The same page with the credentials in clear. A POST, since looking at them is recorded."""
+    access.require(actor, "credentials", "media_service")
+    service = find(actor, slug)
+    audit_entry(actor, "read_credentials", "media_service", slug, owner=service.customer).save()
+    return _page(request, actor, service, service.credentials)
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def rotate(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
+    """Make credentials anew."""
+    access.require(actor, "rotate", "media_service")
+    service = find(actor, slug)
+    form = RotateForm(display.credential_choices(service), request.POST or None)
+    if form.is_valid():
+        try:
+            control.rotate(actor, service, form.cleaned_data["names"], form.cleaned_data["overlap_seconds"])
+        except ApiError as error:
+            form.refuse(error)
+        else:
+            messages.success(request, "The credentials are new. Show them, and paste them into your encoder.")
+            return redirect("portal:service", slug=slug)
+    return render(request, "portal/rotate.html", {"section": "services", "service": service, "form": form})
+
+
+@require_POST
+@page
+def action(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
+    """Start, stop or restart."""
+    access.require(actor, "control", "media_service")
+    service = find(actor, slug)
+    wanted = request.POST.get("action", "")
+    try:
+        control.act(actor, service, wanted)
+    except ApiError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, f"{service.name} is being {DONE[wanted]}.")
+    return redirect("portal:service", slug=slug)
+
+
+@require_GET
+@page
+def status(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
+    """The state alone, for the page's script."""
+    state = display.state_of(find(actor, slug), actor)
+    return JsonResponse({"words": state.words, "look": state.look, "why": state.why, "settled": state.settled})

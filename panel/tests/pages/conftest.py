@@ -1,0 +1,71 @@
+"""A small world for the pages: one node, two resellers, customers of each, one administrator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.test import Client
+
+from streamfleet_panel import access
+from streamfleet_panel.apply import apply_document
+from streamfleet_panel.models import Account
+
+PASSWORD = "correct horse"
+
+DOCUMENT = {
+    "reseller_plans": [{"name": "small", "max_customers": 3, "max_media_services": 3, "max_listeners": 500}],
+    "nodes": [
+        {
+            "name": "node1",
+            "address": "192.0.2.10",
+            "engines": ["icecast", "nginx_rtmp"],
+            "stream_host": "stream.example.net",
+            "port_range_start": 8100,
+            "port_range_end": 8199,
+        }
+    ],
+    "customers": [
+        {"username": "root", "account_type": "administrator", "password": PASSWORD},
+        {"username": "root2", "account_type": "administrator"},
+        {"username": "shop", "reseller_plan": "small", "email": "shop@example.net"},
+        {"username": "rival", "reseller_plan": "small"},
+        {
+            "username": "alice",
+            "reseller": "shop",
+            "password": PASSWORD,
+            "email": "alice@example.net",
+            "name": "Alice <b>&",
+        },
+        {"username": "carol", "reseller": "shop"},
+        {"username": "bob", "email": "bob@example.net"},
+        {"username": "eve", "reseller": "rival"},
+    ],
+    "media_services": [
+        {"slug": "rock-fm", "name": "Rock <i>FM</i>", "customer": "alice", "engine": "icecast", "max_listeners": 100},
+        {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp", "max_listeners": 10},
+        {"slug": "bob-tv", "name": "Bob TV", "customer": "bob", "engine": "nginx_rtmp"},
+        {"slug": "eve-fm", "name": "Eve FM", "customer": "eve", "engine": "icecast", "max_listeners": 5},
+    ],
+}
+
+
+@pytest.fixture
+def world(db: None) -> None:
+    """Everything of DOCUMENT, made by the planner."""
+    apply_document(DOCUMENT, access.system())
+
+
+@pytest.fixture
+def as_(world: None) -> Callable[..., Client]:
+    """A client of whoever is named; "" is nobody."""
+
+    def login(username: str, **options: bool) -> Client:
+        client = Client(**options)  # type: ignore[arg-type]
+        if username:
+            client.force_login(
+                Account.objects.get(username=username), backend="streamfleet_panel.auth.AccountBackend"
+            )
+        return client
+
+    return login

@@ -1,0 +1,472 @@
+"""Who sees which page; what a page carries; what a page does."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from django.test import Client
+
+from streamfleet_panel.models import Account, ApiToken, AuditLog, MediaService
+
+PASSWORD = "correct horse"
+pytestmark = pytest.mark.usefixtures("world")
+SLUG_ROUTES = {
+    "/services/{}/": "get",
+    "/services/{}/status/": "get",
+    "/services/{}/credentials/": "post",
+    "/services/{}/credentials/replace/": "get",
+    "/services/{}/action/": "post",
+}
+CUSTOMER_ROUTES = ["/customers/of/{}/", "/customers/of/{}/delete/"]
+OWN_PAGES = ["/services/", "/tokens/", "/profile/", "/profile/password/"]
+POSTS = [
+    "/login/",
+    "/logout/",
+    "/services/rock-fm/credentials/",
+    "/services/rock-fm/credentials/replace/",
+    "/services/rock-fm/action/",
+    "/customers/new/",
+    "/customers/of/alice/",
+    "/customers/of/alice/delete/",
+    "/tokens/",
+    "/tokens/abcdefgh/revoke/",
+    "/profile/",
+    "/profile/password/",
+    "/hijack/acquire/",
+    "/hijack/release/",
+]
+# username → slugs and customers in reach
+REACH = {
+    "root": ({"rock-fm", "bob-tv", "eve-fm"}, {"alice", "bob", "eve", "carol"}),
+    "shop": ({"rock-fm"}, {"alice", "carol"}),
+    "rival": ({"eve-fm"}, {"eve"}),
+    "alice": ({"rock-fm"}, set()),
+    "carol": (set(), set()),
+    "bob": ({"bob-tv"}, set()),
+    "": (set(), set()),
+}
+
+
+# --- who sees what --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("username", REACH)
+def test_services_of_others_do_not_exist(as_, username: str) -> None:  # type: ignore[no-untyped-def]
+    client = as_(username)
+    reach = REACH[username][0]
+    for slug in ("rock-fm", "bob-tv", "eve-fm", "no-such"):
+        for route, method in SLUG_ROUTES.items():
+            answer = getattr(client, method)(route.format(slug))
+            if not username:
+                assert answer.status_code == 302, route
+                assert answer["Location"].startswith("/login/?next=")
+            elif slug in reach:
+                assert answer.status_code in (200, 302), (route, slug)
+            else:
+                assert answer.status_code == 404, (route, slug)
+
+
+@pytest.mark.parametrize("username", [name for name in REACH if name])
+def test_lists_show_what_is_in_reach(as_, username: str) -> None:  # type: ignore[no-untyped-def]
+    client = as_(username)
+    slugs, customers = REACH[username]
+    shown = client.get("/services/").content.decode()
+    assert {slug for slug in ("rock-fm", "bob-tv", "eve-fm") if f"/services/{slug}/" in shown} == slugs
+    answer = client.get("/customers/")
+    if username in ("root", "shop", "rival"):
+        names = set(re.findall(r"/customers/of/([a-z0-9]+)/", answer.content.decode()))
+        assert names & {"alice", "bob", "eve", "carol"} == customers
+        assert username not in names
+    else:
+        assert answer.status_code == 404
+        assert client.get("/customers/new/").status_code == 404
+
+
+@pytest.mark.parametrize("username", [name for name in REACH if name])
+def test_customers_of_others_do_not_exist(as_, username: str) -> None:  # type: ignore[no-untyped-def]
+    client = as_(username)
+    for other in ("alice", "bob", "eve", "root", "nobody"):
+        expected = 200 if other in REACH[username][1] else 404
+        if username == "root" and other == "root":
+            expected = 404
+        for route in CUSTOMER_ROUTES:
+            assert client.get(route.format(other)).status_code == expected, (route, other)
+
+
+@pytest.mark.parametrize("path", [*OWN_PAGES, "/"])
+def test_nobody_is_sent_to_the_login_page(as_, path: str) -> None:  # type: ignore[no-untyped-def]
+    assert as_("").get(path)["Location"].startswith("/login/")
+
+
+@pytest.mark.parametrize("path", OWN_PAGES)
+@pytest.mark.parametrize("username", ["root", "shop", "alice"])
+def test_own_pages(as_, path: str, username: str) -> None:  # type: ignore[no-untyped-def]
+    assert as_(username).get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", POSTS)
+def test_every_post_needs_the_csrf_token(as_, path: str) -> None:  # type: ignore[no-untyped-def]
+    answer = as_("shop", enforce_csrf_checks=True).post(path, {})
+    assert answer.status_code == 403
+    assert b"The form is too old" in answer.content
+
+
+@pytest.mark.parametrize("path", ["/services/rock-fm/credentials/", "/services/rock-fm/action/", "/tokens/abc/revoke/"])
+def test_what_changes_something_is_no_get(as_, path: str) -> None:  # type: ignore[no-untyped-def]
+    assert as_("alice").get(path).status_code == 405
+
+
+# --- what pages carry -----------------------------------------------------------------------------------------------
+
+
+class _Page(HTMLParser):
+    """Finds what the policy forbids, and fields without labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inline: list[str] = []
+        self.labels: set[str] = set()
+        self.fields: dict[str, dict[str, str | None]] = {}
+        self.ids: list[str] = []
+        self.landmarks: list[str] = []
+        self.hrefs: list[str] = []
+        self._inside = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        named = dict(attrs)
+        self.inline += [f"{tag} {name}" for name in named if name == "style" or name.startswith("on")]
+        if tag == "style" or (tag == "script" and "src" not in named):
+            self.inline.append(tag)
+        if "id" in named:
+            self.ids.append(str(named["id"]))
+        if tag == "label":
+            self.labels.add(str(named.get("for")))
+        if tag in ("input", "select", "textarea") and named.get("type") != "hidden" and "hidden" not in named:
+            self.fields[str(named.get("id"))] = named
+        if tag in ("main", "header", "nav", "footer", "h1"):
+            self.landmarks.append(tag)
+        for name in ("href", "src", "action"):
+            if named.get(name):
+                self.hrefs.append(str(named[name]))
+
+
+PAGES = {
+    "": ["/login/"],
+    "alice": [*OWN_PAGES, "/services/rock-fm/", "/services/rock-fm/credentials/replace/", "/nothing/"],
+    "shop": ["/services/", "/customers/", "/customers/new/", "/customers/of/alice/", "/customers/of/alice/delete/"],
+}
+
+
+@pytest.mark.parametrize(("username", "path"), [(user, path) for user, paths in PAGES.items() for path in paths])
+def test_pages_keep_their_own_policy_and_label_their_fields(as_, username: str, path: str) -> None:  # type: ignore[no-untyped-def]
+    for answer in (as_(username).get(path), as_(username).post(path, {})):
+        if "text/html" not in answer.headers.get("Content-Type", "") or answer.status_code == 405:
+            continue
+        page = _Page()
+        page.feed(answer.content.decode())
+        assert page.inline == []
+        assert set(page.fields) <= page.labels
+        assert len(page.ids) == len(set(page.ids))
+        assert page.landmarks.count("main") == 1
+        assert page.landmarks.count("h1") == 1
+        assert not [href for href in page.hrefs if href.startswith(("http:", "https:", "//"))]
+        described = [str(field.get("aria-describedby") or "") for field in page.fields.values()]
+        assert {name for names in described for name in names.split()} <= set(page.ids)
+
+
+def test_headers(as_) -> None:  # type: ignore[no-untyped-def]
+    headers = as_("alice").get("/services/rock-fm/").headers
+    policy = headers["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "default-src 'none'" in policy
+    assert "no-store" in headers["Cache-Control"]
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_tenant_text_is_escaped(as_) -> None:  # type: ignore[no-untyped-def]
+    for path in ("/services/", "/services/rock-fm/"):
+        text = as_("alice").get(path).content.decode()
+        assert "<i>FM" not in text
+        assert "Rock &lt;i&gt;FM" in text
+
+
+def test_skip_link_only_where_it_is_switched_on(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    assert b"Skip to main content" not in client.get("/profile/").content
+    client.post("/profile/", {"accessibility_features": "on"})
+    assert Account.objects.get(username="alice").accessibility_features
+    text = client.get("/profile/").content.decode()
+    assert re.search(r'<body>\s*<a class="skip" href="#main">Skip to main content</a>', text)
+
+
+# --- media services -------------------------------------------------------------------------------------------------
+
+
+def test_service_page_says_where_to_connect_and_hides_the_password(as_) -> None:  # type: ignore[no-untyped-def]
+    secret = MediaService.objects.get(slug="rock-fm").credentials["source_password"]
+    text = as_("alice").get("/services/rock-fm/").content.decode()
+    for piece in ("stream.example.net", "8100", "/stream", ">100<", "https://stream.example.net/listen/rock-fm/stream"):
+        assert piece in text
+    assert secret not in text
+    assert "Waiting" in text
+
+
+def test_showing_credentials_is_recorded(as_) -> None:  # type: ignore[no-untyped-def]
+    service = MediaService.objects.get(slug="rock-fm")
+    answer = as_("alice").post("/services/rock-fm/credentials/")
+    assert service.credentials["source_password"] in answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    entry = AuditLog.objects.get(action="read_credentials")
+    assert (entry.actor_name, entry.key, entry.owner.username, entry.via) == ("alice", "rock-fm", "alice", "portal")
+
+
+def test_replacing_credentials(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    old = MediaService.objects.get(slug="alice-tv").credentials["stream_key"]
+    path = "/services/alice-tv/credentials/replace/"
+    assert b"errorlist" in client.post(path, {"names": "admin", "overlap_seconds": "0"}).content
+    assert b"errorlist" in client.post(path, {"names": "stream_key", "overlap_seconds": "7"}).content
+    assert MediaService.objects.get(slug="alice-tv").credentials["stream_key"] == old
+    done = client.post(path, {"names": "stream_key", "overlap_seconds": "3600"})
+    assert done["Location"] == "/services/alice-tv/"
+    service = MediaService.objects.get(slug="alice-tv")
+    assert service.credentials["stream_key"] != old
+    assert [item["value"] for item in service.previous_credentials["stream_key"]] == [old]
+
+
+def test_start_stop_restart(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    path = "/services/rock-fm/action/"
+
+    def service() -> MediaService:
+        return MediaService.objects.get(slug="rock-fm")
+
+    before = service().generation
+    client.post(path, {"action": "stop"})
+    assert service().stopped
+    assert service().generation > before
+    assert b">Start<" in client.get("/services/rock-fm/").content
+    client.post(path, {"action": "start"})
+    assert not service().stopped
+    client.post(path, {"action": "restart"})
+    assert service().restart == 1
+    assert b"is not an action" in client.post(path, {"action": "erase"}, follow=True).content
+    MediaService.objects.filter(slug="rock-fm").update(suspended=True, suspend_reason="Unpaid")
+    refused = client.post(path, {"action": "start"}, follow=True).content.decode()
+    assert "cannot be started" in refused
+    assert ">Start<" not in refused
+
+
+def test_status_for_the_script(as_) -> None:  # type: ignore[no-untyped-def]
+    data = as_("alice").get("/services/rock-fm/status/").json()
+    assert data == {"words": "Waiting", "look": "busy", "why": data["why"], "settled": False}
+
+
+# --- profile and tokens ---------------------------------------------------------------------------------------------
+
+
+def test_profile(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    assert b"errorlist" in client.post("/profile/", {"name": "A", "email": "nonsense"}).content
+    answer = client.post("/profile/", {"name": "Alice A", "email": "a@example.org", "contact_number": ""})
+    assert answer["Location"] == "/profile/"
+    account = Account.objects.get(username="alice")
+    assert (account.name, account.email, account.contact_number) == ("Alice A", "a@example.org", None)
+    entry = AuditLog.objects.filter(key="alice", action="updated").first()
+    assert entry is not None
+    assert entry.via == "portal"
+    assert entry.changes["email"] == {"before": "alice@example.net", "after": "a@example.org"}
+
+
+def test_profile_cannot_set_what_is_not_ones_own(as_) -> None:  # type: ignore[no-untyped-def]
+    data = {"name": "x", "account_type": "administrator", "reseller_plan": "small", "status": "disabled", "reseller": ""}
+    as_("alice").post("/profile/", data)
+    account = Account.objects.get(username="alice")
+    assert (account.account_type, account.reseller_plan, account.status) == ("customer", None, "enabled")
+    assert account.reseller is not None
+
+
+def test_password_change(as_) -> None:  # type: ignore[no-untyped-def]
+    client, elsewhere = as_("alice"), as_("alice")
+    path = "/profile/password/"
+    new = {"password": "another one", "password_again": "another one"}
+    assert b"not your present password" in client.post(path, {"old_password": "wrong", **new}).content
+    mismatch = {"old_password": PASSWORD, "password": "another one", "password_again": "other"}
+    assert b"not the same" in client.post(path, mismatch).content
+    short = {"old_password": PASSWORD, "password": "1234", "password_again": "1234"}
+    assert b"shorter than 5" in client.post(path, short).content
+    assert client.post(path, {"old_password": PASSWORD, **new})["Location"] == "/profile/"
+    assert Account.objects.get(username="alice").check_password("another one")
+    assert client.get("/profile/").status_code == 200
+    assert elsewhere.get("/profile/").status_code == 302
+
+
+def test_tokens_are_shown_once_and_revoked(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    text = client.post("/tokens/", {"name": "billing", "days": "30"}).content.decode()
+    secret = re.search(r"sft_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", text).group(0)  # type: ignore[union-attr]
+    token = ApiToken.objects.get(name="billing")
+    assert token.is_valid(secret)
+    assert token.account.username == "alice"  # type: ignore[union-attr]
+    assert token.expires_at is not None
+    assert Client().get("/api/v1/whoami", headers={"authorization": f"Bearer {secret}"}).json()["name"] == "alice"
+    assert secret not in client.get("/tokens/").content.decode()
+    assert as_("bob").post(f"/tokens/{token.token_id}/revoke/").status_code == 404
+    assert as_("root").post(f"/tokens/{token.token_id}/revoke/").status_code == 404
+    assert client.post(f"/tokens/{token.token_id}/revoke/").status_code == 302
+    assert Client().get("/api/v1/whoami", headers={"authorization": f"Bearer {secret}"}).status_code == 401
+    kinds = list(AuditLog.objects.filter(kind="token").order_by("id").values_list("action", "actor_name"))
+    assert kinds == [("created", "alice"), ("deleted", "alice")]
+    assert secret not in str(list(AuditLog.objects.values()))
+
+
+# --- a reseller's customers -----------------------------------------------------------------------------------------
+
+NEW = {
+    "username": "dave",
+    "password": "secret words",
+    "password_again": "secret words",
+    "status": "enabled",
+    "api_access": "on",
+    "name": "Dave",
+    "contact_number": "+44 1",
+    "email": "dave@example.net",
+}
+
+
+def test_create_customer_within_the_plan(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("shop")
+    assert client.post("/customers/new/", NEW)["Location"] == "/customers/"
+    dave = Account.objects.get(username="dave")
+    assert (dave.reseller.username, dave.name, dave.email) == ("shop", "Dave", "dave@example.net")  # type: ignore[union-attr]
+    assert dave.check_password("secret words")
+    assert not dave.is_administrator
+    over = client.post("/customers/new/", {**NEW, "username": "frank"})
+    assert b"errorlist" in over.content
+    assert not Account.objects.filter(username="frank").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"username": "alice"}, "taken"),
+        ({"username": "Bob"}, "taken"),
+        ({"username": "a b"}, "form that is not accepted"),
+        ({"password": "1234", "password_again": "1234"}, "shorter than 5"),
+        ({"password_again": "other words"}, "not the same"),
+        ({"email": "nonsense"}, "valid email"),
+        ({"username": ""}, "required"),
+        ({"name": "x" * 300}, "at most 200"),
+    ],
+)
+def test_create_customer_refuses_bad_input(as_, change: dict[str, str], words: str) -> None:  # type: ignore[no-untyped-def]
+    count = Account.objects.count()
+    text = as_("shop").post("/customers/new/", {**NEW, **change}).content.decode()
+    assert words in text
+    assert 'aria-invalid="true"' in text
+    assert "secret words" not in text
+    assert Account.objects.count() == count
+
+
+def test_reseller_cannot_make_resellers_or_administrators(as_) -> None:  # type: ignore[no-untyped-def]
+    as_("shop").post("/customers/new/", {**NEW, "account_type": "administrator", "reseller_plan": "small"})
+    dave = Account.objects.get(username="dave")
+    assert not dave.is_administrator
+    assert not dave.is_reseller
+
+
+def test_edit_customer(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("shop")
+    data = {"status": "disabled", "name": "Alice", "email": "", "contact_number": "", "api_access": "on"}
+    client.post("/customers/of/alice/", data)
+    alice = Account.objects.get(username="alice")
+    assert (alice.status, alice.email) == ("disabled", None)
+    assert alice.check_password(PASSWORD)
+    client.post("/customers/of/alice/", {**data, "password": "other words", "password_again": "other words"})
+    assert Account.objects.get(username="alice").check_password("other words")
+
+
+def test_delete_customer_keeps_it_for_the_grace_period(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("shop")
+    assert b"rock-fm" in client.get("/customers/of/alice/delete/").content
+    client.post("/customers/of/alice/delete/")
+    assert Account.objects.get(username="alice").deleted_at is not None
+    assert MediaService.objects.get(slug="rock-fm").deleted_at is not None
+    assert client.get("/customers/of/alice/").status_code == 404
+
+
+# --- logging in as a customer ---------------------------------------------------------------------------------------
+
+
+def _take_over(client: Client, username: str):
+    pk = Account.objects.get(username=username).pk
+    return client.post("/hijack/acquire/", {"user_pk": pk, "next": "/services/"})
+
+
+ALLOWED = {
+    "root": {"shop", "rival", "alice", "carol", "bob", "eve"},
+    "shop": {"alice", "carol"},
+    "rival": {"eve"},
+    "alice": set(),
+    "bob": set(),
+}
+
+
+@pytest.mark.parametrize("username", ALLOWED)
+def test_who_may_log_in_as_whom(as_, username: str) -> None:  # type: ignore[no-untyped-def]
+    for other in ("root", "root2", "shop", "rival", "alice", "carol", "bob", "eve"):
+        answer = _take_over(as_(username), other)
+        if other in ALLOWED[username]:
+            assert answer["Location"] == "/services/", other
+        else:
+            assert answer.status_code == 403, other
+    assert AuditLog.objects.filter(action="hijack").count() == len(ALLOWED[username])
+
+
+def test_taken_over_session_is_visible_recorded_and_returns(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("root")
+    _take_over(client, "alice")
+    text = client.get("/services/rock-fm/").content.decode()
+    assert "You are logged in as <strong>alice</strong>" in text
+    assert "Log out" not in text
+    client.post("/profile/", {"name": "By root"})
+    entry = AuditLog.objects.filter(key="alice", action="updated").first()
+    assert entry is not None
+    assert (entry.actor_name, entry.impersonator) == ("alice", "root")
+    assert client.get("/admin/").status_code == 404
+    assert client.post("/tokens/", {"name": "x", "days": ""}).status_code == 403
+    assert not ApiToken.objects.exists()
+    assert client.post("/hijack/release/", {"next": "/"})["Location"] == "/"
+    assert client.get("/admin/").status_code == 200
+    assert list(AuditLog.objects.filter(action__in=["hijack", "release"]).values_list("actor_name", "key")) == [
+        ("root", "alice"),
+        ("root", "alice"),
+    ]
+    assert client.post("/hijack/release/").status_code == 403
+
+
+def test_taken_over_session_ends_with_the_one_who_took_it(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("shop")
+    _take_over(client, "alice")
+    assert client.get("/services/").status_code == 200
+    Account.objects.filter(username="shop").update(reseller_plan=None)
+    Account.objects.filter(username="alice").update(reseller=None)
+    Account.objects.filter(username="shop").update(status="disabled")
+    assert client.get("/services/").status_code == 302
+    assert client.get("/services/").status_code == 302
+
+
+def test_next_of_a_take_over_stays_here(as_) -> None:  # type: ignore[no-untyped-def]
+    pk = Account.objects.get(username="alice").pk
+    answer = as_("root").post("/hijack/acquire/", {"user_pk": pk, "next": "https://evil.example/"})
+    assert answer["Location"] == "/"
+
+
+@pytest.mark.parametrize("pk", ["0", "x", "99999999999999999999", "'"])
+def test_nonsense_take_over(as_, pk: str) -> None:  # type: ignore[no-untyped-def]
+    assert as_("root").post("/hijack/acquire/", {"user_pk": pk}).status_code in (400, 403, 404)
