@@ -69,6 +69,7 @@ def test_sandboxed_units_and_nftables_work(fleet: Fleet) -> None:
     rules = "add table inet t; add set inet t s { type uid . inet_service; }; add element inet t s { 200001 . 8000 }"
     for name in ("n1", "n2"):
         assert fleet.exec(name, unit).stdout.startswith("run-")
+        assert " shared:" in fleet.exec(name, ["grep", " / / ", "/proc/self/mountinfo"]).stdout
         fleet.exec(name, ["nft", rules])
         assert "200001 . 8000" in fleet.exec(name, ["nft", "list", "ruleset"]).stdout
         fleet.exec(name, ["nft", "delete table inet t"])

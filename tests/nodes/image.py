@@ -45,7 +45,7 @@ MASKED = (
     "fstrim.timer",
 )
 
-PACKAGE_STORE = "/var/cache/streamfleet-packages"
+PACKAGE_STORE = "/var/cache/test-node-packages"
 """Where nodes see the shared package cache writable, to add to it."""
 
 # apt takes an exclusive lock on its archive directory. So nodes do not share that directory: each has an overlay of its
@@ -64,10 +64,17 @@ exit 0
 """
 
 _FILES = {
-    "/usr/local/lib/streamfleet-node/keep-packages": (_KEEP_SCRIPT, 0o755),
-    "/etc/apt/apt.conf.d/90streamfleet-node": (
-        'DPkg::Pre-Install-Pkgs {"/usr/local/lib/streamfleet-node/keep-packages";};\n'
-        'APT::Keep-Downloaded-Packages "true";\n',
+    "/usr/local/lib/test-node/keep-packages": (_KEEP_SCRIPT, 0o755),
+    "/etc/apt/apt.conf.d/90test-node": (
+        'DPkg::Pre-Install-Pkgs {"/usr/local/lib/test-node/keep-packages";};\nAPT::Keep-Downloaded-Packages "true";\n',
+        0o644,
+    ),
+    # A server's systemd makes its mounts propagate, a container's leaves that alone, and units with a view of the
+    # mounts of their own would not see what is mounted later.
+    "/etc/systemd/system/test-node-mounts.service": (
+        "[Unit]\nDescription=Make mounts propagate, as on a server\nDefaultDependencies=no\nBefore=sysinit.target\n"
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=mount --make-rshared /\n"
+        "[Install]\nWantedBy=sysinit.target\n",
         0o644,
     ),
 }
@@ -153,7 +160,8 @@ def build_command(release: str, archive: Path, cache: Path, scratch: Path) -> li
         f"--setup-hook={link_in}",
         f"--customize-hook={link_out}",
         f'--customize-hook=cp -a {shlex.quote(str(files))}/. "$1/"',
-        '--customize-hook=chown -R 0:0 "$1/usr/local/lib/streamfleet-node" "$1/etc/apt/apt.conf.d"',
+        '--customize-hook=chown -R 0:0 "$1/usr/local/lib/test-node" "$1/etc/apt/apt.conf.d" "$1/etc/systemd/system"',
+        '--customize-hook=chroot "$1" systemctl enable test-node-mounts.service',
         f'--customize-hook=chroot "$1" systemctl mask {mask}',
         # Every node gets keys and an identity of its own.
         '--customize-hook=rm -f "$1"/etc/ssh/ssh_host_*',
