@@ -64,7 +64,7 @@ def document(node: Node) -> dict[str, Any]:
 
 
 def etag(node: Node) -> str:
-    """Changes whenever the document does: with the generation, and with a release that describes engines differently."""
+    """Changes whenever the document does: with the generation, and with a release whose engines differ."""
     return f'"{Installation.current().epoch}.{node.generation}.{release_digest()}"'
 
 

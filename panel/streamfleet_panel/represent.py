@@ -175,6 +175,7 @@ def status(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
     return {
         "slug": obj.slug,
         "state": state,
+        "desired": obj.desired_state()[0],
         "message": message,
         "generation": obj.generation,
         "observed_generation": generation,

@@ -174,9 +174,8 @@ USE_I18N = True
 STATIC_URL = "/static/"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "streamfleet_panel.assets.AssetStorage"},
 }
-WHITENOISE_MANIFEST_STRICT = False
 
 if not EMAIL_HOST:
     # No mail server told: mail is not tried at all, and the job says so.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from django.urls import include, path
 
 from streamfleet_panel.admin_pages.site import site
-from streamfleet_panel.api import api
+from streamfleet_panel.api import api, no_route
 
 urlpatterns = [
     path("api/v1/", api.urls),
+    path("api/<path:rest>", no_route),
     path("admin/", site.urls),
-    path("hijack/", include("hijack.urls")),
+    path("hijack/", include("streamfleet_panel.portal.takeover_urls")),
     path("", include("streamfleet_panel.portal.urls")),
 ]

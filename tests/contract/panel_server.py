@@ -89,9 +89,16 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def running_panel(
-    *, workers: int = 2, database_url: str | None = None, extra: Mapping[str, str] | None = None
+    *,
+    workers: int = 2,
+    database_url: str | None = None,
+    extra: Mapping[str, str] | None = None,
+    static: bool = False,
 ) -> Iterator[Panel]:
-    """Start a panel, yield it, stop exactly what was started. ``extra``: more settings, e.g. a small grace period."""
+    """Start a panel, yield it, stop exactly what was started. ``extra``: more settings, e.g. a small grace period.
+
+    ``static``: collect the pages' assets too (for browsers; takes some seconds).
+    """
     with tempfile.TemporaryDirectory(prefix="streamfleet-panel-") as name:
         directory = Path(name)
         port = _free_port()
@@ -111,6 +118,10 @@ def running_panel(
         }
         panel = Panel(url, "", secrets.token_urlsafe(12), directory, variables)
         panel.manage("migrate", "--verbosity", "0")
+        if static:
+            panel.manage("collectstatic", "--noinput", "--verbosity", "0")
+        if static:
+            panel.manage("collectstatic", "--noinput", "--verbosity", "0")
         panel.manage("bootstrap_admin", "--username", "admin", "--password-file", "-", stdin=panel.password)
         panel.token = panel.manage("issue_token", "--name", "tests", "--account", "admin")["token"]
         commands = [

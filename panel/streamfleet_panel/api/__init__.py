@@ -28,6 +28,11 @@ for router in (objects.router, services.router, nodes.router, tokens.router):
     api.add_router("", router)
 
 
+def no_route(request: HttpRequest, rest: str) -> HttpResponse:
+    """Any other address below /api/."""
+    return refusal(ApiError("not_found", "There is no such route; see /api/v1/docs"))
+
+
 def _validation(request: HttpRequest, error: Any) -> HttpResponse:
     problems = [
         Problem(".".join(str(part) for part in item["loc"][1:]), shown(item.get("input")), item["msg"], "")

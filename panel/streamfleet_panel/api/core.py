@@ -31,8 +31,9 @@ _TOUCH_EVERY = timedelta(seconds=60)
 
 def answer(data: Any, status: int = 200, headers: dict[str, str] | None = None) -> HttpResponse:
     """``data`` as JSON. Never cached: answers are about one account."""
-    body = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    body = json.dumps(data, ensure_ascii=False, separators=(",", ":")).encode()
     response = HttpResponse(body, status=status, content_type="application/json; charset=utf-8")
+    response["Content-Length"] = str(len(body))
     response["Cache-Control"] = "no-store"
     for name, value in (headers or {}).items():
         response[name] = value

@@ -74,8 +74,8 @@ def list_tokens(
 @router.post(
     "/tokens",
     summary="Make a token",
-    description="The secret is in `token` of this answer and never shown again. Scopes: `account` (what its account may); "
-    "for administrators also `node:<name>` and `worker`.",
+    description="The secret is in `token` of this answer and never shown again. Scopes: `account` (what its account "
+    "may); for administrators also `node:<name>` and `worker`.",
     tags=["tokens"],
     openapi_extra=json_body(
         {

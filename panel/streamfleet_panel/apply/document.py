@@ -90,11 +90,13 @@ def _collection(kind: str, collection: str, items: list[Any], entries: list[Entr
             continue
         if key_name not in item:
             problems.append(Problem(f"{path}.{key_name}", None, "is missing", "Every object needs it: it is the key."))
+            problems.extend(_values(kind, path, item))
             continue
         try:
             key = key_field.clean(item[key_name])
         except Bad as error:
             problems.append(Problem(f"{path}.{key_name}", shown(item[key_name]), error.message, error.fix))
+            problems.extend(_values(kind, path, item))
             continue
         if key in seen:
             problems.append(
@@ -110,3 +112,17 @@ def _collection(kind: str, collection: str, items: list[Any], entries: list[Entr
             continue
         fields = {name: value for name, value in item.items() if name not in (key_name, "state")}
         entries.append(Entry(kind, key, path, len(entries), state == "absent", fields))
+
+
+def _values(kind: str, path: str, item: dict[str, Any]) -> list[Problem]:
+    """Faults of values that can be told without the object's key, so that they are listed along with it."""
+    problems = []
+    for name, value in item.items():
+        spec = KINDS[kind].get(name)
+        if spec is None or name == KEYS[kind]:
+            continue
+        try:
+            spec.clean(value)
+        except Bad as error:
+            problems.append(Problem(f"{path}.{name}", None if spec.secret else shown(value), error.message, error.fix))
+    return problems

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,7 +80,10 @@ def apply_document(
     returned and the document is left to a job. ``progress`` is told how many have been hashed.
     """
     options = options or Options()
-    entries = _entries(document, options)
+    entries, faults = _entries(document, options)
+    if faults:
+        # Refused in any case; planning finds what else is wrong.
+        _plan(entries, actor, options, faults)
     if not any("password" in entry.fields for entry in entries):
         return _locked(entries, actor, options, {})
     # Passwords cost 25 ms each: a first plan, without the lock, finds out which there are and whether all is well.
@@ -105,19 +108,20 @@ def apply_one(
     return outcome.result(outcome.results[0]), outcome
 
 
-def _entries(document: Any, options: Options) -> list[Entry]:
-    problems: list[Problem] = []
+def _entries(document: Any, options: Options) -> tuple[list[Entry], list[Problem]]:
+    """The document's objects, and what is wrong with its structure; raises where nothing further can be judged."""
     label = options.label
-    if label is not None and (not isinstance(label, str) or not re.fullmatch(LABEL, label)):
+    problems: list[Problem] = []
+    if label is not None and not re.fullmatch(LABEL, label):
         fix = "Letters, digits and . _ : / @ -; at most 100 characters."
         problems.append(Problem("label", shown(label), "is not a label", fix))
     if options.prune and label is None:
         problems.append(Problem("label", None, "is missing", "prune deletes by label: name the document's label."))
     entries, faults = parse(document)
     problems += faults
-    if problems:
+    if problems and not entries:
         raise invalid(problems)
-    return entries
+    return entries, problems
 
 
 def _locked(entries: list[Entry], actor: Actor, options: Options, hashes: Hashes) -> Outcome:
@@ -134,11 +138,11 @@ def _locked(entries: list[Entry], actor: Actor, options: Options, hashes: Hashes
         return _outcome(plan)
 
 
-def _plan(entries: list[Entry], actor: Actor, options: Options) -> Plan:
-    """Plan the whole document. Raises ApiError with every fault."""
+def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable[Problem] = ()) -> Plan:
+    """Plan the whole document. Raises ApiError with every fault, those found before (``faults``) first."""
     also = [actor.account.username] if actor.account is not None else []
-    world = World(entries, options.label, prune=options.prune, also=also)
-    plan = Plan(actor, options, world)
+    world = World(entries, options.label, prune=options.prune and options.label is not None, also=also)
+    plan = Plan(actor, options, world, problems=list(faults))
     of_kind: dict[str, list[Entry]] = {kind: [] for kind in COLLECTION_OF}
     for entry in entries:
         of_kind[entry.kind].append(entry)
@@ -155,7 +159,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options) -> Plan:
         services.plan_service(plan, entry)
     order = {entry.path: entry.index for entry in entries}
     plan.results.sort(key=lambda result: order[result.path])
-    pruned = _prune(plan, entries) if options.prune else []
+    pruned = _prune(plan, entries) if options.prune and not plan.problems else []
     customers.cascade(plan)
     plan.results += plan.cascaded + pruned
     customers.flips(plan)
