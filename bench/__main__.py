@@ -17,7 +17,7 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave the node running afterwards")
     options = parser.parse_args()
     results = Results(ROOT / "bench" / "results.json")
-    stage = Stage("bench", ROOT / ".cache" / "bench")
+    stage = Stage("bench", ROOT / ".cache" / "bench", last_port=32000)
     other = Stage("bench-apt", ROOT / ".cache" / "bench-apt")
     try:
         measure.install(results, stage, other)

@@ -36,7 +36,7 @@ def install(results: Results, stage: Stage, other: Stage) -> None:
     """install.yml on a fresh node against apt-get of the same packages on another fresh one."""
     stage.start()
     before = _packages(stage)
-    seconds = timed(lambda: stage.playbook("playbooks/install.yml"))
+    seconds = timed(lambda: stage.install())
     added = sorted(_packages(stage) - before)
     other.start()
     try:

@@ -26,7 +26,7 @@ def run(stage: Stage, report: Report) -> None:
     report.step("Starting the node")
     stage.start()
     report.step("Installing the platform on it (playbooks/install.yml)")
-    first = stage.playbook("playbooks/install.yml")
+    first = stage.install()
     report.check("install.yml runs through", first.failed == first.unreachable == 0, f"{first.ok} tasks ok")
     stage.hand_over()
     report.step("Declaring a plan, a reseller, two customers, a station and a channel (playbooks/apply.yml)")
@@ -154,7 +154,7 @@ def try_to_publish(stage: Stage, key: str) -> bool:
 def again(stage: Stage, report: Report, variables: list[str]) -> None:
     """Run every playbook once more: nothing may change."""
     for name, recap in (
-        ("install.yml", stage.playbook("playbooks/install.yml")),
+        ("install.yml", stage.install()),
         ("apply.yml", stage.playbook("playbooks/apply.yml", *variables, inventory=False)),
         ("converge.yml", stage.playbook("playbooks/converge.yml")),
     ):

@@ -58,8 +58,9 @@ class Ports:
 class Stage:
     """One fleet of one node, set up from ``inventories/demo``; its files lie in ``state``."""
 
-    def __init__(self, fleet: str, state: Path, *, image: str | None = None) -> None:
+    def __init__(self, fleet: str, state: Path, *, image: str | None = None, last_port: int = 8199) -> None:
         self.fleet = fleet
+        self.last_port = last_port
         self.state = state
         self.image = image
         self.ca = state / "ca.pem"
@@ -148,6 +149,14 @@ class Stage:
             "ANSIBLE_HOME": str(ROOT / ".ansible"),
         }
         return os.environ | settings | self.variables()
+
+    def install(self, *arguments: str) -> Recap:
+        """Run playbooks/install.yml with what this stage adds to the inventory."""
+        added = {
+            "streamfleet_demo_https_port": self.ports.https,
+            "streamfleet_node_port_range_end": self.last_port,
+        }
+        return self.playbook("playbooks/install.yml", "-e", json.dumps(added), *arguments)
 
     # The panel --------------------------------------------------------------------------------------------------------
 

@@ -33,11 +33,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory):
     kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
     fleet = kept or f"platform{secrets.token_hex(3)}"
     state = (ROOT / ".cache" / f"live-{kept}") if kept else Path(tmp_path_factory.mktemp("platform"))
-    stage = Platform(fleet, state)
+    stage = Platform(fleet, state, last_port=9999)
     stage.start()
     try:
         if not stage.variables():
-            stage.playbook("playbooks/install.yml")
+            stage.install()
             stage.hand_over()
         yield stage
     finally:

@@ -37,12 +37,12 @@ def test_the_changes_that_check_predicts_are_those_that_the_run_makes(tmp_path: 
     try:
         stage.start()
         before = stage.on_node(["dpkg-query", "-W"])
-        stage.playbook("playbooks/install.yml", "--check", "--diff")
+        stage.install("--check", "--diff")
         predicted = changes(log.read_text())
         assert stage.on_node(["dpkg-query", "-W"]) == before, "check mode installed something"
         assert stage.on_node(["sh", "-c", "ls -d /etc/streamfleet /opt/streamfleet 2>/dev/null || true"]) == ""
         log.unlink()
-        stage.playbook("playbooks/install.yml")
+        stage.install()
         made = changes(log.read_text())
     finally:
         stage.remove()
