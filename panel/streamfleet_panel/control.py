@@ -15,7 +15,7 @@ from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
 from streamfleet_panel.apply.plan import SECRET_CHANGE
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 from streamfleet_panel.engines import engines, generate_credential
-from streamfleet_panel.models import Counter, MediaService, UniqueCredential
+from streamfleet_panel.models import ConvergeRun, Counter, MediaService, Node, UniqueCredential
 from streamfleet_panel.nodedoc import still_valid
 from streamfleet_panel.represent import rfc3339
 
@@ -55,6 +55,21 @@ def act(actor: Actor, service: MediaService, action: str) -> int:
             service.save(update_fields=["stopped", "restart", "generation"])
             audit_entry(actor, action, "media_service", service.slug, changes, service.customer).save()
     return service.generation
+
+
+def converge(actor: Actor, node: Node) -> ConvergeRun:
+    """Ask for a run of the node, even where nothing changed; joins one that is waiting already."""
+    with transaction.atomic():
+        Counter.lock()
+        run = ConvergeRun.objects.filter(node=node, state=ConvergeRun.State.PENDING).first()
+        if run is None:
+            run = ConvergeRun.objects.create(node=node, requested_by=actor.name)
+        elif run.next_attempt_at is not None:
+            # Somebody waits: the next attempt need not.
+            run.next_attempt_at = None
+            run.save(update_fields=["next_attempt_at"])
+        audit_entry(actor, "converge", "node", node.name).save()
+    return run
 
 
 def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_seconds: int) -> MediaService:

@@ -20,9 +20,11 @@ def figures() -> dict[str, Any]:
     services = MediaService.objects.filter(deleted_at=None)
     current = Q(observed__generation__gte=F("generation"))
     states = dict(
-        services.filter(current).order_by().values("observed__state").annotate(n=Count("pk")).values_list(
-            "observed__state", "n"
-        )
+        services.filter(current)
+        .order_by()
+        .values("observed__state")
+        .annotate(n=Count("pk"))
+        .values_list("observed__state", "n")
     )
     total = services.count()
     failed = services.filter(current, observed__state="failed").select_related("observed", "customer", "node")
@@ -41,8 +43,13 @@ def figures() -> dict[str, Any]:
             {"title": "Running", "value": on_air, "link": "/admin/panel/mediaservice/?state=running"},
             {"title": "Changing", "value": total - known, "link": "/admin/panel/mediaservice/?state=changing"},
             {"title": "Off the air", "value": sum(states.values()), "link": "/admin/panel/mediaservice/?state=off"},
-            {"title": "Failed", "value": failures, "link": "/admin/panel/mediaservice/?state=failed", "bad": failures
-            > 0}, {"title": "Nodes", "value": Node.objects.count(), "link": "/admin/panel/node/"},
+            {
+                "title": "Failed",
+                "value": failures,
+                "link": "/admin/panel/mediaservice/?state=failed",
+                "bad": failures > 0,
+            },
+            {"title": "Nodes", "value": Node.objects.count(), "link": "/admin/panel/node/"},
             {"title": "Nodes behind", "value": behind.count(), "link": "/admin/panel/node/?behind=yes"},
         ],
         "failed_services": failed[:_MOST_ROWS],

@@ -20,6 +20,7 @@ UNFOLD: dict[str, Any] = {
     "SITE_ICON": lambda request: static("portal/favicon.svg"),
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": lambda request: static("portal/favicon.svg")}],
     "SHOW_VIEW_ON_SITE": False,
+    "STYLES": [lambda request: static("admin_pages/admin.css")],
     "BORDER_RADIUS": "8px",
     "COLORS": {
         "primary": {

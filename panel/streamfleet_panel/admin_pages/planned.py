@@ -16,9 +16,14 @@ from unfold.admin import ModelAdmin
 
 from streamfleet_panel import access
 from streamfleet_panel.access import Actor, actor_of_request
+from streamfleet_panel.admin_pages.words import LABELS, explained
 from streamfleet_panel.apply import ApiError, Options, apply_document, apply_one
 from streamfleet_panel.apply.fields import KEYS, KINDS
 from streamfleet_panel.apply.run import COLLECTION_OF
+
+# A password that is typed into a form is meant to be the new one.
+SAVE = Options(update_password="always")  # noqa: S106 - a policy, not a password
+DRY_RUN = Options(dry_run=True, update_password="always")  # noqa: S106
 
 
 def actor_of(request: HttpRequest) -> Actor:
@@ -48,7 +53,9 @@ class PlannedForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, field in self.fields.items():
             described = KINDS[self.kind].get(name)
             if described is not None and not field.help_text:
-                field.help_text = described.description
+                field.help_text = explained(described.description)
+            if name in LABELS:
+                field.label = LABELS[name]
 
     @property
     def creating(self) -> bool:
@@ -89,7 +96,7 @@ class PlannedForm(forms.ModelForm):  # type: ignore[type-arg]
         if self.errors:
             return
         try:
-            apply_one(self.kind, self.document(), self.actor, Options(dry_run=True, update_password="always"))
+            apply_one(self.kind, self.document(), self.actor, DRY_RUN)
         except ApiError as error:
             self.refuse(error)
 
@@ -139,7 +146,7 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):  # type: ignore[misc]
     def save_model(self, request: HttpRequest, obj: Any, form: PlannedForm, change: bool) -> None:
         """Apply the document; then ``obj`` is what is stored."""
         document = form.document()
-        apply_one(self.kind, document, actor_of(request), Options(update_password="always"))
+        apply_one(self.kind, document, actor_of(request), SAVE)
         key = KEYS[self.kind]
         stored = self.model._default_manager.get(**{key: document[key].lower() if key == "username" else document[key]})
         obj.__dict__.update({name: value for name, value in stored.__dict__.items() if name != "_state"})
@@ -174,17 +181,21 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):  # type: ignore[misc]
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Say in words what the planner refuses after the form was found right (somebody else was faster)."""
-        return self._guarded(request, lambda: super(PlannedAdmin, self).changeform_view(request, object_id, form_url, extra_context))
+        return self._guarded(
+            request, lambda: super(PlannedAdmin, self).changeform_view(request, object_id, form_url, extra_context)
+        )
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Say in words what the planner refuses."""
-        return self._guarded(request, lambda: super(PlannedAdmin, self).delete_view(request, object_id, extra_context))
+        view = super().delete_view
+        return self._guarded(request, lambda: view(request, object_id, extra_context))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Say in words what the planner refuses of an action."""
-        return self._guarded(request, lambda: super(PlannedAdmin, self).changelist_view(request, extra_context))
+        view = super().changelist_view
+        return self._guarded(request, lambda: view(request, extra_context))
 
     def _guarded(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         try:

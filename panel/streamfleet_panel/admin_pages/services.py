@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django import forms
-from django.contrib.admin import SimpleListFilter, action, display
+from django.contrib.admin import SimpleListFilter, action
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
+from unfold.decorators import display
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from streamfleet_panel import access
@@ -19,6 +21,13 @@ from streamfleet_panel.models import MediaService
 from streamfleet_panel.portal import display as words
 
 
+class Indented(json.JSONEncoder):
+    """JSON for people."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
+
+
 class ServiceForm(PlannedForm):
     """All fields of a service; those of its engine as one JSON object."""
 
@@ -28,7 +37,8 @@ class ServiceForm(PlannedForm):
     settings = forms.JSONField(
         label="Engine settings",
         required=False,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false", "class": "font-mono"}),
+        encoder=Indented,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 14, "spellcheck": "false"}),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,9 +93,6 @@ class ServiceForm(PlannedForm):
         of_engine = any(name in engine.fields for engine in engines().values())
         return "settings" if of_engine and "settings" in self.fields else None
 
-    def construct_settings(self) -> None:
-        """Nothing: the planner stores them."""
-
 
 class StateFilter(SimpleListFilter):
     """What services are doing."""
@@ -115,7 +122,7 @@ class ServiceAdmin(PlannedAdmin):
     kind = "media_service"
     form = ServiceForm
     fixed = ("customer", "engine", "service_type", "node")
-    list_display = ("slug", "name", "customer", "engine", "node", "state", "max_listeners")
+    list_display = ("slug", "name", "customer", "engine", "node", "state", "reason", "max_listeners")
     list_filter = (StateFilter, "engine", "node", "suspended", "enabled", Deleted)
     search_fields = ("slug", "name", "customer__username")
     autocomplete_fields = ("customer",)
@@ -165,21 +172,44 @@ class ServiceAdmin(PlannedAdmin):
         """Not twice."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.deleted_at is None)
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
-        """Remember who looks: the state's words depend on it."""
-        request.states = {}  # type: ignore[attr-defined]
-        return super().changelist_view(request, extra_context)
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """With every row's state, read at once."""
+        changelist = super().get_changelist_instance(request)
+        changelist.result_list = list(changelist.result_list)
+        states = words.states_of(changelist.result_list, actor_of(request))
+        for service in changelist.result_list:
+            service.state_now = states[service.pk]
+        return changelist
 
-    @display(description="State")
-    def state(self, obj: MediaService) -> str:
-        """Running, or what else, and why."""
-        state = words.state_of(obj, access.system())
-        return f"{state.words}: {state.why}" if state.why else state.words
+    @display(
+        description="State",
+        label={
+            "Running": "success",
+            "Waiting": "info",
+            "Applying": "info",
+            "Failed": "danger",
+            "Stopped": "warning",
+            "Suspended": "warning",
+            "Disabled": "warning",
+            "Over quota": "warning",
+        },
+    )
+    def state(self, obj: Any) -> str:
+        """Running, or what else."""
+        words_of_state: str = obj.state_now.words
+        return words_of_state
+
+    @display(description="Reason")
+    def reason(self, obj: Any) -> str:
+        """Why it is not running."""
+        why: str = obj.state_now.why
+        return why
 
     @display(description="State")
     def state_in_words(self, obj: MediaService) -> str:
-        """The same on the service's page."""
-        return self.state(obj)
+        """Both, on the service's page."""
+        state = words.state_of(obj, access.system())
+        return f"{state.words}: {state.why}" if state.why else state.words
 
     @action(description="Restore the chosen (deleted) services", permissions=["change"])
     def restore_chosen(self, request: HttpRequest, queryset: QuerySet[MediaService]) -> None:

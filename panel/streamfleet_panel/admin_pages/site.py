@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
@@ -23,6 +25,18 @@ class AdministratorsSite(UnfoldAdminSite):  # type: ignore[misc]
     def has_permission(self, request: HttpRequest) -> bool:
         """Administrators that may log in."""
         return isinstance(request.user, Account) and request.user.is_staff
+
+    def admin_view(self, view: Callable[..., Any], cacheable: bool = False) -> Callable[..., Any]:
+        """404 for those who are logged in and no administrators; Django's own answer to the others."""
+        inner = super().admin_view(view, cacheable)
+
+        @wraps(inner)
+        def wrapper(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if request.user.is_authenticated and not self.has_permission(request):
+                raise Http404("There is no such page")
+            return inner(request, *args, **kwargs)
+
+        return wrapper
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The portal's log-in page, with its lock-out; 404 for those who are logged in and no administrators."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 
-from streamfleet_panel import access, nodedoc, represent
+from streamfleet_panel import access, control, nodedoc, represent
 from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, body_of, found, listed
 from streamfleet_panel.api.schema import json_body
-from streamfleet_panel.apply.execute import audit_entry
-from streamfleet_panel.models import ConvergeRun, Counter, Node
+from streamfleet_panel.models import Node
 
 router = Router(tags=["nodes"])
 
@@ -79,16 +77,7 @@ def put_status(request: HttpRequest, name: str) -> HttpResponse:
 def converge(request: HttpRequest, name: str) -> HttpResponse:
     """Ask for a run, even where nothing changed; joins one that is waiting already."""
     actor, node = _node(request, name, "converge")
-    with transaction.atomic():
-        Counter.lock()
-        run = ConvergeRun.objects.filter(node=node, state=ConvergeRun.State.PENDING).first()
-        if run is None:
-            run = ConvergeRun.objects.create(node=node, requested_by=actor.name)
-        elif run.next_attempt_at is not None:
-            # Somebody waits: the next attempt need not.
-            run.next_attempt_at = None
-            run.save(update_fields=["next_attempt_at"])
-        audit_entry(actor, "converge", "node", node.name).save()
+    run = control.converge(actor, node)
     return answer({"run": represent.run(run)}, 202)
 
 

@@ -49,8 +49,7 @@ def state_of(service: MediaService, actor: Actor) -> State:
 
 def _state(status: Mapping[str, Any]) -> State:
     words, look, settled = _STATES.get(status["state"], (title(status["state"]), "", True))
-    why = status["message"] or ""
-    return State(words, look, why[:1].upper() + why[1:], settled)
+    return State(words, look, status["message"] or "", settled)
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ class Detail:
 
     label: str
     value: str | None
+    help: str = ""
 
 
 def engine_of(service: MediaService) -> Engine | None:
@@ -72,13 +72,21 @@ def connection(service: MediaService, shown: Mapping[str, Any] | None = None) ->
     if engine is None:
         return []
     lines = represent.connection(service, engine, engine.settings(service.settings), shown)
-    details = [Detail(line["label"], _text(line.get("value"))) for line in lines]
+    return [Detail(line["label"], _text(line.get("value"))) for line in lines]
+
+
+def other_credentials(service: MediaService, shown: Mapping[str, Any] | None = None) -> list[Detail]:
+    """Credentials that the service has beside those of its connection details, and what they are for."""
+    engine = engine_of(service)
+    if engine is None:
+        return []
     used = {line.get("credential") for line in engine.connection}
     stored = engine.all_credentials(service.credentials)
-    for name in engine.credentials:
-        if name not in used and stored.get(name) is not None:
-            details.append(Detail(title(name), None if shown is None else _text(shown.get(name))))
-    return details
+    return [
+        Detail(title(name), None if shown is None else _text(shown.get(name)), prop.description)
+        for name, prop in engine.credentials.items()
+        if name not in used and stored.get(name) is not None
+    ]
 
 
 def _text(value: Any) -> str | None:

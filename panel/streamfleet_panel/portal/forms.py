@@ -223,10 +223,8 @@ class TokenForm(PortalForm):
     name = forms.CharField(max_length=100, help_text="What it is for, for example “billing” or “CI”.")
     days = forms.TypedChoiceField(
         label="Expires",
-        choices=[("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("", "never")],
+        choices=[("30", "in 30 days"), ("90", "in 90 days"), ("365", "in a year"), ("0", "never")],
         coerce=int,
-        empty_value=None,
-        required=False,
         initial="90",
     )
 

@@ -14,10 +14,13 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
 from streamfleet_panel.access import Actor, Forbidden, actor_of_request
+from streamfleet_panel.apply import Options
 from streamfleet_panel.portal.takeover import hijacker_of, is_taken_over
 
 P = ParamSpec("P")
 PER_PAGE = 50
+# A password that is typed into a form is meant to be the new one.
+NEW_PASSWORD = Options(update_password="always")  # noqa: S106 - a policy, not a password
 
 
 def page(view: Callable[Concatenate[HttpRequest, Actor, P], HttpResponse]) -> Callable[..., HttpResponse]:

@@ -14,9 +14,7 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("password-reset/", session.PasswordReset.as_view(), name="password_reset"),
     path("password-reset/sent/", session.PasswordResetDone.as_view(), name="password_reset_done"),
-    path(
-        "password-reset/<uidb64>/<token>/", session.PasswordResetConfirm.as_view(), name="password_reset_confirm"
-    ),
+    path("password-reset/<uidb64>/<token>/", session.PasswordResetConfirm.as_view(), name="password_reset_confirm"),
     path("password-reset/complete/", session.PasswordResetComplete.as_view(), name="password_reset_complete"),
     path("services/", services.index, name="services"),
     path("services/<slug:slug>/", services.detail, name="service"),

@@ -63,9 +63,7 @@ def as_(world: None) -> Callable[..., Client]:
     def login(username: str, **options: bool) -> Client:
         client = Client(**options)  # type: ignore[arg-type]
         if username:
-            client.force_login(
-                Account.objects.get(username=username), backend="streamfleet_panel.auth.AccountBackend"
-            )
+            client.force_login(Account.objects.get(username=username), backend="streamfleet_panel.auth.AccountBackend")
         return client
 
     return login

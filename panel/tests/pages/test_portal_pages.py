@@ -162,7 +162,7 @@ PAGES = {
 @pytest.mark.parametrize(("username", "path"), [(user, path) for user, paths in PAGES.items() for path in paths])
 def test_pages_keep_their_own_policy_and_label_their_fields(as_, username: str, path: str) -> None:  # type: ignore[no-untyped-def]
     for answer in (as_(username).get(path), as_(username).post(path, {})):
-        if "text/html" not in answer.headers.get("Content-Type", "") or answer.status_code == 405:
+        if "text/html" not in answer.headers.get("Content-Type", "") or answer.status_code in (302, 405):
             continue
         page = _Page()
         page.feed(answer.content.decode())
@@ -197,7 +197,7 @@ def test_tenant_text_is_escaped(as_) -> None:  # type: ignore[no-untyped-def]
 
 def test_skip_link_only_where_it_is_switched_on(as_) -> None:  # type: ignore[no-untyped-def]
     client = as_("alice")
-    assert b"Skip to main content" not in client.get("/profile/").content
+    assert b'class="skip"' not in client.get("/profile/").content
     client.post("/profile/", {"accessibility_features": "on"})
     assert Account.objects.get(username="alice").accessibility_features
     text = client.get("/profile/").content.decode()
@@ -284,7 +284,13 @@ def test_profile(as_) -> None:  # type: ignore[no-untyped-def]
 
 
 def test_profile_cannot_set_what_is_not_ones_own(as_) -> None:  # type: ignore[no-untyped-def]
-    data = {"name": "x", "account_type": "administrator", "reseller_plan": "small", "status": "disabled", "reseller": ""}
+    data = {
+        "name": "x",
+        "account_type": "administrator",
+        "reseller_plan": "small",
+        "status": "disabled",
+        "reseller": "",
+    }
     as_("alice").post("/profile/", data)
     account = Account.objects.get(username="alice")
     assert (account.account_type, account.reseller_plan, account.status) == ("customer", None, "enabled")
@@ -424,7 +430,7 @@ def test_who_may_log_in_as_whom(as_, username: str) -> None:  # type: ignore[no-
         if other in ALLOWED[username]:
             assert answer["Location"] == "/services/", other
         else:
-            assert answer.status_code == 403, other
+            assert answer.status_code == (403 if other == username or username == "root" else 404), other
     assert AuditLog.objects.filter(action="hijack").count() == len(ALLOWED[username])
 
 
@@ -439,7 +445,7 @@ def test_taken_over_session_is_visible_recorded_and_returns(as_) -> None:  # typ
     assert entry is not None
     assert (entry.actor_name, entry.impersonator) == ("alice", "root")
     assert client.get("/admin/").status_code == 404
-    assert client.post("/tokens/", {"name": "x", "days": ""}).status_code == 403
+    assert client.post("/tokens/", {"name": "x", "days": "0"}).status_code == 403
     assert not ApiToken.objects.exists()
     assert client.post("/hijack/release/", {"next": "/"})["Location"] == "/"
     assert client.get("/admin/").status_code == 200

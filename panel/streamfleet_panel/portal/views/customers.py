@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Q
+from django.db.models import Count, Q, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from streamfleet_panel import access
 from streamfleet_panel.access import Actor
-from streamfleet_panel.apply import ApiError, Options, apply_one
+from streamfleet_panel.apply import ApiError, apply_one
 from streamfleet_panel.models import Account
 from streamfleet_panel.portal.forms import CustomerEditForm, CustomerForm
-from streamfleet_panel.portal.pages import page, paginated
+from streamfleet_panel.portal.pages import NEW_PASSWORD, page, paginated
 
 
 def _others(actor: Actor) -> access.QuerySet[Account]:
@@ -31,13 +31,25 @@ def _find(actor: Actor, username: str) -> Account:
     return account
 
 
+def _use(actor: Actor) -> list[tuple[str, int, int | None]]:
+    """What a reseller has given out of its plan: (words, used, limit)."""
+    if actor.account is None or not actor.account.is_reseller:
+        return []
+    plan = actor.account.reseller_plan
+    services = access.services(actor)
+    listeners = services.aggregate(sum=Sum("max_listeners"))["sum"] or 0
+    return [
+        ("customers", _others(actor).count(), plan.max_customers),
+        ("media services", services.count(), plan.max_media_services),
+        ("listeners", listeners, plan.max_listeners),
+    ]
+
+
 @require_GET
 @page
 def index(request: HttpRequest, actor: Actor) -> HttpResponse:
     """The customers in the actor's reach."""
-    customers = _others(actor).annotate(
-        services=Count("media_services", filter=Q(media_services__deleted_at=None))
-    )
+    customers = _others(actor).annotate(services=Count("media_services", filter=Q(media_services__deleted_at=None)))
     search = request.GET.get("search", "").strip()
     if search:
         customers = customers.filter(
@@ -46,8 +58,7 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
     shown = paginated(request, customers.order_by("username"))
     for customer in shown:
         customer.may_be_taken_over = access.may_hijack(hijacker=actor.account, hijacked=customer)
-    plan = actor.account.reseller_plan if actor.account is not None and actor.account.is_reseller else None
-    context = {"section": "customers", "page": shown, "search": search, "plan": plan}
+    context = {"section": "customers", "page": shown, "search": search, "use": _use(actor)}
     return render(request, "portal/customers.html", context)
 
 
@@ -83,7 +94,7 @@ def edit(request: HttpRequest, actor: Actor, username: str) -> HttpResponse:
     if form.is_valid():
         try:
             fields = {"username": customer.username, **form.document()}
-            apply_one("customer", fields, actor, Options(update_password="always"))
+            apply_one("customer", fields, actor, NEW_PASSWORD)
         except ApiError as error:
             form.refuse(error)
         else:

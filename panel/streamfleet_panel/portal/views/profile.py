@@ -10,10 +10,10 @@ from django.views.decorators.http import require_http_methods
 
 from streamfleet_panel import access
 from streamfleet_panel.access import Actor
-from streamfleet_panel.apply import ApiError, Options, apply_one
+from streamfleet_panel.apply import ApiError, apply_one
 from streamfleet_panel.models import Account
 from streamfleet_panel.portal.forms import PasswordForm, ProfileForm
-from streamfleet_panel.portal.pages import page
+from streamfleet_panel.portal.pages import NEW_PASSWORD, page
 
 
 def _own(actor: Actor) -> Account:
@@ -49,7 +49,7 @@ def password(request: HttpRequest, actor: Actor) -> HttpResponse:
     if form.is_valid():
         fields = {"username": account.username, "password": form.cleaned_data["password"]}
         try:
-            apply_one("customer", fields, actor, Options(update_password="always"))
+            apply_one("customer", fields, actor, NEW_PASSWORD)
         except ApiError as error:
             form.refuse(error)
         else:

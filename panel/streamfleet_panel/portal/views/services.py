@@ -64,6 +64,7 @@ def _page(request: HttpRequest, actor: Actor, service: MediaService, shown: dict
         "state": state,
         "desired": desired,
         "connection": display.connection(service, shown),
+        "other_credentials": display.other_credentials(service, shown),
         "listen_urls": display.listen_urls(service),
         "shown": shown is not None,
         "may_control": access.may(actor, "control", "media_service") and desired in ("running", "stopped"),

@@ -15,11 +15,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from streamfleet_panel.access import Actor, actor_of
-from streamfleet_panel.apply import ApiError, Options, apply_one
+from streamfleet_panel.apply import ApiError, apply_one
 from streamfleet_panel.apply.execute import audit_entry
 from streamfleet_panel.models import Account, AuditLog
 from streamfleet_panel.portal.forms import LoginForm, NewPasswordForm, ResetForm
-from streamfleet_panel.portal.pages import page
+from streamfleet_panel.portal.pages import NEW_PASSWORD, page
 
 # Mails to one account about its password: one in this time, however often somebody asks.
 MAIL_PAUSE = timedelta(minutes=5)
@@ -132,7 +132,7 @@ class PasswordResetConfirm(_NeedsMail, auth.PasswordResetConfirmView):
         actor = actor_of(account, ip=self.request.META.get("REMOTE_ADDR", ""), via="portal")
         fields = {"username": account.username, "password": form.cleaned_data["new_password1"]}
         try:
-            apply_one("customer", fields, actor, Options(update_password="always"))
+            apply_one("customer", fields, actor, NEW_PASSWORD)
         except ApiError as error:
             form.add_error("new_password1", error.message)
             return self.form_invalid(form)

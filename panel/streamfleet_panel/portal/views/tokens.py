@@ -51,7 +51,9 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
 @page
 def revoke(request: HttpRequest, actor: Actor, token_id: str) -> HttpResponse:
     """Revoke a token at once."""
-    token = access.tokens(actor).filter(token_id=token_id, account_id=actor.account.pk if actor.account else None).first()
+    token = (
+        access.tokens(actor).filter(token_id=token_id, account_id=actor.account.pk if actor.account else None).first()
+    )
     if token is None:
         raise Http404("There is no such token")
     revoke_token(actor, token)
