@@ -195,11 +195,11 @@ def _write(working: list[Plan], run: Run) -> None:
     sync_each = sum(len(plan.writes) for plan in working) <= files.SYNC_EACH
     for plan in working:
         try:
-            for target, _ in plan.writes:
+            for target, _text in plan.writes:
                 files.stage(host, target, sync_each)
         except OSError as error:
             plan.error = f"cannot write {target.path}: {error.strerror}; its files are as they were"
-            for target, _ in plan.writes:
+            for target, _text in plan.writes:
                 files.unstage(host, target.path)
     if not sync_each:
         host.sync()
@@ -226,14 +226,14 @@ def _commit(plan: Plan, host: Host) -> set[str]:
             touched.append((path, found))
     except OSError as error:
         plan.error = f"cannot replace its files: {error.strerror}; they are as they were"
-        for target, _ in plan.writes:
+        for target, _text in plan.writes:
             files.unstage(host, target.path)
         for path, found in touched:
             try:
                 files.put_back(host, path, found)
             except OSError as second:
                 plan.error = f"cannot replace its files: {error.strerror}, nor put back {path}: {second.strerror}"
-    return {path for path, _ in touched}
+    return {path for path, _old in touched}
 
 
 def _firewall_failed(run: Run, problem: str) -> None:

@@ -154,14 +154,17 @@ def _beside(place: Path) -> Path:
 
 def _directory(host: Host, target: Target, parent: Path) -> None:
     """Make the directories that belong to one instance; shared ones are made when the node is installed."""
-    if parent.is_dir():
-        return
     if target.path.startswith(INSTANCES):
         parent.parent.mkdir(mode=0o755, exist_ok=True)
         parent.mkdir(mode=0o700, exist_ok=True)
-        if host.own:
+        # Also of one that is there: a run that was killed may have made it and got no further.
+        status = parent.stat()
+        if host.own and (status.st_uid, status.st_gid) != (0, target.gid):
             os.chown(parent, 0, target.gid)
-        parent.chmod(0o750)
+        if stat.S_IMODE(status.st_mode) != 0o750:
+            parent.chmod(0o750)
+    elif parent.is_dir():
+        return
     elif target.path.startswith("/etc/systemd/system/"):
         parent.mkdir(mode=0o755, exist_ok=True)
     else:

@@ -62,7 +62,7 @@ class Plan:
     @property
     def paths(self) -> list[str]:
         """Every path that it has now or is about to have."""
-        return sorted({target.path for target in self.targets} | {path for path, _ in self.removals})
+        return sorted({target.path for target in self.targets} | {path for path, _why in self.removals})
 
 
 def make(
@@ -143,7 +143,7 @@ def _unit_targets(plan: Plan, unit: str) -> list[Target]:
 
 def _action(plan: Plan, begun: Mapping[str, Any] | None, unit: Unit | None) -> str:
     """What happens to the unit: the engine's change matrix, spoken through its fingerprints."""
-    dropin_changed = any(target.path.endswith(".d/10-user.conf") for target, _ in plan.writes)
+    dropin_changed = any(target.path.endswith(".d/10-user.conf") for target, _text in plan.writes)
     plan.needs_daemon_reload = dropin_changed and unit is not None
     plan.was_on = unit is not None and unit.on
     if not plan.runs:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from .host import Finished, Host
 
 #: Units that one systemctl call is given.
-CHUNK = 100
+CHUNK = 250
 #: Units started at once, and the pause between two such groups: a node that starts a thousand stays responsive.
 BATCH = 50
 PAUSE_SECONDS = 0.05

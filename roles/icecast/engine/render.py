@@ -29,13 +29,7 @@ QUEUE_BYTES = 524288
 BURST_SECONDS = 4
 BURST_BYTES = 65536
 
-CONTENT_TYPES = {
-    "mp3": "audio/mpeg",
-    "aac": "audio/aac",
-    "ogg": "application/ogg",
-    "opus": "application/ogg",
-    "flac": "application/ogg",
-}
+POLICY = "sandbox; default-src 'none'; media-src 'self'"
 
 #: In diffs: every password element, whatever it holds, and the old value as well as the new.
 MASK = r"(?<=password>)[^<\n]+(?=</)"
@@ -104,7 +98,9 @@ def _config(
     _add(socket, "bind-address", "::")
     headers = ET.SubElement(root, "http-headers")
     ET.SubElement(headers, "header", {"name": "Access-Control-Allow-Origin", "value": "*"})
+    # Icecast passes on whatever content type its source gives, text/html too: opened in a browser it stays inert.
     ET.SubElement(headers, "header", {"name": "X-Content-Type-Options", "value": "nosniff"})
+    ET.SubElement(headers, "header", {"name": "Content-Security-Policy", "value": POLICY})
     for number, mount in enumerate(mounts):
         _mount(root, service, mount, number, folder)
     # No file of the server's is served; status and admin pages are transformations, not files.
@@ -145,7 +141,6 @@ def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any
     if bitrate:
         _add(entry, "bitrate", bitrate)
         _add(entry, "burst-size", min(max(bitrate * 125 * BURST_SECONDS, BURST_BYTES // 4), QUEUE_BYTES // 2))
-    _add(entry, "type", CONTENT_TYPES[mount.get("format") or "mp3"])
     if credentials.get("listener_password"):
         check = ET.SubElement(entry, "authentication", {"type": "htpasswd"})
         ET.SubElement(check, "option", {"name": "filename", "value": f"{folder}/listeners.htpasswd"})
