@@ -9,9 +9,8 @@ import ssl
 from pathlib import Path
 
 import pytest
-from testinfra.host import Host
-
 from conftest import Api
+from testinfra.host import Host
 
 testinfra_hosts = ["streamfleet_panel"]
 

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from testinfra.host import Host
-
 from conftest import Api
+from testinfra.host import Host
 
 testinfra_hosts = ["streamfleet_panel"]
 
