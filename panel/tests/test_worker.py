@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone
+
 from streamfleet_panel.models import ConvergeRun, Node
 from streamfleet_panel.worker import queue, runner
 from streamfleet_panel.worker.config import Config, ConfigError

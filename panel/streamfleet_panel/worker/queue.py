@@ -119,6 +119,7 @@ def _claim(run_id: int, node_id: int) -> Claimed | None:
         ConvergeRun.objects.filter(pk=run_id).update(
             state=State.RUNNING,
             attempts=attempt,
+            message="" if is_new else run.message,
             generation=node.generation,
             next_attempt_at=None,
             started_at=now,

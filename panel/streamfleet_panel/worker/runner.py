@@ -119,6 +119,7 @@ def environment(config: Config, run_id: int, token: str) -> dict[str, str]:
         "STREAMFLEET_URL": config.url,
         "STREAMFLEET_CA": str(config.ca),
         "STREAMFLEET_TOKEN": token,
+        "STREAMFLEET_ORIGIN": f"the worker's run {run_id}",
         MARK: str(run_id),
     }
 

@@ -1,0 +1,30 @@
+#!/bin/sh
+# Make the panel's database in this host's PostgreSQL: owned by the panel's user, open to the worker's. Prints "changed" if so.
+set -eu
+cd /
+sql() {
+    setpriv --reuid=postgres --regid=postgres --init-groups -- psql --no-psqlrc --quiet --tuples-only --no-align \
+        --set=ON_ERROR_STOP=1 --dbname="$1" --command="$2"
+}
+# The service may have just been installed without being started.
+systemctl enable --quiet --now postgresql.service
+tries=0
+until sql postgres 'SELECT 1' >/dev/null 2>&1; do
+    tries=$((tries + 1))
+    if [ "$tries" -ge 60 ]; then
+        echo "PostgreSQL does not answer; see: journalctl -u 'postgresql@*'" >&2
+        exit 1
+    fi
+    sleep 0.5
+done
+for role in streamfleet-panel streamfleet-worker; do
+    if [ -z "$(sql postgres "SELECT 1 FROM pg_roles WHERE rolname = '$role'")" ]; then
+        sql postgres "CREATE ROLE \"$role\" LOGIN"
+        echo "changed: role $role"
+    fi
+done
+if [ -z "$(sql postgres "SELECT 1 FROM pg_database WHERE datname = 'streamfleet'")" ]; then
+    sql postgres "CREATE DATABASE streamfleet OWNER \"streamfleet-panel\" ENCODING 'UTF8' TEMPLATE template0"
+    sql streamfleet 'GRANT "streamfleet-panel" TO "streamfleet-worker"'
+    echo "changed: database"
+fi
