@@ -23,9 +23,10 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
     if _place.is_dir() and str(_place) not in sys.path:
         sys.path.append(str(_place))
 
-from streamfleet import arguments, errors, node_apply
+from streamfleet import arguments, errors
 from streamfleet.engine import Renderer, RenderError, load_renderer
 from streamfleet.http import Client, segment
+from streamfleet.node_apply.payload import encode
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "deleted"})
@@ -52,7 +53,7 @@ class ActionModule(ActionBase):
         """The result of streamfleet_node_apply; ``failed`` with a message that a person can act on otherwise."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _, options = self.validate_argument_spec(argument_spec=SPEC)
+        _result, options = self.validate_argument_spec(argument_spec=SPEC)
         node = options["node"] or task_vars.get("inventory_hostname", "")
         try:
             with _client(options) as client:
@@ -65,7 +66,7 @@ class ActionModule(ActionBase):
     ) -> dict[str, Any]:
         document = _document(client, node)
         instances, failed = render_all(document)
-        payload = node_apply.encode(
+        payload = encode(
             {
                 "epoch": document["epoch"],
                 "generation": document["generation"],
@@ -85,7 +86,9 @@ class ActionModule(ActionBase):
         )
         result.pop("invocation", None)
         results = result.get("services") or {}
-        if not self._task.check_mode and not result.get("skipped_older") and results:
+        # A node without services has something to report, too: that it has seen this generation.
+        applied = result.get("services") is not None and (results or not result.get("failed"))
+        if not self._task.check_mode and not result.get("skipped_older") and applied:
             try:
                 client.request("PUT", f"/nodes/{segment(node)}/status", status_of(document, results))
             except errors.Error as error:

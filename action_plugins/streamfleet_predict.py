@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
         """Return the module's result, or ``changed`` and what is missing."""
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        _, arguments = self.validate_argument_spec(
+        _result, arguments = self.validate_argument_spec(
             argument_spec={
                 "module": {"type": "str", "required": True},
                 "args": {"type": "dict", "default": {}},

@@ -1,4 +1,5 @@
 #!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 """Applies rendered instances on a node. The work is in module_utils/streamfleet/node_apply."""
 
 from __future__ import annotations
@@ -79,7 +80,10 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.streamfleet.node_apply import ApplyError, Host, Options, apply, decode
+from ansible.module_utils.streamfleet.node_apply.apply import Options, apply
+from ansible.module_utils.streamfleet.node_apply.errors import ApplyError
+from ansible.module_utils.streamfleet.node_apply.host import Host
+from ansible.module_utils.streamfleet.node_apply.payload import decode
 
 
 def main() -> None:

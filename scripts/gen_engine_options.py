@@ -8,7 +8,7 @@ declares are turned into an argument spec (module_utils/streamfleet/engine_optio
 from __future__ import annotations
 
 import argparse
-import pprint
+import json
 import re
 import sys
 from collections.abc import Mapping
@@ -152,12 +152,22 @@ def one_line(text: str) -> str:
 
 def render_options(options: Mapping[str, Any]) -> str:
     """The Python file with the argument spec."""
-    body = pprint.pformat(dict(options), width=110, sort_dicts=False).replace("'", '"')
     return (
         f'"""Options of the engines for streamfleet_media_service.\n\n{GENERATED}\n"""\n\n'
         "from __future__ import annotations\n\nfrom typing import Any\n\n"
-        f"# fmt: off\nENGINE_OPTIONS: dict[str, dict[str, Any]] = {body}\n# fmt: on\n"
+        f"ENGINE_OPTIONS: dict[str, dict[str, Any]] = {python(options)}\n"
     )
+
+
+def python(data: Any, indent: str = "") -> str:
+    """``data`` as Python source in the style of this repository, one entry a line."""
+    if isinstance(data, Mapping):
+        inner = indent + "    "
+        lines = "".join(f"{inner}{python(key)}: {python(value, inner)},\n" for key, value in data.items())
+        return f"{{\n{lines}{indent}}}"
+    if isinstance(data, list):
+        return f"[{', '.join(python(item) for item in data)}]"
+    return json.dumps(data, ensure_ascii=False) if isinstance(data, str) else repr(data)
 
 
 def render_fragment(docs: Mapping[str, Any]) -> str:

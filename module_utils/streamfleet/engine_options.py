@@ -7,20 +7,56 @@ from __future__ import annotations
 
 from typing import Any
 
-# fmt: off
-ENGINE_OPTIONS: dict[str, dict[str, Any]] = {"mounts": {"type": "list",
-            "elements": "dict",
-            "options": {"name": {"type": "str", "required": True},
-                        "format": {"type": "str", "choices": ["mp3", "aac", "ogg", "opus", "flac"]},
-                        "bitrate_kbps": {"type": "int"},
-                        "max_listeners": {"type": "int"},
-                        "fallback": {"type": "str"},
-                        "default": {"type": "bool"}}},
- "genre": {"type": "str"},
- "description": {"type": "str"},
- "website": {"type": "str"},
- "source_password": {"type": "str", "no_log": True},
- "admin_password": {"type": "str", "no_log": True},
- "listener_password": {"type": "str", "no_log": True},
- "stream_key": {"type": "str", "no_log": True}}
-# fmt: on
+ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
+    "mounts": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "name": {
+                "type": "str",
+                "required": True,
+            },
+            "format": {
+                "type": "str",
+                "choices": ["mp3", "aac", "ogg", "opus", "flac"],
+            },
+            "bitrate_kbps": {
+                "type": "int",
+            },
+            "max_listeners": {
+                "type": "int",
+            },
+            "fallback": {
+                "type": "str",
+            },
+            "default": {
+                "type": "bool",
+            },
+        },
+    },
+    "genre": {
+        "type": "str",
+    },
+    "description": {
+        "type": "str",
+    },
+    "website": {
+        "type": "str",
+    },
+    "source_password": {
+        "type": "str",
+        "no_log": True,
+    },
+    "admin_password": {
+        "type": "str",
+        "no_log": True,
+    },
+    "listener_password": {
+        "type": "str",
+        "no_log": True,
+    },
+    "stream_key": {
+        "type": "str",
+        "no_log": True,
+    },
+}

@@ -25,9 +25,10 @@ class _Called(Exception):
 
 
 def module_names() -> list[str]:
-    """Modules of library/ that talk to the panel: those for users."""
+    """Modules of library/ that talk to the panel by themselves: those for users. (Others only document an action.)"""
+    marks = ("extends_documentation_fragment", "def main()")
     return sorted(
-        path.stem for path in (ROOT / "library").glob("*.py") if "extends_documentation_fragment" in path.read_text()
+        path.stem for path in (ROOT / "library").glob("*.py") if all(mark in path.read_text() for mark in marks)
     )
 
 

@@ -34,7 +34,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         for previous in (service.get("previous_credentials") or {}).get("stream_key") or []:
             grants.append((_key(service, "previous_credentials.stream_key", previous["value"]), _expires(previous)))
         # The key of today wins over the same key among the old ones.
-        found = {key: expires for key, expires in reversed(grants)}
+        found = dict(reversed(grants))
         files = [_file(service["slug"], key, expires, limit) for key, expires in sorted(found.items())]
     return Instance(
         slug=service["slug"],
@@ -68,7 +68,9 @@ def _expires(previous: Mapping[str, Any]) -> str:
         if moment.tzinfo is None:
             raise ValueError(text)
     except ValueError as error:
-        raise RenderError("previous_credentials.stream_key", text, "expires is not an RFC 3339 time with a zone") from error
+        raise RenderError(
+            "previous_credentials.stream_key", text, "expires is not an RFC 3339 time with a zone"
+        ) from error
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

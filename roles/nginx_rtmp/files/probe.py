@@ -30,10 +30,12 @@ def shake_hands(port: int) -> None:
 def main() -> None:
     """Look from the unit outward."""
     rtmp, hop, callbacks = (int(port) for port in sys.argv[1:4])
-    if subprocess.run(["systemctl", "is-active", "--quiet", "streamfleet-rtmp.service"]).returncode:
+    if subprocess.run(["systemctl", "is-active", "--quiet", "streamfleet-rtmp.service"], check=False).returncode:
         fault("stopped")
         return
-    state = json.loads(subprocess.run(["/usr/lib/streamfleet/rtmp/state"], capture_output=True, text=True, check=True).stdout)
+    state = json.loads(
+        subprocess.run(["/usr/lib/streamfleet/rtmp/state"], capture_output=True, text=True, check=True).stdout
+    )
     if state["state"] != "fresh":
         fault("stale", f"{state['publishers']} encoders are publishing.")
     for port in (rtmp, hop):

@@ -19,7 +19,7 @@ def fault(word: str, detail: object = "") -> None:
 def runs(*command: str) -> "tuple[bool, str]":
     """Run a command; say whether it succeeded and what it said."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
         return False, str(error)
     return done.returncode == 0, (done.stdout + done.stderr).strip()
@@ -30,7 +30,10 @@ def ask(host: str, port: int, path: str, authority: str) -> "tuple[int, bytes]":
     context = ssl.create_default_context()
     if authority and os.path.exists(authority):
         context.load_verify_locations(authority)
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as plain, context.wrap_socket(plain, server_hostname=host) as link:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
+        context.wrap_socket(plain, server_hostname=host) as link,
+    ):
         link.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
         answer = http.client.HTTPResponse(link)
         answer.begin()
