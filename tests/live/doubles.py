@@ -1,8 +1,8 @@
-"""Doubles that run on a node, as source text for its Python: an engine that lies, and a panel that tells what it was asked."""
+"""Doubles that run on a node, as source text for its Python: an engine that lies, a panel that says what it got."""
 
 # Answers like Icecast, in HTTP/1.0, with whatever a hostile source could make an engine send; then numbers for ever.
-# Writes the head of every request to /run/double-engine.log. /full, /login, /moved: errors as an engine would send them.
-ENGINE = r'''
+# Writes the head of every request to /run/double-engine.log. /full, /login, /moved: errors as an engine has them.
+ENGINE = r"""
 import http.server, sys, time
 
 class Engine(http.server.BaseHTTPRequestHandler):
@@ -51,10 +51,10 @@ class Engine(http.server.BaseHTTPRequestHandler):
         pass
 
 http.server.ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Engine).serve_forever()
-'''
+"""
 
 # Answers every request with the request's own head, and a cookie.
-PANEL = r'''
+PANEL = r"""
 import http.server, os, socketserver, sys
 
 class Panel(http.server.BaseHTTPRequestHandler):
@@ -89,4 +89,4 @@ if os.path.exists(sys.argv[1]):
 server = Server(sys.argv[1], Panel)
 os.chmod(sys.argv[1], 0o666)
 server.serve_forever()
-'''
+"""

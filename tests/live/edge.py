@@ -1,5 +1,7 @@
-"""A node with the web server and the RTMP server and nothing else: no panel, no converge. Its files are written by the tests,
-as the node module would write them, so these tests show what the two servers do by themselves."""
+"""A node with the web server and the RTMP server and nothing else: no panel, no converge.
+
+The tests write its files, as the node module would, so they show what the two servers do by themselves.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from demo.media import video_publisher
 
+from demo.media import video_publisher
 from tests.nodes.fleet import Fleet, NodeSpec
 from tests.nodes.paths import ROOT
 
@@ -72,7 +74,10 @@ class Edge:
 
     def write(self, path: str, text: str, group: str, mode: str = "640") -> None:
         """Write a file on the node as the node module does: whole or not at all."""
-        self.run(f"cat >{path}.new && chgrp {group} {path}.new && chmod {mode} {path}.new && mv {path}.new {path}", stdin=text)
+        self.run(
+            f"cat >{path}.new && chgrp {group} {path}.new && chmod {mode} {path}.new && mv {path}.new {path}",
+            stdin=text,
+        )
 
     def playbook(self, roles: list[object], *arguments: str, tasks_from: str | None = None) -> str:
         """Run roles on the node and return the log. Fails when the run does."""

@@ -6,6 +6,7 @@ Tests roles: nginx_rtmp.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import re
 import secrets
@@ -18,10 +19,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from demo.media import video_publisher
 
+from demo.media import video_publisher
 from tests.live.edge import HLS, Edge
 from tests.live.hls import check_playlist, check_successor, decode
+from tests.live.test_check_mode import changes
 
 pytestmark = pytest.mark.live
 
@@ -72,6 +74,12 @@ def watched(edge: Edge, slug: str) -> Iterator[list[str]]:
         thread.join(15)
 
 
+def processes(edge: Edge) -> str:
+    """The RTMP server's processes: others after any reload or restart."""
+    main = edge.run("systemctl show streamfleet-rtmp.service -p MainPID --value").strip()
+    return main + edge.run(f"pgrep -P {main} | sort")
+
+
 def test_a_stream_is_published_played_and_ended(edge: Edge, channel: tuple[str, str], tmp_path: Path) -> None:
     slug, key = channel
     with watched(edge, slug) as seen:
@@ -83,14 +91,16 @@ def test_a_stream_is_published_played_and_ended(edge: Edge, channel: tuple[str, 
     assert len(seen) >= 3
     for text in seen:
         check_playlist(text)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         check_successor(before, after)
     frames, seconds = decode(ended, lambda name: edge.ask(f"/hls/{slug}/{name}").body, tmp_path)
     assert frames > 200
     assert seconds > 8
     assert events(edge, slug) == ["publishing", "ended"]
     # Nothing of the key, anywhere that a viewer or a tenant could look.
-    assert key not in edge.run(f"ls -R {HLS} /run/streamfleet-rtmp; journalctl -o cat -u streamfleet-rtmp -t streamfleet_rtmp; ps axww")
+    assert key not in edge.run(
+        f"ls -R {HLS} /run/streamfleet-rtmp; journalctl -o cat -u streamfleet-rtmp -t streamfleet_rtmp; ps axww"
+    )
 
 
 def test_what_has_ended_is_cleaned_away(edge: Edge, channel: tuple[str, str]) -> None:
@@ -122,7 +132,8 @@ def test_a_new_session_begins_anew(edge: Edge, channel: tuple[str, str]) -> None
 
 
 @pytest.mark.parametrize(
-    "key", ["wrong", "rock-tv", "../x", "a" * 200, "x?name=y", "%2e%2e", "x&name=y HTTP/1.1\r\nHost: x\r\n\r\nGET /", "é"]
+    "key",
+    ["wrong", "rock-tv", "../x", "a" * 200, "x?name=y", "%2e%2e", "x&name=y HTTP/1.1\r\nHost: x\r\n\r\nGET /", "é"],
 )
 def test_wrong_keys_are_refused(edge: Edge, key: str) -> None:
     assert refused(edge, f"rtmp://{edge.address}/live/{key}")
@@ -167,7 +178,7 @@ def test_a_second_encoder_is_refused_and_the_first_goes_on(edge: Edge, channel: 
         assert first.poll() is None
     assert events(edge, slug).count("refused: already publishing") == 2
     assert len(seen) >= 3
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         check_successor(before, after)
 
 
@@ -202,7 +213,7 @@ def test_a_revoked_key_takes_its_own_publisher_and_no_other(edge: Edge, channel:
     slug, key = channel
     kept_slug, kept_key = f"{slug}-b", secrets.token_urlsafe(24)
     edge.grant(kept_key, kept_slug)
-    main = edge.run("systemctl show streamfleet-rtmp.service -p MainPID -p NRestarts; pgrep -P $(systemctl show streamfleet-rtmp.service -p MainPID --value)")
+    main = processes(edge)
     with watched(edge, kept_slug) as seen, edge.publishing(kept_key) as kept, edge.publishing(key) as encoder:
         edge.wait_for_playlist(slug, "EXTINF")
         edge.revoke(key)
@@ -219,14 +230,14 @@ def test_a_revoked_key_takes_its_own_publisher_and_no_other(edge: Edge, channel:
     assert events(edge, kept_slug)[0] == "publishing"
     assert "refused" not in " ".join(events(edge, kept_slug))
     # Not a byte lost: every segment follows the one before, and together they last as long as the encoder sent.
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         check_successor(before, after)
     named = {one.uri: one.duration for text in seen for one in check_playlist(text).segments}
     ids = sorted(int(name.removesuffix(".ts")) for name in named)
-    gaps = [(b - a) / 1000 - named[f"{a}.ts"] for a, b in zip(ids, ids[1:], strict=False)]
+    gaps = [(b - a) / 1000 - named[f"{a}.ts"] for a, b in itertools.pairwise(ids)]
     assert len(ids) >= 4
     assert max(map(abs, gaps)) < 0.7, gaps
-    now = edge.run("systemctl show streamfleet-rtmp.service -p MainPID -p NRestarts; pgrep -P $(systemctl show streamfleet-rtmp.service -p MainPID --value)")
+    now = processes(edge)
     assert now == main
 
 
@@ -244,7 +255,13 @@ def test_the_packaging_hop_and_the_callbacks_are_closed(edge: Edge, channel: tup
     as_hostile = "runuser -u hostile -- "
     secret = edge.run("cat /etc/streamfleet/rtmp/secret").strip()
     assert len(secret) == 48
-    for path in ("/etc/streamfleet/rtmp/nginx.conf", "/etc/streamfleet/rtmp/secret", "/etc/streamfleet/publish-keys", "/run/streamfleet-rtmp", HLS):
+    for path in (
+        "/etc/streamfleet/rtmp/nginx.conf",
+        "/etc/streamfleet/rtmp/secret",
+        "/etc/streamfleet/publish-keys",
+        "/run/streamfleet-rtmp",
+        HLS,
+    ):
         assert "denied" in edge.run(f"{as_hostile} cat {path} 2>&1; {as_hostile} ls {path} 2>&1", check=False), path
     assert secret not in edge.run(f"{as_hostile} ps axww")
     script = f"""
@@ -255,7 +272,8 @@ def amf(*values):
         if isinstance(value, str): out += b"\\x02" + struct.pack(">H", len(value)) + value.encode()
         elif value is None: out += b"\\x05"
         elif isinstance(value, dict):
-            out += b"\\x03" + b"".join(struct.pack(">H", len(k)) + k.encode() + amf(v) for k, v in value.items()) + b"\\0\\0\\x09"
+            pairs = (struct.pack(">H", len(k)) + k.encode() + amf(v) for k, v in value.items())
+            out += b"\\x03" + b"".join(pairs) + b"\\0\\0\\x09"
         else: out += b"\\0" + struct.pack(">d", value)
     return out
 def message(body, stream=0):
@@ -308,7 +326,8 @@ def test_the_unit_is_confined_and_comes_back(edge: Edge, channel: tuple[str, str
     slug, key = channel
     exposure = edge.run("systemd-analyze security --no-pager streamfleet-rtmp.service | tail -1", check=False)
     found = re.search(r"(\d+\.\d+)", exposure)
-    assert found and float(found[1]) <= 3.0, exposure
+    assert found, exposure
+    assert float(found[1]) <= 3.0, exposure
     assert edge.run("findmnt -no FSTYPE /run/streamfleet/hls").strip() == "tmpfs"
     with edge.publishing(key):
         edge.wait_for_playlist(slug, "EXTINF")
@@ -324,17 +343,22 @@ def test_the_unit_is_confined_and_comes_back(edge: Edge, channel: tuple[str, str
 
 def test_a_change_of_the_host_waits_for_encoders(edge: Edge, channel: tuple[str, str]) -> None:
     slug, key = channel
+    smaller = ("-e", "streamfleet_nginx_rtmp_hls_max_mib_per_service=1")
     with edge.publishing(key) as encoder:
         edge.wait_for_playlist(slug, "EXTINF")
-        log = edge.playbook(["nginx_rtmp"], "-e", "streamfleet_nginx_rtmp_recheck_seconds=4")
-        assert "a restart is due" not in log.split("Say that a restart is due")[0]
+        log = edge.playbook(["nginx_rtmp"], *smaller)
         assert "encoders are publishing" in log.replace("\n", " ")
+        assert "nginx_rtmp : Restart the RTMP server" not in {name for name, _ in changes(log)}
         assert encoder.poll() is None
         with pytest.raises(AssertionError, match="restart is due"):
             edge.playbook(["nginx_rtmp"], tasks_from="self_check")
     time.sleep(1)
-    log = edge.playbook(["nginx_rtmp"], "-e", "streamfleet_nginx_rtmp_recheck_seconds=4")
-    assert "changed" in log.split("Restart the RTMP server")[1].split("TASK")[0]
+    log = edge.playbook(["nginx_rtmp"], *smaller)
+    assert {name for name, _ in changes(log)} == {"nginx_rtmp : Restart the RTMP server"}
+    # The limit holds now: 400 kbit/s fill it in about 20 s.
+    with edge.publishing(key) as encoder:
+        encoder.wait(60)
+    assert events(edge, slug)[-2:] == ["dropped: segments take more space than a service may", "ended"]
     edge.playbook(["nginx_rtmp"])
     edge.playbook(["nginx_rtmp"], tasks_from="self_check")
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.live.doubles import ENGINE, PANEL
-from tests.live.edge import HLS, PANEL as PANEL_HOST, STREAM, Edge
+from tests.live.edge import HLS, STREAM, Edge
+from tests.live.edge import PANEL as PANEL_HOST
 from tests.live.streams import Listener
 from tests.live.test_check_mode import changes
 
@@ -26,12 +27,17 @@ PORT = 18100
 @pytest.fixture(scope="module")
 def web(edge: Edge) -> Iterator[Edge]:
     """The node with doubles of an engine and of the panel behind its web server."""
-    for name, source, argument in (("engine", ENGINE, str(PORT)), ("panel", PANEL, "/run/streamfleet-panel/panel.sock")):
+    for name, source, argument in (
+        ("engine", ENGINE, str(PORT)),
+        ("panel", PANEL, "/run/streamfleet-panel/panel.sock"),
+    ):
         edge.run(f"cat >/run/double-{name}.py", stdin=source)
         edge.run(f"systemd-run --quiet --unit double-{name} python3 /run/double-{name}.py {argument}")
     edge.route("double", PORT, ["/stream", "/html", "/full", "/login", "/moved"])
     deadline = time.monotonic() + 10
-    while "200" not in edge.run(f"curl -s -m 1 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{PORT}/stream", check=False):
+    while "200" not in edge.run(
+        f"curl -s -m 1 -o /dev/null -w '%{{http_code}}' http://127.0.0.1:{PORT}/stream", check=False
+    ):
         assert time.monotonic() < deadline
     yield edge
     edge.run("systemctl stop double-engine double-panel", check=False)
@@ -65,8 +71,14 @@ def test_a_second_run_changes_nothing(edge: Edge) -> None:
 
 def test_a_broken_configuration_never_lands(edge: Edge) -> None:
     before = edge.run("cat /etc/nginx/conf.d/streamfleet.conf; ls -A /etc/nginx")
-    with pytest.raises(AssertionError, match="Operation not permitted|failed to validate|invalid"):
-        edge.playbook(["web"], "-e", json.dumps({"streamfleet_web_hls_segment_max_age": 3601, "streamfleet_web_panel_socket": "/run/" + "x" * 200}))
+    with pytest.raises(AssertionError, match="failed to validate"):
+        edge.playbook(
+            ["web"],
+            "-e",
+            json.dumps(
+                {"streamfleet_web_hls_segment_max_age": 3601, "streamfleet_web_panel_socket": "/run/" + "x" * 200}
+            ),
+        )
     assert edge.run("cat /etc/nginx/conf.d/streamfleet.conf; ls -A /etc/nginx") == before
 
 
@@ -90,12 +102,14 @@ def test_self_check_passes_and_names_causes(web: Edge) -> None:
     folder = f"/etc/streamfleet/tls/{STREAM}"
     web.run(f"chmod 600 {folder}/privkey.pem; chgrp root {folder}/privkey.pem; systemctl stop double-panel")
     try:
-        with pytest.raises(AssertionError, match="(?s)certificate does not hold|no TLS handshake") as failed:
+        with pytest.raises(AssertionError, match="no TLS handshake") as failed:
             web.playbook(["web"], tasks_from="self_check")
         assert "journalctl -u streamfleet-panel.service" in str(failed.value)
     finally:
         web.run(f"chgrp www-data {folder}/privkey.pem; chmod 640 {folder}/privkey.pem")
-        web.run("systemd-run --quiet --unit double-panel python3 /run/double-panel.py /run/streamfleet-panel/panel.sock")
+        web.run(
+            "systemd-run --quiet --unit double-panel python3 /run/double-panel.py /run/streamfleet-panel/panel.sock"
+        )
         time.sleep(1)
 
 
@@ -159,18 +173,25 @@ def test_errors_of_an_engine_are_told_in_our_words(web: Edge) -> None:
 @pytest.mark.parametrize(
     "path",
     [
-        "/listen/double/admin.cgi", "/listen/double/status-json.xsl", "/listen/double/admin/stats", "/listen/double/../x",
-        "/listen/../double/stream", "/listen/..%2f..%2fetc%2fpasswd/stream", "/listen/%2e%2e/stream", "/listen/double%00/stream",
-        "/listen/DOUBLE/stream", "/listen/double/%2e%2e", "/listen/double/stream/../admin", "/listen//stream", "/listen/",
-        "/listen/-x/stream", "/listen/" + "a" * 64 + "/stream", "/listen/double/stream%0d%0aX: y", "/listen/broken/stream",
-        "/listen/far/stream", "/hls/../../etc/passwd", "/hls/double/..%2f..%2f..%2fetc%2fpasswd", "/hls/%2e%2e/index.m3u8",
-        "/hls/double/~end.m3u8", "/hls/double/index.m3u8.bak", "/hls/double/", "/hls/link/index.m3u8", "/", "/index.html",
-        "/login/", "/api/v1/health", "/admin/", "/.well-known/acme-challenge/x", "/status", "/nginx_status",
+        "/listen/double/admin.cgi", "/listen/double/status-json.xsl", "/listen/double/admin/stats",
+        "/listen/double/../x",
+        "/listen/../double/stream", "/listen/..%2f..%2fetc%2fpasswd/stream", "/listen/%2e%2e/stream", "/listen//stream",
+        "/listen/double%00/stream", "/listen/DOUBLE/stream", "/listen/double/%2e%2e", "/listen/double/stream/../admin",
+        "/listen/", "/listen/-x/stream", "/listen/" + "a" * 64 + "/stream", "/listen/double/stream%0d%0aX: y",
+        "/listen/broken/stream", "/listen/far/stream", "/hls/../../etc/passwd", "/hls/%2e%2e/index.m3u8",
+        "/hls/double/..%2f..%2f..%2fetc%2fpasswd", "/hls/double/~end.m3u8", "/hls/double/index.m3u8.bak",
+        "/hls/double/",
+        "/hls/link/index.m3u8", "/", "/index.html", "/login/", "/api/v1/health", "/admin/", "/status", "/nginx_status",
+        "/.well-known/acme-challenge/x",
     ],
 )  # fmt: skip
 def test_everything_else_is_not_there(web: Edge, path: str) -> None:
     web.write("/etc/streamfleet/routes/broken.json", "{", "www-data")
-    web.write("/etc/streamfleet/routes/far.json", '{"port": "80@evil", "mounts": ["/stream"], "default": "/stream"}', "www-data")
+    web.write(
+        "/etc/streamfleet/routes/far.json",
+        '{"port": "80@evil", "mounts": ["/stream"], "default": "/stream"}',
+        "www-data",
+    )
     web.run(f"mkdir -p {HLS}/link && ln -sf /etc/passwd {HLS}/link/index.m3u8")
     asked(web)
     answer = web.ask(path)
@@ -191,7 +212,7 @@ def test_only_reading_is_allowed(web: Edge) -> None:
 
 
 def test_segments_and_playlists_have_their_headers(web: Edge) -> None:
-    web.run(f"mkdir -p {HLS}/head && echo '#EXTM3U' >{HLS}/head/index.m3u8 && echo x >{HLS}/head/1.ts && chmod -R a+rX {HLS}/head")
+    web.run(f"mkdir -p {HLS}/head && cd {HLS}/head && echo '#EXTM3U' >index.m3u8 && echo x >1.ts && chmod -R a+rX .")
     playlist = web.ask("/hls/head/index.m3u8")
     assert playlist.headers["content-type"] == "application/vnd.apple.mpegurl"
     assert playlist.headers["cache-control"] == "public, max-age=1"
@@ -214,7 +235,8 @@ def test_plain_http_keeps_audio_and_moves_the_rest(web: Edge) -> None:
     assert (moved.status, moved.headers["location"]) == (308, f"https://{STREAM}/hls/double/index.m3u8?x=1")
     panel = web.ask("/a?b=c", PANEL_HOST, tls=False)
     assert (panel.status, panel.headers["location"]) == (308, f"https://{PANEL_HOST}/a?b=c")
-    web.run("mkdir -p /var/lib/streamfleet/acme/.well-known/acme-challenge && echo ok >/var/lib/streamfleet/acme/.well-known/acme-challenge/token")
+    challenges = "/var/lib/streamfleet/acme/.well-known/acme-challenge"
+    web.run(f"mkdir -p {challenges} && echo ok >{challenges}/token")
     for host in (STREAM, PANEL_HOST, "radio.customer.test"):
         assert web.ask("/.well-known/acme-challenge/token", host, tls=False).body == b"ok\n"
     web.run("rm -r /var/lib/streamfleet/acme/.well-known")
@@ -224,7 +246,12 @@ def test_plain_http_keeps_audio_and_moves_the_rest(web: Edge) -> None:
 
 
 def test_the_panel_sees_who_asks(web: Edge) -> None:
-    headers = {"X-Forwarded-For": "8.8.8.8", "X-Forwarded-Proto": "http", "X-Forwarded-Host": "evil.example", "X-Real-IP": "8.8.8.8"}
+    headers = {
+        "X-Forwarded-For": "8.8.8.8",
+        "X-Forwarded-Proto": "http",
+        "X-Forwarded-Host": "evil.example",
+        "X-Real-IP": "8.8.8.8",
+    }
     answer = web.ask("/x?y=z", PANEL_HOST, headers=headers)
     text = answer.body.decode()
     own = web.run("ip -4 route show default | awk '{print $3}'").strip()
@@ -233,7 +260,8 @@ def test_the_panel_sees_who_asks(web: Edge) -> None:
     assert f"X-Forwarded-For: {own}\n" in text
     assert "X-Forwarded-Proto: https\n" in text
     assert f"X-Forwarded-Host: {PANEL_HOST}\n" in text
-    assert "8.8.8.8" not in text and "evil" not in text
+    assert "8.8.8.8" not in text
+    assert "evil" not in text
     assert answer.headers["set-cookie"].startswith("sessionid=panel")
     assert answer.headers["strict-transport-security"] == "max-age=31536000"
     assert answer.headers["x-frame-options"] == "DENY"
@@ -249,7 +277,9 @@ def test_the_panel_answers_by_address_and_to_no_unknown_name(web: Edge) -> None:
 
 
 def test_a_body_too_large_and_a_panel_that_is_down_are_errors_of_the_api(web: Edge) -> None:
-    script = f"head -c %d /dev/zero | curl -sk -m 60 --resolve {PANEL_HOST}:443:127.0.0.1 -X POST -H Expect: --data-binary @- -w '\\n%%{{http_code}}' https://{PANEL_HOST}/api/v1/apply"
+    url = f"https://{PANEL_HOST}/api/v1/apply"
+    curl = f"curl -sk -m 60 --resolve {PANEL_HOST}:443:127.0.0.1 -X POST -H Expect: --data-binary @-"
+    script = f"head -c %d /dev/zero | {curl} -w '\\n%%{{http_code}}' {url}"
     assert web.run(script % (33 * 1024 * 1024)).splitlines()[-1] == "200"
     *body, status = web.run(script % (33 * 1024 * 1024 + 1), check=False).splitlines()
     assert status == "413"
@@ -260,7 +290,9 @@ def test_a_body_too_large_and_a_panel_that_is_down_are_errors_of_the_api(web: Ed
         assert (down.status, json.loads(down.body)["error"]["code"]) == (503, "unavailable")
         assert web.ask("/listen/double/stream", body_limit=2000).status == 200
     finally:
-        web.run("systemd-run --quiet --unit double-panel python3 /run/double-panel.py /run/streamfleet-panel/panel.sock")
+        web.run(
+            "systemd-run --quiet --unit double-panel python3 /run/double-panel.py /run/streamfleet-panel/panel.sock"
+        )
         time.sleep(1)
 
 
@@ -318,7 +350,10 @@ def test_a_reload_of_the_host_interrupts_no_listener(web: Edge) -> None:
     listener.start()
     assert listener.playing.wait(10)
     log = web.playbook(["web"], "-e", "streamfleet_web_hls_segment_max_age=3599")
-    assert {name for name, _ in changes(log)} == {"web : Configure panel and streams", "web : Load the changed configuration"}
+    assert {name for name, _ in changes(log)} == {
+        "web : Configure panel and streams",
+        "web : Load the changed configuration",
+    }
     web.run("logrotate -f /etc/logrotate.d/nginx")
     time.sleep(3)
     assert "web : Load the changed configuration" in {name for name, _ in changes(web.playbook(["web"]))}

@@ -1,7 +1,7 @@
 """What a video service of nginx_rtmp is on its node: one small file per stream key, and nothing else.
 
 The file says which public name the key stands for. It is read by ``roles/nginx_rtmp/files/publish.js`` when an encoder
-starts and every few seconds while it publishes, so adding, rotating and suspending need no reload, no unit and no command.
+starts and every few seconds while it publishes, so adding, rotating and suspending need no reload, no unit, no command.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _key(service: Mapping[str, Any], field: str, value: object) -> str:
         raise RenderError(
             field,
             None if value is None else "********",
-            f"the stream key of {service['slug']} is missing, or is not 1 to 128 letters, digits, hyphens and underscores",
+            f"the stream key of {service['slug']} is missing, or is not 1 to 128 letters, digits, hyphens, underscores",
         )
     return value
 

@@ -9,6 +9,7 @@ import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 HLS = "/run/streamfleet/hls"
 KEYS = "/etc/streamfleet/publish-keys"
@@ -53,9 +54,9 @@ def main() -> None:
         space = os.statvfs(HLS)
         if space.f_bavail * space.f_frsize < 64 * 1024 * 1024:
             fault("space", f"{space.f_bavail * space.f_frsize // 1024 // 1024} MiB are free.")
-        if grp.getgrgid(os.stat(HLS).st_gid).gr_name != "www-data":
+        if grp.getgrgid(Path(HLS).stat().st_gid).gr_name != "www-data":
             fault("rights")
-    if not os.path.isdir(KEYS):
+    if not Path(KEYS).is_dir():
         fault("keys")
 
 

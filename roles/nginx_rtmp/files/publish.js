@@ -58,6 +58,17 @@ function decide(r, status, slug, result) {
     r.return(status);
 }
 
+// The slug that a connection publishes as, or ''.
+function slugOf(client) {
+    try {
+        const slug = client ? fs.readFileSync(CLIENTS + client, 'utf8') : '';
+        return SLUG.test(slug) ? slug : '';
+    } catch (e) {
+        // Its start was refused.
+        return '';
+    }
+}
+
 // A publisher starts: answered with a redirect to the public name, which is how the module renames the stream.
 function publish(r) {
     const client = argument(r, 'clientid', CLIENT);
@@ -97,7 +108,7 @@ function update(r) {
     const client = argument(r, 'clientid', CLIENT);
     const found = grant(argument(r, 'name', KEY));
     if (!found) {
-        decide(r, 403, '', 'dropped: key revoked');
+        decide(r, 403, slugOf(client), 'dropped: key revoked');
         return;
     }
     const lease = readJson(LIVE + found.slug);
@@ -122,13 +133,8 @@ function update(r) {
 // A publisher is gone: free the lease, so that it can be back at once.
 function done(r) {
     const client = argument(r, 'clientid', CLIENT);
-    let slug = null;
-    try {
-        slug = client && fs.readFileSync(CLIENTS + client, 'utf8');
-    } catch (e) {
-        // Its start was refused.
-    }
-    if (!slug || !SLUG.test(slug)) {
+    const slug = slugOf(client);
+    if (!slug) {
         r.return(204);
         return;
     }

@@ -4,11 +4,11 @@ Arguments: HTTPS port, HTTP port, stream host or "", panel host or "", path of t
 """
 
 import http.client
-import os
 import socket
 import ssl
 import subprocess
 import sys
+from pathlib import Path
 
 
 def fault(word: str, detail: object = "") -> None:
@@ -28,7 +28,7 @@ def runs(*command: str) -> "tuple[bool, str]":
 def ask(host: str, port: int, path: str, authority: str) -> "tuple[int, bytes]":
     """GET over TLS with the certificate verified where there is something to verify it with."""
     context = ssl.create_default_context()
-    if authority and os.path.exists(authority):
+    if authority and Path(authority).exists():
         context.load_verify_locations(authority)
     with (
         socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
