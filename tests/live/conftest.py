@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.stage import NODE, ROOT, Stage
-
-from tests.live.edge import STREAM, PANEL, Edge
+from tests.live.edge import PANEL, STREAM, Edge
 
 
 class Platform(Stage):
