@@ -1,0 +1,134 @@
+"""The node document, whole: what the converge action is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.test.utils import CaptureQueriesContext
+
+from streamfleet_panel import nodedoc
+from streamfleet_panel.models import Installation, MediaService, Node
+
+pytestmark = pytest.mark.django_db
+
+
+def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
+    mounts = [{"name": "/a", "default": True}, {"name": "/b", "format": "aac", "fallback": "/a"}]
+    run(
+        {
+            "media_services": [
+                {
+                    "slug": "rock",
+                    "name": "Rock & {{ roll }}",
+                    "mounts": mounts,
+                    "source_password": "source-pw-1",
+                    "admin_password": "admin-pw-1",
+                },
+                {"slug": "tv", "stream_key": "k" * 20, "suspended": True, "suspend_reason": "unpaid"},
+                {"slug": "bob-tv", "state": "absent"},
+                {"slug": "eve-fm", "state": "absent"},
+                {"slug": "shop-fm", "state": "absent"},
+            ]
+        }
+    )
+    document = nodedoc.document(Node.objects.get(name="node1"))
+    uid = MediaService.objects.get(slug="rock").customer.uid
+    rock = document["services"][2]
+    assert [service["slug"] for service in document["services"]] == ["bob-tv", "eve-fm", "rock", "shop-fm", "tv"]
+    assert rock == {
+        "slug": "rock",
+        "name": "Rock & {{ roll }}",
+        "customer": "alice",
+        "uid": uid,
+        "engine": "icecast",
+        "service_type": "radio",
+        "generation": 2,
+        "state": "running",
+        "reason": "",
+        "restart": 0,
+        "port": 8100,
+        "limits": {
+            "max_listeners": 100,
+            "max_bitrate_kbps": 128,
+            "monthly_transfer_mb": None,
+            "disk_quota_mb": None,
+        },
+        "settings": {
+            "mounts": [
+                {
+                    "name": "/a",
+                    "format": "mp3",
+                    "bitrate_kbps": None,
+                    "max_listeners": None,
+                    "fallback": None,
+                    "default": True,
+                },
+                {
+                    "name": "/b",
+                    "format": "aac",
+                    "bitrate_kbps": None,
+                    "max_listeners": None,
+                    "fallback": "/a",
+                    "default": False,
+                },
+            ],
+            "genre": None,
+            "description": None,
+            "website": None,
+        },
+        "credentials": {
+            "source_password": "source-pw-1",
+            "admin_password": "admin-pw-1",
+            "listener_password": None,
+        },
+        "previous_credentials": {},
+    }
+    assert document["services"][4]["state"] == "suspended"
+    assert document["services"][4]["reason"] == "unpaid"
+    assert document["services"][0]["state"] == "deleted"
+    del document["services"]
+    assert document == {
+        "schema": 1,
+        "epoch": str(Installation.current().epoch),
+        "node": "node1",
+        "generation": 2,
+        "stream_host": "stream.example.net",
+    }
+
+
+def test_states_in_their_order(world: None, run: Callable[..., dict[str, Any]]) -> None:
+    service = MediaService.objects.select_related("customer__reseller").get(slug="rock")
+    assert service.desired_state() == ("running", "")
+    service.stopped = True
+    assert service.desired_state() == ("stopped", "")
+    service.over_quota, service.over_quota_reason = True, "transfer used up"
+    assert service.desired_state() == ("over_quota", "transfer used up")
+    service.suspended, service.suspend_reason = True, "unpaid"
+    assert service.desired_state() == ("suspended", "unpaid")
+    service.enabled = False
+    assert service.desired_state() == ("disabled", "")
+    service.customer.status = "disabled"
+    assert service.desired_state() == ("disabled", "account disabled")
+    service.deleted_at = service.created_at
+    assert service.desired_state()[0] == "deleted"
+
+
+def test_constant_queries(
+    world: None, run: Callable[..., dict[str, Any]], django_assert_max_num_queries: Callable[..., CaptureQueriesContext]
+) -> None:
+    run({"media_services": [{"slug": f"s{n}", "customer": "bob", "engine": "icecast"} for n in range(50)]})
+    node = Node.objects.get(name="node1")
+    with django_assert_max_num_queries(2):
+        assert len(nodedoc.document(node)["services"]) == 55
+    report = {
+        "epoch": str(Installation.current().epoch),
+        "generation": node.generation,
+        "services": {f"s{n}": {"generation": node.generation, "state": "running"} for n in range(50)},
+    }
+    for _ in range(2):
+        with django_assert_max_num_queries(10):
+            nodedoc.store_status(node, report)
+        for item in report["services"].values():
+            item["state"] = "stopped"

@@ -1,0 +1,72 @@
+"""The number of statements does not grow with the number of objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from tests_support import Api
+
+pytestmark = pytest.mark.django_db
+
+
+def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
+    return {
+        "customers": [
+            {"username": f"{prefix}{n}", "reseller": "rival", "email": f"{prefix}{n}@example.net", **fields}
+            for n in range(count)
+        ],
+        "media_services": [
+            {"slug": f"{prefix}{n}", "customer": f"{prefix}{n}", "engine": engine, **fields}
+            for n in range(count)
+            for engine in (["icecast", "nginx_rtmp"][n % 2],)
+        ],
+    }
+
+
+def statements(action: Callable[[], Any]) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as captured:
+        action()
+    return len(captured)
+
+
+def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
+    counts: dict[str, list[int]] = {}
+    for count, prefix in ((10, "a"), (100, "b")):
+        first = document(count, prefix)
+        changed = document(count, prefix, name="new")
+        gone = {"customers": [{"username": f"{prefix}{n}", "state": "absent"} for n in range(count)]}
+        back = document(count, prefix)
+        steps: dict[str, Callable[[], Any]] = {
+            "dry": lambda first=first: run(first, dry_run=True),
+            "create": lambda first=first: run(first),
+            "unchanged": lambda first=first: run(first),
+            "objects": lambda first=first: run(first, return_objects=True),
+            "update": lambda changed=changed: run(changed),
+            "label": lambda changed=changed: run(changed, label="x"),
+            "delete": lambda gone=gone: run(gone),
+            "restore": lambda back=back: run(back),
+            "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
+        }
+        for name, step in steps.items():
+            counts.setdefault(name, []).append(statements(step))
+    print(counts)
+    for name, (ten, hundred) in counts.items():
+        assert ten == hundred, f"{name}: {ten} statements for 10 objects of each kind, {hundred} for 100"
+    assert max(max(pair) for pair in counts.values()) <= 40
+
+
+def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
+    run(document(60, "x"))
+    root = api("root")
+    for route in ("customers", "media-services", "nodes", "audit-log", "reseller-plans", "tokens"):
+        root("GET", f"/{route}")
+        few = statements(lambda route=route: root("GET", f"/{route}?limit=2"))
+        many = statements(lambda route=route: root("GET", f"/{route}?limit=1000"))
+        assert few == many, route

@@ -1,0 +1,366 @@
+"""Nobody reaches what is not theirs: every route of the API, every kind of caller, own and foreign objects.
+
+Routes come from the OpenAPI document; a route that this file does not know fails the test.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamfleet_panel.api import api as ninja_api
+from streamfleet_panel.models import (
+    Account,
+    ApiToken,
+    AuditLog,
+    ConvergeRun,
+    Job,
+    MediaService,
+    Node,
+    ResellerPlan,
+    ServiceStatus,
+)
+from tests_support import Api
+
+pytestmark = pytest.mark.django_db
+
+CALLERS = ["root", "shop", "rival", "alice", "eve", "bob", "node:node1", "node:node2", "worker"]
+PEOPLE = {"root", "shop", "rival", "alice", "eve", "bob"}
+# Who may reach whom, written down apart from access.py.
+REACH = {
+    "root": {"root", "boss", "shop", "rival", "alice", "carol", "eve", "bob"},
+    "shop": {"shop", "alice", "carol"},
+    "rival": {"rival", "eve"},
+    "alice": {"alice"},
+    "eve": {"eve"},
+    "bob": {"bob"},
+}
+OWNER = {"rock": "alice", "tv": "alice", "shop-fm": "shop", "eve-fm": "eve", "bob-tv": "bob"}
+NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
+PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
+RESELLERS, ADMINS = {"shop", "rival"}, {"root"}
+
+BODIES: dict[str, Any] = {
+    "PUT /customers/{username}": {"contact_number": "taken over"},
+    "PUT /media-services/{slug}": {"name": "taken over"},
+    "PUT /reseller-plans/{name}": {"max_customers": 9999},
+    "PUT /nodes/{name}": {"address": "203.0.113.66"},
+    "POST /media-services/{slug}/actions": {"action": "restart"},
+    "POST /media-services/{slug}/credentials/rotate": {},
+}
+# Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
+ON_CUSTOMERS = {
+    "GET /customers/{username}": PEOPLE,
+    "PUT /customers/{username}": PEOPLE,
+    "DELETE /customers/{username}": RESELLERS | ADMINS,
+    "POST /customers/{username}/restore": RESELLERS | ADMINS,
+}
+ON_SERVICES = {
+    "GET /media-services/{slug}": None,
+    "GET /media-services/{slug}/status": None,
+    "PUT /media-services/{slug}": PEOPLE,
+    "DELETE /media-services/{slug}": RESELLERS | ADMINS,
+    "POST /media-services/{slug}/restore": RESELLERS | ADMINS,
+    "GET /media-services/{slug}/credentials": PEOPLE,
+    "POST /media-services/{slug}/credentials/rotate": PEOPLE,
+    "POST /media-services/{slug}/actions": PEOPLE,
+}
+ON_NODES = {
+    "GET /nodes/{name}": None,
+    "PUT /nodes/{name}": ADMINS,
+    "DELETE /nodes/{name}": ADMINS,
+    "GET /nodes/{name}/document": None,
+    "PUT /nodes/{name}/status": None,
+    "POST /nodes/{name}/converge": ADMINS,
+    "GET /nodes/{name}/runs": None,
+}
+ON_PLANS = {
+    "GET /reseller-plans/{name}": RESELLERS | ADMINS,
+    "PUT /reseller-plans/{name}": ADMINS,
+    "DELETE /reseller-plans/{name}": ADMINS,
+}
+OTHERS = {
+    "POST /apply",
+    "GET /health",
+    "GET /whoami",
+    "GET /jobs/{id}",
+    "GET /tokens",
+    "POST /tokens",
+    "DELETE /tokens/{id}",
+    "GET /audit-log",
+    "GET /customers",
+    "GET /media-services",
+    "GET /nodes",
+    "GET /reseller-plans",
+}
+
+
+def routes() -> set[str]:
+    schema = ninja_api.get_openapi_schema()
+    return {
+        f"{method.upper()} {path.removeprefix('/api/v1')}"
+        for path, methods in schema["paths"].items()
+        for method in methods
+    }
+
+
+def snapshot() -> list[Any]:
+    models = (Account, MediaService, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
+    return [list(model.objects.order_by("pk").values_list()) for model in models] + [
+        list(ApiToken.objects.order_by("pk").values_list("token_id", "name", "account_id", "scope")),
+        list(AuditLog.objects.exclude(action="read_credentials").values_list("pk")),
+    ]
+
+
+@pytest.fixture
+def callers(api: Callable[..., Api]) -> dict[str, Api]:
+    made = {}
+    for name in CALLERS:
+        if name == "worker":
+            made[name] = api(worker=True)
+        elif name.startswith("node:"):
+            made[name] = api(node=name[5:])
+        else:
+            made[name] = api(name)
+    return made
+
+
+def test_every_route_is_known() -> None:
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}
+    assert routes() == known
+
+
+@pytest.mark.parametrize("route", sorted(ON_CUSTOMERS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_customers(callers: dict[str, Api], caller: str, route: str) -> None:
+    for target in sorted(REACH["root"]):
+        visible = target in REACH.get(caller, set())
+        _check(callers[caller], caller, route, "username", target, visible, ON_CUSTOMERS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_SERVICES))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_services(callers: dict[str, Api], caller: str, route: str) -> None:
+    for target, owner in OWNER.items():
+        visible = owner in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, "slug", target, visible, ON_SERVICES[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_NODES))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_nodes(callers: dict[str, Api], caller: str, route: str) -> None:
+    for target in ("node1", "node2"):
+        body = None
+        if route == "PUT /nodes/{name}/status":
+            _, document = callers["root"]("GET", f"/nodes/{target}/document")
+            body = {"epoch": document["epoch"], "generation": document["generation"], "services": {}}
+        visible = target in NODES.get(caller, set())
+        _check(callers[caller], caller, route, "name", target, visible, ON_NODES[route], body)
+
+
+@pytest.mark.parametrize("route", sorted(ON_PLANS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_plans(callers: dict[str, Api], caller: str, route: str) -> None:
+    for target in ("gold", "free"):
+        visible = target in PLANS.get(caller, set())
+        _check(callers[caller], caller, route, "name", target, visible, ON_PLANS[route])
+
+
+def _check(
+    call: Api,
+    caller: str,
+    route: str,
+    parameter: str,
+    target: str,
+    visible: bool,
+    who: set[str] | None,
+    body: Any = None,
+) -> None:
+    method, path = route.split(" ", 1)
+    address = path.replace("{" + parameter + "}", target)
+    before = snapshot()
+    status, answer = call(method, address, BODIES.get(route) if body is None else body)
+    allowed = visible and (who is None or caller in who)
+    if allowed:
+        # 409: "is not deleted", "cannot delete itself", "is in use", …; 422: the planner's refusal on its own merits.
+        assert status in (200, 202, 409, 422), (address, status, answer)
+        if method == "GET":
+            assert status == 200
+        return
+    assert status in (403, 404, 422), (address, status, answer)
+    assert set(answer) == {"error"}
+    assert snapshot() == before, f"{caller} changed something by {method} {address}"
+    told = json.dumps(answer)
+    for secret in ("example.net", "192.0.2.1", "8100", "8101", "gold" if target != "gold" else "\0"):
+        assert secret not in told, f"{caller} learns {secret} from {method} {address}: {told}"
+    if not visible and method in ("GET", "DELETE", "POST"):
+        assert status in (403, 404), (address, status, answer)
+
+
+@pytest.mark.parametrize("route", ["customers", "media-services", "nodes", "reseller-plans", "tokens", "audit-log"])
+@pytest.mark.parametrize("caller", CALLERS)
+def test_lists_hold_nothing_foreign(callers: dict[str, Api], caller: str, route: str) -> None:
+    callers["root"]("PUT", "/customers/eve", {"name": "Eve"})
+    callers["root"]("PUT", "/customers/alice", {"name": "Alice"})
+    reach = REACH.get(caller, set())
+    expected = {
+        "customers": reach,
+        "media-services": set(OWNER)
+        if caller in ("worker", "node:node1")
+        else {slug for slug, owner in OWNER.items() if owner in reach},
+        "nodes": NODES.get(caller, set()),
+        "reseller-plans": PLANS.get(caller, set()),
+    }
+    for query in ("", "?search=e", "?limit=1000&offset=0"):
+        status, answer = callers[caller]("GET", f"/{route}{query}")
+        if status == 403:
+            assert not expected.get(route)
+            continue
+        assert status == 200
+        if route == "tokens":
+            assert {item["account"] for item in answer["items"]} <= reach | {None}
+            if caller != "root":
+                assert {item["account"] for item in answer["items"]} == {caller}
+        elif route == "audit-log":
+            assert {item["owner"] for item in answer["items"]} <= reach | {None}
+            if caller != "root":
+                assert None not in {item["owner"] for item in answer["items"]}
+        else:
+            key = {"customers": "username", "media-services": "slug"}.get(route, "name")
+            found = {item[key] for item in answer["items"]}
+            assert found <= expected[route]
+            if "search" not in query:
+                assert found == expected[route]
+                assert answer["count"] == len(found)
+
+
+ESCAPES: list[dict[str, Any]] = [
+    {"customers": [{"username": "mallory", "account_type": "administrator"}]},
+    {"customers": [{"username": "eve", "name": "taken over"}]},
+    {"customers": [{"username": "mallory", "reseller": "rival"}]},
+    {"customers": [{"username": "eve", "reseller": "shop"}]},
+    {"customers": [{"username": "eve", "state": "absent"}]},
+    {"media_services": [{"slug": "eve-fm", "name": "taken over"}]},
+    {"media_services": [{"slug": "eve-fm", "state": "absent"}]},
+    {"media_services": [{"slug": "eve-fm", "source_password": "taken-over"}]},
+    {"media_services": [{"slug": "mine", "customer": "eve", "engine": "icecast"}]},
+    {"media_services": [{"slug": "mine", "customer": "shop", "engine": "icecast", "node": "node1"}]},
+    {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
+    {"reseller_plans": [{"name": "mine"}]},
+    {"nodes": [{"name": "node1", "address": "203.0.113.66"}]},
+    {"nodes": [{"name": "node1", "state": "absent"}]},
+    {"customers": [{"username": "shop", "reseller_plan": "free"}]},
+    {"customers": [{"username": "shop", "account_type": "administrator"}]},
+    {"customers": [{"username": "alice", "reseller_plan": "free"}]},
+]
+
+
+@pytest.mark.parametrize("document", ESCAPES, ids=lambda document: json.dumps(document)[:70])
+@pytest.mark.parametrize("caller", ["shop", "alice", "bob", "node:node1", "worker"])
+def test_documents_that_reach_too_far(callers: dict[str, Api], caller: str, document: dict[str, Any]) -> None:
+    before = snapshot()
+    for options in ({}, {"dry_run": True}, {"label": "x", "prune": True, "max_delete": 100}):
+        status, answer = callers[caller]("POST", "/apply", {"document": document, "return_objects": True, **options})
+        absent = [item for items in document.values() for item in items if item.get("state") == "absent"]
+        if status == 200 and absent:
+            # What one cannot see is absent already.
+            assert answer["changed"] is False
+            assert "object" not in answer["results"][0]
+        else:
+            assert status in (403, 422), answer
+        assert snapshot() == before
+
+
+SAFE = {"name", "email", "contact_number", "password", "accessibility_features"}
+
+
+def test_a_customer_may_change_safe_fields_only(callers: dict[str, Api]) -> None:
+    values = {
+        "name": "A",
+        "email": "a@example.org",
+        "contact_number": "1",
+        "password": "secret99",
+        "accessibility_features": True,
+        "status": "disabled",
+        "api_access": False,
+        "account_type": "administrator",
+        "reseller_plan": "gold",
+        "reseller": None,
+    }
+    for field, value in values.items():
+        status, answer = callers["alice"]("PUT", "/customers/alice", {field: value})
+        assert (status == 200) == (field in SAFE), (field, answer)
+    services = {
+        "name": "Rock 2",
+        "genre": "rock",
+        "source_password": "new-secret-1",
+        "mounts": [{"name": "/a"}, {"name": "/b"}],
+        "max_listeners": 5000,
+        "max_bitrate_kbps": 320,
+        "max_mounts": 3,
+        "monthly_transfer_mb": None,
+        "suspended": True,
+        "enabled": False,
+        "port": 8150,
+        "node": "node2",
+    }
+    unchanged = {"monthly_transfer_mb"}  # says what is there already
+    allowed = {"name", "genre", "source_password", "mounts"} | unchanged
+    for field, value in services.items():
+        status, answer = callers["alice"]("PUT", "/media-services/rock", {field: value})
+        assert (status == 200) == (field in allowed), (field, answer)
+    mounts = [{"name": f"/{letter}"} for letter in "abc"]
+    status, answer = callers["alice"]("PUT", "/media-services/rock", {"mounts": mounts})
+    assert status == 422
+    assert "max_mounts" in answer["error"]["message"]
+
+
+def test_a_customer_may_not_lift_a_suspension(callers: dict[str, Api]) -> None:
+    callers["shop"]("PUT", "/media-services/rock", {"suspended": True, "suspend_reason": "unpaid"})
+    assert callers["alice"]("PUT", "/media-services/rock", {"suspended": False})[0] == 403
+    status, answer = callers["alice"]("POST", "/media-services/rock/actions", {"action": "start"})
+    assert status == 409
+    assert answer["error"]["message"] == "rock cannot be started, it is suspended: unpaid"
+
+
+def test_a_deleted_service_is_restored_by_who_may_only(callers: dict[str, Api]) -> None:
+    callers["shop"]("DELETE", "/media-services/rock")
+    for caller in ("alice", "bob", "rival", "worker"):
+        assert callers[caller]("POST", "/media-services/rock/restore")[0] in (403, 404)
+        assert callers[caller]("PUT", "/media-services/rock", {"name": "x"})[0] in (403, 422)
+    status, answer = callers["shop"]("POST", "/media-services/rock/restore")
+    assert status == 200
+    assert answer["object"]["deleted_at"] is None
+
+
+def test_tokens_are_for_oneself(callers: dict[str, Api]) -> None:
+    for caller in ("shop", "alice", "bob"):
+        assert callers[caller]("POST", "/tokens", {"name": "x", "account": "root"})[0] == 403
+        assert callers[caller]("POST", "/tokens", {"name": "x", "scope": "worker"})[0] == 403
+        assert callers[caller]("POST", "/tokens", {"name": "x", "scope": "node:node1"})[0] == 403
+        foreign = ApiToken.objects.filter(account__username="root").first()
+        assert foreign is not None
+        assert callers[caller]("DELETE", f"/tokens/{foreign.token_id}")[0] == 404
+    for caller in ("worker", "node:node1"):
+        assert callers[caller]("POST", "/tokens", {"name": "x"})[0] == 403
+
+
+def test_jobs_are_seen_by_who_asked(callers: dict[str, Api]) -> None:
+    job = Job.objects.create(kind=Job.Kind.APPLY, requested_by=Account.objects.get(username="shop"))
+    for caller in CALLERS:
+        status, _ = callers[caller]("GET", f"/jobs/{job.pk}")
+        assert status == (200 if caller in ("root", "shop") else 404)
+
+
+@pytest.mark.parametrize("route", sorted(routes() - {"GET /health"}))
+def test_without_a_token(api: Callable[..., Api], route: str) -> None:
+    call = api("root")
+    call.token = "none"
+    method, path = route.split(" ", 1)
+    before = snapshot()
+    status, answer = call(method, path.replace("{", "").replace("}", ""), BODIES.get(route, {}))
+    assert (status, answer["error"]["code"]) == (401, "unauthenticated")
+    assert snapshot() == before
