@@ -37,6 +37,8 @@ class AccountForm(PlannedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         creating = self.creating
+        # The model's field of this name holds the hash, which is no business of a form.
+        self.initial.pop("password", None)
         words = "At least 5 characters." if creating else "Leave it empty to keep the present one."
         self.fields["password"].help_text = words
         if "send_welcome_email" in self.fields and not settings.EMAIL_HOST:

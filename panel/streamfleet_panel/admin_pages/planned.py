@@ -88,8 +88,9 @@ class PlannedForm(forms.ModelForm):  # type: ignore[type-arg]
             field = self.field_of(name)
             inside = problem.path.partition(".")[2]
             if field != name and inside:
-                words = f"{inside}: {words}"
-            self.add_error(field, words[:1].upper() + words[1:])
+                self.add_error(field, f"{inside}: {words}")
+            else:
+                self.add_error(field, words[:1].upper() + words[1:])
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
@@ -117,7 +118,7 @@ class _NoTransaction(DjangoModelAdmin):  # type: ignore[type-arg]
         return self._delete_view(request, object_id, extra_context)  # type: ignore[attr-defined]
 
 
-class PlannedAdmin(ModelAdmin, _NoTransaction):  # type: ignore[misc]
+class PlannedAdmin(ModelAdmin, _NoTransaction):
     """Add, change, delete through the planner. ``fixed``: fields that cannot change after creation, beside the key."""
 
     kind: ClassVar[str]
@@ -140,7 +141,7 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):  # type: ignore[misc]
         self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any
     ) -> type[PlannedForm]:
         """The form, which knows who asks."""
-        form: type[PlannedForm] = super().get_form(request, obj, change, **kwargs)
+        form: Any = super().get_form(request, obj, change, **kwargs)
         return type(form.__name__, (form,), {"actor": actor_of(request), "kind": self.kind})
 
     def save_model(self, request: HttpRequest, obj: Any, form: PlannedForm, change: bool) -> None:
@@ -219,17 +220,17 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):  # type: ignore[misc]
         return HttpResponseRedirect(reverse("admin:panel_auditlog_changelist") + query)
 
     # Django's own log would say half of it, beside the audit log.
-    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """The planner records it."""
 
-    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> None:
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         """The planner records it."""
 
-    def log_deletions(self, request: HttpRequest, queryset: Any) -> None:
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
         """The planner records it."""
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]
+class ReadOnlyAdmin(ModelAdmin):
     """A list and its details; nothing can be changed."""
 
     list_per_page = 50

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 from django import forms
-from django.contrib.admin import SimpleListFilter, action
+from django.contrib.admin import SimpleListFilter, action, display
 from django.db.models import F, Q, QuerySet
 from django.http import HttpRequest
-from unfold.decorators import display
+from unfold.decorators import display as labelled
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from streamfleet_panel import access
@@ -60,7 +60,9 @@ class ServiceForm(PlannedForm):
         if "settings" in self.fields:
             engine = known.get(self.instance.engine)
             if engine is not None:
-                self.initial["settings"] = engine.settings(self.instance.settings)
+                # Kept apart: Django puts what was typed into the instance before it asks for the document.
+                self.stored = engine.settings(self.instance.settings)
+                self.initial["settings"] = self.stored
                 described = "; ".join(f"{name}: {prop.description}" for name, prop in engine.fields.items())
                 self.fields["settings"].help_text = f"JSON. A field that is left out has its default. {described}"
             else:
@@ -75,9 +77,8 @@ class ServiceForm(PlannedForm):
         engine = engines().get(self.instance.engine)
         if self.creating or engine is None:
             return {**given, **fields}
-        stored = engine.settings(self.instance.settings)
         wanted = {name: prop.default for name, prop in engine.fields.items()} | given
-        return {**{name: value for name, value in wanted.items() if stored.get(name) != value}, **fields}
+        return {**{name: value for name, value in wanted.items() if self.stored.get(name) != value}, **fields}
 
     def clean_settings(self) -> Any:
         """An object, or nothing."""
@@ -90,8 +91,8 @@ class ServiceForm(PlannedForm):
         """Faults of the engine's fields are shown beside its settings."""
         if name in self.fields:
             return name
-        of_engine = any(name in engine.fields for engine in engines().values())
-        return "settings" if of_engine and "settings" in self.fields else None
+        given = self.cleaned_data.get("settings")
+        return "settings" if isinstance(given, dict) and name in given else None
 
 
 class StateFilter(SimpleListFilter):
@@ -128,7 +129,7 @@ class ServiceAdmin(PlannedAdmin):
     autocomplete_fields = ("customer",)
     actions = ("restore_chosen",)
     change_form_outer_before_template = "admin_pages/service_tools.html"
-    _limits = (
+    _limits: Any = (
         "Limits (empty: unlimited)",
         {
             "fields": (
@@ -181,7 +182,7 @@ class ServiceAdmin(PlannedAdmin):
             service.state_now = states[service.pk]
         return changelist
 
-    @display(
+    @labelled(  # type: ignore[untyped-decorator]
         description="State",
         label={
             "Running": "success",

@@ -15,7 +15,7 @@ from streamfleet_panel.admin_pages import dashboard
 from streamfleet_panel.models import Account
 
 
-class AdministratorsSite(UnfoldAdminSite):  # type: ignore[misc]
+class AdministratorsSite(UnfoldAdminSite):
     """Whoever is no administrator finds nothing here: a page that does not exist, or the log-in page."""
 
     site_title = "Streamfleet"

@@ -91,7 +91,7 @@ class ResetForm(PasswordResetForm):
         self.fields["email"].label = "E-mail address"
 
 
-class NewPasswordForm(SetPasswordForm):
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg]
     """A new password, twice."""
 
     default_renderer = Renderer

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 from streamfleet_panel.access import Actor, Forbidden, actor_of_request
 from streamfleet_panel.apply import Options
+from streamfleet_panel.models import Account
 from streamfleet_panel.portal.takeover import hijacker_of, is_taken_over
 
 P = ParamSpec("P")
@@ -46,6 +47,13 @@ def page(view: Callable[Concatenate[HttpRequest, Actor, P], HttpResponse]) -> Ca
             raise PermissionDenied(str(error)) from error
 
     return wrapper
+
+
+def own(actor: Actor) -> Account:
+    """The account of a page's actor, who is always a person."""
+    if actor.account is None:
+        raise Forbidden("Only people have pages")
+    return actor.account
 
 
 def paginated(request: HttpRequest, queryset: QuerySet[Any]) -> Page[Any]:

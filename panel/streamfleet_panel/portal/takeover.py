@@ -14,7 +14,7 @@ from streamfleet_panel.apply.execute import audit_entry
 from streamfleet_panel.models import Account
 
 
-class Acquire(AcquireUserView):  # type: ignore[misc]
+class Acquire(AcquireUserView):
     """Log in as somebody in one's reach. Who is not in it does not exist, as everywhere."""
 
     def get_object(self, queryset: Any = None) -> Account:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib import messages
-from django.db.models import Count, Q, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
@@ -14,18 +14,18 @@ from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError, apply_one
 from streamfleet_panel.models import Account
 from streamfleet_panel.portal.forms import CustomerEditForm, CustomerForm
-from streamfleet_panel.portal.pages import NEW_PASSWORD, page, paginated
+from streamfleet_panel.portal.pages import NEW_PASSWORD, own, page, paginated
 
 
-def _others(actor: Actor) -> access.QuerySet[Account]:
+def _others(actor: Actor) -> QuerySet[Account]:
     """Accounts in the actor's reach but its own. Raises Http404 for whoever has no customers."""
-    if not access.may(actor, "create", "customer") or actor.account is None:
+    if not access.may(actor, "create", "customer"):
         raise Http404("This account has no customers")
-    return access.accounts(actor).exclude(pk=actor.account.pk)
+    return access.accounts(actor).exclude(pk=own(actor).pk)
 
 
 def _find(actor: Actor, username: str) -> Account:
-    account = _others(actor).filter(username=username).first()
+    account: Account | None = _others(actor).filter(username=username).first()
     if account is None:
         raise Http404("There is no such customer")
     return account
@@ -33,9 +33,10 @@ def _find(actor: Actor, username: str) -> Account:
 
 def _use(actor: Actor) -> list[tuple[str, int, int | None]]:
     """What a reseller has given out of its plan: (words, used, limit)."""
-    if actor.account is None or not actor.account.is_reseller:
+    account = own(actor)
+    plan = account.reseller_plan
+    if plan is None or not account.is_reseller:
         return []
-    plan = actor.account.reseller_plan
     services = access.services(actor)
     listeners = services.aggregate(sum=Sum("max_listeners"))["sum"] or 0
     return [
@@ -57,7 +58,7 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
         )
     shown = paginated(request, customers.order_by("username"))
     for customer in shown:
-        customer.may_be_taken_over = access.may_hijack(hijacker=actor.account, hijacked=customer)
+        customer.may_be_taken_over = access.may_hijack(hijacker=own(actor), hijacked=customer)
     context = {"section": "customers", "page": shown, "search": search, "use": _use(actor)}
     return render(request, "portal/customers.html", context)
 

@@ -13,12 +13,11 @@ from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError, apply_one
 from streamfleet_panel.models import Account
 from streamfleet_panel.portal.forms import PasswordForm, ProfileForm
-from streamfleet_panel.portal.pages import NEW_PASSWORD, page
+from streamfleet_panel.portal.pages import NEW_PASSWORD, own, page
 
 
 def _own(actor: Actor) -> Account:
-    assert actor.account is not None  # a page's actor is always a person
-    return access.accounts(actor).get(pk=actor.account.pk)
+    return access.accounts(actor).get(pk=own(actor).pk)
 
 
 @require_http_methods(["GET", "POST"])

@@ -67,7 +67,7 @@ class _NeedsMail:
 class _Reset(ResetForm):
     """Sends the link to every enabled account with that address, at most once in MAIL_PAUSE."""
 
-    def get_users(self, email: str) -> list[Account]:  # type: ignore[override]
+    def get_users(self, email: str) -> list[Account]:
         """The accounts to write to."""
         accounts = Account.objects.select_related("reseller").filter(email__iexact=email, deleted_at=None)
         recent = set(

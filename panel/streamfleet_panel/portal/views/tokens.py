@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from streamfleet_panel import access
 from streamfleet_panel.access import Actor
 from streamfleet_panel.portal.forms import TokenForm
-from streamfleet_panel.portal.pages import page
+from streamfleet_panel.portal.pages import own, page
 from streamfleet_panel.portal.takeover import is_taken_over
 from streamfleet_panel.tokens import issue
 from streamfleet_panel.tokens import revoke as revoke_token
@@ -23,7 +23,7 @@ from streamfleet_panel.tokens import revoke as revoke_token
 @page
 def index(request: HttpRequest, actor: Actor) -> HttpResponse:
     """The account's tokens, and a new one, which is shown this once."""
-    assert actor.account is not None  # a page's actor is always a person
+    account = own(actor)
     secret = ""
     taken_over = is_taken_over(request)
     form = TokenForm(request.POST or None)
@@ -33,9 +33,9 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
     if form.is_valid():
         days = form.cleaned_data["days"]
         expires = timezone.now() + timedelta(days=days) if days else None
-        secret = issue(actor, form.cleaned_data["name"], account=actor.account, expires_at=expires)[1]
+        secret = issue(actor, form.cleaned_data["name"], account=account, expires_at=expires)[1]
         form = TokenForm()
-    tokens = access.tokens(actor).filter(account_id=actor.account.pk)
+    tokens = access.tokens(actor).filter(account_id=account.pk)
     context = {
         "section": "tokens",
         "tokens": tokens,
@@ -51,9 +51,7 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
 @page
 def revoke(request: HttpRequest, actor: Actor, token_id: str) -> HttpResponse:
     """Revoke a token at once."""
-    token = (
-        access.tokens(actor).filter(token_id=token_id, account_id=actor.account.pk if actor.account else None).first()
-    )
+    token = access.tokens(actor).filter(token_id=token_id, account_id=own(actor).pk).first()
     if token is None:
         raise Http404("There is no such token")
     revoke_token(actor, token)
