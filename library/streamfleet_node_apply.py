@@ -109,6 +109,10 @@ def main() -> None:
         result = apply(Host(), decode(module.params["payload"]), options)
     except ApplyError as error:
         module.fail_json(msg=str(error), services=error.services)
+    except OSError as error:
+        module.fail_json(
+            msg=f"{error.filename or 'the node'}: {error.strerror or error}; the next run goes on from here"
+        )
     if not result.get("diff"):
         result.pop("diff", None)
     for warning in result.pop("warnings", []):

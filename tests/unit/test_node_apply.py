@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streamfleet import node_apply
 from streamfleet.engine import load_renderer
-from streamfleet.node_apply import ApplyError, Options, files
+from streamfleet.node_apply import apply as module
+from streamfleet.node_apply import files
+from streamfleet.node_apply.apply import Options
+from streamfleet.node_apply.errors import ApplyError
+from streamfleet.node_apply.host import Finished
+from streamfleet.node_apply.payload import decode, encode
 
 from tests.doubles.node import NodeDouble
 from tests.doubles.panel import document, station
@@ -33,7 +37,7 @@ def payload(doc: dict[str, Any], **more: Any) -> dict[str, Any]:
     head = {key: value for key, value in doc.items() if key != "services"}
     services = [render(service, head).as_dict() for service in doc["services"]]
     whole = {"epoch": doc["epoch"], "generation": doc["generation"], "services": services, **more}
-    return node_apply.decode(node_apply.encode(whole))
+    return decode(encode(whole))
 
 
 def apply(node: NodeDouble, generation: int, *services: dict[str, Any], **options: Any) -> dict[str, Any]:
@@ -41,7 +45,7 @@ def apply(node: NodeDouble, generation: int, *services: dict[str, Any], **option
     more = options.pop("more", {})
     epoch = options.pop("epoch", "epoch-1")
     doc = document("n1", generation, *services, epoch=epoch)
-    return node_apply.apply(host, payload(doc, **more), Options(**options))
+    return module.apply(host, payload(doc, **more), Options(**options))
 
 
 def test_stations_come_on_air_with_users_of_their_own(node: NodeDouble) -> None:
@@ -238,7 +242,7 @@ def test_a_broken_file_is_refused_before_it_lands(node: NodeDouble) -> None:
     before = node.files()
     doc = payload(document("n1", 2, station(*A, name="New"), station(*B, name="New too")))
     doc["services"][0]["files"][0]["content"] = '<!DOCTYPE x [<!ENTITY a "b">]><icecast>&a;</icecast>'
-    result = node_apply.apply(node.host(), doc, Options())
+    result = module.apply(node.host(), doc, Options())
     assert result["services"]["rock-fm"]["state"] == "failed"
     assert "document type" in result["services"]["rock-fm"]["message"]
     path = "etc/streamfleet/instances/icecast/rock-fm/icecast.xml"
@@ -261,7 +265,7 @@ def test_a_file_outside_its_places_is_refused(node: NodeDouble, path: str) -> No
     doc = payload(document("n1", 1, station(*A), station(*B)))
     doc["services"][0]["files"][0]["path"] = path
     before = node.files()
-    result = node_apply.apply(node.host(), doc, Options())
+    result = module.apply(node.host(), doc, Options())
     assert result["services"]["rock-fm"]["state"] == "failed"
     assert not [name for name in node.files() if "rock-fm" in name]
     assert node.files()["etc/group"] != before["etc/group"]  # jazz-fm's user came
@@ -299,7 +303,7 @@ def test_no_journal_no_change(node: NodeDouble, monkeypatch: pytest.MonkeyPatch)
     def full(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(node_apply.apply.__globals__["state"], "save", full)
+    monkeypatch.setattr(module.state, "save", full)
     with pytest.raises(ApplyError, match="nothing was changed") as caught:
         apply(node, 2, station(*A, name="New"), station(*B))
     assert caught.value.services["rock-fm"]["state"] == "failed"
@@ -331,6 +335,23 @@ def test_a_crashed_station_is_started_again(node: NodeDouble) -> None:
     result = apply(node, 1, station(*A), station(*B))
     assert result["services"]["rock-fm"]["actions"] == ["start"]
     assert node.running() == {"rock-fm", "jazz-fm"}
+
+
+def test_a_station_that_systemd_keeps_trying_is_not_called_running(node: NodeDouble) -> None:
+    node.turn(taken=[8100])
+    apply(node, 1, station(*A))
+    result = apply(node, 1, station(*A))
+    assert result["services"]["rock-fm"]["state"] == "failed"
+    assert "port 8100" in result["services"]["rock-fm"]["message"]
+
+
+def test_without_an_answer_of_systemd_nothing_is_touched(node: NodeDouble) -> None:
+    apply(node, 1, station(*A))
+    before = node.files()
+    host = node.host(run=lambda argv, _stdin, _timeout: Finished(1, err="Failed to connect to bus: Host is down"))
+    with pytest.raises(ApplyError, match="Host is down"):
+        apply(node, 2, station(*A, name="New"), host=host)
+    assert node.files() == before
 
 
 def test_a_new_owner_restarts_the_station_as_another_user(node: NodeDouble) -> None:
@@ -452,7 +473,7 @@ def test_a_second_converge_waits_and_says_for_whom(node: NodeDouble) -> None:
 )
 def test_a_payload_of_something_else_is_refused(text: str) -> None:
     with pytest.raises(ApplyError, match="payload"):
-        node_apply.decode(text)
+        decode(text)
 
 
 def test_a_state_file_of_another_release_stops_the_run(node: NodeDouble) -> None:

@@ -104,6 +104,9 @@ def _plan(run: Run) -> None:
             run.purge.append(slug)
         else:
             run.unknown.append(slug)
+    if run.unknown:
+        known = ", ".join(sorted(run.unknown))
+        run.warnings.append(f"left alone, since the panel does not name them and never deleted them here: {known}")
     _plan_firewall(run)
 
 

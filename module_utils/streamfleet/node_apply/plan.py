@@ -155,10 +155,8 @@ def _action(plan: Plan, begun: Mapping[str, Any] | None, unit: Unit | None) -> s
         action = "restart"
     if begun and STRENGTH.get(begun["action"], 0) > STRENGTH[action]:
         action = begun["action"]
-    if not unit.on:
-        # Between two attempts of systemd: what it tries may be the old configuration.
-        action = "restart" if plan.writes or action != "none" else "none"
-    return action
+    # One that is between two of systemd's attempts is not running, whatever it tries with: try now, and hear why not.
+    return action if unit.on else "restart"
 
 
 def _by_fingerprints(plan: Plan) -> str:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from .errors import ApplyError
 from .host import Finished, Host
 
 #: Units that one systemctl call is given.
@@ -49,6 +50,9 @@ def states(host: Host, patterns: Iterable[str]) -> dict[str, Unit]:
         return {}
     argv = ["systemctl", "list-units", "--all", "--plain", "--no-legend", "--no-pager", "--full", "--", *wanted]
     done = host.run(argv, "", TIMEOUT)
+    if done.code != 0:
+        # Without an answer everything would look stopped.
+        raise ApplyError(f"systemd does not say which units run: {done.last_words}")
     found: dict[str, Unit] = {}
     for line in done.out.splitlines():
         fields = line.split(None, 4)
