@@ -82,7 +82,8 @@ options:
     type: str
   admin_password:
     description:
-    - Engine Icecast 2. Password of the engine's own admin interface, reachable on the node only.
+    - Engine Icecast 2. Password of the user C(admin) of the engine's own admin interface, which answers on the
+      station's own port and is never proxied.
     - Made by the panel when omitted.
     - 8 to 128 characters.
     type: str
