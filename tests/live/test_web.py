@@ -380,3 +380,10 @@ def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(web: Ed
     assert {name for name, _ in changes(web.playbook(["web"]))} >= {"web : Load the changed configuration"}
     assert web.run("/usr/lib/streamfleet/web/state").strip() == "fresh"
     assert workers(web) != before
+
+
+def test_both_servers_speak_ipv6(web: Edge) -> None:
+    asked = f"curl -sk -m 5 -o /dev/null -w '%{{http_code}}' -H 'Host: {STREAM}'"
+    assert web.run(f"{asked} 'https://[::1]/'") == "404"
+    assert web.run(f"{asked} 'http://[::1]/hls/x/index.m3u8'") == "308"
+    web.run("python3 -c \"import socket; socket.create_connection(('::1', 1935), 5)\"")
