@@ -6,10 +6,11 @@ Nothing else in the panel knows an engine by name.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ class Property:
     mounts: bool
     unique: bool
     validator: Draft202012Validator
+    _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
     def faults(self, value: Any) -> Iterator[tuple[str, Any, str]]:
         """What is wrong with ``value``: (path below the field, offending value, message)."""
@@ -47,6 +49,16 @@ class Property:
     def normal(self, value: Any) -> Any:
         """``value`` with the schema's nested defaults filled in, so that equal meanings compare equal."""
         return _filled(self.schema, value)
+
+    def fits(self, value: Any) -> bool:
+        """Whether nothing is wrong with ``value``. Remembers answers: most services of a document look alike."""
+        key = json.dumps(value, sort_keys=True)
+        known = self._fitting.get(key)
+        if known is None:
+            if len(self._fitting) >= _MOST_REMEMBERED:
+                self._fitting.clear()
+            known = self._fitting[key] = next(self.faults(value), None) is None
+        return known
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,12 +90,19 @@ class Engine:
 
 
 _ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+_MOST_REMEMBERED = 2000
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def generate_credential(length: int = 24) -> str:
     """A new random credential; letters and digits that are not mistaken for each other (about 5.8 bits each)."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+    size = len(_ALPHABET)
+    fair = 256 - 256 % size
+    drawn = ""
+    while len(drawn) < length:
+        # Bytes above the last whole multiple would favour the first letters.
+        drawn += "".join(_ALPHABET[byte % size] for byte in secrets.token_bytes(length + 8) if byte < fair)
+    return drawn[:length]
 
 
 def _control_characters(value: Any, path: str) -> Iterator[tuple[str, Any, str]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
+
+from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KINDS, Bad
@@ -48,8 +51,8 @@ def plan_customer(plan: Plan, entry: Entry) -> None:
         plan.update(account, ["deleted_at"])
     _reseller_plan(plan, entry, account, changes, creating=creating)
     if creating:
-        # The real value is set before the row is written.
-        account.set_unusable_password()
+        # Unusable ("!" is no hash) until a real one is set, before the row is written.
+        account.password = UNUSABLE_PASSWORD_PREFIX + secrets.token_hex(16)
     _password(plan, entry, account, changes, creating=creating or restoring)
     _welcome(plan, entry, account, creating=creating)
     if own and (account.status != "enabled" or account.account_type != "administrator") and plan.actor.is_administrator:
@@ -252,7 +255,6 @@ def cascade(plan: Plan) -> None:
         linked.deleted_at = plan.now
         plan.update(linked, ["deleted_at"])
         plan.touch(linked)
-        pruned = any(account.pk == linked.customer_id and not path for account, path in plan.deleted_accounts)
         plan.cascaded.append(
             Result(
                 "media_service",
@@ -262,7 +264,7 @@ def cascade(plan: Plan) -> None:
                 dict(DELETED),
                 linked,
                 linked.customer,
-                pruned=pruned,
+                pruned=not paths[linked.customer_id],
             )
         )
 

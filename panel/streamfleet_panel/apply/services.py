@@ -238,13 +238,14 @@ def _settings(
             continue
         value = entry.fields[name]
         current = prop.normal(stored[name]) if name in stored else prop.default
-        if not creating and (
-            value == stored.get(name, prop) or (prop.validator.is_valid(value) and prop.normal(value) == current)
-        ):
+        if not creating and name in stored and value == stored[name]:
             continue
-        if not _check(plan, entry, prop, value):
+        if not prop.fits(value):
+            _check(plan, entry, prop, value)
             continue
         after = prop.normal(value)
+        if not creating and after == current:
+            continue
         changes[name] = {"before": None if creating else current, "after": after}
         stored[name] = after
     service.settings = stored
