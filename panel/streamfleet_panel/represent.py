@@ -158,10 +158,11 @@ def latest_runs(node_ids: Iterable[int]) -> Runs:
 
 def status(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
     """What is known of the service's state, truthfully: what its node reported, or how far it is from reporting."""
+    desired, reason = obj.desired_state()
     observed = obj._state.fields_cache.get("observed")
     generation = observed.generation if observed is not None else 0
     if observed is not None and generation >= obj.generation:
-        state, message = observed.state, observed.message or obj.desired_state()[1]
+        state, message = observed.state, observed.message
     else:
         newest = runs.get(obj.node_id)
         state, message = "pending", ""
@@ -175,8 +176,8 @@ def status(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
     return {
         "slug": obj.slug,
         "state": state,
-        "desired": obj.desired_state()[0],
-        "message": message,
+        "desired": desired,
+        "message": message or reason,
         "generation": obj.generation,
         "observed_generation": generation,
         "node": obj.node.name,
