@@ -265,10 +265,11 @@ class NodeDouble:
         new = self.root / "double.new"
         new.write_text(json.dumps(data))
         new.replace(self.root / "double.json")
-        header = "  sl  local_address rem_address   st\n"
+        header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+        open_ports = [(unit["user"][2:], unit["port"]) for unit in data["units"].values() if unit["active"] == "active"]
+        open_ports += [("0", port) for port in data["taken"]]
         lines = [
-            f"   {number}: 00000000:{unit['port']:04X} 00000000:0000 0A\n"
-            for number, unit in enumerate(data["units"].values())
-            if unit["active"] == "active"
+            f"   {number}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  {uid}\n"
+            for number, (uid, port) in enumerate(open_ports)
         ]
         (self.root / "proc/net/tcp").write_text(header + "".join(lines))

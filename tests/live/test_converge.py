@@ -329,9 +329,9 @@ def test_a_tenant_reaches_its_own_port_and_the_internet_only(two: Node) -> None:
 
 
 def test_one_stations_fault_stays_its_own_and_is_told(two: Node) -> None:
-    squatter = "import socket, time\ns = socket.create_server(('', 8300))\ntime.sleep(60)"
+    squatter = "import socket, time\ns = socket.create_server(('', 8300))\ntime.sleep(300)"
     two.fleet.exec(NODE, ["systemd-run", "--quiet", "--unit", "squatter", "python3", "-c", squatter])
-    time.sleep(0.5)
+    two.sh("for i in $(seq 300); do grep -q ':206C .* 0A ' /proc/net/tcp && exit 0; sleep 0.1; done; exit 1")
     with counted(two, *SECOND[::2]):
         told = two.converge(
             station("rock-fm", 200001, 8300),
@@ -426,9 +426,10 @@ def test_whoever_waits_too_long_is_told_for_whom(two: Node) -> None:
         (ROOT / "playbooks/converge.yml").read_text().rstrip() + "\n        lock_timeout: 1\n"
     )
     holder = '{"who": "a test", "pid": 1, "since": "2026-11-24T00:00:00Z"}'
+    lock = "/run/streamfleet/converge.lock"
     two.sh(
-        f"echo '{holder}' > /run/streamfleet/converge.lock;"
-        " systemd-run --quiet --unit holder flock /run/streamfleet/converge.lock sleep 60; sleep 0.5"
+        f"echo '{holder}' > {lock}; systemd-run --quiet --unit holder flock {lock} sleep 300;"
+        f" for i in $(seq 300); do flock --nonblock {lock} true || exit 0; sleep 0.1; done; exit 1"
     )
     output = two.play(two.folder / "impatient.yml", ok=False)
     assert "a test (process 1) since 2026-11-24T00:00:00Z" in " ".join(output.split())

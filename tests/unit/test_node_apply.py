@@ -208,6 +208,15 @@ def test_a_taken_port_fails_its_own_station_and_says_why(node: NodeDouble) -> No
     assert node.running() == {"rock-fm", "jazz-fm"}
 
 
+def test_that_somebody_else_listens_is_no_sign_of_life(node: NodeDouble) -> None:
+    apply(node, 1, station(*A))
+    unit = {**node.unit("rock-fm"), "port": 8109}
+    node.turn(units={"streamfleet-icecast@rock-fm.service": unit}, taken=[8100])
+    result = apply(node, 2, station(*A, name="New"))
+    assert result["services"]["rock-fm"]["state"] == "failed"
+    assert "does not listen on port 8100" in result["services"]["rock-fm"]["message"]
+
+
 def test_a_move_to_a_taken_port_goes_back_on_air_and_is_not_tried_again(node: NodeDouble) -> None:
     apply(node, 1, station(*A), station(*B))
     node.turn(taken=[8200])

@@ -85,9 +85,9 @@ class Host:
         """The elements of the firewall's set, loaded when the node boots."""
         return self.path("/var/lib/streamfleet/node/tenant-ports.nft")
 
-    def listening(self) -> set[int]:
-        """TCP ports on which something listens, IPv4 and IPv6."""
-        ports: set[int] = set()
+    def listening(self) -> set[tuple[int, int]]:
+        """Who listens where: ``(uid, TCP port)``, IPv4 and IPv6."""
+        found: set[tuple[int, int]] = set()
         for name in ("/proc/net/tcp", "/proc/net/tcp6"):
             try:
                 lines = self.path(name).read_text().splitlines()[1:]
@@ -95,9 +95,9 @@ class Host:
                 continue
             for line in lines:
                 fields = line.split()
-                if len(fields) > 3 and fields[3] == "0A":
-                    ports.add(int(fields[1].rpartition(":")[2], 16))
-        return ports
+                if len(fields) > 7 and fields[3] == "0A":
+                    found.add((int(fields[7]), int(fields[1].rpartition(":")[2], 16)))
+        return found
 
     def sync(self) -> None:
         """Have the kernel write everything to disk: cheaper than an fsync for each of thousands of files."""

@@ -71,18 +71,18 @@ def _judge(host: Host, plans: list[Plan], timeout: float) -> None:
     down: list[Plan] = []
     while waiting:
         loaded = units.states(host, {units.pattern(unit) for unit in waiting})
-        ports = host.listening() if any(plan.wanted["listen"] for plan in waiting.values()) else set()
+        open_ports = host.listening() if any(plan.wanted["listen"] for plan in waiting.values()) else set()
         for unit, plan in list(waiting.items()):
             now = loaded.get(unit)
             if now is None or now.off or now.sub == "auto-restart":
                 down.append(waiting.pop(unit))
-            elif now.on and ports.issuperset(plan.wanted["listen"]):
+            elif now.on and not _closed(plan, open_ports):
                 del waiting[unit]
         if not waiting:
             break
         if host.clock() >= deadline:
             for plan in waiting.values():
-                missing = sorted(set(plan.wanted["listen"]) - ports)
+                missing = _closed(plan, open_ports)
                 what = f"it does not listen on port {missing[0]}" if missing else "it is still starting"
                 plan.error = f"{plan.unit}: after {timeout:g} seconds {what}"
             break
@@ -91,6 +91,11 @@ def _judge(host: Host, plans: list[Plan], timeout: float) -> None:
     for number, plan in enumerate(down):
         why = units.reason(host, plan.unit or "") if number < EXPLAINED else "see its journal"
         plan.error = f"{plan.unit} does not run: {why}"
+
+
+def _closed(plan: Plan, open_ports: set[tuple[int, int]]) -> list[int]:
+    """The ports on which the service itself does not listen yet. That somebody else does is no sign of it."""
+    return [port for port in sorted(plan.wanted["listen"]) if (plan.wanted["uid"], port) not in open_ports]
 
 
 def _take_back(run: Run, plans: list[Plan]) -> None:
