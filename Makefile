@@ -51,6 +51,11 @@ check: lint unit ## The inner loop: lint, types, unit (under 3 minutes)
 contract: deps ## The modules against a real panel
 	$(PY) -m pytest tests/contract
 
+.PHONY: browser
+browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, content policy
+	scripts/need_chromium.sh
+	$(PY) -m pytest tests/browser
+
 .PHONY: live
 live: deps ## Behaviour on real nodes: publish, play, count bytes, kill
 	$(PY) -m pytest -m live tests/live
@@ -61,7 +66,7 @@ molecule: deps ## Scenarios default and fleet: check, converge, idempotence, ver
 	molecule test -s fleet
 
 .PHONY: test
-test: check contract collection molecule live demo-test ## Everything that CI runs
+test: check contract browser collection molecule live demo-test ## Everything that CI runs
 
 .PHONY: test-full
 test-full: test ## The long matrix: Debian 13, PostgreSQL, reboot, uninstall

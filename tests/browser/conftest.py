@@ -1,0 +1,144 @@
+"""A real panel with a small world, and a Chromium that notes everything that it should not see."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from tests.contract.panel_server import Panel, running_panel
+
+PASSWORD = "correct horse"
+# Chromium must speak with nobody but the panel.
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+DOCUMENT = {
+    "reseller_plans": [{"name": "small", "max_customers": 5, "max_media_services": 5}],
+    "nodes": [
+        {
+            "name": "node1",
+            "address": "192.0.2.10",
+            "engines": ["icecast", "nginx_rtmp"],
+            "stream_host": "stream.example.net",
+            "port_range_start": 8100,
+            "port_range_end": 8199,
+        }
+    ],
+    "customers": [
+        {"username": "shop", "password": PASSWORD, "reseller_plan": "small"},
+        {
+            "username": "alice",
+            "password": PASSWORD,
+            "reseller": "shop",
+            "accessibility_features": True,
+            "email": "alice@example.net",
+        },
+    ],
+    "media_services": [
+        {"slug": "rock-fm", "name": "Rock FM", "customer": "alice", "engine": "icecast", "max_listeners": 100},
+        {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp"},
+    ],
+}
+
+
+@dataclass
+class World:
+    """The panel, and what its node reports."""
+
+    panel: Panel
+    worker: str
+
+    def report(self, **states: str) -> None:
+        """The node says: these services are in these states (slug with _ for -), at the newest generation."""
+        status, document = self.panel.request("GET", "/nodes/node1/document")
+        assert status == 200
+        generations = {service["slug"]: service["generation"] for service in document["services"]}
+        services = {
+            slug.replace("_", "-"): {"generation": generations[slug.replace("_", "-")], "state": state}
+            for slug, state in states.items()
+        }
+        body = {"epoch": document["epoch"], "generation": document["generation"], "services": services}
+        assert self.panel.request("PUT", "/nodes/node1/status", body, self.worker)[0] == 200
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    """A panel with assets, a reseller, a customer, two services. Mail is configured and goes nowhere."""
+    mail = {"STREAMFLEET_PANEL_EMAIL_HOST": "127.0.0.1", "STREAMFLEET_PANEL_EMAIL_PORT": "1"}
+    with running_panel(static=True, extra=mail) as panel:
+        status, answer = panel.request("POST", "/apply", {"document": DOCUMENT})
+        assert status == 200, answer
+        worker = panel.manage("issue_token", "--name", "worker", "--scope", "worker")["token"]
+        yield World(panel, worker)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium. Its absence is a failure, not a skip."""
+    path = shutil.which("chromium")
+    assert path, "Chromium is missing; run scripts/need_chromium.sh as root"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(world: World, chromium: Browser) -> Iterator[Callable[..., Page]]:
+    """New pages in sessions of their own. After the test: no error in any console, no request to anybody else."""
+    contexts: list[BrowserContext] = []
+    faults: list[str] = []
+    url = world.panel.url
+
+    def watch(page: Page) -> None:
+        page.on("pageerror", lambda error: faults.append(f"{page.url}: {error}"))
+        page.on(
+            "console",
+            lambda message: faults.append(f"{page.url}: {message.text}") if message.type == "error" else None,
+        )
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith((url + "/", "data:"))
+                else faults.append(f"{page.url} asked {request.url}")
+            ),
+        )
+        page.on(
+            "response",
+            lambda answer: faults.append(f"{answer.status} {answer.url}") if answer.status >= 400 else None,
+        )
+
+    def opener(**options: Any) -> Page:
+        context = chromium.new_context(base_url=url, **options)
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        watch(page)
+        return page
+
+    opener.faults = faults  # type: ignore[attr-defined]
+    yield opener
+    for context in contexts:
+        context.close()
+    assert faults == []
+
+
+def log_in(page: Page, username: str, password: str = PASSWORD) -> None:
+    """With the mouse's help."""
+    page.goto("/login/")
+    page.get_by_label("User name").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Log in").click()
+    page.wait_for_load_state()
