@@ -66,6 +66,7 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
     import pymysql
 
     pymysql.install_as_MySQLdb()  # type: ignore[no-untyped-call]
+    DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"}
     DATABASES["default"].setdefault("OPTIONS", {}).update(
         {
             "charset": "utf8mb4",

@@ -12,7 +12,8 @@ from typing import Any
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import IntegrityError, OperationalError
-from django.db.models import F, QuerySet
+from django.db.models import F, Q, QuerySet
+from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.utils import timezone
@@ -159,6 +160,17 @@ def found(queryset: QuerySet[Any], what: str, **key: Any) -> Any:
         name = next(iter(key.values()))
         raise ApiError("not_found", f"There is no {what} {str(name)[:100]}")
     return obj
+
+
+def matching(queryset: QuerySet[Any], search: str | None, *fields: str) -> QuerySet[Any]:
+    """Objects with ``search`` in one of ``fields``, in any case (whatever the database's collation is)."""
+    if not search:
+        return queryset
+    lowered = {f"_{field}": Lower(field) for field in fields}
+    anywhere = Q()
+    for name in lowered:
+        anywhere |= Q(**{f"{name}__contains": search.lower()})
+    return queryset.alias(**lowered).filter(anywhere)
 
 
 def listed(queryset: QuerySet[Any], limit: int, offset: int) -> tuple[list[Any], int]:

@@ -13,7 +13,7 @@ from ninja import Query, Router
 
 from streamfleet_panel import access, represent, secrets
 from streamfleet_panel.access import Actor, require
-from streamfleet_panel.api.core import actor_of_call, answer, body_of, found, listed, mapping_of
+from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, matching
 from streamfleet_panel.api.schema import apply_body, put_body
 from streamfleet_panel.apply import ApiError, Options, Problem, apply_document
 from streamfleet_panel.apply.fields import COLLECTIONS, KEYS
@@ -152,7 +152,7 @@ def list_plans(
     actor = actor_of_call(request)
     require(actor, "view", "reseller_plan")
     queryset = _labelled(access.plans(actor), label)
-    return _page(queryset.filter(name__icontains=search) if search else queryset, limit, offset, represent.plan)
+    return _page(matching(queryset, search, "name"), limit, offset, represent.plan)
 
 
 @router.get("/reseller-plans/{name}", summary="Get a reseller plan", tags=["reseller plans"])
@@ -200,10 +200,7 @@ def list_customers(
     actor = actor_of_call(request)
     require(actor, "view", "customer")
     queryset = _labelled(access.accounts(actor, deleted=deleted), label)
-    if search:
-        queryset = queryset.filter(
-            Q(username__icontains=search) | Q(name__icontains=search) | Q(email__icontains=search)
-        )
+    queryset = matching(queryset, search, "username", "name", "email")
     exact = {
         "status": status,
         "account_type": account_type,
@@ -281,8 +278,7 @@ def list_services(
     actor = actor_of_call(request)
     require(actor, "view", "media_service")
     queryset = _labelled(access.services(actor, deleted=deleted), label)
-    if search:
-        queryset = queryset.filter(Q(slug__icontains=search) | Q(name__icontains=search))
+    queryset = matching(queryset, search, "slug", "name")
     exact = {"customer__username": customer, "engine": engine, "node__name": node}
     queryset = queryset.filter(**{name: value for name, value in exact.items() if value is not None})
     if state is not None:
@@ -361,8 +357,7 @@ def list_nodes(
     actor = actor_of_call(request)
     require(actor, "view", "node")
     queryset = _labelled(access.nodes(actor), label)
-    if search:
-        queryset = queryset.filter(Q(name__icontains=search) | Q(address__icontains=search))
+    queryset = matching(queryset, search, "name", "address")
     return _page(queryset.filter(status=status) if status else queryset, limit, offset, represent.node)
 
 
@@ -384,6 +379,3 @@ def put_node(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN, label: s
 def delete_node(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
     """At once; refused while a service is on it."""
     return delete_one(request, "node", access.nodes(actor_of_call(request)), name, dry_run)
-
-
-__all__ = ["body_of", "router"]

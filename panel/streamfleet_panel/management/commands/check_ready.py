@@ -26,6 +26,7 @@ class Command(BaseCommand):
             if pending:
                 raise CommandError(f"{len(pending)} migrations are pending; run: streamfleet-panel migrate")
             epoch = str(Installation.current().epoch)
+            self._check_charset()
             sample = MediaService.objects.exclude(credentials_encrypted="").first()
         except DatabaseError as error:
             raise CommandError(f"The database does not answer: {type(error).__name__}") from None
@@ -37,3 +38,13 @@ class Command(BaseCommand):
         except (EngineSpecError, secrets.SecretsError, ValueError) as error:
             raise CommandError(str(error)) from None
         self.stdout.write(json.dumps({"ready": True, "epoch": epoch, "engines": names, "database": connection.vendor}))
+
+    def _check_charset(self) -> None:
+        """A MariaDB database that cannot hold every character would refuse names late, in the middle of an apply."""
+        if connection.vendor != "mysql":
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@character_set_database")
+            charset = cursor.fetchone()[0]
+        if charset != "utf8mb4":
+            raise CommandError(f"The database's character set is {charset}; create it with CHARACTER SET utf8mb4")
