@@ -304,6 +304,11 @@ def test_the_limit_of_listeners_holds_and_so_does_their_password(two: Node) -> N
         assert ask(two, 8101, "/stream").startswith("HTTP/1.0 401")
         good = "Authorization: Basic bGlzdGVuZXI6bGV0LW1lLWlu\r\n"
         assert ask(two, 8101, "/stream", good).startswith("HTTP/1.0 200")
+        time.sleep(1)  # Icecast tells a new password file by its time, in whole seconds
+        two.converge(station(*FIRST), station(*SECOND, credentials={"listener_password": "another-word"}))
+        new = "Authorization: Basic bGlzdGVuZXI6YW5vdGhlci13b3Jk\r\n"
+        assert ask(two, 8101, "/stream", good).startswith("HTTP/1.0 401")
+        assert ask(two, 8101, "/stream", new).startswith("HTTP/1.0 200")
 
 
 def test_a_tenant_reaches_its_own_port_and_the_internet_only(two: Node) -> None:
