@@ -1,0 +1,157 @@
+"""The worked inventories: every one is valid, and the playbooks' wiring makes of it what it says.
+
+Tests playbooks: install.yml site.yml self_check.yml uninstall.yml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+ENGINES = yaml.safe_load((ROOT / "engines.yml").read_text())["engines"]
+NAMES = ["demo", "local", "production", "staging"]
+ENVIRONMENT = {
+    **os.environ,
+    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+    "ANSIBLE_FORCE_COLOR": "0",
+    "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+    "STREAMFLEET_DATABASE_PASSWORD": "p@ss/w'rd",
+    "STREAMFLEET_ADMIN_PASSWORD": "12345",
+    "STREAMFLEET_EMAIL_PASSWORD": "x",
+}
+
+
+def read(name: str) -> dict[str, Any]:
+    command = [str(BIN / "ansible-inventory"), "-i", f"inventories/{name}/hosts.yml", "--list"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def play(tmp_path: Path, inventory: Path | str, *arguments: str, playbook: str = "install.yml") -> Any:
+    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), f"playbooks/{playbook}", *arguments]
+    environment = {**ENVIRONMENT, "ANSIBLE_HOME": str(tmp_path)}
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_the_four_are_there() -> None:
+    assert sorted(path.name for path in (ROOT / "inventories").iterdir()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_groups_are_complete(name: str) -> None:
+    found = read(name)
+    groups = {group: set(found[group].get("hosts", [])) for group in found if group not in {"_meta", "all"}}
+    assert groups["streamfleet_panel"]
+    assert set().union(*(groups.get(engine, set()) for engine in ENGINES)) == groups["streamfleet_nodes"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_files_of_variables_are_there_and_hold_no_password(name: str) -> None:
+    folder = ROOT / "inventories" / name / "group_vars" / "all"
+    assert yaml.safe_load((folder / "main.yml").read_text())
+    vault = yaml.safe_load((folder / "vault.yml").read_text())
+    for key, value in vault.items():
+        assert value == "" or "lookup(" in value, f"{key} looks like a password in the repository"
+
+
+WIRING = """
+- name: Show the wiring
+  hosts: streamfleet_panel:streamfleet_nodes
+  connection: local
+  gather_facts: false
+  vars_files: [{root}/playbooks/vars/wiring.yml]
+  vars: {{playbook_dir: {root}/playbooks}}
+  tasks:
+    - name: Show
+      ansible.builtin.copy:
+        dest: {out}/{{{{ inventory_hostname }}}}.json
+        mode: "0600"
+        content: >-
+          {{{{ {{'roles': _streamfleet_roles, 'packages': _streamfleet_packages,
+                'certificates': _streamfleet_certificates_here}} | to_json }}}}
+"""
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_wiring_gives_each_host_its_roles_packages_and_certificates(name: str, tmp_path: Path) -> None:
+    playbook = ROOT / "playbooks" / f".wiring-{name}-{os.getpid()}.yml"
+    playbook.write_text(WIRING.format(root=ROOT, out=tmp_path))
+    try:
+        extra = ["-e", json.dumps({"ansible_connection": "local", "ansible_become": False})]
+        done = play(tmp_path, f"inventories/{name}/hosts.yml", *extra, playbook=playbook.name)
+    finally:
+        playbook.unlink()
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = read(name)
+    hosts = {path.stem: json.loads(path.read_text()) for path in tmp_path.glob("*.json")}
+    assert set(hosts) == set(found["streamfleet_panel"]["hosts"]) | set(found["streamfleet_nodes"]["hosts"])
+    for host, wiring in hosts.items():
+        is_panel = host in found["streamfleet_panel"]["hosts"]
+        engines = [engine for engine in ENGINES if host in found.get(engine, {}).get("hosts", [])]
+        assert ("panel" in wiring["roles"]) == ("worker" in wiring["roles"]) == is_panel
+        assert [role for role in wiring["roles"] if role in ENGINES] == engines
+        assert {"nginx", "nftables", "python3-cryptography"} <= set(wiring["packages"])
+        assert ("icecast2" in wiring["packages"]) == ("icecast" in engines)
+        assert ("postgresql" in wiring["packages"]) == (is_panel and name == "staging")
+        names = [entry["name"] for entry in wiring["certificates"]]
+        assert len(names) == is_panel + bool(engines)
+        assert len(set(names)) == len(names)
+
+
+def inventory(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "hosts.yml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "all: {children: {streamfleet_nodes: {hosts: {n1: {streamfleet_stream_host: s.example.net}}}, "
+            "icecast: {hosts: {n1: }}}}",
+            "no host in the group streamfleet_panel",
+        ),
+        (
+            "all: {children: {streamfleet_panel: {hosts: {p1: {streamfleet_panel_host: p.example.net}}}, "
+            "icecast: {hosts: {n1: }}}}",
+            "not in streamfleet_nodes",
+        ),
+        (
+            "all: {children: {streamfleet_panel: {hosts: {p1: {streamfleet_panel_host: p.example.net}}}, "
+            "streamfleet_nodes: {hosts: {n1: }}}}",
+            "in no engine's group",
+        ),
+        ("all: {children: {streamfleet_panel: {hosts: {p1: }}}}", "streamfleet_panel_host is not set"),
+        (
+            "all: {children: {streamfleet_panel: {hosts: {p1: {streamfleet_panel_host: p.example.net}}}, "
+            "streamfleet_nodes: {hosts: {n1: }}, icecast: {hosts: {n1: }}}}",
+            "streamfleet_stream_host is not set",
+        ),
+    ],
+)
+def test_an_inventory_that_cannot_work_is_refused_before_any_host_is_touched(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    done = play(tmp_path, inventory(tmp_path, text))
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "PLAY [Install]" not in done.stdout or "Gathering Facts" not in done.stdout
+
+
+def test_uninstalling_asks_for_a_yes(tmp_path: Path) -> None:
+    hosts = inventory(tmp_path, "all: {children: {streamfleet_panel: {hosts: {p1: {ansible_connection: local}}}}}")
+    for word in ("", "p2", "no"):
+        done = play(tmp_path, hosts, "-e", f"streamfleet_uninstall_confirm={word}", playbook="uninstall.yml")
+        assert done.returncode != 0
+        assert "-e streamfleet_uninstall_confirm=p1" in done.stdout
+        assert done.stdout.count("TASK [") == 1
