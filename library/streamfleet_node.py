@@ -79,7 +79,7 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-action:
+operation:
   description: What was done, or would be in check mode. One of V(created), V(updated), V(unchanged), V(deleted).
   returned: success
   type: str

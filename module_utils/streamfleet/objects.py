@@ -42,6 +42,6 @@ def _apply(module: Module, kind: str, fields: Mapping[str, Mapping[str, Any]]) -
         )
     except errors.Error as error:
         if module.predicts_without_panel(error):
-            module.predict(error, action="created", changes={}, nodes={}, **{kind: {}})
+            module.predict(error, operation="created", changes={}, nodes={}, **{kind: {}})
         raise results.without_prefix(error, f"{collection}[0]") from None
     return results.object_result(answer, kind, diff=bool(module._diff))

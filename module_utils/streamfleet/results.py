@@ -57,12 +57,13 @@ def apply_result(answer: Mapping[str, Any], *, diff: bool, sources: Sources | No
 
 
 def object_result(answer: Mapping[str, Any], kind: str, *, diff: bool) -> dict[str, Any]:
-    """The module's result for an apply of one object: its action, its changes, and itself under the kind's name."""
+    """The module's result for an apply of one object: what was done, its changes, and itself under the kind's name."""
     # What goes along with the object (a customer's services) comes after it.
     item, *along = masked_results(answer["results"])
     data = {
         "changed": bool(answer["changed"]),
-        "action": item["action"],
+        # Not "action": callbacks use that key for the module's name.
+        "operation": item["action"],
         "changes": item.get("changes") or {},
         kind: item.get("object") or {},
         "nodes": dict(answer.get("nodes") or {}),

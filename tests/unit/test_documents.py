@@ -209,7 +209,7 @@ def test_a_single_object_is_returned_under_its_kind() -> None:
     item = result("created", object={"username": "a", "password": "canary"})
     data = results.object_result({**ANSWER, "results": [item]}, "customer", diff=True)
     assert data["customer"] == {"username": "a", "password": MASK}
-    assert data["action"] == "created"
+    assert data["operation"] == "created"
 
 
 def test_failures_name_the_file() -> None:

@@ -1,0 +1,44 @@
+"""One real panel for all contract tests, with a node on it. Tests keep out of each other's way by names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.contract.panel_server import Panel, running_panel
+from tests.contract.playbook import Runner
+
+NODE = {
+    "name": "base1",
+    "address": "192.0.2.10",
+    "engines": ["icecast", "nginx_rtmp"],
+    "stream_host": "stream.example.net",
+    "port_range_start": 10000,
+    "port_range_end": 10999,
+}
+
+
+@pytest.fixture(scope="session")
+def panel() -> Iterator[Panel]:
+    with running_panel() as running:
+        status, answer = running.request("POST", "/apply", {"document": {"nodes": [NODE]}})
+        assert status == 200, answer
+        yield running
+
+
+@pytest.fixture
+def runner(panel: Panel, tmp_path: Path) -> Runner:
+    made = Runner(panel.environment, tmp_path)
+    made.canary(panel.token)
+    return made
+
+
+@pytest.fixture
+def owner(panel: Panel, request: pytest.FixtureRequest) -> str:
+    """A customer of this test's own."""
+    name = "c-" + request.node.name.replace("_", "-").replace("[", "-").replace("]", "")[:50].rstrip("-")
+    status, answer = panel.request("POST", "/apply", {"document": {"customers": [{"username": name}]}})
+    assert status == 200, answer
+    return name

@@ -1,0 +1,90 @@
+"""streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info."""
+
+from __future__ import annotations
+
+from tests.contract.panel_server import Panel
+from tests.contract.playbook import Runner
+
+KEYS = {"customer": "username", "reseller_plan": "name", "node": "name", "media_service": "slug"}
+
+
+def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
+    password = runner.canary("canary-info-source")
+    document = {
+        "reseller_plans": [{"name": "info-plan"}],
+        "customers": [
+            {"username": "info-rs", "reseller_plan": "info-plan"},
+            {"username": "info-a", "reseller": "info-rs", "name": "Ann Info"},
+            {"username": "info-b", "status": "disabled"},
+        ],
+        "media_services": [
+            {"slug": "info-fm", "customer": "info-a", "engine": "icecast", "source_password": password},
+            {"slug": "info-tv", "customer": "info-a", "engine": "nginx_rtmp", "suspended": True},
+        ],
+    }
+    body = {"document": document, "label": "infos"}
+    assert panel.request("POST", "/apply", body)[0] == 200
+    assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
+    customer, plan, node, service = (f"streamfleet_{kind}_info" for kind in KEYS)
+    asked = {
+        "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
+        "one": (customer, {"username": "info-a"}, ["info-a"]),
+        "none": (customer, {"username": "none-such"}, []),
+        "disabled": (customer, {"label": "infos", "status": "disabled"}, ["info-b"]),
+        "of reseller": (customer, {"reseller": "info-rs"}, ["info-a"]),
+        "resellers": (customer, {"reseller_plan": "info-plan"}, ["info-rs"]),
+        "search": (customer, {"search": "aNN inf"}, ["info-a"]),
+        "plan": (plan, {"name": "info-plan"}, ["info-plan"]),
+        "plans": (plan, {"label": "infos"}, ["info-plan"]),
+        "node": (node, {"name": "base1"}, ["base1"]),
+        "nodes": (node, {"search": "base", "status": "active"}, ["base1"]),
+        "services": (service, {"customer": "info-a"}, ["info-fm"]),
+        "by engine": (service, {"label": "infos", "engine": "nginx_rtmp"}, []),
+        "by node": (service, {"label": "infos", "node": "base1", "state": "running"}, ["info-fm"]),
+        "deleted": (service, {"label": "infos", "deleted": True}, ["info-tv"]),
+        "secrets": (service, {"slug": "info-fm", "credentials": True}, None),
+    }
+    tasks = [
+        {"name": name, module: args, "register": "secrets" if name == "secrets" else "ignored"}
+        for name, (module, args, _) in asked.items()
+    ]
+    tasks.append(
+        {
+            "name": "the playbook has them",
+            "ansible.builtin.assert": {
+                "that": [
+                    f"(secrets.media_services[0].credentials.source_password | hash('sha256')) == '{digest(password)}'",
+                    "secrets.media_services[0].connection | selectattr('label', 'eq', 'Password') | length == 1",
+                ]
+            },
+            "no_log": True,
+        }
+    )
+    results = runner.tasks(tasks, check_mode=True)
+    for name, (module, _, expected) in asked.items():
+        assert not results[name].get("failed"), f"{name}: {results[name]}"
+        assert not results[name]["changed"]
+        if expected is not None:
+            kind = module.removeprefix("streamfleet_").removesuffix("_info")
+            assert sorted(item[KEYS[kind]] for item in results[name][f"{kind}s"]) == expected, name
+    assert "censored" in results["secrets"], "stream credentials are for the playbook, not for its output"
+    assert not results["the playbook has them"].get("failed")
+    audit = panel.request("GET", "/audit-log?kind=media_service&key=info-fm")[1]["items"]
+    assert [item["action"] for item in audit].count("read_credentials") == 1
+
+
+def test_wrong_options(runner: Runner) -> None:
+    results = runner.tasks(
+        [
+            {"name": "two", "streamfleet_customer_info": {"username": "a", "status": "enabled"}, "ignore_errors": True},
+            {"name": "state", "streamfleet_media_service_info": {"state": "asleep"}, "ignore_errors": True},
+        ]
+    )
+    assert "parameters are mutually exclusive: username|status" in results["two"]["msg"]
+    assert "value of state must be one of: running" in results["state"]["msg"]
+
+
+def digest(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
