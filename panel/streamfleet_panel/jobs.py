@@ -8,10 +8,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.tokens import default_token_generator
 from django.core.mail import EmailMessage
 from django.db import DatabaseError, transaction
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.encoding import force_bytes
+from django.utils.http import urlsafe_base64_encode
 
 from streamfleet_panel import access
 from streamfleet_panel.apply.problems import ApiError
@@ -69,7 +73,8 @@ def _apply(job: Job) -> dict[str, Any]:
 
     payload = job.payload
     origin = {name: payload.pop(name) for name in ("token_id", "ip", "via")}
-    account = Account.objects.select_related("reseller", "reseller_plan").filter(pk=job.requested_by_id).first()
+    author = job.requested_by_id or 0
+    account = Account.objects.select_related("reseller", "reseller_plan").filter(pk=author).first()
     if account is None or not account.is_enabled:
         raise ApiError("account_disabled", "The account that asked for this is disabled or gone")
     actor = replace(access.actor_of(account), **origin)
@@ -90,12 +95,30 @@ def _apply(job: Job) -> dict[str, Any]:
 def _welcome(job: Job) -> dict[str, Any]:
     """Send the welcome mail. It never carries a password."""
     account = Account.objects.filter(pk=job.payload["account"], deleted_at=None).first()
+    return _mail(account, "streamfleet_panel/mail/welcome.txt", {"url": settings.PUBLIC_URL})
+
+
+def _password_reset(job: Job) -> dict[str, Any]:
+    """Send the link to a new password. It is made here and now, so no job ever holds one."""
+    account = Account.objects.select_related("reseller").filter(pk=job.payload["account"]).first()
+    if account is None or not account.is_enabled:
+        raise ApiError("account_disabled", "The account is disabled or gone")
+    where = {
+        "uidb64": urlsafe_base64_encode(force_bytes(account.pk)),
+        "token": default_token_generator.make_token(account),
+    }
+    # PUBLIC_URL, never the host that some request claimed.
+    link = settings.PUBLIC_URL + reverse("portal:password_reset_confirm", kwargs=where)
+    return _mail(account, "portal/mail/password_reset.txt", {"link": link})
+
+
+def _mail(account: Account | None, template: str, words: dict[str, Any]) -> dict[str, Any]:
+    """Send a mail to an account; the first line of the template is the subject."""
     if account is None or account.email is None:
         raise ApiError("not_found", "The account is gone, or has no e-mail address any more")
     if not settings.EMAIL_HOST and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
         raise ApiError("unavailable", "No mail server is set: STREAMFLEET_PANEL_EMAIL_HOST")
-    words = {"account": account, "url": settings.PUBLIC_URL}
-    subject, _, body = render_to_string("streamfleet_panel/mail/welcome.txt", words).partition("\n")
+    subject, _, body = render_to_string(template, {"account": account, **words}).partition("\n")
     try:
         EmailMessage(subject.strip(), body.lstrip("\n"), settings.DEFAULT_FROM_EMAIL, [account.email]).send()
     except OSError as error:
@@ -103,4 +126,8 @@ def _welcome(job: Job) -> dict[str, Any]:
     return {"sent": True}
 
 
-_WORK = {Job.Kind.APPLY: _apply, Job.Kind.WELCOME_EMAIL: _welcome}
+_WORK = {
+    Job.Kind.APPLY: _apply,
+    Job.Kind.WELCOME_EMAIL: _welcome,
+    Job.Kind.PASSWORD_RESET_EMAIL: _password_reset,
+}

@@ -23,6 +23,7 @@ class Job(models.Model):
     class Kind(models.TextChoices):
         APPLY = "apply"
         WELCOME_EMAIL = "welcome_email"
+        PASSWORD_RESET_EMAIL = "password_reset_email"  # noqa: S105 - a kind of job
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     kind = models.CharField(max_length=20, choices=Kind.choices)

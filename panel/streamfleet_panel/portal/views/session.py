@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth import views as auth
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse_lazy
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from streamfleet_panel import secrets
 from streamfleet_panel.access import Actor, actor_of
 from streamfleet_panel.apply import ApiError, apply_one
 from streamfleet_panel.apply.execute import audit_entry
-from streamfleet_panel.models import Account, AuditLog
+from streamfleet_panel.models import Account, AuditLog, Job
 from streamfleet_panel.portal.forms import LoginForm, NewPasswordForm, ResetForm
 from streamfleet_panel.portal.pages import NEW_PASSWORD, page
 
@@ -64,47 +65,32 @@ class _NeedsMail:
         return response
 
 
-class _Reset(ResetForm):
-    """Sends the link to every enabled account with that address, at most once in MAIL_PAUSE."""
-
-    def get_users(self, email: str) -> list[Account]:
-        """The accounts to write to."""
-        accounts = Account.objects.select_related("reseller").filter(email__iexact=email, deleted_at=None)
-        recent = set(
-            AuditLog.objects.filter(
-                action="password_reset_mail", kind="customer", at__gt=timezone.now() - MAIL_PAUSE
-            ).values_list("key", flat=True)
-        )
-        return [account for account in accounts if account.is_enabled and account.username not in recent]
+def _due(address: str) -> list[Account]:
+    """The enabled accounts with that address that have not been written to in MAIL_PAUSE."""
+    accounts = Account.objects.select_related("reseller").filter(email__iexact=address, deleted_at=None)
+    recent = set(
+        AuditLog.objects.filter(
+            action="password_reset_mail", kind="customer", at__gt=timezone.now() - MAIL_PAUSE
+        ).values_list("key", flat=True)
+    )
+    return [account for account in accounts if account.is_enabled and account.username not in recent]
 
 
 class PasswordReset(_NeedsMail, auth.PasswordResetView):
-    """Ask for a link. It names the panel's own address (PUBLIC_URL), never the host that the request claims."""
+    """Ask for a link. The jobs process sends it, so neither the answer nor its time tells who has an account."""
 
     template_name = "portal/password_reset_form.html"
-    email_template_name = "portal/mail/password_reset.txt"
-    subject_template_name = "portal/mail/password_reset_subject.txt"
-    form_class = _Reset
+    form_class = ResetForm
     success_url = reverse_lazy("portal:password_reset_done")
 
-    def form_valid(self, form: _Reset) -> HttpResponse:  # type: ignore[override]
-        """Send, and say the same whether or not anybody has that address."""
-        public = urlsplit(settings.PUBLIC_URL)
-        address = form.cleaned_data["email"]
-        users = form.get_users(address)
-        if users:
-            form.save(
-                domain_override=public.netloc,
-                use_https=public.scheme == "https",
-                subject_template_name=self.subject_template_name,
-                email_template_name=self.email_template_name,
-                token_generator=self.token_generator,
-                from_email=settings.DEFAULT_FROM_EMAIL,
-                request=self.request,
-            )
-        for account in users:
-            actor = actor_of(account, ip=self.request.META.get("REMOTE_ADDR", ""), via="portal")
-            audit_entry(actor, "password_reset_mail", "customer", account.username, owner=account).save()
+    def form_valid(self, form: ResetForm) -> HttpResponse:  # type: ignore[override]
+        """Leave a job for each account, and say the same whether or not there is any."""
+        with transaction.atomic():
+            for account in _due(form.cleaned_data["email"]):
+                payload = secrets.encrypt({"account": account.pk})
+                Job.objects.create(kind=Job.Kind.PASSWORD_RESET_EMAIL, total=1, payload_encrypted=payload)
+                actor = actor_of(account, ip=self.request.META.get("REMOTE_ADDR", ""), via="portal")
+                audit_entry(actor, "password_reset_mail", "customer", account.username, owner=account).save()
         return redirect(self.get_success_url())
 
 
