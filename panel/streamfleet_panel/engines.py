@@ -36,6 +36,8 @@ class Property:
     generate: bool
     mounts: bool
     unique: bool
+    # The engine accepts older values too, until the overlap of a rotation ends.
+    overlap: bool
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -165,6 +167,7 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         generate=bool(raw.get("generate")),
         mounts=bool(raw.get("mounts")),
         unique=bool(raw.get("unique")),
+        overlap=bool(raw.get("overlap")),
         validator=Draft202012Validator(schema),
     )
 

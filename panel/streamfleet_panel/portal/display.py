@@ -107,6 +107,12 @@ def credential_choices(service: MediaService) -> list[tuple[str, str]]:
     return [(name, title(name)) for name, prop in engine.credentials.items() if prop.generate]
 
 
+def overlaps(service: MediaService) -> bool:
+    """Older values of a credential can be accepted beside the new ones."""
+    engine = engine_of(service)
+    return engine is not None and any(prop.overlap for prop in engine.credentials.values())
+
+
 def title(name: str) -> str:
     """``source_password`` → “Source password”."""
     return name.replace("_", " ").capitalize()

@@ -241,7 +241,10 @@ class RotateForm(PortalForm):
         help_text="Choose some time to change your encoder's settings without going off the air.",
     )
 
-    def __init__(self, names: list[tuple[str, str]], *args: Any, **kwargs: Any) -> None:
+    def __init__(self, names: list[tuple[str, str]], *args: Any, overlaps: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["names"].choices = names  # type: ignore[attr-defined]
         self.fields["names"].initial = [name for name, _ in names]
+        if not overlaps:
+            # This engine knows one value at a time.
+            del self.fields["overlap_seconds"]

@@ -239,6 +239,20 @@ def test_replacing_credentials(as_) -> None:  # type: ignore[no-untyped-def]
     assert [item["value"] for item in service.previous_credentials["stream_key"]] == [old]
 
 
+def test_an_engine_that_knows_one_password_at_a_time_offers_no_overlap(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    path = "/services/rock-fm/credentials/replace/"
+    old = MediaService.objects.get(slug="rock-fm").credentials
+    text = client.get(path).content.decode()
+    assert "overlap_seconds" not in text
+    assert "stop working at once" in text
+    client.post(path, {"names": "source_password", "overlap_seconds": "3600"})
+    service = MediaService.objects.get(slug="rock-fm")
+    assert service.credentials["source_password"] != old["source_password"]
+    assert service.credentials["admin_password"] == old["admin_password"]
+    assert service.previous_credentials == {}
+
+
 def test_start_stop_restart(as_) -> None:  # type: ignore[no-untyped-def]
     client = as_("alice")
     path = "/services/rock-fm/action/"

@@ -97,10 +97,11 @@ def rotate(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
     """Make credentials anew."""
     access.require(actor, "rotate", "media_service")
     service = find(actor, slug)
-    form = RotateForm(display.credential_choices(service), request.POST or None)
+    overlaps = display.overlaps(service)
+    form = RotateForm(display.credential_choices(service), request.POST or None, overlaps=overlaps)
     if form.is_valid():
         try:
-            control.rotate(actor, service, form.cleaned_data["names"], form.cleaned_data["overlap_seconds"])
+            control.rotate(actor, service, form.cleaned_data["names"], form.cleaned_data.get("overlap_seconds", 0))
         except ApiError as error:
             form.refuse(error)
         else:
