@@ -126,7 +126,7 @@ def services(actor: Actor, *, deleted: bool = False) -> QuerySet[MediaService]:
     )
     if actor.is_administrator or actor.role == Role.WORKER:
         return every
-    if actor.role == Role.NODE:
+    if actor.role == Role.NODE and actor.node_id is not None:
         return every.filter(node_id=actor.node_id)
     if actor.account is None:
         return every.none()
@@ -139,7 +139,7 @@ def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
         return ResellerPlan.objects.all()
-    if actor.role == Role.RESELLER and actor.account is not None:
+    if actor.role == Role.RESELLER and actor.account is not None and actor.account.reseller_plan_id is not None:
         return ResellerPlan.objects.filter(pk=actor.account.reseller_plan_id)
     return ResellerPlan.objects.none()
 
@@ -148,7 +148,7 @@ def nodes(actor: Actor) -> QuerySet[Node]:
     """Nodes; tenants see none (what they need of theirs stands in the service), a node sees itself."""
     if actor.is_administrator or actor.role == Role.WORKER:
         return Node.objects.all()
-    if actor.role == Role.NODE:
+    if actor.role == Role.NODE and actor.node_id is not None:
         return Node.objects.filter(pk=actor.node_id)
     return Node.objects.none()
 

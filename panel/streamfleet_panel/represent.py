@@ -188,7 +188,8 @@ def default_mount(engine: Engine, settings: Mapping[str, Any]) -> str:
     """Name of the mount that players open: the one marked, else the first; "" where the engine has none."""
     mounts = settings[engine.mounts_field] if engine.mounts_field is not None else []
     marked = [mount["name"] for mount in mounts if mount.get("default")]
-    return (marked or [mount["name"] for mount in mounts] or [""])[0]
+    first: str = (marked or [mount["name"] for mount in mounts] or [""])[0]
+    return first
 
 
 def connection(
@@ -296,7 +297,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
         }
         for kind, pks in wanted.items():
-            stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}  # type: ignore[attr-defined]
+            stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}
     objects: dict[int, dict[str, Any]] = {}
     final = {id(result): stored.get((result.kind, result.obj.pk), result.obj) for result in results}
     runs = latest_runs(obj.node_id for obj in final.values() if isinstance(obj, MediaService) and obj.node_id)

@@ -63,9 +63,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000;",
     }
 elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
-    import pymysql
+    import pymysql  # type: ignore[import-untyped]
 
-    pymysql.install_as_MySQLdb()  # type: ignore[no-untyped-call]
+    pymysql.install_as_MySQLdb()
     DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"}
     DATABASES["default"].setdefault("OPTIONS", {}).update(
         {

@@ -170,7 +170,8 @@ def matching(queryset: QuerySet[Any], search: str | None, *fields: str) -> Query
     anywhere = Q()
     for name in lowered:
         anywhere |= Q(**{f"{name}__contains": search.lower()})
-    return queryset.alias(**lowered).filter(anywhere)
+    narrowed: QuerySet[Any] = queryset.alias(**lowered).filter(anywhere)
+    return narrowed
 
 
 def listed(queryset: QuerySet[Any], limit: int, offset: int) -> tuple[list[Any], int]:

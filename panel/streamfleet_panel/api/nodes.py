@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
+from ninja import Router
+from ninja.params.functions import Query
 
 from streamfleet_panel import access, control, nodedoc, represent
 from streamfleet_panel.access import Actor, require

@@ -9,7 +9,8 @@ from typing import Any
 from django.conf import settings
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router
+from ninja import Router
+from ninja.params.functions import Query
 
 from streamfleet_panel import access, represent, secrets
 from streamfleet_panel.access import Actor, require

@@ -117,4 +117,4 @@ def act(request: HttpRequest, slug: str) -> HttpResponse:
     actor, service = _service(request, slug, "control")
     data = mapping_of(request)
     only(data, "action")
-    return answer({"generation": control.act(actor, service, data.get("action"))})
+    return answer({"generation": control.act(actor, service, str(data.get("action")))})

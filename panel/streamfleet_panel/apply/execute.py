@@ -22,7 +22,9 @@ def bulk_update(model: type[Model], objects: Iterable[Any], columns: Iterable[st
     objects, columns = list(objects), sorted(columns)
     if not objects or not columns:
         return
-    more = {"unique_fields": ["id"]} if connection.features.supports_update_conflicts_with_target else {}
+    more: dict[str, Any] = (
+        {"unique_fields": ["id"]} if connection.features.supports_update_conflicts_with_target else {}
+    )
     model._default_manager.bulk_create(objects, update_conflicts=True, update_fields=columns, **more)
 
 

@@ -104,8 +104,8 @@ def check_removed(plan: Plan) -> None:
     paths = {id(result.obj): result.path for result in plan.results if result.action == "deleted"}
     if gone_plans:
         world = plan.world
-        ids = {obj.pk for obj in gone_plans}
-        stored = Account.objects.filter(reseller_plan_id__in=ids).only("pk", "username", "reseller_plan_id")
+        plan_ids = [obj.pk for obj in gone_plans]
+        stored = Account.objects.filter(reseller_plan_id__in=plan_ids).only("pk", "username", "reseller_plan_id")
         final = {account.username: world.accounts_by_id.get(account.pk, account).reseller_plan_id for account in stored}
         for account in world.accounts.values():
             if account.reseller_plan is not None:

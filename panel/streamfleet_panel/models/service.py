@@ -116,13 +116,17 @@ class UniqueCredential(models.Model):
         values |= {(name, item["value"]) for name in names for item in previous.get(name, [])}
         return {hashlib.sha256(f"{service.engine}:{name}:{value}".encode()).hexdigest() for name, value in values}
 
-    @classmethod
-    def replace(cls, services: Iterable[MediaService]) -> None:
+    @staticmethod
+    def replace(services: Iterable[MediaService]) -> None:
         """Store the fingerprints of (saved) services anew: two statements."""
         services = list(services)
-        new = [cls(digest=digest, service=service) for service in services for digest in cls.digests(service)]
-        cls.objects.filter(service__in=[service.pk for service in services]).delete()
-        cls.objects.bulk_create(new)
+        new = [
+            UniqueCredential(digest=digest, service=service)
+            for service in services
+            for digest in UniqueCredential.digests(service)
+        ]
+        UniqueCredential.objects.filter(service__in=[service.pk for service in services]).delete()
+        UniqueCredential.objects.bulk_create(new)
 
 
 class ServiceStatus(models.Model):
