@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from streamfleet_panel.models import ConvergeRun, Node
+from streamfleet_panel.models import Account, ConvergeRun, MediaService, Node, ServiceStatus
 from streamfleet_panel.worker import queue, runner
 from streamfleet_panel.worker.config import Config, ConfigError
 from streamfleet_panel.worker.loop import Worker
@@ -289,14 +289,43 @@ def test_own_runs_keep_their_lease(worker, fleet, pool, config):
     fleet.gate.set()
 
 
-def test_a_node_that_a_hand_run_brought_up_to_date_is_not_tried_again(worker, fleet, pool):
-    one = node()
-    fleet.answers["node1"] = Outcome(False, message="locked")
+def failing(worker: Worker, fleet: Fleet, pool: ThreadPoolExecutor) -> Node:
+    """A node with a service that fails: it has seen the newest document, and its run waits for the next attempt."""
+    one = node(generation=5)
+    customer = Account.objects.create(username="ada", email="a@example.net", uid=200001)
+    service = MediaService.objects.create(
+        slug="rock", name="Rock", customer=customer, engine="icecast", service_type="radio", node=one, generation=5
+    )
+    fleet.answers["node1"] = Outcome(False, message="rock: a full disk")
     turn(worker, pool)
-    Node.objects.filter(pk=one.pk).update(observed_generation=1)
+    Node.objects.update(observed_generation=5, observed_at=ConvergeRun.objects.get().started_at)
+    ServiceStatus.objects.create(service=service, generation=5, state="failed", reported_at=timezone.now())
+    return one
+
+
+def test_a_service_that_failed_is_tried_again_though_the_node_has_seen_its_document(worker, fleet, pool):
+    failing(worker, fleet, pool)
+    turn(worker, pool)
+    assert ConvergeRun.objects.get().state == "pending"
+    # A hand run that fails on it as well does not end the retries either.
+    Node.objects.update(observed_at=timezone.now())
+    turn(worker, pool)
+    assert ConvergeRun.objects.get().state == "pending"
+    ConvergeRun.objects.update(next_attempt_at=timezone.now() - timedelta(seconds=1))
+    fleet.answers.clear()
+    turn(worker, pool)
+    assert fleet.asked == ["node1", "node1"]
+    assert ConvergeRun.objects.get().state == "succeeded"
+
+
+def test_a_node_that_a_hand_run_brought_up_to_date_is_not_tried_again(worker, fleet, pool):
+    failing(worker, fleet, pool)
+    Node.objects.update(observed_at=timezone.now())
+    ServiceStatus.objects.update(state="running")
     turn(worker, pool)
     assert fleet.asked == ["node1"]
-    assert ConvergeRun.objects.get().state == "succeeded"
+    run = ConvergeRun.objects.get()
+    assert (run.state, run.message) == ("succeeded", "Brought up to date by another run.")
 
 
 def test_only_the_newest_finished_runs_are_kept(worker, fleet, pool, config):

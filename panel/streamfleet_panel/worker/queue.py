@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from streamfleet_panel.models import ConvergeRun, Node
+from streamfleet_panel.models import ConvergeRun, Node, ServiceStatus
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.runner import Outcome, Target
 
@@ -157,6 +157,7 @@ def finish(claimed: Claimed, outcome: Outcome, config: Config) -> Outcome:
         wait = backoff(claimed.attempt, config)
         values = {
             "state": State.PENDING,
+            "finished_at": now,
             "next_attempt_at": now + timedelta(seconds=wait),
             "message": prefix + outcome.message,
             "output": outcome.output,
@@ -206,10 +207,20 @@ def expired(lease: float, mine: list[int]) -> list[int]:
 
 
 def close_caught_up() -> int:
-    """Close waiting retries of nodes that somebody else (a hand run, AWX) has brought up to date meanwhile."""
-    return ConvergeRun.objects.filter(
-        state=State.PENDING,
-        attempts__gt=0,
-        requested_by="",
-        node__observed_generation__gte=F("node__generation"),
-    ).update(state=State.SUCCEEDED, finished_at=timezone.now(), message="Brought up to date by another run.")
+    """Close waiting retries of nodes that somebody else (a hand run, AWX) has brought up to date meanwhile.
+
+    Only a report that came after the failed attempt counts, and only one without a failed service: what failed is
+    tried again although the node has seen the newest document.
+    """
+    failed = ServiceStatus.objects.filter(service__node=OuterRef("node"), state="failed")
+    return (
+        ConvergeRun.objects.filter(
+            state=State.PENDING,
+            attempts__gt=0,
+            requested_by="",
+            node__observed_generation__gte=F("node__generation"),
+            node__observed_at__gt=F("finished_at"),
+        )
+        .exclude(Exists(failed))
+        .update(state=State.SUCCEEDED, finished_at=timezone.now(), message="Brought up to date by another run.")
+    )
