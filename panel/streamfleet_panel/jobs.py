@@ -35,7 +35,9 @@ def requeue_orphans(*, everything: bool = False) -> int:
 
 
 def run_next() -> bool:
-    """Do the oldest waiting job; False where none waits."""
+    """Do the oldest waiting job; False where none waits (looking takes no lock)."""
+    if not Job.objects.filter(state=Job.State.PENDING).exists():
+        return False
     with transaction.atomic():
         job = Job.objects.select_for_update().filter(state=Job.State.PENDING).order_by("created_at").first()
         if job is None:

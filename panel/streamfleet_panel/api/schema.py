@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, REQUIRED, Field
-from streamfleet_panel.engines import engines
+from streamfleet_panel.engines import Engine, EngineSpecError, engines
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "reseller_plan": {"name": "gold", "max_customers": 50, "max_media_services": 100, "max_listeners": 5000},
@@ -29,6 +29,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
+def _engines() -> list[Engine]:
+    """The release's engines; none where it cannot be read, so that commands that need no engine still run."""
+    try:
+        return list(engines().values())
+    except EngineSpecError:
+        return []
+
+
 def _field(field: Field) -> dict[str, Any]:
     schema = dict(field.schema)
     if field.nullable:
@@ -45,7 +53,7 @@ def object_schema(kind: str) -> dict[str, Any]:
     if REQUIRED.get(kind):
         description += f" A new object needs: {', '.join(REQUIRED[kind])}."
     if kind == "media_service":
-        for engine in engines().values():
+        for engine in _engines():
             for name, prop in (*engine.fields.items(), *engine.credentials.items()):
                 about = f"{engine.title}: {prop.description}"
                 known = properties.get(name)

@@ -6,6 +6,7 @@ import secrets
 from typing import Any
 
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
+from django.db.models import Q
 
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KINDS, Bad
@@ -275,3 +276,11 @@ def flips(plan: Plan) -> None:
         was = account.__dict__.pop("_plan_was_enabled", None)
         if was is not None and account.pk is not None and was != account.is_enabled:
             plan.flipped.append(account)
+    if plan.flipped:
+        # A disabled reseller takes its customers' services along.
+        ids = [account.pk for account in plan.flipped]
+        affected = Q(customer_id__in=ids) | Q(customer__reseller_id__in=ids)
+        for node_id in (
+            MediaService.objects.filter(affected, deleted_at=None).values_list("node_id", flat=True).distinct()
+        ):
+            plan.touch_node(plan.world.nodes_by_id[node_id])

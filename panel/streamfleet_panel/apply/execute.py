@@ -47,13 +47,6 @@ def execute(plan: Plan, counter: Counter) -> None:
 
 def _generations(plan: Plan) -> None:
     """The document's generation rises once for each node that changes; its changed services take that number."""
-    if plan.flipped:
-        # A disabled reseller takes its customers' services along.
-        ids = [account.pk for account in plan.flipped]
-        affected = Q(customer_id__in=ids) | Q(customer__reseller_id__in=ids)
-        nodes = MediaService.objects.filter(affected, deleted_at=None).values_list("node_id", flat=True).distinct()
-        for node_id in nodes:
-            plan.touch_node(plan.world.nodes_by_id[node_id])
     for node in plan.touched_nodes.values():
         node.generation += 1
         plan.update(node, ["generation"])
