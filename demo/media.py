@@ -64,9 +64,11 @@ def decoded(run: subprocess.CompletedProcess[str]) -> Decoded:
     return Decoded(int(frames[-1]) if frames else 0, seconds, last[0])
 
 
-def curl(url: str, ca: str, extra: Sequence[str] = (), seconds: int = 5) -> list[str]:
-    """Command that GETs ``url`` for at most ``seconds`` and prints ``status bytes``."""
+def curl(url: str, ca: str, node: str, extra: Sequence[str] = (), seconds: int = 5) -> list[str]:
+    """Command that GETs ``url`` from the node for at most ``seconds`` and prints ``status bytes``."""
     return [
-        *("curl", "--silent", "--cacert", ca, "--max-time", str(seconds), "--output", "/dev/null"),
+        # curl takes every *.localhost for this machine, whatever the resolver says.
+        *("curl", "--connect-to", f"::{node}:"),
+        *("--silent", "--cacert", ca, "--max-time", str(seconds), "--output", "/dev/null"),
         *("--write-out", "%{http_code} %{size_download}", *extra, url),
     ]

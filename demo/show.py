@@ -14,7 +14,7 @@ from streamfleet.http import Client
 
 from demo import media, on_air
 from demo.report import Report
-from demo.stage import PANEL_HOST, ROOT, STREAM_HOST, DemoError, Stage, private
+from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, DemoError, Stage, private
 
 HERE = Path(__file__).resolve().parent
 SLUGS = ("ada-fm", "lin-tv")
@@ -118,7 +118,7 @@ def fetch_when_there(stage: Stage, url: str, seconds: int = 5, patience: float =
 
 def fetch(stage: Stage, url: str, seconds: int = 5) -> tuple[int, int]:
     """GET ``url`` for at most ``seconds``; returns status (0: no answer) and bytes."""
-    done = stage.run_inside(media.curl(url, str(stage.ca), seconds=seconds), timeout=seconds + 20)
+    done = stage.run_inside(media.curl(url, str(stage.ca), NODE, seconds=seconds), timeout=seconds + 20)
     status, size = [*done.stdout.split(), "0", "0"][:2]
     return int(status), int(size)
 
@@ -135,7 +135,7 @@ def refuse(stage: Stage, report: Report, api: Client) -> None:
     closed = try_to_publish(stage, credentials(api, "closed-tv")["stream_key"])
     report.check("A disabled customer's key is refused", not closed, "published" if closed else "refused")
     url = f"https://{STREAM_HOST}/listen/ada-fm/stream"
-    listen = stage.inside(media.curl(url, str(stage.ca), seconds=8))
+    listen = stage.inside(media.curl(url, str(stage.ca), NODE, seconds=8))
     crowd = [subprocess.Popen(listen, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     time.sleep(3)
     status, _ = fetch(stage, url, seconds=3)

@@ -145,6 +145,14 @@ class Edge:
             .not_valid_before(now - timedelta(hours=1)).not_valid_after(now + timedelta(days=2))
             .add_extension(x509.BasicConstraints(ca=hosts is None, path_length=None), critical=True)
         )  # fmt: skip
+        own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+        signer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._authority.public_key())
+        use = dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False)
+        usage = x509.KeyUsage(
+            digital_signature=hosts is not None, key_cert_sign=hosts is None, crl_sign=hosts is None,
+            encipher_only=False, decipher_only=False, **use,
+        )  # fmt: skip
+        builder = builder.add_extension(own, False).add_extension(signer, False).add_extension(usage, True)
         if hosts:
             names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)

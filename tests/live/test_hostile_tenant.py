@@ -9,7 +9,7 @@ import pytest
 from streamfleet.errors import Error
 
 from demo.show import credentials
-from demo.stage import PANEL_HOST, STREAM_HOST
+from demo.stage import NODE, PANEL_HOST, STREAM_HOST
 from tests.live.conftest import Platform
 from tests.live.streams import Listener, Source, on_air
 from tests.live.test_platform import account, apply, published, running, settled, station, tenant  # noqa: F401
@@ -139,7 +139,7 @@ def test_the_panel_does_not_answer_on_the_stream_host(platform: Platform) -> Non
     )
     assert done.stdout == "404"
     page = platform.run_inside(
-        ["curl", "-s", "-i", "--cacert", str(platform.ca), f"https://{PANEL_HOST}/login/"]
+        ["curl", "--connect-to", f"::{NODE}:", "-s", "-i", "--cacert", str(platform.ca), f"https://{PANEL_HOST}/login/"]
     ).stdout
     cookies = [line for line in page.splitlines() if line.lower().startswith("set-cookie")]
     assert cookies

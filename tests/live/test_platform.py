@@ -15,7 +15,7 @@ import pytest
 
 from demo import media
 from demo.show import credentials, try_to_publish, wait_until_running
-from demo.stage import PANEL_HOST, ROOT, STREAM_HOST
+from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST
 from tests.live.conftest import Platform
 from tests.live.streams import Listener, Source, on_air
 
@@ -170,7 +170,15 @@ def test_everything_stays_on_the_air_while_the_panel_is_down(platform: Platform,
 
 
 def _health(platform: Platform) -> list[str]:
-    return ["curl", "-s", "--cacert", str(platform.ca), f"https://{PANEL_HOST}/api/v1/health"]
+    return [
+        "curl",
+        "--connect-to",
+        f"::{NODE}:",
+        "-s",
+        "--cacert",
+        str(platform.ca),
+        f"https://{PANEL_HOST}/api/v1/health",
+    ]
 
 
 def test_worker_and_two_hand_runs_exclude_each_other(platform: Platform, tenant: str) -> None:

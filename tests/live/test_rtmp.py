@@ -302,8 +302,13 @@ print("STARTED" if b"NetStream.Publish.Start" in answer else "REFUSED")
     edge.run("cat >/run/hostile.py && chmod 644 /run/hostile.py", stdin=script)
     for app in ("live", "hls", "packaging", "", secret[:-1], secret + "x"):
         assert edge.run(f"{as_hostile} python3 /run/hostile.py '{app}'", check=False).strip() == "REFUSED", app
-    # The double does what a publisher does: with the secret it is let in, so the refusals above mean something.
+    # Even with the secret: only under the name of somebody who publishes, so no key can become a path.
+    assert edge.run(f"python3 /run/hostile.py '{secret}'").strip() == "REFUSED"
+    # The double does what a publisher does: with both it is let in, so the refusals above mean something.
+    lease = f"/run/streamfleet-rtmp/live/{slug}"
+    edge.run(f"echo '{{}}' >{lease} && chown streamfleet-rtmp {lease}")
     assert edge.run(f"python3 /run/hostile.py '{secret}'").strip() == "STARTED"
+    edge.run(f"rm {lease}")
     for path in ("/", "/publish?name=x", f"/{secret[:-1]}/ended?name={slug}"):
         code = edge.run(f"{as_hostile} curl -s -o /dev/null -w '%{{http_code}}' 'http://127.0.0.1:1937{path}'")
         assert code == "404"

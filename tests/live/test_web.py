@@ -375,11 +375,14 @@ def test_a_reload_of_the_host_interrupts_no_listener(web: Edge) -> None:
 
 def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(web: Edge) -> None:
     before = workers(web)
-    web.run("echo '# changed' >>/etc/nginx/conf.d/streamfleet.conf")
+    # What such a run leaves: the new file in its place, and nginx not told.
+    web.run("sed -i 's/max-age=3600,/max-age=3598,/' /etc/nginx/conf.d/streamfleet.conf")
     assert web.run("/usr/lib/streamfleet/web/state").strip() == "stale"
-    assert {name for name, _ in changes(web.playbook(["web"]))} >= {"web : Load the changed configuration"}
+    log = web.playbook(["web"], "-e", "streamfleet_web_hls_segment_max_age=3598")
+    assert {name for name, _ in changes(log)} == {"web : Load the changed configuration"}
     assert web.run("/usr/lib/streamfleet/web/state").strip() == "fresh"
     assert workers(web) != before
+    web.playbook(["web"])
 
 
 def test_both_servers_speak_ipv6(web: Edge) -> None:
@@ -387,3 +390,16 @@ def test_both_servers_speak_ipv6(web: Edge) -> None:
     assert web.run(f"{asked} 'https://[::1]/'") == "404"
     assert web.run(f"{asked} 'http://[::1]/hls/x/index.m3u8'") == "308"
     web.run("python3 -c \"import socket; socket.create_connection(('::1', 1935), 5)\"")
+
+
+def test_where_only_known_names_are_served_others_are_closed(web: Edge) -> None:
+    only = json.dumps({"streamfleet_web_stream_any_host": False, "streamfleet_web_audio_on_http": False})
+    try:
+        web.playbook(["web"], "-e", only)
+        assert web.ask("/listen/double/stream", body_limit=2000).status == 200
+        assert web.ask("/x", PANEL_HOST).status == 200
+        for tls in (True, False):
+            assert web.ask("/listen/double/stream", "other.example", tls=tls, verify=False).status == 0
+        assert web.ask("/listen/double/stream", tls=False).status == 308
+    finally:
+        web.playbook(["web"])
