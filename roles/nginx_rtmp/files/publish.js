@@ -94,8 +94,10 @@ function publish(r) {
     fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(),
         address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}), {mode: 0o640});
     fs.writeFileSync(CLIENTS + client, slug, {mode: 0o640});
-    r.headersOut['Location'] = slug;
-    decide(r, 302, slug, 'publishing');
+    r.variables.streamfleet_slug = slug;
+    r.variables.streamfleet_result = 'publishing';
+    // Not by headersOut, where later versions of njs lose a relative Location.
+    r.return(302, slug);
 }
 
 // Asked every few seconds for each session; anything but 2xx ends that session and no other.
@@ -146,6 +148,12 @@ function done(r) {
     decide(r, 204, slug, 'ended');
 }
 
+// The packaging hop starts: only under a name that has a lease, whatever went before. So no key could ever become a path.
+function admit(r) {
+    const slug = argument(r, 'name', SLUG);
+    r.return(slug && readJson(LIVE + slug) ? 204 : 403);
+}
+
 // The packaging hop has closed its last segment: say so in the list, which the module never does.
 function ended(r) {
     const slug = argument(r, 'name', SLUG);
@@ -191,4 +199,4 @@ function window(slug) {
     return use;
 }
 
-export default { done, ended, publish, update };
+export default { admit, done, ended, publish, update };
