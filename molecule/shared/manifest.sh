@@ -10,5 +10,5 @@ dpkg-query -W -f 'package ${db:Status-Abbrev} ${Package}\n'
 systemctl list-unit-files --no-legend --no-pager | awk '{print "unit " $1 " " $2}'
 systemctl list-units --all --type=service,socket,timer,mount --no-legend --no-pager --plain 'streamfleet*' | sed 's/^/loaded /'
 nft list ruleset | sed 's/^/firewall /'
-find /run /tmp -name '*streamfleet*' -printf 'volatile %p\n' 2>/dev/null
+find /run /tmp -path /run/sudo -prune -o -name '*streamfleet*' -printf 'volatile %p\n' 2>/dev/null
 exit 0

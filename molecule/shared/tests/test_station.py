@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,7 +13,10 @@ from testinfra.host import Host
 
 testinfra_hosts = ["streamfleet_panel"]
 
-CUSTOMER = "molecule"
+RUN = secrets.token_hex(3)
+"""Names of their own for each run: a deleted service keeps its slug for the days in which it can be restored."""
+
+CUSTOMER = f"molecule-{RUN}"
 
 
 def wait_for(api: Api, slug: str, states: set[str]) -> dict[str, Any]:
@@ -29,7 +33,7 @@ def wait_for(api: Api, slug: str, states: set[str]) -> dict[str, Any]:
 def stations(host: Host, api: Api) -> Iterator[dict[str, str]]:
     """One station on every node with Icecast, slug → node; gone again after the test."""
     nodes = host.ansible.get_variables()["groups"]["icecast"]
-    slugs = {f"molecule-{node}": node for node in nodes}
+    slugs = {f"molecule-{RUN}-{node}": node for node in nodes}
     customer = {"username": CUSTOMER, "name": "Molecule", "email": "molecule@example.com"}
     services = [
         {"slug": slug, "name": "A & B <station>", "customer": CUSTOMER, "engine": "icecast", "node": node}
