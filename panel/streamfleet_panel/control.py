@@ -21,6 +21,8 @@ from streamfleet_panel.represent import rfc3339
 
 ACTIONS = ("start", "stop", "restart")
 MOST_OVERLAP = 30 * 86400
+# Former values of one credential that work on at once; the oldest goes first.
+MOST_OLDER = 5
 
 
 def _locked(pk: int) -> MediaService:
@@ -80,16 +82,22 @@ def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_se
         fix = f"Credentials of {engine.name}: {', '.join(engine.credentials)}."
         problem = Problem("names", shown(unknown[0]), f"is not a credential of {engine.name}", fix)
         raise ApiError("invalid_document", f"names: {problem.message}", [problem])
+    chosen = list(dict.fromkeys(names)) or [name for name, prop in engine.credentials.items() if prop.generate]
+    single = [name for name in chosen if overlap_seconds and not engine.credentials[name].overlap]
+    if single:
+        message = f"{engine.name} knows one {single[0]} at a time, so the old one cannot work on"
+        problem = Problem("overlap_seconds", overlap_seconds, message, f"Rotate {single[0]} without an overlap.")
+        raise ApiError("invalid_document", f"overlap_seconds: {message}", [problem])
     now = timezone.now()
     with transaction.atomic():
         service = _locked(service.pk)
         current = service.credentials
         previous = still_valid(service.previous_credentials, now)
-        chosen = list(dict.fromkeys(names)) or [name for name, prop in engine.credentials.items() if prop.generate]
         expires = now + timedelta(seconds=overlap_seconds)
         for name in chosen:
             if overlap_seconds and current.get(name):
-                previous.setdefault(name, []).append({"value": current[name], "expires": str(rfc3339(expires))})
+                older = [*previous.get(name, []), {"value": current[name], "expires": str(rfc3339(expires))}]
+                previous[name] = older[-MOST_OLDER:]
             elif not overlap_seconds:
                 # "At once" means every older value too.
                 previous.pop(name, None)

@@ -157,6 +157,8 @@ def _filled(schema: Mapping[str, Any], value: Any) -> Any:
 def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
     schema = raw["schema"]
     Draft202012Validator.check_schema(schema)
+    if raw.get("generate") and not Draft202012Validator(schema).is_valid(generate_credential()):
+        raise EngineSpecError(f"{name}: a generated credential does not fit its own schema")
     return Property(
         name=name,
         schema=schema,

@@ -256,6 +256,17 @@ def test_rotating_with_overlap(api: Clients) -> None:
     assert api("bob")("PUT", "/media-services/bob-tv", {"stream_key": old})[0] == 200
 
 
+def test_an_overlap_that_the_engine_cannot_hold_is_refused(api: Clients) -> None:
+    call, before = api("alice"), MediaService.objects.get(slug="rock").credentials
+    status, answer = call("POST", "/media-services/rock/credentials/rotate", {"overlap_seconds": 60})
+    assert (status, answer["error"]["errors"][0]["path"]) == (422, "overlap_seconds")
+    assert MediaService.objects.get(slug="rock").credentials == before
+    assert call("POST", "/media-services/rock/credentials/rotate", {"names": ["source_password"]})[0] == 200
+    after = MediaService.objects.get(slug="rock").credentials
+    assert after["source_password"] != before["source_password"]
+    assert after["admin_password"] == before["admin_password"]
+
+
 def test_actions(api: Clients) -> None:
     call = api("alice")
     generation = Node.objects.get(name="node1").generation
