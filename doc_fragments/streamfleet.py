@@ -41,6 +41,8 @@ requirements:
   - Python 3.11 or later on the host where the module runs; no other library.
 notes:
   - The module talks to the panel only, so it usually runs on the controller (C(hosts=localhost) or C(delegate_to)).
+  - Environment variables are read where the module runs. Do not set the token by a task's C(environment) keyword, since
+    Ansible prints that with C(-vvv); O(token) is never printed.
 author:
   - Streamfleet (@streamfleet)
 """
