@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import pytest
+
 from demo.stage import ROOT
 
 pytestmark = pytest.mark.live

@@ -127,6 +127,8 @@ def test_the_panel_does_not_answer_on_the_stream_host(platform: Platform) -> Non
     done = platform.run_inside(
         [
             "curl",
+            "--connect-to",
+            f"::{NODE}:",
             "-s",
             "-o",
             "/dev/null",
