@@ -37,7 +37,7 @@ options:
     type: bool
     default: false
   max_delete:
-    description: Refuse the whole document if it would delete more objects than this.
+    description: Refuse the whole document if pruning would delete more objects than this.
     type: int
     default: 10
   return_unchanged:

@@ -88,6 +88,10 @@ class BadOption(Error):
     """An option of ours (url, token, ca_path, a file name) cannot be used as given."""
 
 
+class NotThereYet(BadOption):
+    """An option that is missing, or names a file that is missing: on a fresh host the same run may still make it."""
+
+
 class Unreachable(Error):
     """No answer: name not found, connection refused, timeout, or the line broke."""
 

@@ -321,7 +321,7 @@ def _tls_context(ca_path: str | None, validate_certs: bool) -> ssl.SSLContext:
     try:
         context = ssl.create_default_context(cafile=ca_path or None)
     except FileNotFoundError:
-        raise errors.BadOption(f"ca_path {ca_path!r} does not exist where this runs.") from None
+        raise errors.NotThereYet(f"ca_path {ca_path!r} does not exist where this runs.") from None
     except (OSError, ssl.SSLError) as error:
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         raise errors.BadOption(f"ca_path {ca_path!r} cannot be read as PEM certificates: {reason}.") from None

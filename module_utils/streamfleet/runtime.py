@@ -42,7 +42,7 @@ class Module(AnsibleModule):
         super().__init__(argument_spec={**connection, **argument_spec}, **options)
         self._panel: Panel | None = None
 
-    # validate-modules and Ansible call this by name; it is the one moment before anything is logged.
+    # Ansible calls this by name; it is the one moment before anything is logged.
     def _load_params(self) -> None:
         super()._load_params()
         for name in self._concealed:
@@ -80,7 +80,7 @@ class Module(AnsibleModule):
         if self._panel is None:
             for name in ("url", "token"):
                 if not self.params[name]:
-                    raise errors.BadOption(
+                    raise errors.NotThereYet(
                         f"{name} is not set. Give it as an option, by module_defaults, or in the environment as"
                         f" {arguments.ENVIRONMENT[name]}."
                     )
@@ -104,7 +104,7 @@ class Module(AnsibleModule):
         """Whether this is check mode on a fresh host, where the panel will only be installed by the run itself."""
         if not (self.check_mode and self.params.get("check_without_panel")):
             return False
-        return isinstance(error, errors.Unreachable | errors.BadOption) or error.status in _NO_PANEL_BEHIND
+        return isinstance(error, errors.Unreachable | errors.NotThereYet) or error.status in _NO_PANEL_BEHIND
 
     def predict(self, error: errors.Error, **more: Any) -> NoReturn:
         """End as if the panel had said that everything will be created."""

@@ -57,6 +57,7 @@ def test_before_there_is_a_panel(runner: Runner) -> None:
             {"name": "hopeful", MODULE: hopeful, **task},
             {"name": "no token yet", MODULE: {**NODE, "check_without_panel": True, "token": ""}, **task},
             {"name": "no CA yet", MODULE: {**hopeful, "url": "https://127.0.0.1", "ca_path": "/none.pem"}, **task},
+            {"name": "wrong", MODULE: {**hopeful, "url": "panel"}, **task},
             {"name": "strict", MODULE: {**NODE, "url": nobody}, **task},
             {"name": "for real", MODULE: hopeful, **task, "check_mode": False},
         ]
@@ -66,6 +67,7 @@ def test_before_there_is_a_panel(runner: Runner) -> None:
         assert results[name]["predicted"] is True
         assert results[name]["operation"] == "created"
         assert results[name]["warnings"][0].startswith("Predicted without a panel: ")
+    assert "url 'panel' must be an https:// address" in results["wrong"]["msg"], "a mistake is not a fresh host"
     for name in ("strict", "for real"):
         assert "refused the connection. Check url (STREAMFLEET_URL), and that the panel runs." in results[name]["msg"]
         assert not results[name]["changed"]
