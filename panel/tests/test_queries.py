@@ -56,7 +56,6 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         }
         for name, step in steps.items():
             counts.setdefault(name, []).append(statements(step))
-    print(counts)
     for name, (ten, hundred) in counts.items():
         assert ten == hundred, f"{name}: {ten} statements for 10 objects of each kind, {hundred} for 100"
     assert max(max(pair) for pair in counts.values()) <= 40
