@@ -15,7 +15,7 @@ PLAYBOOKS = sorted(path.name for path in (ROOT / "playbooks").glob("*.yml"))
 ROLES = sorted(path.parent.parent.name for path in (ROOT / "roles").glob("*/tasks/main.yml"))
 
 
-def tests_text(*folders: str) -> str:
+def text_of_tests(*folders: str) -> str:
     """All that stands in the tests of ``folders``; not in this file."""
     paths = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in (".py", ".yml")]
     return "\n".join(path.read_text() for path in paths if path != Path(__file__))
@@ -24,7 +24,7 @@ def tests_text(*folders: str) -> str:
 @pytest.mark.parametrize("name", module_names())
 def test_every_module_has_a_contract_test(name: str) -> None:
     """Named, and run for real: as the module of a step or of a task."""
-    text = tests_text("tests/contract")
+    text = text_of_tests("tests/contract")
     kind = name.removeprefix("streamfleet_")
     assert re.search(rf'MODULE = "{name}"|"{name}": ', text) or (kind.endswith("_info") and f"{name}" in text), (
         f"library/{name}.py has no test in tests/contract"
@@ -33,7 +33,7 @@ def test_every_module_has_a_contract_test(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLAYBOOKS)
 def test_every_playbook_has_a_test(name: str) -> None:
-    text = tests_text("tests", "molecule")
+    text = text_of_tests("tests", "molecule")
     claimed = {
         word for line in re.findall(r"Tests playbooks: (.*)", text) for word in re.findall(r"[a-z_]+\.yml", line)
     }
