@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 from streamfleet.http import Client
@@ -65,7 +66,11 @@ class Stage:
         self.image = image
         self.ca = state / "ca.pem"
         state.mkdir(mode=0o700, exist_ok=True, parents=True)
-        self.ports = Ports.choose(state / "ports.json")
+
+    @cached_property
+    def ports(self) -> Ports:
+        """The published ports, chosen on first use, so that stages started before are seen."""
+        return Ports.choose(self.state / "ports.json")
 
     # The node ---------------------------------------------------------------------------------------------------------
 
@@ -204,8 +209,21 @@ def _progress(line: str) -> None:
         sys.stdout.flush()
 
 
+def _published() -> set[int]:
+    """Ports of this machine that fleets publish: the kernel redirects them, so a probing bind does not see them."""
+    return {
+        outer
+        for state in ROOT.glob(".nodes/*/state.json")
+        for node in json.loads(state.read_text())["nodes"].values()
+        for outer, _ in node["publish"]
+    }
+
+
 def _free(start: int) -> int:
+    taken = _published()
     for port in range(start, start + 200):
+        if port in taken:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
