@@ -40,7 +40,7 @@ def web(edge: Edge) -> Iterator[Edge]:
     ):
         assert time.monotonic() < deadline
     yield edge
-    edge.run("systemctl stop double-engine double-panel", check=False)
+    edge.run("systemctl stop double-engine double-panel; rm -rf /run/streamfleet-panel /run/double-*", check=False)
 
 
 def asked(edge: Edge) -> str:
