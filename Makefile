@@ -49,7 +49,7 @@ check: lint unit ## The inner loop: lint, types, unit (under 3 minutes)
 
 .PHONY: contract
 contract: deps ## The modules against a real panel
-	$(PY) -m pytest tests/contract
+	$(PY) -m pytest -n 2 tests/contract
 
 .PHONY: browser
 browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, content policy
