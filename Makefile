@@ -23,6 +23,11 @@ help: ## Say what there is
 .PHONY: deps
 deps: .venv/.stamp ## Make .venv from the lock file, installing what that needs
 
+# Real encoders and players, for everything that publishes and plays.
+.PHONY: players
+players:
+	@scripts/need.sh 'command -v ffmpeg && command -v ffprobe && command -v curl' ffmpeg curl
+
 .PHONY: lock
 lock: deps ## Renew the lock files after a change in pyproject.toml
 	$(UV_COMPILE) --upgrade pyproject.toml panel/pyproject.toml --extra dev -o requirements/dev.lock
@@ -53,15 +58,15 @@ contract: deps ## The modules against a real panel
 
 .PHONY: browser
 browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, content policy
-	scripts/need_chromium.sh
+	scripts/need.sh 'command -v chromium' chromium fonts-dejavu-core
 	$(PY) -m pytest tests/browser
 
 .PHONY: live
-live: deps ## Behaviour on real nodes: publish, play, count bytes, kill
+live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
 	$(PY) -m pytest -m live tests/live
 
 .PHONY: molecule
-molecule: deps ## Scenarios default and fleet: check, converge, idempotence, verify
+molecule: deps players ## Scenarios default and fleet: check, converge, idempotence, verify
 	molecule test -s default
 	molecule test -s fleet
 
@@ -75,19 +80,19 @@ test-full: test ## The long matrix: Debian 13, PostgreSQL, reboot, uninstall
 	molecule test -s lifecycle
 
 .PHONY: faults
-faults: deps ## A short sample of the fault campaign
+faults: deps players ## A short sample of the fault campaign
 	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m live tests/faults
 
 .PHONY: test-faults
-test-faults: deps ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
+test-faults: deps players ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
 	$(PY) -m pytest -s -m live tests/faults
 
 .PHONY: bench
-bench: deps ## Ratios, each within one run; writes bench/results.json
+bench: deps players ## Ratios, each within one run; writes bench/results.json
 	$(PY) -m bench
 
 .PHONY: demo
-demo: deps ## From nothing to streams on the air, on one test node
+demo: deps players ## From nothing to streams on the air, on one test node
 	$(PY) -m demo up
 
 .PHONY: demo-clean
@@ -95,7 +100,7 @@ demo-clean: deps ## Remove the demo and all that it started
 	$(PY) -m demo clean
 
 .PHONY: demo-test
-demo-test: deps ## The demo twice, then its removal, as the tests hold it
+demo-test: deps players ## The demo twice, then its removal, as the tests hold it
 	$(PY) -m pytest -m live tests/demo
 
 .PHONY: collection

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -23,6 +24,7 @@ ENCODERS = ("ada-fm-mp3", "ada-fm-aac", "lin-tv")
 
 def run(stage: Stage, report: Report) -> None:
     """Everything, in order. Raises DemoError when it cannot go on."""
+    need_players()
     report.step("Starting the node")
     stage.start()
     report.step("Installing the platform on it (playbooks/install.yml)")
@@ -43,6 +45,15 @@ def run(stage: Stage, report: Report) -> None:
     report.step("Running everything a second time")
     again(stage, report, variables)
     tell(stage, report, api)
+
+
+def need_players() -> None:
+    """Raise DemoError, before anything is started, where encoder or player is missing."""
+    missing = [name for name in ("ffmpeg", "curl") if not shutil.which(name)]
+    if missing:
+        raise DemoError(
+            f"Not installed: {', '.join(missing)}. `make demo` installs them; or: apt-get install {' '.join(missing)}"
+        )
 
 
 def write_documents(stage: Stage) -> list[str]:

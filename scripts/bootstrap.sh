@@ -6,19 +6,7 @@ set -eu
 lock=requirements/dev.lock
 uv_version=0.13.9
 
-need() { # need COMMAND PACKAGE...: install the packages unless the command works
-    check=$1; shift
-    if sh -c "$check" >/dev/null 2>&1; then return 0; fi
-    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-        echo "Installing: $*"
-        export DEBIAN_FRONTEND=noninteractive
-        apt-get update -q >/dev/null
-        apt-get install -y -q --no-install-recommends "$@" >/dev/null
-    else
-        echo "Missing: $*. Install them (as root: apt-get install $*) and run this again." >&2
-        exit 1
-    fi
-}
+need() { scripts/need.sh "$@"; }
 
 python=${PYTHON:-}
 if [ -z "$python" ]; then
@@ -31,7 +19,7 @@ if [ -z "$python" ]; then
     done
 fi
 if [ -z "$python" ]; then
-    need "false" python3 python3-venv
+    need "python3 --version" python3 python3-venv
     python=python3
 fi
 need "$python -c 'import venv, ensurepip'" python3-venv

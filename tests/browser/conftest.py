@@ -87,7 +87,7 @@ def world() -> Iterator[World]:
 def chromium() -> Iterator[Browser]:
     """Debian's Chromium. Its absence is a failure, not a skip."""
     path = shutil.which("chromium")
-    assert path, "Chromium is missing; run scripts/need_chromium.sh as root"
+    assert path, "Chromium is missing; run make browser as root"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser

@@ -1,0 +1,49 @@
+"""Every make target that publishes or plays sees to its encoders and players first: a fresh machine has none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from demo import show
+from demo.stage import DemoError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _commands(target: str) -> str:
+    plain = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL")}
+    done = subprocess.run(
+        ["make", "--dry-run", "--assume-old=.venv/.stamp", target],
+        cwd=ROOT, env=plain, text=True, capture_output=True, check=True,
+    )  # fmt: skip
+    return done.stdout
+
+
+@pytest.mark.parametrize("target", ["demo", "demo-test", "live", "molecule", "bench", "faults", "test-faults", "test"])
+def test_installs_encoders_and_players_first(target):
+    commands = _commands(target)
+    assert "scripts/need.sh" in commands.split(" -m demo")[0].split("-m live")[0].split("molecule test")[0]
+    assert "ffmpeg" in commands
+
+
+def test_the_browser_tests_install_their_browser():
+    assert "chromium" in _commands("browser").split("pytest")[0]
+
+
+def test_the_demo_says_what_is_missing(monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(DemoError, match=r"ffmpeg, curl.*apt-get install"):
+        show.need_players()
+
+
+def test_a_missing_program_that_cannot_be_installed_is_named(tmp_path):
+    done = subprocess.run(
+        ["/bin/sh", str(ROOT / "scripts/need.sh"), "command -v no-such-program", "a-package"],
+        env={"PATH": str(tmp_path)}, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "a-package" in done.stderr
