@@ -33,24 +33,36 @@ lock: deps ## Renew the lock files after a change in pyproject.toml
 	$(UV_COMPILE) --upgrade pyproject.toml panel/pyproject.toml --extra dev -o requirements/dev.lock
 	$(UV_COMPILE) panel/pyproject.toml -c requirements/dev.lock -o requirements/panel.lock
 
-.PHONY: lint
-lint: deps ## ruff, mypy, yamllint, ansible-lint (profile production)
+.PHONY: lint lint-python lint-yaml lint-ansible
+lint: lint-python lint-yaml lint-ansible ## ruff, mypy, yamllint, ansible-lint (profile production)
+
+lint-python: deps
 	@echo "== ruff";         ruff check . && ruff format --check .
 	@echo "== mypy";         mypy
+
+lint-yaml: deps
 	@echo "== yamllint";     yamllint --strict .
+
+lint-ansible: deps
 	@echo "== ansible-lint"; ansible-lint -q
 
 .PHONY: fmt
 fmt: deps ## Format the Python code
 	ruff check --fix-only . ; ruff format .
 
-.PHONY: unit
-unit: deps ## Unit tests and the panel's tests
+.PHONY: unit unit-repository unit-panel
+unit: unit-repository unit-panel ## Unit tests and the panel's tests
+
+unit-repository: deps
 	@echo "== unit";  $(PY) -m pytest -n 2 tests/unit
+
+unit-panel: deps
 	@echo "== panel"; cd panel && $(PY) -m pytest -n 2 tests
 
+# Side by side: ansible-lint is long and uses one core. The output of each comes when it ends.
 .PHONY: check
-check: lint unit ## The inner loop: lint, types, unit (under 3 minutes)
+check: deps ## The inner loop: lint, types, unit (under 3 minutes)
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-yaml unit-panel unit-repository
 
 .PHONY: contract
 contract: deps ## The modules against a real panel
