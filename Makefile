@@ -59,6 +59,12 @@ unit-repository: deps
 unit-panel: deps
 	@echo "== panel"; cd panel && $(PY) -m pytest -n 2 tests
 
+# A server of each kind of its own, gone afterwards; SQLite is what unit-panel runs on.
+.PHONY: panel-databases
+panel-databases: deps ## The panel's tests on PostgreSQL and on MariaDB
+	cd panel && for kind in postgresql mariadb; do \
+		echo "== panel on $$kind"; $(PY) ../scripts/with_database.py $$kind $(PY) -m pytest -n 2 tests || exit; done
+
 # Side by side: ansible-lint is long and uses one core. The output of each comes when it ends.
 .PHONY: check
 check: deps ## The inner loop: lint, types, unit (under 3 minutes)
@@ -86,7 +92,7 @@ molecule: deps players ## Scenarios default and fleet: check, converge, idempote
 test: check contract browser collection molecule live demo-test ## Everything that CI runs
 
 .PHONY: test-full
-test-full: test ## The long matrix: Debian 13, PostgreSQL, reboot, uninstall
+test-full: test panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
 	molecule test -s trixie
 	molecule test -s postgresql
 	molecule test -s lifecycle

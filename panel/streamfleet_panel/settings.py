@@ -66,6 +66,7 @@ elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
     import pymysql  # type: ignore[import-untyped]
 
     pymysql.install_as_MySQLdb()
+    DATABASES["default"]["ENGINE"] = "streamfleet_panel.mariadb"
     DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"}
     DATABASES["default"].setdefault("OPTIONS", {}).update(
         {

@@ -12,6 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.db import OperationalError, connection
 from django.utils import timezone
 
 from streamfleet_panel.models import Account, ConvergeRun, MediaService, Node, ServiceStatus
@@ -289,6 +290,51 @@ def test_own_runs_keep_their_lease(worker, fleet, pool, config):
     fleet.gate.set()
 
 
+def cut_off() -> None:
+    """End the connection from the database's side. Raises OperationalError."""
+    ends = {
+        "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+        "mysql": "KILL CONNECTION CONNECTION_ID()",
+    }
+    if connection.vendor in ends:
+        with connection.cursor() as cursor:
+            cursor.execute(ends[connection.vendor])
+    # A file has no other side that could go away; it can be locked for too long.
+    raise OperationalError("database is locked")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_goes_away_in_the_middle_is_asked_again(worker, fleet, monkeypatch):
+    node()
+    claim, cut = queue.claim, []
+
+    def interrupted(limit: int) -> list[queue.Claimed]:
+        if not cut:
+            cut.append(True)
+            cut_off()
+        return claim(limit)
+
+    def converge(run_id: int, target: Target, config: Config, cancelled: object) -> Outcome:
+        worker.stop()
+        return fleet(run_id, target, config, cancelled)
+
+    monkeypatch.setattr(queue, "claim", interrupted)
+    worker._converge = converge
+    worker.run()
+    assert (cut, fleet.asked) == ([True], ["node1"])
+    assert ConvergeRun.objects.get().attempts == 1
+
+
+def test_a_turn_closes_no_connection(worker, pool):
+    """It may be part of its caller's transaction: closing old connections is for between turns."""
+    node()
+    mine = connection.connection
+    assert connection.in_atomic_block
+    worker.step(pool)
+    assert connection.connection is mine
+    assert Node.objects.get().name == "node1"
+
+
 def failing(worker: Worker, fleet: Fleet, pool: ThreadPoolExecutor) -> Node:
     """A node with a service that fails: it has seen the newest document, and its run waits for the next attempt."""
     one = node(generation=5)
@@ -348,6 +394,31 @@ def test_nothing_is_read_in_full_while_nothing_changes(worker, pool, django_asse
     worker.step(pool)
     with django_assert_num_queries(1):
         worker.step(pool)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda one: Node.objects.update(generation=2),
+        lambda one: Node.objects.update(observed_generation=1, observed_at=timezone.now()),
+        lambda one: Node.objects.update(observed_at=timezone.now()),
+        lambda one: Node.objects.update(status=Node.Status.DISABLED),
+        lambda one: ConvergeRun.objects.create(node=one, requested_by="ada"),
+        lambda one: ConvergeRun.objects.update(state="running"),
+        lambda one: ConvergeRun.objects.update(state="succeeded"),
+        lambda one: ConvergeRun.objects.update(next_attempt_at=None),
+        lambda one: node("another"),
+        lambda one: one.delete(),
+    ],
+)
+def test_whatever_decides_what_is_due_is_seen(write):
+    one = node()
+    ConvergeRun.objects.create(node=one, next_attempt_at=timezone.now())
+    ConvergeRun.objects.create(node=node("other"), state="failed")
+    before = queue.standing()
+    assert queue.standing() == before
+    write(one)
+    assert queue.standing() != before
 
 
 def test_a_second_worker_of_the_host_is_refused(config, fleet):

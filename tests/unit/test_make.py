@@ -47,3 +47,9 @@ def test_a_missing_program_that_cannot_be_installed_is_named(tmp_path):
     )  # fmt: skip
     assert done.returncode == 1
     assert "a-package" in done.stderr
+
+
+def test_the_long_matrix_runs_the_panel_on_every_database():
+    commands = _commands("test-full")
+    assert "for kind in postgresql mariadb" in commands
+    assert "scripts/with_database.py $kind" in commands

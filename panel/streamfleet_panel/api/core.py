@@ -13,7 +13,6 @@ from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.db import IntegrityError, OperationalError
 from django.db.models import F, Q, QuerySet
-from django.db.models.functions import Lower
 from django.http import HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from django.utils import timezone
@@ -163,14 +162,13 @@ def found(queryset: QuerySet[Any], what: str, **key: Any) -> Any:
 
 
 def matching(queryset: QuerySet[Any], search: str | None, *fields: str) -> QuerySet[Any]:
-    """Objects with ``search`` in one of ``fields``, in any case (whatever the database's collation is)."""
+    """Objects with ``search`` in one of ``fields``, in any case."""
     if not search:
         return queryset
-    lowered = {f"_{field}": Lower(field) for field in fields}
     anywhere = Q()
-    for name in lowered:
-        anywhere |= Q(**{f"{name}__contains": search.lower()})
-    narrowed: QuerySet[Any] = queryset.alias(**lowered).filter(anywhere)
+    for name in fields:
+        anywhere |= Q(**{f"{name}__icontains": search})
+    narrowed: QuerySet[Any] = queryset.filter(anywhere)
     return narrowed
 
 

@@ -57,6 +57,8 @@ class Worker:
             while not self._stop.is_set() or self._running:
                 notify("WATCHDOG=1")
                 try:
+                    # Between turns only: a turn may be part of its caller's transaction, which closing would end.
+                    close_old_connections()
                     self.step(pool)
                 except DatabaseError as error:
                     # A database that is away comes back; what runs goes on meanwhile.
@@ -70,7 +72,6 @@ class Worker:
 
     def step(self, pool: ThreadPoolExecutor) -> None:
         """One turn: write down what ended, give signs of life, start what is due."""
-        close_old_connections()
         self._collect()
         self._signs_of_life()
         if self._stop.is_set() or not self._look():

@@ -5,9 +5,10 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, FilteredRelation, OuterRef, Q
 from django.utils import timezone
 
 from streamfleet_panel.models import ConvergeRun, Node, ServiceStatus
@@ -33,22 +34,37 @@ class Claimed:
 
 
 class Changes:
-    """Whether anything may have changed since the last look, answered without a query where the database can tell."""
+    """Whether anything may have changed since the last look, answered by one small query."""
 
     def __init__(self) -> None:
-        # The number counts per connection, so a new connection is a change, too.
-        self._seen: tuple[int, int] | None = None
+        self._seen: object = None
 
     def may_have(self) -> bool:
-        """True unless it is certain that nobody else has written since the last call."""
-        if connection.vendor != "sqlite":
-            return True
-        with connection.cursor() as cursor:
-            cursor.execute("PRAGMA data_version")
-            seen = (id(connection.connection), int(cursor.fetchone()[0]))
+        """True unless it is certain that there is nothing new to do since the last call."""
+        seen = _writes() if connection.vendor == "sqlite" else standing()
         changed = seen != self._seen
         self._seen = seen
         return changed
+
+
+def _writes() -> tuple[int, int]:
+    """SQLite's own count of what others have written."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA data_version")
+        # The number counts per connection, so a new connection is a change, too.
+        return id(connection.connection), int(cursor.fetchone()[0])
+
+
+def standing() -> list[tuple[Any, ...]]:
+    """Where every node stands, with its open runs: all that decides which runs are due, but for the time of day."""
+    is_open = Q(runs__state__in=[State.PENDING, State.RUNNING])
+    nodes = Node.objects.annotate(open=FilteredRelation("runs", condition=is_open)).order_by("pk", "open__pk")
+    return list(
+        nodes.values_list(
+            *("pk", "status", "generation", "observed_generation", "observed_at"),
+            *("open__pk", "open__state", "open__next_attempt_at"),
+        )
+    )
 
 
 def enqueue_behind() -> None:
