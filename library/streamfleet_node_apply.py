@@ -80,10 +80,11 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.streamfleet.node_apply.apply import Options, apply
+from ansible.module_utils.streamfleet.node_apply.apply import apply
 from ansible.module_utils.streamfleet.node_apply.errors import ApplyError
 from ansible.module_utils.streamfleet.node_apply.host import Host
 from ansible.module_utils.streamfleet.node_apply.payload import decode
+from ansible.module_utils.streamfleet.node_apply.run import Options
 
 
 def main() -> None:

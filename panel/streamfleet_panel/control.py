@@ -17,7 +17,7 @@ from streamfleet_panel.apply.problems import ApiError, Problem, shown
 from streamfleet_panel.engines import engines, generate_credential
 from streamfleet_panel.models import ConvergeRun, Counter, MediaService, Node, UniqueCredential
 from streamfleet_panel.nodedoc import still_valid
-from streamfleet_panel.represent import rfc3339
+from streamfleet_panel.times import rfc3339
 
 ACTIONS = ("start", "stop", "restart")
 MOST_OVERLAP = 30 * 86400

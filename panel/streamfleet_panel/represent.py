@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Max
@@ -11,16 +10,12 @@ from django.db.models import Max
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import Account, ApiToken, AuditLog, ConvergeRun, Job, MediaService, Node, ResellerPlan
+from streamfleet_panel.times import rfc3339
 
 if TYPE_CHECKING:
     from streamfleet_panel.apply.plan import Result
 
 Runs = Mapping[int, ConvergeRun]
-
-
-def rfc3339(value: datetime | None) -> str | None:
-    """A time as the API writes it: UTC, with Z; None stays None."""
-    return None if value is None else value.isoformat().replace("+00:00", "Z")
 
 
 def plan(obj: ResellerPlan) -> dict[str, Any]:

@@ -14,10 +14,10 @@ import pytest
 from streamfleet.engine import load_renderer
 from streamfleet.node_apply import apply as module
 from streamfleet.node_apply import files
-from streamfleet.node_apply.apply import Options
 from streamfleet.node_apply.errors import ApplyError
 from streamfleet.node_apply.host import Finished
 from streamfleet.node_apply.payload import decode, encode
+from streamfleet.node_apply.run import Options
 
 from tests.doubles.node import NodeDouble
 from tests.doubles.panel import document, station

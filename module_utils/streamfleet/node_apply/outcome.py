@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from . import diff, files, units
 from .host import Host
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from .apply import Run
+from .run import Run
 
 #: Seconds between two looks at units that are starting: first, longest.
 FIRST_LOOK = 0.02

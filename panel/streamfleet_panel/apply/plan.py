@@ -18,8 +18,8 @@ from streamfleet_panel.apply.ports import Ports
 from streamfleet_panel.apply.problems import Problem, shown
 from streamfleet_panel.apply.world import World
 from streamfleet_panel.models import Account, MediaService, Node
-from streamfleet_panel.represent import rfc3339
 from streamfleet_panel.secrets import MASK
+from streamfleet_panel.times import rfc3339
 
 
 @dataclass(frozen=True)
