@@ -11,6 +11,16 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 options:
+  max_listeners:
+    description:
+    - Listeners or viewers at a time; V(null) for unlimited.
+    - Held by Icecast 2; refused with any other engine.
+    type: int
+  max_bitrate_kbps:
+    description:
+    - Highest bit rate, in kbit/s; V(null) for unlimited.
+    - Held by every engine.
+    type: int
   mounts:
     description:
     - Engine Icecast 2. The mount points; the first, or the one with C(default=true), is what players open.

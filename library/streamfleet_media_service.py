@@ -49,14 +49,8 @@ options:
     description: End of the suspension as RFC 3339 date and time, for example V(2027-01-31T12:00:00Z); V(null) for no
       end.
     type: str
-  max_listeners:
-    description: Listeners or viewers at a time; V(null) for unlimited, as with every limit here.
-    type: int
-  max_bitrate_kbps:
-    description: Highest bit rate, in kbit/s.
-    type: int
   monthly_transfer_mb:
-    description: Transfer in a month, in megabytes.
+    description: Transfer in a month, in megabytes; V(null) for unlimited, as with every limit here.
     type: int
   disk_quota_mb:
     description: Disk space, in megabytes.

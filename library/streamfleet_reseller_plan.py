@@ -23,7 +23,8 @@ options:
     description: How many media services the reseller and its customers may have in all.
     type: int
   max_listeners:
-    description: Sum of the O(streamfleet_media_service#module:max_listeners) of all these services.
+    description: Sum of the O(streamfleet_media_service#module:max_listeners) of all these services. Those whose engine
+      holds no such limit do not count; O(allowed_engines) can leave such engines out.
     type: int
   max_disk_mb:
     description: Sum of their disk quotas, in megabytes.
@@ -38,7 +39,7 @@ options:
     description: Mounts of each single service.
     type: int
   max_bitrate_kbps:
-    description: Highest bit rate of each single service, in kbit/s.
+    description: Highest bit rate of each single service whose engine holds that limit, in kbit/s.
     type: int
   allowed_engines:
     description: Engines that the services may use; V(null) for all.

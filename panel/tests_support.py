@@ -59,7 +59,7 @@ WORLD: dict[str, list[dict[str, Any]]] = {
             "max_mounts": 2,
             "max_bitrate_kbps": 128,
         },
-        {"slug": "tv", "customer": "alice", "engine": "nginx_rtmp", "max_listeners": 50, "max_bitrate_kbps": 320},
+        {"slug": "tv", "customer": "alice", "engine": "nginx_rtmp", "max_bitrate_kbps": 320},
         {
             "slug": "shop-fm",
             "customer": "shop",

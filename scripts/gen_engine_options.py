@@ -32,6 +32,13 @@ TYPES = {
 }
 
 
+#: Limits of a service that only its engine can hold; which ones do stands in their specs.
+LIMITS = {
+    "max_listeners": "Listeners or viewers at a time; V(null) for unlimited.",
+    "max_bitrate_kbps": "Highest bit rate, in kbit/s; V(null) for unlimited.",
+}
+
+
 class SpecError(ValueError):
     """An engine's spec says something that an argument spec cannot."""
 
@@ -145,6 +152,19 @@ def collect(specs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dic
     return options, docs
 
 
+def limits(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Documentation of the limits that not every engine holds. The module has their argument spec."""
+    docs: dict[str, Any] = {}
+    for name, text in LIMITS.items():
+        held = [spec["title"] for spec in specs.values() if name in spec["limits"]]
+        some = f"Held by {', '.join(held) or 'no engine'}; refused with any other engine."
+        docs[name] = {
+            "description": [text, "Held by every engine." if len(held) == len(specs) else some],
+            "type": "int",
+        }
+    return docs
+
+
 def one_line(text: str) -> str:
     """``text`` with every run of white space as one blank."""
     return re.sub(r"\s+", " ", text).strip()
@@ -183,8 +203,9 @@ def render_fragment(docs: Mapping[str, Any]) -> str:
 
 def generate(root: Path) -> dict[Path, str]:
     """Relative path → content of every generated file."""
-    options, docs = collect(engine_specs(root))
-    return {OPTIONS_FILE: render_options(options), FRAGMENT_FILE: render_fragment(docs)}
+    specs = engine_specs(root)
+    options, docs = collect(specs)
+    return {OPTIONS_FILE: render_options(options), FRAGMENT_FILE: render_fragment(limits(specs) | docs)}
 
 
 def main() -> int:

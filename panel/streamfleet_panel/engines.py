@@ -19,6 +19,9 @@ import yaml
 from django.conf import settings
 from jsonschema import Draft202012Validator
 
+#: Limits of a service that only its engine can hold; each engine's spec says which it does. All others are the panel's.
+ENGINE_LIMITS = ("max_listeners", "max_bitrate_kbps")
+
 
 class EngineSpecError(RuntimeError):
     """The release's description of an engine is missing or wrong."""
@@ -72,6 +75,8 @@ class Engine:
     kind: str
     service_types: tuple[str, ...]
     ports: int
+    # Those of ENGINE_LIMITS that it holds.
+    limits: frozenset[str]
     fields: Mapping[str, Property]
     credentials: Mapping[str, Property]
     connection: tuple[Mapping[str, Any], ...]
@@ -81,6 +86,12 @@ class Engine:
     def mounts_field(self) -> str | None:
         """Name of the field that lists mounts, where the engine has mounts."""
         return next((name for name, prop in self.fields.items() if prop.mounts), None)
+
+    def holds(self, limit: str) -> bool:
+        """Whether a limit of services means anything with this engine."""
+        if limit == "max_mounts":
+            return self.mounts_field is not None
+        return limit in self.limits or limit not in ENGINE_LIMITS
 
     def settings(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Every field of the engine: what is stored, else its default."""
@@ -174,6 +185,14 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
     )
 
 
+def _limits(raw: Any) -> frozenset[str]:
+    """The limits that a spec declares. Raises EngineSpecError."""
+    unknown = [limit for limit in raw if limit not in ENGINE_LIMITS]
+    if unknown:
+        raise EngineSpecError(f"limits: {unknown[0]} is not one of {', '.join(ENGINE_LIMITS)}")
+    return frozenset(raw)
+
+
 def _load(release: Path, name: str) -> Engine:
     path = release / "roles" / name / "engine" / "spec.yml"
     try:
@@ -184,6 +203,7 @@ def _load(release: Path, name: str) -> Engine:
             kind=raw["kind"],
             service_types=tuple(raw["service_types"]),
             ports=int(raw.get("ports", 0)),
+            limits=_limits(raw["limits"]),
             fields={key: _property(key, item, secret=False) for key, item in (raw.get("fields") or {}).items()},
             credentials={
                 key: _property(key, item, secret=True) for key, item in (raw.get("credentials") or {}).items()

@@ -113,7 +113,7 @@ def test_named_ports_go_before_free_ones(world: None, run: Run) -> None:
 def test_generations(world: None, run: Run) -> None:
     node = Node.objects.get(name="node1")
     before = node.generation
-    answer = run({"media_services": [{"slug": "rock", "name": "Rock!"}, {"slug": "tv", "max_listeners": 40}]})
+    answer = run({"media_services": [{"slug": "rock", "name": "Rock!"}, {"slug": "tv", "max_bitrate_kbps": 300}]})
     assert answer["nodes"] == {"node1": before + 1}
     generations = dict(MediaService.objects.values_list("slug", "generation"))
     assert generations["rock"] == generations["tv"] == before + 1

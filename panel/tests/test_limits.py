@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.apps import apps
 
 from streamfleet_panel.apply import ApiError
+from streamfleet_panel.models import MediaService
 
 pytestmark = pytest.mark.django_db
 Run = Callable[..., dict[str, Any]]
@@ -31,7 +34,7 @@ def refusals(run: Run, document: dict[str, Any], who: str | None = "shop") -> li
         ({"max_mounts": 6}, "max_mounts", "is above max_mounts_per_service of the plan gold (5)"),
         ({"max_mounts": None}, "max_mounts", "unlimited is above max_mounts_per_service of the plan gold (5)"),
         (
-            {"max_listeners": 841},
+            {"max_listeners": 891},
             "max_listeners",
             "shop would use 1001 in all, the plan gold allows 1000 (max_listeners)",
         ),
@@ -48,11 +51,11 @@ def test_new_services(world: None, run: Run, who: str | None, fields: dict[str, 
 
 
 def test_up_to_the_limit(world: None, run: Run) -> None:
-    # 100 + 50 + 10 are given out.
-    run({"media_services": [{"slug": "new", **FINE, "max_listeners": 840}]}, "shop")
+    # 100 + 10 are given out.
+    run({"media_services": [{"slug": "new", **FINE, "max_listeners": 890}]}, "shop")
     assert refusals(run, {"media_services": [{"slug": "rock", "max_listeners": 101}]}) != []
     # Moved within one document.
-    run({"media_services": [{"slug": "new", "max_listeners": 830}, {"slug": "rock", "max_listeners": 110}]}, "shop")
+    run({"media_services": [{"slug": "new", "max_listeners": 880}, {"slug": "rock", "max_listeners": 110}]}, "shop")
 
 
 def test_numbers_of_services_and_customers(world: None, run: Run) -> None:
@@ -83,13 +86,13 @@ def test_what_does_not_touch_limits_is_free(world: None, run: Run) -> None:
 
 
 def test_lowering_a_plan_below_its_use(world: None, run: Run) -> None:
-    assert refusals(run, {"reseller_plans": [{"name": "gold", "max_listeners": 159}]}, None) == [
+    assert refusals(run, {"reseller_plans": [{"name": "gold", "max_listeners": 109}]}, None) == [
         (
             "reseller_plans[0].max_listeners",
-            "shop would use 160 in all, the plan gold allows 159 (max_listeners)",
+            "shop would use 110 in all, the plan gold allows 109 (max_listeners)",
         )
     ]
-    run({"reseller_plans": [{"name": "gold", "max_listeners": 160}]})
+    run({"reseller_plans": [{"name": "gold", "max_listeners": 110}]})
 
 
 def test_changing_a_resellers_plan(world: None, run: Run) -> None:
@@ -114,5 +117,68 @@ def test_allowed_engines(world: None, run: Run) -> None:
 
 def test_mounts_count_only_where_there_are_mounts(world: None, run: Run) -> None:
     # A video channel has no mounts: not naming max_mounts is no claim to unlimited ones.
-    video = {"slug": "new", "customer": "carol", "engine": "nginx_rtmp", "max_listeners": 1, "max_bitrate_kbps": 320}
+    video = {"slug": "new", "customer": "carol", "engine": "nginx_rtmp", "max_bitrate_kbps": 320}
     run({"media_services": [video]}, "shop")
+
+
+VIDEO = {"customer": "carol", "engine": "nginx_rtmp", "max_bitrate_kbps": 320}
+
+
+def test_an_engine_without_a_listener_limit_is_not_unlimited_and_takes_nothing(world: None, run: Run) -> None:
+    """Its viewers are counted by nobody: they are neither within the plan's sum nor above it."""
+    run({"media_services": [{"slug": "new", **VIDEO}]}, "shop")
+    # All that is left of the sum is left for those who count.
+    run({"media_services": [{"slug": "rock", "max_listeners": 990}]}, "shop")
+    assert refusals(run, {"media_services": [{"slug": "rock", "max_listeners": 991}]}) == [
+        ("media_services[0].max_listeners", "shop would use 1001 in all, the plan gold allows 1000 (max_listeners)")
+    ]
+    # Its bitrate is held, so that has to be named.
+    assert refusals(run, {"media_services": [{"slug": "more", **VIDEO, "max_bitrate_kbps": None}]}) == [
+        ("media_services[0].max_bitrate_kbps", "unlimited is above max_bitrate_kbps of the plan gold (320)")
+    ]
+
+
+def test_a_plan_that_bounds_every_listener_leaves_out_engines_that_count_none(world: None, run: Run) -> None:
+    run({"media_services": [{"slug": "tv", "state": "absent"}]}, "shop")
+    run({"reseller_plans": [{"name": "gold", "allowed_engines": ["icecast"]}]})
+    assert refusals(run, {"media_services": [{"slug": "new", **VIDEO}]}) == [
+        ("media_services[0].engine", "is not allowed by the plan gold of shop")
+    ]
+
+
+@pytest.mark.parametrize("who", ["shop", None])
+def test_a_limit_that_the_engine_does_not_hold_is_refused(world: None, run: Run, who: str | None) -> None:
+    with pytest.raises(ApiError) as refused:
+        run({"media_services": [{"slug": "new", **VIDEO, "max_listeners": 5}, {"slug": "tv", "max_listeners": 9}]}, who)
+    found = [(problem.path, problem.value, problem.message, problem.fix) for problem in refused.value.errors]
+    fix = "Leave max_listeners out, or give null; nginx_rtmp holds max_bitrate_kbps."
+    message = "is a limit that nginx_rtmp does not hold"
+    assert found == [
+        ("media_services[0].max_listeners", 5, message, fix),
+        ("media_services[1].max_listeners", 9, message, fix),
+    ]
+    # None is what is true, and what is measured by the panel is not the engine's to hold.
+    video = {**VIDEO, "max_listeners": None, "monthly_transfer_mb": 10, "disk_quota_mb": 10, "max_mounts": 1}
+    run({"media_services": [{"slug": "new", **video}]}, who)
+
+
+def test_a_customer_is_told_that_limits_are_not_its_own_only(world: None, run: Run) -> None:
+    with pytest.raises(ApiError) as refused:
+        run({"media_services": [{"slug": "tv", "max_listeners": 9}]}, "alice")
+    assert [problem.message for problem in refused.value.errors] == ["may not be set by a customer"]
+
+
+def test_limits_from_before_that_nothing_held_are_forgotten(world: None) -> None:
+    MediaService.objects.update(max_listeners=7)
+    module = importlib.import_module("streamfleet_panel.migrations.0004_limits_not_held")
+    module.forget(apps, None)
+    found = dict(MediaService.objects.values_list("slug", "max_listeners"))
+    assert found == {"rock": 7, "shop-fm": 7, "eve-fm": 7, "tv": None, "bob-tv": None}
+
+
+def test_a_bitrate_limit_binds_the_mounts_that_are_declared_already(world: None, run: Run) -> None:
+    run({"media_services": [{"slug": "rock", "mounts": [{"name": "/a", "bitrate_kbps": 96}]}]})
+    assert refusals(run, {"media_services": [{"slug": "rock", "max_bitrate_kbps": 64}]}) == [
+        ("media_services[0].max_bitrate_kbps", "is below the bitrate of /a (96)")
+    ]
+    run({"media_services": [{"slug": "rock", "max_bitrate_kbps": 96}]}, "shop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, REQUIRED, Field
-from streamfleet_panel.engines import Engine, EngineSpecError, engines
+from streamfleet_panel.engines import ENGINE_LIMITS, Engine, EngineSpecError, engines
 
 EXAMPLES: dict[str, dict[str, Any]] = {
     "reseller_plan": {"name": "gold", "max_customers": 50, "max_media_services": 100, "max_listeners": 5000},
@@ -53,6 +53,9 @@ def object_schema(kind: str) -> dict[str, Any]:
     if REQUIRED.get(kind):
         description += f" A new object needs: {', '.join(REQUIRED[kind])}."
     if kind == "media_service":
+        for limit in ENGINE_LIMITS:
+            held = ", ".join(engine.name for engine in _engines() if engine.holds(limit)) or "none"
+            properties[limit]["description"] += f" Engines that hold it: {held}."
         for engine in _engines():
             for name, prop in (*engine.fields.items(), *engine.credentials.items()):
                 about = f"{engine.title}: {prop.description}"

@@ -56,9 +56,13 @@ def _each(plan: Plan, service: MediaService, reseller: Account, path: str) -> No
 
 
 def _counts(service_engine: str, name: str) -> bool:
-    """Whether the field means anything for the engine: mounts count where there are mounts."""
+    """Whether the field means anything for the engine.
+
+    Where the engine has no such limit, having none is no claim to unlimited: a plan that is to bound every listener
+    names the engines that count them (``allowed_engines``).
+    """
     engine = engines().get(service_engine)
-    return name != "max_mounts" or engine is None or engine.mounts_field is not None
+    return engine is None or engine.holds(name)
 
 
 def _within(plan: Plan, path: str, service: MediaService, name: str, most: int | None, offer: str, limit: str) -> None:

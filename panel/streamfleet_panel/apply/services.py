@@ -11,7 +11,7 @@ from streamfleet_panel.apply.fields import KINDS
 from streamfleet_panel.apply.plan import DELETED, RESTORED, SECRET_CHANGE, Plan
 from streamfleet_panel.apply.ports import Ports
 from streamfleet_panel.apply.world import chunks
-from streamfleet_panel.engines import Engine, Property, engines, generate_credential
+from streamfleet_panel.engines import ENGINE_LIMITS, Engine, Property, engines, generate_credential
 from streamfleet_panel.models import Account, MediaService, Node, UniqueCredential
 
 _TABLE = KINDS["media_service"]
@@ -112,7 +112,7 @@ def _create(plan: Plan, entry: Entry, ports: Ports) -> None:
         service.node = node
         changes["node"] = {"before": None, "after": node.name}
         _port(plan, entry, service, engine, ports, changes, creating=True)
-    _judge(plan, entry, service, engine)
+    _judge(plan, entry, service, engine, changes)
     plan.labelled(service, changes)
     if owner is None or node is None:
         return
@@ -175,7 +175,7 @@ def _update(plan: Plan, entry: Entry, service: MediaService) -> None:
     _settings(plan, entry, service, engine, changes, creating=False)
     _credentials(plan, entry, service, engine, changes, creating=False)
     if changes:
-        _judge(plan, entry, service, engine)
+        _judge(plan, entry, service, engine, changes)
     plan.labelled(service, changes)
     columns = changes.keys() & {*_TABLE, "label"} - {"customer", "node"}
     if changes.keys() & engine.fields.keys():
@@ -378,10 +378,23 @@ def _port(
     ports.take(key, service.port, width, service.slug)
 
 
-def _judge(plan: Plan, entry: Entry, service: MediaService, engine: Engine) -> None:
-    """What fields mean together: mounts and their limits, suspension."""
+def _judge(
+    plan: Plan, entry: Entry, service: MediaService, engine: Engine, changes: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """What fields mean together: limits and the engine, mounts and their limits, suspension."""
+    for name in ENGINE_LIMITS:
+        if name in changes and changes[name]["after"] is not None and not engine.holds(name):
+            held = ", ".join(sorted(engine.limits)) or "none of these limits"
+            plan.problem(
+                f"{entry.path}.{name}",
+                changes[name]["after"],
+                f"is a limit that {engine.name} does not hold",
+                f"Leave {name} out, or give null; {engine.name} holds {held}.",
+            )
     if engine.mounts_field is not None:
-        _mounts(plan, entry, service, engine.mounts_field, engine.settings(service.settings)[engine.mounts_field])
+        mounts = engine.settings(service.settings)[engine.mounts_field]
+        _mounts(plan, entry, service, engine.mounts_field, mounts)
+        _bitrates(plan, entry, service, engine.mounts_field, mounts)
     if service.suspended_until is not None and not service.suspended and "suspended_until" in entry.fields:
         plan.problem(
             f"{entry.path}.suspended_until",
@@ -412,19 +425,6 @@ def _mounts(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: 
             plan.problem(
                 f"{here}.fallback", fallback, "is not a mount of this service", f"Use one of {', '.join(names)}."
             )
-        bitrate = mount.get("bitrate_kbps")
-        if (
-            name in entry.fields
-            and bitrate
-            and service.max_bitrate_kbps is not None
-            and bitrate > service.max_bitrate_kbps
-        ):
-            plan.problem(
-                f"{here}.bitrate_kbps",
-                bitrate,
-                f"is above max_bitrate_kbps of the service ({service.max_bitrate_kbps})",
-                "Lower the mount's bitrate, or raise max_bitrate_kbps.",
-            )
         seen, step = set(), mount["name"]
         while step is not None and step not in seen:
             seen.add(step)
@@ -435,6 +435,26 @@ def _mounts(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: 
             )
     if sum(1 for mount in mounts if mount.get("default")) > 1:
         plan.problem(path, None, "names more than one default mount", "Mark one mount as the default.")
+
+
+def _bitrates(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: list[Mapping[str, Any]]) -> None:
+    """Mounts declare no more than the service may have. Default mounts of the engine are nobody's declaration."""
+    most, named = service.max_bitrate_kbps, name in entry.fields
+    if most is None or not (named or ("max_bitrate_kbps" in entry.fields and name in service.settings)):
+        return
+    for index, mount in enumerate(mounts):
+        bitrate = mount.get("bitrate_kbps")
+        if not bitrate or bitrate <= most:
+            continue
+        path, value, wrong = (
+            f"{entry.path}.max_bitrate_kbps",
+            most,
+            f"is below the bitrate of {mount['name']} ({bitrate})",
+        )
+        if named:
+            path, value = f"{entry.path}.{name}[{index}].bitrate_kbps", bitrate
+            wrong = f"is above max_bitrate_kbps of the service ({most})"
+        plan.problem(path, value, wrong, "Lower the mount's bitrate, or raise max_bitrate_kbps.")
 
 
 def check_unique(plan: Plan) -> None:

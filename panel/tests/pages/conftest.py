@@ -43,7 +43,7 @@ DOCUMENT = {
     ],
     "media_services": [
         {"slug": "rock-fm", "name": "Rock <i>FM</i>", "customer": "alice", "engine": "icecast", "max_listeners": 100},
-        {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp", "max_listeners": 10},
+        {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp"},
         {"slug": "bob-tv", "name": "Bob TV", "customer": "bob", "engine": "nginx_rtmp"},
         {"slug": "eve-fm", "name": "Eve FM", "customer": "eve", "engine": "icecast", "max_listeners": 5},
     ],
