@@ -1,0 +1,75 @@
+"""Tasks that only look: what they expect passes and is judged later, anything else fails at the task itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = sorted(
+    path for name in ("preflight", "self_check", "uninstall") for path in ROOT.glob(f"roles/*/tasks/{name}.yml")
+)
+STARTED = {"start": "2026-01-01 00:00:00"}
+
+
+def _tasks(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for task in tasks:
+        yield task
+        for part in ("block", "rescue", "always"):
+            yield from _tasks(task.get(part) or [])
+
+
+@pytest.mark.parametrize("path", FILES, ids=[f"{path.parts[-3]}-{path.stem}" for path in FILES])
+def test_no_look_takes_every_failure_for_an_answer(path):
+    tasks = list(_tasks(yaml.safe_load(path.read_text())))
+    assert tasks
+    assert [task["name"] for task in tasks if task.get("failed_when") is False or task.get("ignore_errors")] == []
+
+
+@pytest.mark.parametrize(
+    ("role", "task", "answers", "accidents"),
+    [
+        ("certificates", "Verify each certificate as a client would", [0, 1, 2], [-1, 127]),
+        ("certificates", "Look when each certificate expires", [0, 1], [2, 127]),
+        ("panel", "Ask systemd about the panel's units", [0, 3, 4], [1, 2]),
+        ("panel", "Ask the panel itself", [0, 1, 2], [77, 127]),
+        ("panel", "Ask the panel by its socket, as the web server does", [0, 7, 28], [2, 3]),
+        ("worker", "Ask systemd about the worker", [0, 3, 4], [1, 2]),
+        ("worker", "Ask the panel, as the worker does", [0, 7, 60, 77], [2, 127]),
+    ],
+)
+def test_answers_pass_and_accidents_fail(role, task, answers, accidents):
+    for code in answers:
+        assert not _fails(role, task, {"rc": code, **STARTED}), code
+    for code in accidents:
+        assert _fails(role, task, {"rc": code, **STARTED}), code
+    # How Ansible says that there is no such program.
+    assert _fails(role, task, {"rc": 2, "msg": "Error executing command."})
+
+
+@pytest.mark.parametrize(
+    ("role", "task"),
+    [
+        ("nginx_rtmp", "Reach the RTMP server from the controller"),
+        ("web", "Reach the web server from the controller"),
+    ],
+)
+def test_a_port_that_is_not_reached_is_an_answer(role, task):
+    assert not _fails(role, task, {"state": "started"})
+    assert not _fails(role, task, {"msg": "Timeout when waiting for 192.0.2.1:1935"})
+    assert _fails(role, task, {"msg": "Module result deserialization failed"})
+    assert _fails(role, task, {})
+
+
+def _fails(role: str, name: str, result: dict[str, Any]) -> bool:
+    tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / "self_check.yml").read_text())
+    (task,) = [task for task in tasks if task["name"] == name]
+    condition = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True).compile_expression(
+        task["failed_when"], undefined_to_none=False
+    )
+    return bool(condition({task["register"]: result}))
