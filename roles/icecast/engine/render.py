@@ -19,7 +19,8 @@ PROGRAM_DATA = "/usr/share/icecast2"
 #: Connections beside listeners that must find room: sources that reconnect, metadata updates, status pages.
 #: Icecast's own limit counts every connection, so it stands above the listeners' limit by so much.
 SPARE_CONNECTIONS = 32
-#: With several mounts only that limit holds their sum, so it is kept close.
+#: Where several mounts share the service's limit, only that limit holds their sum, so it is kept close: so many
+#: listeners too many get in while every source is connected, and one more for each source that is away.
 SPARE_WHEN_SHARED = 4
 #: What stands for "unlimited"; the unit's limit of open files ends it sooner.
 MANY = 1_000_000
