@@ -42,6 +42,41 @@ def test_bootstrap_admin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         command("bootstrap_admin", "--username", "second")
 
 
+def set_up(monkeypatch: pytest.MonkeyPatch, order: Any) -> Any:
+    monkeypatch.setattr("sys.stdin", io.StringIO(order if isinstance(order, str) else json.dumps(order)))
+    return command("set_up")
+
+
+def test_set_up_does_all_of_an_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    administrator = {"username": "admin", "email": None, "password": "first-secret"}
+    tokens = [
+        {"name": "install.yml", "scope": "account", "account": "admin"},
+        {"name": "converge worker", "scope": "worker", "account": None},
+    ]
+    done = set_up(monkeypatch, {"administrator": administrator, "tokens": tokens})
+    assert (done["changed"], done["migrated"]) == (True, False)  # The tests' database has its shape already.
+    assert Account.objects.get(username="admin").check_password("first-secret")
+    for asked, secret in zip(tokens, done["tokens"], strict=True):
+        assert ApiToken.objects.get(name=asked["name"], scope=asked["scope"]).is_valid(secret)
+    assert set_up(monkeypatch, {"administrator": None, "tokens": []}) == {
+        "changed": False,
+        "migrated": False,
+        "tokens": [],
+    }
+    # An administrator who is there keeps the password, a token gets a new secret.
+    again = set_up(monkeypatch, {"administrator": {**administrator, "password": "another"}, "tokens": tokens[:1]})
+    assert Account.objects.get(username="admin").check_password("first-secret")
+    assert ApiToken.objects.get(name="install.yml").is_valid(again["tokens"][0])
+    assert not ApiToken.objects.get(name="install.yml").is_valid(done["tokens"][0])
+
+
+@pytest.mark.parametrize("order", ["", "[]", "{}", '{"administrator": null}'])
+def test_set_up_refuses_what_it_cannot_read(monkeypatch: pytest.MonkeyPatch, order: str) -> None:
+    with pytest.raises(CommandError, match="standard input is not the JSON"):
+        set_up(monkeypatch, order)
+    assert not Account.objects.exists()
+
+
 def test_issue_token(world: None, tmp_path: Path) -> None:
     path = tmp_path / "token"
     first = command("issue_token", "--name", "worker", "--scope", "worker", "--file", str(path))

@@ -100,7 +100,7 @@ def test_the_wiring_gives_each_host_its_roles_packages_and_certificates(name: st
         assert ("panel" in wiring["roles"]) == ("worker" in wiring["roles"]) == is_panel
         assert [role for role in wiring["roles"] if role in ENGINES] == engines
         assert {"nginx", "nftables", "python3-cryptography"} <= set(wiring["packages"])
-        assert "icecast2" not in wiring["packages"], "its role masks Debian's own instance first"
+        assert ("icecast2" in wiring["packages"]) == ("icecast" in engines)
         assert ("libnginx-mod-rtmp" in wiring["packages"]) == ("nginx_rtmp" in engines)
         assert ("openssh-server" in wiring["packages"]) == bool(engines)
         assert ("postgresql" in wiring["packages"]) == (is_panel and name == "staging")

@@ -183,31 +183,6 @@ def test_installing_a_release_replaces_what_an_interrupted_run_left(root: Path, 
     assert [path.name for path in target.parent.iterdir()] == ["1.2.3-abc"]
 
 
-@pytest.mark.parametrize("role", ["panel", "worker"])
-def test_secrets_are_made_once_for_root_only_and_differ(role: str, tmp_path: Path) -> None:
-    program = ROOT / "roles" / role / "files" / "make_secrets.py"
-    texts = []
-    for name in ("a", "b"):
-        subprocess.run([sys.executable, str(program), str(tmp_path / name)], check=True)
-        assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
-        texts.append((tmp_path / name).read_text())
-    assert texts[0] != texts[1]
-    assert "SECRET_KEY='" in texts[0]
-    assert "FIELD_KEYS='" in texts[0]
-    subprocess.run([sys.executable, str(program), str(tmp_path / "a")], check=True)
-    assert (tmp_path / "a").read_text() == texts[0]
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "b"]
-
-
-def test_a_password_is_made_for_root_only_and_kept(tmp_path: Path) -> None:
-    program = ROOT / "roles/panel/files/make_password.py"
-    for _ in range(2):
-        subprocess.run([sys.executable, str(program), str(tmp_path / "p")], check=True)
-    assert (tmp_path / "p").stat().st_mode & 0o777 == 0o600
-    assert len((tmp_path / "p").read_text().strip()) >= 20
-    assert [path.name for path in tmp_path.iterdir()] == ["p"]
-
-
 def test_both_scripts_say_what_they_would_build_without_writing(tmp_path: Path) -> None:
     for name, option in (("build_wheelhouse.py", "--key-only"), ("build_release.py", "--name-only")):
         command = [sys.executable, str(ROOT / "scripts" / name), option, "--cache", str(tmp_path / "cache")]

@@ -98,7 +98,7 @@ def stage(host: Host, target: Target, sync: bool) -> None:
     """Write the new file beside its place, complete with owner and mode. Raises OSError; ``unstage`` cleans up."""
     place = host.path(target.path)
     _directory(host, target, place.parent)
-    new = _beside(place)
+    new = beside(place)
     new.unlink(missing_ok=True)
     if target.link is not None:
         new.symlink_to(target.link)
@@ -118,13 +118,13 @@ def stage(host: Host, target: Target, sync: bool) -> None:
 def commit(host: Host, target: Target) -> None:
     """Put the staged file into its place. Raises OSError."""
     place = host.path(target.path)
-    _beside(place).replace(place)
+    beside(place).replace(place)
 
 
 def unstage(host: Host, path: str) -> None:
     """Remove what ``stage`` wrote, if it did."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        _beside(host.path(path)).unlink()
+        beside(host.path(path)).unlink()
 
 
 def put_back(host: Host, path: str, found: Found) -> None:
@@ -148,7 +148,8 @@ def sync_directories(host: Host, paths: set[str]) -> None:
             state.sync_directory(directory)
 
 
-def _beside(place: Path) -> Path:
+def beside(place: Path) -> Path:
+    """Where the new version of ``place`` is staged."""
     return place.with_name(f".{place.name}{SUFFIX}")
 
 

@@ -7,6 +7,7 @@ left is made anew. The modules are compiled here because nobody may write them l
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -22,7 +23,6 @@ def install(archive: Path, target: Path) -> None:
     """Make ``target``. Raises subprocess.CalledProcessError and OSError."""
     if target.exists():
         shutil.rmtree(target)
-    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".wheels-") as scratch:
         tree = Path(scratch)
         # Debian 12's tarfile cannot refuse what would land outside; tar always does.
@@ -55,13 +55,18 @@ def main() -> int:
     """Command line."""
     archive, target = Path(sys.argv[1]), Path(sys.argv[2])
     os.umask(0o022)
+    target.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
-        install(archive, target)
+        # A run that was killed may have left one of us working: it is waited for, and what it made is taken.
+        with (target.parent / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (target / COMPLETE).exists():
+                install(archive, target)
+                (target / COMPLETE).touch()
+                os.sync()
     except (OSError, subprocess.CalledProcessError, StopIteration) as error:
         print(f"The panel cannot be installed into {target}: {error}", file=sys.stderr)
         return 1
-    (target / COMPLETE).touch()
-    os.sync()
     archive.unlink(missing_ok=True)
     return 0
 

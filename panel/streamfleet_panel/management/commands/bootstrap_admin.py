@@ -18,6 +18,8 @@ from streamfleet_panel.models import Account
 class Command(BaseCommand):
     """Creates the first administrator where there is none of that name; never changes one that is there."""
 
+    # Given by other commands, never on a command line.
+    stealth_options = ("password",)
     help = "Create the first administrator. Idempotent; prints JSON with changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -43,6 +45,8 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps({"changed": True, "username": username}))
 
     def _password(self, options: dict[str, Any]) -> str:
+        if options.get("password"):
+            return str(options["password"])
         source = options["password_file"]
         if source == "-":
             return sys.stdin.readline().rstrip("\n")

@@ -1,0 +1,118 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Sees that units run as they are installed. The work is in module_utils/streamfleet/host_units.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: streamfleet_units
+short_description: Have units run, start with the host, and run with what is on disk
+version_added: 0.2.0
+description:
+  - Enables and starts all units that are not, and restarts or reloads those that run with something older than what is
+    on disk. The host itself is asked what is due, so a run that was killed loses nothing.
+  - In check mode a unit that is not there yet is foretold to be started.
+options:
+  units:
+    description: The units. All are asked about at once, and acted on at once.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: "Its whole name, such as C(nginx.service).", type: str, required: true}
+      stale:
+        description: What makes a running one out of date.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          stamp: {description: File that the unit touches when it starts or reloads., type: path, required: true}
+          paths:
+            description: It is out of date when one of these is newer. Links are not followed.
+            type: list
+            elements: path
+            required: true
+          verb:
+            description: What is done then.
+            type: str
+            choices: [restart, reload]
+            default: restart
+      ask:
+        description: Program and arguments that print one word about how a running one runs.
+        type: list
+        elements: str
+        default: []
+      answers:
+        description: Word of O(units[].ask) to C(restart) or C(reload); any other word asks for nothing.
+        type: dict
+        default: {}
+      pending:
+        description: What the caller knows to be due for a running one.
+        type: str
+        choices: [nothing, reload, restart]
+        default: nothing
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns no diff.
+    support: none
+author:
+  - Streamfleet (@streamfleet)
+"""
+
+EXAMPLES = r"""
+- name: Have the example run
+  streamfleet_units:
+    units:
+      - name: streamfleet-example.service
+        stale:
+          - stamp: /run/streamfleet-example/started
+            paths: [/etc/streamfleet/example.env, /etc/systemd/system/streamfleet-example.service]
+"""
+
+RETURN = r"""
+units:
+  description: What was done, by unit.
+  returned: always
+  type: dict
+  sample:
+    streamfleet-example.service: [enable, start]
+daemon_reload:
+  description: Whether systemd has read its units again.
+  returned: always
+  type: bool
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.streamfleet.host_units import Unit, UnitsError, ensure
+from ansible.module_utils.streamfleet.node_apply.host import Host
+
+
+def main() -> None:
+    stale = {
+        "stamp": {"type": "path", "required": True},
+        "paths": {"type": "list", "elements": "path", "required": True},
+        "verb": {"type": "str", "choices": ["restart", "reload"], "default": "restart"},
+    }
+    unit = {
+        "name": {"type": "str", "required": True},
+        "stale": {"type": "list", "elements": "dict", "default": [], "options": stale},
+        "ask": {"type": "list", "elements": "str", "default": []},
+        "answers": {"type": "dict", "default": {}},
+        "pending": {"type": "str", "choices": ["nothing", "reload", "restart"], "default": "nothing"},
+    }
+    module = AnsibleModule(
+        argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": unit}},
+        supports_check_mode=True,
+    )
+    try:
+        result = ensure(Host(), [Unit.of(item) for item in module.params["units"]], module.check_mode)
+    except UnitsError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,41 @@
+"""``streamfleet-panel set_up``: everything that an installation needs of the database, in one process."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+
+
+class Command(BaseCommand):
+    """Brings the database to this version, makes the first administrator, issues tokens.
+
+    Reads from standard input ``{"administrator": {"username", "email", "password"} | null, "tokens": [{"name", "scope",
+    "account"}]}`` and prints ``{"changed", "migrated", "tokens": [secret, …]}``, tokens in the order asked for. An
+    administrator who is there is left alone; a token that is there gets a new secret.
+    """
+
+    help = "Migrate, make the first administrator, issue tokens. Reads and prints JSON; run by the role panel."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            order = json.load(sys.stdin)
+            administrator, tokens = order["administrator"], list(order["tokens"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CommandError(f"standard input is not the JSON that this command reads: {error!r}") from None
+        migrated = "Applying" in self._output("migrate", interactive=False)
+        made = False
+        if administrator:
+            made = json.loads(self._output("bootstrap_admin", **administrator))["changed"]
+        secrets = [json.loads(self._output("issue_token", replace=True, **token))["token"] for token in tokens]
+        changed = migrated or made or bool(secrets)
+        self.stdout.write(json.dumps({"changed": changed, "migrated": migrated, "tokens": secrets}))
+
+    def _output(self, command: str, /, **options: Any) -> str:
+        output = io.StringIO()
+        call_command(command, stdout=output, **options)
+        return output.getvalue()

@@ -1,0 +1,65 @@
+"""streamfleet_host_files, streamfleet_host_facts, streamfleet_units: as tasks on this machine."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+from pathlib import Path
+
+from tests.contract.playbook import Runner, Step
+
+
+def test_files_are_put_in_place_and_secrets_stay_there(runner: Runner, tmp_path: Path) -> None:
+    me = {"owner": pwd.getpwuid(os.getuid()).pw_name, "group": grp.getgrgid(os.getgid()).gr_name}
+    place = tmp_path / "etc"
+    (tmp_path / "old.js").touch()
+    hidden = runner.canary("canary-host-hidden")
+    arguments = {
+        "directories": [{"path": str(place), "mode": "0750", **me}],
+        "files": [
+            {"path": f"{place}/secret", "generate": "<secret hex 24>\n", "mode": "0600", **me},
+            {"path": f"{place}/shown.conf", "content": "shown\n", **me},
+            {"path": f"{place}/hidden.conf", "content": f"password {hidden}\n", "show": False, **me},
+            {"path": f"{place}/filled.conf", "content": "key @S@\n", "fill": {"@S@": f"{place}/secret"}, **me},
+        ],
+        "links": [{"path": f"{tmp_path}/current", "to": str(place)}],
+        "leftovers": [{"directory": str(tmp_path), "pattern": "*.js"}],
+    }
+    outcomes = runner.steps(Step("streamfleet_host_files", arguments))
+    check, real = outcomes[0].check, outcomes[0].real
+    assert check["paths"] == real["paths"]
+    assert real["paths"][0] == str(place)
+    assert real["paths"][-1] == f"{tmp_path}/old.js"
+    secret = (place / "secret").read_text().strip()
+    assert len(secret) == 48
+    assert (place / "filled.conf").read_text() == f"key {secret}\n"
+    assert (place / "hidden.conf").read_text() == f"password {hidden}\n"
+    assert secret not in str(real)
+    assert "shown\n" in [part["after"] for part in real["diff"]]
+
+
+def test_bad_options_name_themselves_and_change_nothing(runner: Runner, tmp_path: Path) -> None:
+    files = [{"path": f"{tmp_path}/first", "content": ""}, {"path": "relative", "content": ""}]
+    runner.steps(
+        Step("streamfleet_host_files", {"files": files}, error="files: 'relative' is not an absolute path"),
+        Step(
+            "streamfleet_units", {"units": [{"name": "x", "pending": "kill"}]}, error="value of pending must be one of"
+        ),
+    )
+    assert not (tmp_path / "first").exists()
+
+
+def test_facts_of_this_machine(runner: Runner) -> None:
+    outcome = runner.steps(Step("streamfleet_host_facts", {}, changed=False))[0]
+    seen = outcome.real["ansible_facts"]["streamfleet_host"]
+    assert seen["uid"] == os.getuid()
+    assert seen["memory_mb"] > 100
+
+
+def test_a_unit_that_is_not_there(runner: Runner) -> None:
+    """Where there is a systemd it says so; a machine without one says that. Both fail, and name what is wrong."""
+    name = "streamfleet-none.service"
+    failed = runner.tasks([{"name": "x", "streamfleet_units": {"units": [{"name": name}]}, "ignore_errors": True}])["x"]
+    assert failed["failed"]
+    assert f"unit {name} is not-found on this host" in failed["msg"] or "systemd does not say" in failed["msg"]
