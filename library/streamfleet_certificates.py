@@ -1,0 +1,176 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Keys, requests and certificates of a host. The work is in module_utils/streamfleet/tls/certificates.py."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: streamfleet_certificates
+short_description: Ask for a host's certificates, and install them
+version_added: 0.2.0
+description:
+  - With O(state=requested) looks at all certificates of the host at once, and makes keys and requests for those that
+    are missing, do not fit, or are about to expire.
+  - With O(state=installed) puts what M(streamfleet_authority) has signed in place. Servers read certificates by path,
+    so nothing is restarted.
+  - Private keys are made on the host and never leave it.
+options:
+  state:
+    description: Which half of the work to do.
+    type: str
+    choices: [requested, installed]
+    required: true
+  names:
+    description: The certificates, each with a folder of its own.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name: {description: Host name and name of the folder., type: str, required: true}
+      alternatives:
+        description: Further host names; C(*.) before one stands for all names below it.
+        type: list
+        elements: str
+        default: []
+      addresses:
+        description: IP addresses.
+        type: list
+        elements: str
+        default: []
+  directory:
+    description: Where the folders are.
+    type: path
+    default: /etc/streamfleet/tls
+  authority:
+    description: Where the authority's certificate is.
+    type: path
+    default: /etc/streamfleet/ca/ca.pem
+  group:
+    description: Group of the servers, which may read keys.
+    type: str
+    default: www-data
+  renew_days:
+    description: A certificate with fewer days left is due.
+    type: int
+    default: 60
+  certificates:
+    description: For O(state=installed), the signed certificates by name.
+    type: dict
+    default: {}
+  authority_certificate:
+    description: For O(state=installed), the authority's certificate.
+    type: str
+attributes:
+  check_mode:
+    description: Can run in check mode and return changed status prediction without modifying the target.
+    support: full
+  diff_mode:
+    description: Returns no diff.
+    support: none
+requirements:
+  - python3-cryptography on the host
+author:
+  - Streamfleet (@streamfleet)
+"""
+
+EXAMPLES = r"""
+- name: Ask for what is due
+  streamfleet_certificates:
+    state: requested
+    names:
+      - name: stream.example.net
+        addresses: [192.0.2.10]
+  register: __asked
+
+- name: Sign on the authority's host
+  streamfleet_authority:
+    requests: "{{ __asked.requests }}"
+  delegate_to: panel1
+  register: __signed
+
+- name: Install what was signed
+  streamfleet_certificates:
+    state: installed
+    names:
+      - name: stream.example.net
+        addresses: [192.0.2.10]
+    certificates: "{{ __signed.certificates }}"
+    authority_certificate: "{{ __signed.authority_certificate }}"
+"""
+
+RETURN = r"""
+requests:
+  description: What is to be signed, with the names as they were given and C(csr).
+  returned: with O(state=requested)
+  type: list
+  elements: dict
+paths:
+  description: Files that changed.
+  returned: with O(state=installed)
+  type: list
+  elements: str
+"""
+
+import grp
+from pathlib import Path
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+from ansible.module_utils.streamfleet.tls import certificates, pem
+from ansible.module_utils.streamfleet.tls.errors import TlsError
+from ansible.module_utils.streamfleet.tls.names import Names
+
+NAMES = {
+    "name": {"type": "str", "required": True},
+    "alternatives": {"type": "list", "elements": "str", "default": []},
+    "addresses": {"type": "list", "elements": "str", "default": []},
+}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["requested", "installed"], "required": True},
+            "names": {"type": "list", "elements": "dict", "required": True, "options": NAMES},
+            "directory": {"type": "path", "default": "/etc/streamfleet/tls"},
+            "authority": {"type": "path", "default": "/etc/streamfleet/ca/ca.pem"},
+            "group": {"type": "str", "default": "www-data"},
+            "renew_days": {"type": "int", "default": 60},
+            "certificates": {"type": "dict", "default": {}},
+            "authority_certificate": {"type": "str"},
+        },
+        required_if=[("state", "installed", ["authority_certificate"])],
+        supports_check_mode=True,
+    )
+    options = module.params
+    if pem.MISSING is not None:
+        if not module.check_mode:
+            module.fail_json(msg=missing_required_lib("cryptography"), exception=str(pem.MISSING))
+        # An earlier step of the same run would have installed it, so nothing is there yet.
+        module.exit_json(changed=True, requests=[{**item, "csr": ""} for item in options["names"]], paths=[])
+    try:
+        wanted = [Names.of(item) for item in options["names"]]
+        place = certificates.Place(
+            Path(options["directory"]),
+            Path(options["authority"]),
+            grp.getgrnam(options["group"]).gr_gid,
+            options["renew_days"],
+        )
+        due = certificates.due(place, wanted)
+        if options["state"] == "requested":
+            asked = {names.name: "" if module.check_mode else certificates.request(place, names) for names in due}
+            given = [{**item, "csr": asked[item["name"]]} for item in options["names"] if item["name"] in asked]
+            module.exit_json(changed=bool(due), requests=given)
+        if module.check_mode:
+            module.exit_json(changed=bool(due), paths=[])
+        paths = certificates.install(place, wanted, options["certificates"], options["authority_certificate"])
+        module.exit_json(changed=bool(paths), paths=paths)
+    except TlsError as error:
+        module.fail_json(msg=str(error))
+    except KeyError:
+        module.fail_json(msg=f"group {options['group']} does not exist on this host: install the web server first")
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or options['directory']}: {error.strerror or error}")
+
+
+if __name__ == "__main__":
+    main()

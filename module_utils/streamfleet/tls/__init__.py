@@ -1,0 +1,1 @@
+"""Keys and certificates of our own authority, by python3-cryptography. Private keys never leave their host."""
