@@ -311,6 +311,32 @@ def test_the_limit_of_listeners_holds_and_so_does_their_password(two: Node) -> N
         assert ask(two, 8101, "/stream", new).startswith("HTTP/1.0 200")
 
 
+def test_the_sum_over_mounts_is_exact_with_shares_and_four_above_without(two: Node) -> None:
+    def admitted(*shares: int | None) -> int:
+        mounts = [
+            {"name": name, "format": "mp3", "bitrate_kbps": 128, "max_listeners": share}
+            for name, share in zip(("/stream", "/other"), shares, strict=True)
+        ]
+        two.converge(station(*FIRST, limits={"max_listeners": 6}, settings={"mounts": mounts}), station(*SECOND))
+        with (
+            on_air(Source(two.address, 8100, "/stream", password("rock-fm"))),
+            on_air(Source(two.address, 8100, "/other", password("rock-fm"))),
+        ):
+            listeners = [Listener(two.address, 8100, two.address, name) for name in ("/stream", "/other") * 7]
+            for listener in listeners:
+                listener.start()
+                assert listener.answered.wait(10)
+            found = [listener.heard.status for listener in listeners]
+            for listener in listeners:
+                listener.stop()
+        assert set(found) == {200, 403}
+        return found.count(200)
+
+    assert admitted(4, 2) == 6
+    assert admitted(None, None) == 6 + 4
+    two.converge(station(*FIRST), station(*SECOND))
+
+
 def test_a_tenant_reaches_its_own_port_and_the_internet_only(two: Node) -> None:
     assert two.tenant(200001, "127.0.0.1", 8100) == "open"
     assert two.tenant(200001, "::1", 8100) == "open"
