@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Bring the panel's database to what is installed: read JSON, run ``streamfleet-panel set_up``, keep the tokens.
 
 Standard input: ``{"administrator": {"username", "email", "password", "password_file"}, "tokens": [{"name", "scope",
