@@ -21,6 +21,9 @@ from tests.live.test_check_mode import changes
 
 pytestmark = pytest.mark.live
 
+#: The task that starts, reloads and restarts the web server.
+RUN = "web : Have the web server run, with what is configured, now and at boot"
+
 PORT = 18100
 
 
@@ -58,7 +61,7 @@ def workers(edge: Edge) -> str:
 
 def test_check_mode_predicts_the_first_run(edge: Edge) -> None:
     predicted, made = changes(edge.logs["check"]), changes(edge.logs["first"])
-    assert len(made) > 20
+    assert len(made) >= 6
     assert predicted == made, f"predicted only: {sorted(predicted - made)}; made only: {sorted(made - predicted)}"
 
 
@@ -71,7 +74,7 @@ def test_a_second_run_changes_nothing(edge: Edge) -> None:
 
 def test_a_broken_configuration_never_lands(edge: Edge) -> None:
     before = edge.run("cat /etc/nginx/conf.d/streamfleet.conf; ls -A /etc/nginx")
-    with pytest.raises(AssertionError, match="failed to validate"):
+    with pytest.raises(AssertionError, match=r"streamfleet.conf would not be valid, so it was left as it was"):
         edge.playbook(
             ["web"],
             "-e",
@@ -351,12 +354,12 @@ def test_a_reload_of_the_host_interrupts_no_listener(web: Edge) -> None:
     assert listener.playing.wait(10)
     log = web.playbook(["web"], "-e", "streamfleet_web_hls_segment_max_age=3599")
     assert {name for name, _ in changes(log)} == {
-        "web : Configure panel and streams",
-        "web : Load the changed configuration",
+        "web : Put the web server's scripts, configuration and unit settings in place",
+        RUN,
     }
     web.run("logrotate -f /etc/logrotate.d/nginx")
     time.sleep(3)
-    assert "web : Load the changed configuration" in {name for name, _ in changes(web.playbook(["web"]))}
+    assert RUN in {name for name, _ in changes(web.playbook(["web"]))}
     heard = listener.stop()
     assert workers(web) != before
     assert (heard.disconnects, heard.lost_lines) == (0, 0)
@@ -379,7 +382,7 @@ def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(web: Ed
     web.run("sed -i 's/max-age=3600,/max-age=3598,/' /etc/nginx/conf.d/streamfleet.conf")
     assert web.run("/usr/lib/streamfleet/web/state").strip() == "stale"
     log = web.playbook(["web"], "-e", "streamfleet_web_hls_segment_max_age=3598")
-    assert {name for name, _ in changes(log)} == {"web : Load the changed configuration"}
+    assert {name for name, _ in changes(log)} == {RUN}
     assert web.run("/usr/lib/streamfleet/web/state").strip() == "fresh"
     assert workers(web) != before
     web.playbook(["web"])
