@@ -24,7 +24,7 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
         sys.path.append(str(_place))
 
 from streamfleet import arguments, errors
-from streamfleet.engine import Renderer, RenderError, load_renderer
+from streamfleet.engine import Renderer, RenderError, companions_of, load_renderer
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
 
@@ -154,7 +154,7 @@ def _document(client: Client, node: str) -> dict[str, Any]:
 
 def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
     """Render all services of a node document: instances as plain data, and slug → message of those that cannot be."""
-    names = yaml.safe_load((RELEASE / "engines.yml").read_text())["engines"]
+    companions = companions_here()
     renderers: dict[str, Renderer] = {}
     node = {key: value for key, value in document.items() if key != "services"}
     instances: list[dict[str, Any]] = []
@@ -163,16 +163,19 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
     for service in document["services"]:
         slug = str(service.get("slug"))
         try:
-            _check_head(service, names, seen)
+            _check_head(service, list(companions), seen)
             seen.add(slug)
-            engine = service["engine"]
-            if engine not in renderers:
-                renderers[engine] = load_renderer(RELEASE, engine)
-            instances.append(renderers[engine](service, node).as_dict())
+            # All of a service or nothing of it: its instances go together.
+            made = []
+            for name in [service["engine"], *companions[service["engine"]]]:
+                if name not in renderers:
+                    renderers[name] = load_renderer(RELEASE, name)
+                made.append(renderers[name](service, node))
+            instances += [instance.as_dict() for instance in made if instance is not None]
         except RenderError as error:
             message = f"{error.field}: {error.value!r} {error.message}"
         except FileNotFoundError:
-            message = f"engine: {service['engine']!r} has no renderer in this release"
+            message = f"engine: {service['engine']!r} or a companion of it has no renderer in this release"
         except Exception as error:
             # One service's fault must not stop the others. Its text may hold a secret; its type and place do not.
             message = f"cannot be rendered: {type(error).__name__} in the renderer of its engine; please report this"
@@ -180,6 +183,16 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
             continue
         failed[slug] = {"message": message, "generation": service.get("generation", 0)}
     return instances, failed
+
+
+def companions_here() -> dict[str, list[str]]:
+    """The engines of this release, each with its companions."""
+    listed = yaml.safe_load((RELEASE / "engines.yml").read_text())
+    folder = RELEASE / "roles"
+    companions = {
+        name: yaml.safe_load((folder / name / "engine" / "spec.yml").read_text()) for name in listed["companions"]
+    }
+    return companions_of({name: {} for name in listed["engines"]}, companions)
 
 
 def _check_head(service: Mapping[str, Any], engines: list[str], seen: set[str]) -> None:

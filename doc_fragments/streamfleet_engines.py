@@ -84,6 +84,47 @@ options:
     - At most 500 characters.
     - V(null) for none.
     type: str
+  autodj:
+    description:
+    - Engine Icecast 2. Plays the station's playlists whenever no live source is on the air; null switches it off
+      and keeps playlists and media.
+    - V(null) for none.
+    type: dict
+    suboptions:
+      enabled:
+        description:
+        - Whether it plays. When false it is stopped and keeps its settings.
+        - The panel's default is V(true).
+        type: bool
+      timezone:
+        description:
+        - The station's time zone, by which playlists are scheduled. An IANA name such as C(Europe/Prague).
+        - At most 64 characters.
+        - The panel's default is V(UTC).
+        type: str
+      crossfade_seconds:
+        description:
+        - How long the end of a track and the beginning of the next one overlap; 0 for not at all.
+        - From V(0) to V(15).
+        - The panel's default is V(3).
+        type: float
+      smart_crossfade:
+        description:
+        - Whether the loudness of both ends decides how they are mixed.
+        - The panel's default is V(true).
+        type: bool
+      minimum_track_seconds:
+        description:
+        - Tracks that are shorter than this are played without crossfade.
+        - From V(0) to V(600).
+        - The panel's default is V(10).
+        type: int
+      seed:
+        description:
+        - What shuffling starts from. The same seed gives the same order; null derives it from the slug.
+        - From V(0) to V(2147483647).
+        - V(null) for none.
+        type: int
   source_password:
     description:
     - Engine Icecast 2. Password of the source user C(source).
@@ -102,6 +143,13 @@ options:
     - Engine Icecast 2. When set, listeners log in as C(listener) with it; null leaves the station open.
     - 5 to 128 characters.
     - V(null) for none.
+    type: str
+  autodj_password:
+    description:
+    - Engine Icecast 2. Password with which the AutoDJ is a source of its station. Internal; broadcasters never
+      need it.
+    - Made by the panel when omitted.
+    - 8 to 128 characters.
     type: str
   stream_key:
     description:

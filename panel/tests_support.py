@@ -71,6 +71,12 @@ WORLD: dict[str, list[dict[str, Any]]] = {
         {"slug": "eve-fm", "customer": "eve", "engine": "icecast"},
         {"slug": "bob-tv", "customer": "bob", "engine": "nginx_rtmp"},
     ],
+    "playlists": [
+        {"media_service": "rock", "name": "day", "folder": "music/rock"},
+        {"media_service": "rock", "name": "jingles", "type": "jingle", "files": ["a.mp3", "b.mp3"], "every_tracks": 4},
+        {"media_service": "shop-fm", "name": "day", "folder": "."},
+        {"media_service": "eve-fm", "name": "day", "folder": "eve"},
+    ],
 }
 
 

@@ -18,15 +18,23 @@ COLLECTIONS = {
     "customer": "customers",
     "node": "nodes",
     "media_service": "media_services",
+    "playlist": "playlists",
 }
+
+#: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
+PARENTS = {"playlist": "media_service"}
 
 Progress = Callable[[int, int], None]
 
 
-def route(kind: str, key: str | None = None) -> str:
-    """Path of a collection, or of one object of it, below ``/api/v1``."""
+def route(kind: str, *key: str) -> str:
+    """Path of a collection, or of the object of it with this key (all its parts), below ``/api/v1``."""
     path = "/" + COLLECTIONS[kind].replace("_", "-")
-    return path if key is None else f"{path}/{segment(key)}"
+    if not key:
+        return path
+    *others, own = key
+    before = route(PARENTS[kind], *others) if others else ""
+    return f"{before}{path}/{segment(own)}"
 
 
 class Panel:
@@ -100,10 +108,10 @@ class Panel:
             self._sleep(delay)
             delay = min(delay * 1.5, 2.0)
 
-    def get(self, kind: str, key: str) -> dict[str, Any] | None:
-        """One object, or None if there is no such thing (or none that this token may see)."""
+    def get(self, kind: str, *key: str) -> dict[str, Any] | None:
+        """One object by all parts of its key, or None if there is no such thing (or none that this token may see)."""
         try:
-            data: dict[str, Any] = self.client.request("GET", route(kind, key)).data
+            data: dict[str, Any] = self.client.request("GET", route(kind, *key)).data
         except errors.NotFound:
             return None
         return data

@@ -19,7 +19,7 @@ from .client import COLLECTIONS
 MASK = "********"
 
 #: Names of fields that hold a secret, whatever the engine: login passwords and stream credentials.
-_SECRET = re.compile(r"(?:^|_)(?:password|passwd|secret|token|stream_key)$")
+_SECRET = re.compile(r"(?:^|_)(?:password|passwd|secret|token|stream_key|authhash|premium_user_id|premium_licence_id)$")
 
 SUFFIXES = (".yml", ".yaml", ".json")
 

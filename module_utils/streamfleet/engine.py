@@ -1,7 +1,7 @@
 """The engine contract: how an engine's data and renderer are found, and what a renderer returns.
 
 An engine lives in ``roles/<name>/engine/`` (``spec.yml`` and ``render.py``); ``engines.yml`` at the root of a release
-lists the names. See docs/contracts.md.
+lists the names. So does a companion: a second instance of the services of some engines. See docs/contracts.md.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
+
+
+class SpecError(ValueError):
+    """What an engine or a companion says of itself cannot be used."""
 
 
 class RenderError(ValueError):
@@ -48,7 +52,8 @@ class Instance:
     """What a service is on its node: its files, its unit and the loopback ports its processes may reach.
 
     ``ports`` are loopback TCP ports that the tenant's processes may connect to; ``listen`` are TCP ports that the unit
-    opens: it counts as running once they listen.
+    opens: it counts as running once they listen. ``directories`` are the tenant's own, made where they are missing and
+    never removed. ``companion`` says that it is not the engine's own instance of the service.
     """
 
     slug: str
@@ -63,13 +68,61 @@ class Instance:
     listen: list[int] = field(default_factory=list)
     fingerprints: dict[str, str] = field(default_factory=dict)
     reason: str = ""
+    directories: list[str] = field(default_factory=list)
+    companion: bool = False
+
+    @property
+    def key(self) -> str:
+        """What the node knows it by: no two instances have the same."""
+        return f"{self.slug}+{self.engine}" if self.companion else self.slug
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data, ready for JSON."""
-        return asdict(self)
+        return {"key": self.key, **asdict(self)}
 
 
-Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], Instance]
+def companions_of(
+    engines: Mapping[str, Mapping[str, Any]], companions: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[str]]:
+    """Engine → names of its companions, in their order. Both arguments are specs by name, as their ``spec.yml`` says.
+
+    Raises SpecError for a companion of an engine that does not exist.
+    """
+    found: dict[str, list[str]] = {name: [] for name in engines}
+    for name, spec in companions.items():
+        for engine in spec["companion_of"]:
+            if engine not in found:
+                raise SpecError(f"{name}: companion_of: {engine!r} is not an engine ({', '.join(engines)})")
+            found[engine].append(name)
+    return found
+
+
+def with_companions(
+    engines: Mapping[str, Mapping[str, Any]], companions: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The engines' specs, each with the fields, credentials and objects of its companions, which it names, too.
+
+    Raises SpecError for a field or credential that is declared twice.
+    """
+    made: dict[str, dict[str, Any]] = {}
+    for engine, names in companions_of(engines, companions).items():
+        spec: dict[str, Any] = {**engines[engine], "companions": names, "objects": []}
+        for group in ("fields", "credentials"):
+            spec[group] = dict(spec.get(group) or {})
+            for name in names:
+                declared = companions[name].get(group) or {}
+                twice = sorted(set(declared) & set(spec[group]))
+                if twice:
+                    raise SpecError(f"{name}: {group}.{twice[0]}: {engine} or another companion declares it already")
+                spec[group].update(declared)
+        for name in names:
+            spec["objects"] += [kind for kind in companions[name].get("objects") or [] if kind not in spec["objects"]]
+        made[engine] = spec
+    return made
+
+
+#: What an engine's ``render`` is. A companion's may return None: the service has no such instance.
+Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], Instance | None]
 
 
 def load_renderer(release: Path, name: str) -> Renderer:

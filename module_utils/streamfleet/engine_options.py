@@ -43,6 +43,29 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "website": {
         "type": "str",
     },
+    "autodj": {
+        "type": "dict",
+        "options": {
+            "enabled": {
+                "type": "bool",
+            },
+            "timezone": {
+                "type": "str",
+            },
+            "crossfade_seconds": {
+                "type": "float",
+            },
+            "smart_crossfade": {
+                "type": "bool",
+            },
+            "minimum_track_seconds": {
+                "type": "int",
+            },
+            "seed": {
+                "type": "int",
+            },
+        },
+    },
     "source_password": {
         "type": "str",
         "no_log": True,
@@ -52,6 +75,10 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
         "no_log": True,
     },
     "listener_password": {
+        "type": "str",
+        "no_log": True,
+    },
+    "autodj_password": {
         "type": "str",
         "no_log": True,
     },

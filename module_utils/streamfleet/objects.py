@@ -13,7 +13,7 @@ from .runtime import Module, run
 def run_object_module(kind: str, fields: Mapping[str, Mapping[str, Any]], *, passwords: bool = False) -> None:
     """The whole of a module for one object of ``kind``.
 
-    :param fields: argument spec of the object's fields, named as the API names them; the first is the key.
+    :param fields: argument spec of the object's fields, named as the API names them; the required ones are the key.
     :param passwords: whether the object has passwords that ``update_password`` is about.
     """
     spec = {
@@ -27,10 +27,10 @@ def run_object_module(kind: str, fields: Mapping[str, Mapping[str, Any]], *, pas
 
 
 def _apply(module: Module, kind: str, fields: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    key = next(iter(fields))
     wanted = module.given(fields)
     if module.params["state"] == "absent":
-        wanted = {key: module.params[key], "state": "absent"}
+        key = [name for name, spec in fields.items() if spec.get("required")]
+        wanted = {**{name: module.params[name] for name in key}, "state": "absent"}
     collection = COLLECTIONS[kind]
     try:
         answer = module.panel.apply(

@@ -16,7 +16,17 @@ from typing import Any
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest
 
-from streamfleet_panel.models import Account, ApiToken, AuditLog, ConvergeRun, Job, MediaService, Node, ResellerPlan
+from streamfleet_panel.models import (
+    Account,
+    ApiToken,
+    AuditLog,
+    ConvergeRun,
+    Job,
+    MediaService,
+    Node,
+    Playlist,
+    ResellerPlan,
+)
 
 
 class Role(StrEnum):
@@ -135,6 +145,11 @@ def services(actor: Actor, *, deleted: bool = False) -> QuerySet[MediaService]:
     return every.filter(customer_id=actor.account.pk)
 
 
+def playlists(actor: Actor) -> QuerySet[Playlist]:
+    """Playlists of the media services that the actor may see; those of deleted ones are gone with them."""
+    return Playlist.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
+
+
 def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
@@ -193,6 +208,7 @@ def jobs(actor: Actor) -> QuerySet[Job]:
 SCOPES: dict[type[Model], Any] = {
     Account: accounts,
     MediaService: services,
+    Playlist: playlists,
     ResellerPlan: plans,
     Node: nodes,
     ConvergeRun: runs,
@@ -211,12 +227,20 @@ def visible(actor: Actor, model: type[Model]) -> QuerySet[Any]:
 # --- What may it do -------------------------------------------------------------------------------------------------
 
 _EVERYTHING = frozenset({"view", "create", "update", "delete", "restore"})
+# Whoever may change a service may do all this to its playlists; they are deleted for good.
+_PLAYLIST = frozenset({"view", "create", "update", "delete"})
+_MACHINE = {
+    "node": frozenset({"view", "document", "status"}),
+    "media_service": frozenset({"view"}),
+    "playlist": frozenset({"view"}),
+}
 _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.ADMINISTRATOR: {
         "customer": _EVERYTHING,
         "reseller_plan": _EVERYTHING,
         "node": _EVERYTHING | {"document", "status", "converge"},
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
+        "playlist": _PLAYLIST,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -225,6 +249,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "customer": _EVERYTHING,
         "reseller_plan": frozenset({"view"}),
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
+        "playlist": _PLAYLIST,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -232,12 +257,13 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.CUSTOMER: {
         "customer": frozenset({"view", "update"}),
         "media_service": frozenset({"view", "update", "credentials", "rotate", "control"}),
+        "playlist": _PLAYLIST,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
     },
-    Role.NODE: {"node": frozenset({"view", "document", "status"}), "media_service": frozenset({"view"})},
-    Role.WORKER: {"node": frozenset({"view", "document", "status"}), "media_service": frozenset({"view"})},
+    Role.NODE: _MACHINE,
+    Role.WORKER: _MACHINE,
 }
 _PERMITTED[Role.SYSTEM] = _PERMITTED[Role.ADMINISTRATOR]
 
@@ -286,6 +312,8 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
+    if kind == "playlist":
+        return None
     return frozenset()
 
 

@@ -1,6 +1,6 @@
 """The engines as the release describes them: ``engines.yml`` and ``roles/<engine>/engine/spec.yml``.
 
-Nothing else in the panel knows an engine by name.
+Nothing else in the panel knows an engine by name, nor a companion: a second instance of an engine's services.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import zoneinfo
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from django.conf import settings
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, FormatChecker
+
+_Made = TypeVar("_Made")
 
 #: Limits of a service that only its engine can hold; each engine's spec says which it does. All others are the panel's.
 ENGINE_LIMITS = ("max_listeners", "max_bitrate_kbps")
@@ -41,6 +44,8 @@ class Property:
     unique: bool
     # The engine accepts older values too, until the overlap of a rotation ends.
     overlap: bool
+    # Keys of a list's items that no two of them may share.
+    distinct: tuple[str, ...]
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -50,6 +55,7 @@ class Property:
             path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
             yield path, error.instance, _words(error.validator, error.validator_value, error.instance)
         yield from _control_characters(value, "")
+        yield from _shared(value, self.distinct)
 
     def normal(self, value: Any) -> Any:
         """``value`` with the schema's nested defaults filled in, so that equal meanings compare equal."""
@@ -67,8 +73,32 @@ class Property:
 
 
 @dataclass(frozen=True, eq=False)
+class Companion:
+    """What may run beside the services of some engines.
+
+    ``engines`` are their names; ``objects`` the kinds of objects that those services then have (``playlists``). What
+    switches it on is the field that is called like the companion itself.
+    """
+
+    name: str
+    title: str
+    engines: tuple[str, ...]
+    objects: tuple[str, ...]
+    fields: Mapping[str, Property]
+    credentials: Mapping[str, Property]
+
+    def is_on(self, settings: Mapping[str, Any]) -> bool:
+        """Whether it runs for a service with these settings (defaults filled in)."""
+        own = settings.get(self.name)
+        return own is not None and bool(own.get("enabled", True))
+
+
+@dataclass(frozen=True, eq=False)
 class Engine:
-    """One engine. ``ports``: how many TCP ports in a row a service needs of its node's range."""
+    """One engine. ``ports``: how many TCP ports in a row a service needs of its node's range.
+
+    ``fields`` and ``credentials`` are its own and those of its companions.
+    """
 
     name: str
     title: str
@@ -81,6 +111,12 @@ class Engine:
     credentials: Mapping[str, Property]
     connection: tuple[Mapping[str, Any], ...]
     listen_urls: tuple[str, ...]
+    companions: tuple[Companion, ...] = ()
+
+    @property
+    def objects(self) -> frozenset[str]:
+        """Kinds of objects that its services may have, as they are called in a document."""
+        return frozenset(kind for companion in self.companions for kind in companion.objects)
 
     @property
     def mounts_field(self) -> str | None:
@@ -104,7 +140,21 @@ class Engine:
 
 _ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _MOST_REMEMBERED = 2000
+# The formats that are checked; JSON Schema itself knows none for time zones.
+_FORMATS = FormatChecker(formats=())
+_FORMAT_WORDS = {"iana-time-zone": "is not a time zone, such as Europe/Prague"}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(zoneinfo.available_timezones())
+
+
+@_FORMATS.checks("iana-time-zone")  # type: ignore[untyped-decorator]
+def _is_time_zone(value: object) -> bool:
+    """Whether it is a zone of this host's database; where the host has none, that is left to the node."""
+    return not isinstance(value, str) or not _zones() or value in _zones()
 
 
 def generate_credential(length: int = 24) -> str:
@@ -130,6 +180,16 @@ def _control_characters(value: Any, path: str) -> Iterator[tuple[str, Any, str]]
             yield from _control_characters(item, f"{path}.{key}")
 
 
+def _shared(value: Any, keys: tuple[str, ...]) -> Iterator[tuple[str, Any, str]]:
+    items = [item for item in value if isinstance(item, dict)] if isinstance(value, list) and keys else []
+    for key in keys:
+        seen: list[Any] = []
+        for index, item in enumerate(items):
+            if key in item and item[key] in seen:
+                yield f"[{index}].{key}", item[key], "is that of another entry, too"
+            seen.append(item.get(key))
+
+
 def _words(validator: str, limit: Any, value: Any) -> str:
     """A JSON Schema violation in words, without the value (it may be a secret)."""
     if validator == "type":
@@ -138,6 +198,8 @@ def _words(validator: str, limit: Any, value: Any) -> str:
     if validator == "additionalProperties":
         known = value if isinstance(value, dict) else {}
         return f"has a field that does not exist here (given: {', '.join(sorted(map(str, known)))})"
+    if validator == "format":
+        return _FORMAT_WORDS.get(limit, f"is no {limit}")
     phrases = {
         "enum": "must be one of {limit}",
         "pattern": "does not match the pattern {limit}",
@@ -181,7 +243,8 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         mounts=bool(raw.get("mounts")),
         unique=bool(raw.get("unique")),
         overlap=bool(raw.get("overlap")),
-        validator=Draft202012Validator(schema),
+        distinct=tuple(raw.get("distinct") or ()),
+        validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
 
 
@@ -193,48 +256,97 @@ def _limits(raw: Any) -> frozenset[str]:
     return frozenset(raw)
 
 
-def _load(release: Path, name: str) -> Engine:
-    path = release / "roles" / name / "engine" / "spec.yml"
+def _spec_path(release: Path, name: str) -> Path:
+    return release / "roles" / name / "engine" / "spec.yml"
+
+
+def _properties(raw: Mapping[str, Any], group: str) -> dict[str, Property]:
+    items = raw.get(group) or {}
+    return {name: _property(name, item, secret=group == "credentials") for name, item in items.items()}
+
+
+def _engine(raw: Mapping[str, Any]) -> Engine:
+    return Engine(
+        name=raw["name"],
+        title=raw["title"],
+        kind=raw["kind"],
+        service_types=tuple(raw["service_types"]),
+        ports=int(raw.get("ports", 0)),
+        limits=_limits(raw["limits"]),
+        fields=_properties(raw, "fields"),
+        credentials=_properties(raw, "credentials"),
+        connection=tuple(raw.get("connection") or ()),
+        listen_urls=tuple(raw.get("listen_urls") or ()),
+    )
+
+
+def _companion(raw: Mapping[str, Any]) -> Companion:
+    return Companion(
+        name=raw["name"],
+        title=raw["title"],
+        engines=tuple(raw["companion_of"]),
+        objects=tuple(raw.get("objects") or ()),
+        fields=_properties(raw, "fields"),
+        credentials=_properties(raw, "credentials"),
+    )
+
+
+def _load(release: Path, name: str, make: Callable[[Mapping[str, Any]], _Made]) -> _Made:
+    path = _spec_path(release, name)
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Engine(
-            name=raw["name"],
-            title=raw["title"],
-            kind=raw["kind"],
-            service_types=tuple(raw["service_types"]),
-            ports=int(raw.get("ports", 0)),
-            limits=_limits(raw["limits"]),
-            fields={key: _property(key, item, secret=False) for key, item in (raw.get("fields") or {}).items()},
-            credentials={
-                key: _property(key, item, secret=True) for key, item in (raw.get("credentials") or {}).items()
-            },
-            connection=tuple(raw.get("connection") or ()),
-            listen_urls=tuple(raw.get("listen_urls") or ()),
-        )
+        return make(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         raise EngineSpecError(f"{path}: {type(error).__name__}: {error}") from error
 
 
+def _joined(engine: Engine, companion: Companion) -> Engine:
+    """``engine`` with what ``companion`` adds. Raises EngineSpecError for a name that is taken."""
+    mine = {**engine.fields, **engine.credentials}
+    taken = [name for name in (*companion.fields, *companion.credentials) if name in mine]
+    if taken:
+        raise EngineSpecError(f"{companion.name}: {taken[0]} is a field or credential of {engine.name} already")
+    return replace(
+        engine,
+        fields={**engine.fields, **companion.fields},
+        credentials={**engine.credentials, **companion.credentials},
+        companions=(*engine.companions, companion),
+    )
+
+
 @lru_cache(maxsize=4)
-def _all(release: Path) -> dict[str, Engine]:
+def _names(release: Path) -> dict[str, list[str]]:
+    """Names of the ``engines`` and of the ``companions``, in the order of engines.yml."""
     path = release / "engines.yml"
     try:
-        names = yaml.safe_load(path.read_text(encoding="utf-8"))["engines"]
+        listed = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {"engines": list(listed["engines"]), "companions": list(listed.get("companions") or ())}
     except (OSError, KeyError, TypeError, yaml.YAMLError) as error:
         raise EngineSpecError(
             f"{path} cannot be read ({type(error).__name__}); STREAMFLEET_PANEL_RELEASE_DIR must name a release"
         ) from error
-    return {name: _load(release, name) for name in names}
+
+
+@lru_cache(maxsize=4)
+def _all(release: Path) -> dict[str, Engine]:
+    names = _names(release)
+    found = {name: _load(release, name, _engine) for name in names["engines"]}
+    for name in names["companions"]:
+        companion = _load(release, name, _companion)
+        for engine in companion.engines:
+            if engine not in found:
+                raise EngineSpecError(f"{name}: companion_of names {engine}, which is not in engines.yml")
+            found[engine] = _joined(found[engine], companion)
+    return found
 
 
 @lru_cache(maxsize=4)
 def _digest(release: Path) -> str:
-    paths = [release / "roles" / name / "engine" / "spec.yml" for name in _all(release)]
+    paths = [_spec_path(release, name) for names in _names(release).values() for name in names]
     return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:12]
 
 
 def release_digest() -> str:
-    """A short hash of all engines' descriptions."""
+    """A short hash of all engines' and companions' descriptions."""
     return _digest(Path(settings.RELEASE_DIR))
 
 

@@ -9,20 +9,21 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from streamfleet_panel.apply.fields import kind_of
+from streamfleet_panel.apply.checks import kind_of
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.engines import EngineSpecError, engines, release_digest
-from streamfleet_panel.models import Installation, MediaService, Node, ServiceStatus
+from streamfleet_panel.models import Installation, MediaService, Node, Playlist, ServiceStatus
 
 STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Three queries."""
+    """All of the node's services as they shall be, deleted ones in grace included. Four queries."""
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
     now = timezone.now()
+    playlists = _playlists(node)
     services = []
     for service in found:
         engine = known.get(service.engine)
@@ -51,6 +52,7 @@ def document(node: Node) -> dict[str, Any]:
                 "settings": engine.settings(service.settings),
                 "credentials": engine.all_credentials(service.credentials),
                 "previous_credentials": still_valid(service.previous_credentials, now),
+                **({"playlists": playlists.get(service.pk, [])} if "playlists" in engine.objects else {}),
             }
         )
     return {
@@ -61,6 +63,14 @@ def document(node: Node) -> dict[str, Any]:
         "stream_host": node.stream_host or node.address,
         "services": services,
     }
+
+
+def _playlists(node: Node) -> dict[int, list[dict[str, Any]]]:
+    """The playlists of the node's services by the service's id, each sorted by name."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for playlist in Playlist.objects.filter(media_service__node=node).order_by("name"):
+        found.setdefault(playlist.media_service_id, []).append(playlist.for_node())
+    return found
 
 
 def etag(node: Node) -> str:

@@ -9,7 +9,17 @@ from django.db.models import Max
 
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import Account, ApiToken, AuditLog, ConvergeRun, Job, MediaService, Node, ResellerPlan
+from streamfleet_panel.models import (
+    Account,
+    ApiToken,
+    AuditLog,
+    ConvergeRun,
+    Job,
+    MediaService,
+    Node,
+    Playlist,
+    ResellerPlan,
+)
 from streamfleet_panel.times import rfc3339
 
 if TYPE_CHECKING:
@@ -273,7 +283,22 @@ def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]
     return [service(obj, runs, actor) for obj in found]
 
 
-_SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {"reseller_plan": plan, "customer": customer, "node": node}
+def playlist(obj: Playlist) -> dict[str, Any]:
+    """A playlist; reads ``media_service``: select it along."""
+    return {
+        "media_service": obj.media_service.slug,
+        **obj.for_node(),
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
+_SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "reseller_plan": plan,
+    "customer": customer,
+    "node": node,
+    "playlist": playlist,
+}
 
 
 def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool) -> dict[int, dict[str, Any]]:
@@ -290,6 +315,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "customer": Account.objects.select_related("reseller", "reseller_plan"),
             "node": Node.objects.all(),
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
+            "playlist": Playlist.objects.select_related("media_service"),
         }
         for kind, pks in wanted.items():
             stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}

@@ -11,8 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
+from streamfleet_panel import secrets
 from streamfleet_panel.apply import ApiError
-from streamfleet_panel.models import Account, AuditLog, MediaService, Node
+from streamfleet_panel.models import Account, AuditLog, MediaService, Node, Playlist
 from tests_support import WORLD, apply_as
 
 pytestmark = pytest.mark.django_db
@@ -306,7 +307,7 @@ def test_lifting_a_suspension_lifts_its_end(world: None, run: Run) -> None:
 
 def test_credentials(world: None, run: Run) -> None:
     before = MediaService.objects.get(slug="rock").credentials
-    assert set(before) == {"source_password", "admin_password"}
+    assert set(before) == {"source_password", "admin_password", "autodj_password"}
     assert len(before["source_password"]) == 24
     answer = run({"media_services": [{"slug": "rock", "source_password": "new-secret-1"}]})
     assert answer["results"][0]["changes"] == {"source_password": {"before": "********", "after": "********"}}
@@ -314,6 +315,22 @@ def test_credentials(world: None, run: Run) -> None:
     assert after == {**before, "source_password": "new-secret-1"}
     assert not run({"media_services": [{"slug": "rock", "source_password": "new-secret-1"}]})["changed"]
     assert "new-secret-1" not in MediaService.objects.get(slug="rock").credentials_encrypted
+
+
+def test_a_credential_of_a_later_release_is_made_when_it_may_be_needed(world: None, run: Run) -> None:
+    service = MediaService.objects.get(slug="rock")
+    old = {"source_password": "source-pw-1", "admin_password": "admin-pw-1"}
+    service.credentials_encrypted = secrets.encrypt(old)
+    service.save()
+    run({"media_services": [{"slug": "rock", "max_listeners": 90}]})
+    assert MediaService.objects.get(slug="rock").credentials == old
+    answer = run({"media_services": [{"slug": "rock", "autodj": {}}]})
+    assert answer["results"][0]["changes"]["autodj_password"] == {"before": "********", "after": "********"}
+    made = MediaService.objects.get(slug="rock").credentials
+    assert {name: made[name] for name in old} == old
+    assert len(made["autodj_password"]) == 24
+    run({"media_services": [{"slug": "rock", "autodj": None}]})
+    assert MediaService.objects.get(slug="rock").credentials == made
 
 
 def test_stream_keys_are_unique(world: None, run: Run) -> None:
@@ -353,7 +370,7 @@ def test_an_object_can_be_sent_back_as_it_was_read(world: None, run: Run) -> Non
     answer = run({"media_services": [{"slug": "rock"}]}, return_objects=True)
     from streamfleet_panel.apply.fields import KINDS
 
-    fields = {*KINDS["media_service"], "mounts", "genre", "description", "website"}
+    fields = {*KINDS["media_service"], "mounts", "genre", "description", "website", "autodj"}
     back = {name: value for name, value in answer["results"][0]["object"].items() if name in fields}
     assert not run({"media_services": [back]})["changed"]
     assert not run({"media_services": [back]}, "alice")["changed"]
@@ -381,11 +398,24 @@ SERVICE = st.fixed_dictionaries(
         "state": st.sampled_from(["present", "absent"]),
     },
 )
+PLAYLIST = st.fixed_dictionaries(
+    {"media_service": st.sampled_from(["rock", "s1", "bob-tv"]), "name": st.sampled_from(["day", "jingles", "p1"])},
+    optional={
+        "folder": st.sampled_from([None, ".", "music", "../x"]),
+        "files": st.sampled_from([None, ["a.mp3"], []]),
+        "type": st.sampled_from(["rotation", "scheduled", "jingle"]),
+        "active": st.sampled_from([None, [{"start": "22:00", "end": "02:00"}]]),
+        "every_tracks": st.sampled_from([None, 3]),
+        "weight": st.integers(0, 3),
+        "state": st.sampled_from(["present", "absent"]),
+    },
+)
 DOCUMENT = st.fixed_dictionaries(
     {},
     optional={
         "customers": st.lists(CUSTOMER, max_size=4, unique_by=lambda item: item["username"]),
         "media_services": st.lists(SERVICE, max_size=4, unique_by=lambda item: item["slug"]),
+        "playlists": st.lists(PLAYLIST, max_size=3, unique_by=lambda item: (item["media_service"], item["name"])),
     },
 )
 
@@ -423,5 +453,4 @@ class Properties(TestCase):
 
 def snapshot() -> list[Any]:
     """Everything stored that a document can change."""
-    accounts = Account.objects.order_by("pk").values_list()
-    return [list(accounts), list(MediaService.objects.order_by("pk").values_list()), list(Node.objects.values_list())]
+    return [list(model.objects.order_by("pk").values_list()) for model in (Account, MediaService, Playlist, Node)]

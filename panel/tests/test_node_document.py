@@ -25,12 +25,25 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                     "mounts": mounts,
                     "source_password": "source-pw-1",
                     "admin_password": "admin-pw-1",
+                    "autodj": {"timezone": "Europe/Prague"},
+                    "autodj_password": "autodj-pw-1",
                 },
                 {"slug": "tv", "stream_key": "k" * 20, "suspended": True, "suspend_reason": "unpaid"},
                 {"slug": "bob-tv", "state": "absent"},
                 {"slug": "eve-fm", "state": "absent"},
                 {"slug": "shop-fm", "state": "absent"},
-            ]
+            ],
+            "playlists": [
+                {
+                    "media_service": "rock",
+                    "name": "night",
+                    "enabled": False,
+                    "type": "scheduled",
+                    "folder": ".",
+                    "order": "sequential",
+                    "active": [{"days": ["sat", "fri"], "start": "22:00", "end": "02:00"}],
+                },
+            ],
         }
     )
     document = nodedoc.document(Node.objects.get(name="node1"))
@@ -77,14 +90,64 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "genre": None,
             "description": None,
             "website": None,
+            "autodj": {
+                "enabled": True,
+                "timezone": "Europe/Prague",
+                "crossfade_seconds": 3,
+                "smart_crossfade": True,
+                "minimum_track_seconds": 10,
+                "seed": None,
+            },
         },
         "credentials": {
             "source_password": "source-pw-1",
             "admin_password": "admin-pw-1",
             "listener_password": None,
+            "autodj_password": "autodj-pw-1",
         },
         "previous_credentials": {},
+        "playlists": [
+            {
+                "name": "day",
+                "enabled": True,
+                "type": "rotation",
+                "folder": "music/rock",
+                "files": None,
+                "order": "shuffle",
+                "weight": 1,
+                "active": None,
+                "every_tracks": None,
+                "every_minutes": None,
+            },
+            {
+                "name": "jingles",
+                "enabled": True,
+                "type": "jingle",
+                "folder": None,
+                "files": ["a.mp3", "b.mp3"],
+                "order": "shuffle",
+                "weight": 1,
+                "active": None,
+                "every_tracks": 4,
+                "every_minutes": None,
+            },
+            {
+                "name": "night",
+                "enabled": False,
+                "type": "scheduled",
+                "folder": ".",
+                "files": None,
+                "order": "sequential",
+                "weight": 1,
+                "active": [{"days": ["fri", "sat"], "start": "22:00", "end": "02:00"}],
+                "every_tracks": None,
+                "every_minutes": None,
+            },
+        ],
     }
+    assert document["services"][3]["settings"]["autodj"] is None
+    # A video channel has no AutoDJ, and so no playlists at all.
+    assert "playlists" not in document["services"][4]
     assert document["services"][4]["state"] == "suspended"
     assert document["services"][4]["reason"] == "unpaid"
     assert document["services"][0]["state"] == "deleted"
@@ -118,9 +181,11 @@ def test_states_in_their_order(world: None, run: Callable[..., dict[str, Any]]) 
 def test_constant_queries(
     world: None, run: Callable[..., dict[str, Any]], django_assert_max_num_queries: Callable[..., CaptureQueriesContext]
 ) -> None:
-    run({"media_services": [{"slug": f"s{n}", "customer": "bob", "engine": "icecast"} for n in range(50)]})
+    services = [{"slug": f"s{n}", "customer": "bob", "engine": "icecast"} for n in range(50)]
+    playlists = [{"media_service": f"s{n}", "name": "all", "folder": "."} for n in range(50)]
+    run({"media_services": services, "playlists": playlists})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(2):
+    with django_assert_max_num_queries(3):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

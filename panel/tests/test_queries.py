@@ -25,6 +25,11 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
             for n in range(count)
             for engine in (["icecast", "nginx_rtmp"][n % 2],)
         ],
+        "playlists": [
+            {"media_service": f"{prefix}{n}", "name": name, "folder": "."}
+            for n in range(0, count, 2)
+            for name in ("day", "night")
+        ],
     }
 
 
@@ -43,6 +48,9 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         changed = document(count, prefix, name="new")
         gone = {"customers": [{"username": f"{prefix}{n}", "state": "absent"} for n in range(count)]}
         back = document(count, prefix)
+        fewer = {**back, "playlists": back["playlists"][::2]}
+        weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
+        dropped = {"playlists": [{**item, "state": "absent"} for item in back["playlists"]]}
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
             "create": lambda first=first: run(first),
@@ -52,6 +60,9 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "label": lambda changed=changed: run(changed, label="x"),
             "delete": lambda gone=gone: run(gone),
             "restore": lambda back=back: run(back),
+            "playlists": lambda weighed=weighed: run(weighed),
+            "prune playlists": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
+            "drop playlists": lambda dropped=dropped: run(dropped),
             "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
         }
         for name, step in steps.items():
@@ -64,7 +75,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
 def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
     run(document(60, "x"))
     root = api("root")
-    for route in ("customers", "media-services", "nodes", "audit-log", "reseller-plans", "tokens"):
+    for route in ("customers", "media-services", "playlists", "nodes", "audit-log", "reseller-plans", "tokens"):
         root("GET", f"/{route}")
         few = statements(lambda route=route: root("GET", f"/{route}?limit=2"))
         many = statements(lambda route=route: root("GET", f"/{route}?limit=1000"))

@@ -20,6 +20,7 @@ from streamfleet_panel.models import (
     Job,
     MediaService,
     Node,
+    Playlist,
     ResellerPlan,
     ServiceStatus,
 )
@@ -39,6 +40,7 @@ REACH = {
     "bob": {"bob"},
 }
 OWNER = {"rock": "alice", "tv": "alice", "shop-fm": "shop", "eve-fm": "eve", "bob-tv": "bob"}
+PLAYLISTS = [("rock", "day"), ("rock", "jingles"), ("shop-fm", "day"), ("eve-fm", "day")]
 NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
 PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
 RESELLERS, ADMINS = {"shop", "rival"}, {"root"}
@@ -50,6 +52,7 @@ BODIES: dict[str, Any] = {
     "PUT /nodes/{name}": {"address": "203.0.113.66"},
     "POST /media-services/{slug}/actions": {"action": "restart"},
     "POST /media-services/{slug}/credentials/rotate": {},
+    "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
 ON_CUSTOMERS = {
@@ -67,6 +70,12 @@ ON_SERVICES = {
     "GET /media-services/{slug}/credentials": PEOPLE,
     "POST /media-services/{slug}/credentials/rotate": PEOPLE,
     "POST /media-services/{slug}/actions": PEOPLE,
+    "GET /media-services/{slug}/playlists": None,
+}
+ON_PLAYLISTS = {
+    "GET /media-services/{slug}/playlists/{name}": None,
+    "PUT /media-services/{slug}/playlists/{name}": PEOPLE,
+    "DELETE /media-services/{slug}/playlists/{name}": PEOPLE,
 }
 ON_NODES = {
     "GET /nodes/{name}": None,
@@ -94,6 +103,7 @@ OTHERS = {
     "GET /customers",
     "GET /media-services",
     "GET /nodes",
+    "GET /playlists",
     "GET /reseller-plans",
 }
 
@@ -108,7 +118,7 @@ def routes() -> set[str]:
 
 
 def snapshot() -> list[Any]:
-    models = (Account, MediaService, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
+    models = (Account, MediaService, Playlist, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
     return [list(model.objects.order_by("pk").values_list()) for model in models] + [
         list(ApiToken.objects.order_by("pk").values_list("token_id", "name", "account_id", "scope")),
         list(AuditLog.objects.exclude(action="read_credentials").values_list("pk")),
@@ -129,7 +139,7 @@ def callers(api: Callable[..., Api]) -> dict[str, Api]:
 
 
 def test_every_route_is_known() -> None:
-    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_NODES, *ON_PLANS, *OTHERS}
     assert routes() == known
 
 
@@ -138,7 +148,7 @@ def test_every_route_is_known() -> None:
 def test_customers(callers: dict[str, Api], caller: str, route: str) -> None:
     for target in sorted(REACH["root"]):
         visible = target in REACH.get(caller, set())
-        _check(callers[caller], caller, route, "username", target, visible, ON_CUSTOMERS[route])
+        _check(callers[caller], caller, route, {"username": target}, visible, ON_CUSTOMERS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_SERVICES))
@@ -146,7 +156,15 @@ def test_customers(callers: dict[str, Api], caller: str, route: str) -> None:
 def test_services(callers: dict[str, Api], caller: str, route: str) -> None:
     for target, owner in OWNER.items():
         visible = owner in REACH.get(caller, set()) or caller in ("worker", "node:node1")
-        _check(callers[caller], caller, route, "slug", target, visible, ON_SERVICES[route])
+        _check(callers[caller], caller, route, {"slug": target}, visible, ON_SERVICES[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_PLAYLISTS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_playlists(callers: dict[str, Api], caller: str, route: str) -> None:
+    for slug, name in PLAYLISTS:
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_PLAYLISTS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_NODES))
@@ -158,7 +176,7 @@ def test_nodes(callers: dict[str, Api], caller: str, route: str) -> None:
             _, document = callers["root"]("GET", f"/nodes/{target}/document")
             body = {"epoch": document["epoch"], "generation": document["generation"], "services": {}}
         visible = target in NODES.get(caller, set())
-        _check(callers[caller], caller, route, "name", target, visible, ON_NODES[route], body)
+        _check(callers[caller], caller, route, {"name": target}, visible, ON_NODES[route], body)
 
 
 @pytest.mark.parametrize("route", sorted(ON_PLANS))
@@ -166,21 +184,20 @@ def test_nodes(callers: dict[str, Api], caller: str, route: str) -> None:
 def test_plans(callers: dict[str, Api], caller: str, route: str) -> None:
     for target in ("gold", "free"):
         visible = target in PLANS.get(caller, set())
-        _check(callers[caller], caller, route, "name", target, visible, ON_PLANS[route])
+        _check(callers[caller], caller, route, {"name": target}, visible, ON_PLANS[route])
 
 
 def _check(
     call: Api,
     caller: str,
     route: str,
-    parameter: str,
-    target: str,
+    target: dict[str, str],
     visible: bool,
     who: set[str] | None,
     body: Any = None,
 ) -> None:
     method, path = route.split(" ", 1)
-    address = path.replace("{" + parameter + "}", target)
+    address = path.format(**target)
     before = snapshot()
     status, answer = call(method, address, BODIES.get(route) if body is None else body)
     allowed = visible and (who is None or caller in who)
@@ -194,23 +211,33 @@ def _check(
     assert set(answer) == {"error"}
     assert snapshot() == before, f"{caller} changed something by {method} {address}"
     told = json.dumps(answer)
-    for secret in ("example.net", "192.0.2.1", "8100", "8101", "gold" if target != "gold" else "\0"):
+    for secret in (
+        "example.net",
+        "192.0.2.1",
+        "8100",
+        "8101",
+        "music",
+        "gold" if "gold" not in target.values() else "\0",
+    ):
         assert secret not in told, f"{caller} learns {secret} from {method} {address}: {told}"
     if not visible and method in ("GET", "DELETE", "POST"):
         assert status in (403, 404), (address, status, answer)
 
 
-@pytest.mark.parametrize("route", ["customers", "media-services", "nodes", "reseller-plans", "tokens", "audit-log"])
+LISTS = ["customers", "media-services", "playlists", "nodes", "reseller-plans", "tokens", "audit-log"]
+
+
+@pytest.mark.parametrize("route", LISTS)
 @pytest.mark.parametrize("caller", CALLERS)
 def test_lists_hold_nothing_foreign(callers: dict[str, Api], caller: str, route: str) -> None:
     callers["root"]("PUT", "/customers/eve", {"name": "Eve"})
     callers["root"]("PUT", "/customers/alice", {"name": "Alice"})
     reach = REACH.get(caller, set())
+    slugs = {slug for slug, owner in OWNER.items() if owner in reach or caller in ("worker", "node:node1")}
     expected = {
         "customers": reach,
-        "media-services": set(OWNER)
-        if caller in ("worker", "node:node1")
-        else {slug for slug, owner in OWNER.items() if owner in reach},
+        "media-services": slugs,
+        "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
     }
@@ -229,8 +256,8 @@ def test_lists_hold_nothing_foreign(callers: dict[str, Api], caller: str, route:
             if caller != "root":
                 assert None not in {item["owner"] for item in answer["items"]}
         else:
-            key = {"customers": "username", "media-services": "slug"}.get(route, "name")
-            found = {item[key] for item in answer["items"]}
+            key = {"customers": ["username"], "media-services": ["slug"], "playlists": ["media_service", "name"]}
+            found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
             assert found <= expected[route]
             if "search" not in query:
                 assert found == expected[route]
@@ -248,6 +275,11 @@ ESCAPES: list[dict[str, Any]] = [
     {"media_services": [{"slug": "eve-fm", "source_password": "taken-over"}]},
     {"media_services": [{"slug": "mine", "customer": "eve", "engine": "icecast"}]},
     {"media_services": [{"slug": "mine", "customer": "shop", "engine": "icecast", "node": "node1"}]},
+    {"playlists": [{"media_service": "eve-fm", "name": "day", "folder": "."}]},
+    {"playlists": [{"media_service": "eve-fm", "name": "day", "enabled": False}]},
+    {"playlists": [{"media_service": "eve-fm", "name": "mine", "folder": "."}]},
+    {"playlists": [{"media_service": "eve-fm", "name": "day", "state": "absent"}]},
+    {"media_services": [{"slug": "eve-fm"}], "playlists": [{"media_service": "eve-fm", "name": "day", "weight": 7}]},
     {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
     {"reseller_plans": [{"name": "mine"}]},
     {"nodes": [{"name": "node1", "address": "203.0.113.66"}]},

@@ -46,8 +46,33 @@ DOCUMENT = {
         },
     ],
     "media_services": [
-        {"slug": "rock-fm", "name": "Rock FM", "customer": "alice", "engine": "icecast", "max_listeners": 100},
+        {
+            "slug": "rock-fm",
+            "name": "Rock FM",
+            "customer": "alice",
+            "engine": "icecast",
+            "max_listeners": 100,
+            "autodj": {"timezone": "Europe/Prague"},
+        },
         {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp"},
+    ],
+    "playlists": [
+        {"media_service": "rock-fm", "name": "all", "folder": "."},
+        {
+            "media_service": "rock-fm",
+            "name": "a-name-that-is-as-long-as-the-name-of-a-playlist-can-ever-be",
+            "type": "scheduled",
+            "folder": "a-long-folder/" * 20 + "end",
+            "active": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "22:00", "end": "04:00"}],
+        },
+        {
+            "media_service": "rock-fm",
+            "name": "off",
+            "enabled": False,
+            "type": "jingle",
+            "folder": "j",
+            "every_tracks": 4,
+        },
     ],
 }
 

@@ -1,11 +1,14 @@
-"""streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info."""
+"""streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
+
+And streamfleet_playlist_info.
+"""
 
 from __future__ import annotations
 
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner
 
-KEYS = {"customer": "username", "reseller_plan": "name", "node": "name", "media_service": "slug"}
+KEYS = {"customer": "username", "reseller_plan": "name", "node": "name", "media_service": "slug", "playlist": "name"}
 
 
 def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
@@ -20,12 +23,18 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "media_services": [
             {"slug": "info-fm", "customer": "info-a", "engine": "icecast", "source_password": password},
             {"slug": "info-tv", "customer": "info-a", "engine": "nginx_rtmp", "suspended": True},
+            {"slug": "info-am", "customer": "info-b", "engine": "icecast"},
+        ],
+        "playlists": [
+            {"media_service": "info-fm", "name": "info-all", "folder": "."},
+            {"media_service": "info-fm", "name": "info-jingles", "type": "jingle", "folder": "j", "every_minutes": 20},
+            {"media_service": "info-am", "name": "info-am-all", "folder": "."},
         ],
     }
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist = (f"streamfleet_{kind}_info" for kind in KEYS)
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -41,6 +50,11 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "services": (service, {"customer": "info-a"}, ["info-fm"]),
         "by engine": (service, {"label": "infos", "engine": "nginx_rtmp"}, []),
         "by node": (service, {"label": "infos", "node": "base1", "state": "running"}, ["info-fm"]),
+        "playlist": (playlist, {"media_service": "info-fm", "name": "info-all"}, ["info-all"]),
+        "no playlist": (playlist, {"media_service": "info-am", "name": "info-all"}, []),
+        "of a service": (playlist, {"media_service": "info-fm"}, ["info-all", "info-jingles"]),
+        "of all services": (playlist, {"label": "infos"}, ["info-all", "info-am-all", "info-jingles"]),
+        "jingles": (playlist, {"label": "infos", "type": "jingle"}, ["info-jingles"]),
         "deleted": (service, {"label": "infos", "deleted": True}, ["info-tv"]),
         "secrets": (service, {"slug": "info-fm", "credentials": True}, None),
     }
@@ -78,10 +92,12 @@ def test_wrong_options(runner: Runner) -> None:
         [
             {"name": "two", "streamfleet_customer_info": {"username": "a", "status": "enabled"}, "ignore_errors": True},
             {"name": "state", "streamfleet_media_service_info": {"state": "asleep"}, "ignore_errors": True},
+            {"name": "whose", "streamfleet_playlist_info": {"name": "all"}, "ignore_errors": True},
         ]
     )
     assert "parameters are mutually exclusive: username|status" in results["two"]["msg"]
     assert "value of state must be one of: running" in results["state"]["msg"]
+    assert "missing parameter(s) required by 'name': media_service" in results["whose"]["msg"]
 
 
 def digest(text: str) -> str:

@@ -43,6 +43,39 @@ def test_from_nothing_to_nothing(runner: Runner, panel: Panel, owner: str) -> No
     assert panel.request("GET", "/media-services/rock-fm/credentials")[1]["credentials"]["source_password"] == other
 
 
+def test_autodj(runner: Runner, panel: Panel, owner: str) -> None:
+    me = {"slug": "dj-fm"}
+    on, _, seeded, off = runner.steps(
+        Step(MODULE, {**me, "customer": owner, "engine": "icecast", "autodj": {"timezone": "Europe/Prague"}}),
+        # What has the default is left out, or said: the same meaning is no change.
+        Step(
+            MODULE,
+            {**me, "autodj": {"timezone": "Europe/Prague", "crossfade_seconds": 3, "seed": None}},
+            changed=False,
+        ),
+        Step(MODULE, {**me, "autodj": {"seed": "7", "crossfade_seconds": 2.5, "smart_crossfade": "no"}}),
+        Step(MODULE, {**me, "autodj": None}),
+        Step(MODULE, {**me, "autodj": {"crossfade_seconds": 16}}, error="autodj.crossfade_seconds: must be at most 15"),
+        Step(MODULE, {**me, "autodj": {"timezone": "a b"}}, error="autodj.timezone: does not match the pattern"),
+        Step(MODULE, {**me, "autodj": {"colour": "red"}}, error="autodj.colour"),
+        Step(MODULE, {**me, "engine": "nginx_rtmp", "autodj": {}}, error="engine: is fixed after creation"),
+    )[:4]
+    assert on.real["media_service"]["autodj"] == {
+        "enabled": True,
+        "timezone": "Europe/Prague",
+        "crossfade_seconds": 3,
+        "smart_crossfade": True,
+        "minimum_track_seconds": 10,
+        "seed": None,
+    }
+    after = seeded.real["changes"]["autodj"]["after"]
+    assert (after["timezone"], after["seed"], after["crossfade_seconds"]) == ("UTC", 7, 2.5)
+    assert off.real["media_service"]["autodj"] is None
+    credentials = panel.request("GET", "/media-services/dj-fm/credentials")[1]
+    assert len(credentials["credentials"]["autodj_password"]) == 24
+    assert "autodj_password" not in {line.get("credential") for line in credentials["connection"]}
+
+
 def test_video(runner: Runner, panel: Panel, owner: str) -> None:
     key = runner.canary("canary-stream-key-0001")
     runner.steps(

@@ -35,13 +35,15 @@ class NodeDouble:
                 "etc/systemd/system/streamfleet-instances.target.wants",
                 "var/lib/streamfleet/node",
                 "var/lib/streamfleet/services",
+                "var/lib/streamfleet/media",
                 "proc/net",
                 "run",
             ):
                 (root / folder).mkdir(parents=True)
             (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n" + WWW_DATA)
             (root / "etc/group").write_text("root:x:0:\nwww-data:x:33:\nstreamfleet-rtmp:x:990:\n")
-            (root / "etc/systemd/system/streamfleet-icecast@.service").write_text("[Service]\n")
+            for template in ("icecast", "autodj"):
+                (root / f"etc/systemd/system/streamfleet-{template}@.service").write_text("[Service]\n")
             self._save({"units": {}, "table": True, "pairs": [], "taken": [], "words": {}})
 
     def host(self, checkpoint: Callable[[str], None] = lambda _name: None, **changes: Any) -> Host:
@@ -74,12 +76,12 @@ class NodeDouble:
         """The station's unit."""
         return self.units[f"streamfleet-icecast@{slug}.service"]
 
-    def running(self) -> set[str]:
-        """Slugs of the stations that run."""
+    def running(self, template: str = "streamfleet-icecast@") -> set[str]:
+        """Slugs of the stations that run, or of what runs of another template."""
         return {
             name.partition("@")[2].removesuffix(".service")
             for name, unit in self.units.items()
-            if unit["active"] == "active"
+            if unit["active"] == "active" and name.startswith(template)
         }
 
     @property
@@ -179,7 +181,9 @@ class NodeDouble:
                 unit["config"] = self._config(name)
         elif verb in ("start", "restart"):
             if verb == "restart" or unit is None or unit["active"] != "active":
-                data["units"][name], error = self._started(name, unit, data)
+                begun, error = self._started(name, unit, data)
+                if begun:
+                    data["units"][name] = begun
         else:
             error = f"Unknown command verb {verb}."
         self._save(data)
@@ -188,7 +192,7 @@ class NodeDouble:
     def _started(self, name: str, unit: dict[str, Any] | None, data: dict[str, Any]) -> tuple[dict[str, Any], str]:
         template = re.sub(r"@.*\.", "@.", name)
         if not (self.root / "etc/systemd/system" / template).exists():
-            return {"active": "inactive", "sub": "dead"}, f"Failed to start {name}: Unit {name} not found."
+            return {}, f"Failed to start {name}: Unit {name} not found."
         # A unit that is loaded keeps the user that it was loaded with.
         user = unit["user"] if unit else self._user(name)
         starts = unit["starts"] + 1 if unit else 1
@@ -198,14 +202,15 @@ class NodeDouble:
             return begun, f"Job for {name} failed because the control process exited with error code."
         try:
             config = self._config(name)
-            port = int(ET.fromstring(config).findtext("listen-socket/port") or 0)
+            port = int(ET.fromstring(config).findtext("listen-socket/port") or 0) if "icecast" in name else None
         except (OSError, ET.ParseError):
             return begun, ""
         others = {other.get("port") for key, other in data["units"].items() if key != name and "port" in other}
-        if port in others or port in data["taken"]:
+        if port is not None and (port in others or port in data["taken"]):
             data["words"][name] = f"Could not create listener socket on port {port}"
             return begun, ""
-        return {**begun, "active": "active", "sub": "running", "port": port, "config": config}, ""
+        running = {**begun, "active": "active", "sub": "running", "config": config}
+        return {**running, "port": port} if port is not None else running, ""
 
     def _user(self, name: str) -> str:
         dropin = self.root / f"etc/systemd/system/{name}.d/10-user.conf"
@@ -214,7 +219,8 @@ class NodeDouble:
 
     def _config(self, name: str) -> str:
         slug = name.partition("@")[2].removesuffix(".service")
-        return (self.root / f"etc/streamfleet/instances/icecast/{slug}/icecast.xml").read_text()
+        file = f"icecast/{slug}/icecast.xml" if "icecast" in name else f"autodj/{slug}/settings.json"
+        return (self.root / "etc/streamfleet/instances" / file).read_text()
 
     def _systemd_sysusers(self, rest: Sequence[str], stdin: str) -> Finished:
         if list(rest) != ["-"]:
@@ -266,7 +272,11 @@ class NodeDouble:
         new.write_text(json.dumps(data))
         new.replace(self.root / "double.json")
         header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
-        open_ports = [(unit["user"][2:], unit["port"]) for unit in data["units"].values() if unit["active"] == "active"]
+        open_ports = [
+            (unit["user"][2:], unit["port"])
+            for unit in data["units"].values()
+            if unit["active"] == "active" and "port" in unit
+        ]
         open_ports += [("0", port) for port in data["taken"]]
         lines = [
             f"   {number}: 00000000:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  {uid}\n"

@@ -112,20 +112,59 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
             "genre": None,
             "description": None,
             "website": None,
+            "autodj": None,
         },
         "credentials": {
             "source_password": f"source-{slug}-secret",
             "admin_password": f"admin-{slug}-secret",
             "listener_password": None,
+            "autodj_password": f"autodj-{slug}-secret",
         },
+        "playlists": [],
         "previous_credentials": {},
     }
+    return _changed(service, changes)
+
+
+def _changed(service: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(service.get(key), dict):
             service[key] = {**service[key], **value}
         else:
             service[key] = value
     return service
+
+
+def autodj(**changes: Any) -> dict[str, Any]:
+    """A station's AutoDJ as a node document holds it, for ``settings``."""
+    return {
+        "autodj": {
+            "enabled": True,
+            "timezone": "UTC",
+            "crossfade_seconds": 3,
+            "smart_crossfade": True,
+            "minimum_track_seconds": 10,
+            "seed": None,
+            **changes,
+        }
+    }
+
+
+def playlist(name: str, **changes: Any) -> dict[str, Any]:
+    """A playlist as a node document holds it."""
+    return {
+        "name": name,
+        "enabled": True,
+        "type": "rotation",
+        "folder": None,
+        "files": None,
+        "order": "shuffle",
+        "weight": 1,
+        "active": None,
+        "every_tracks": None,
+        "every_minutes": None,
+        **changes,
+    }
 
 
 def document(node: str, generation: int, *services: dict[str, Any], epoch: str = "epoch-1") -> dict[str, Any]:

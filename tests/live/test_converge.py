@@ -86,7 +86,7 @@ class Node:
             self.command(playbook, *arguments),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
             cwd=ROOT,
             env=variables,
             check=False,

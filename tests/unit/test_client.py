@@ -38,6 +38,11 @@ def test_routes_escape_the_key() -> None:
     assert route("media_service", "a/../b") == "/media-services/a%2F..%2Fb"
 
 
+def test_what_belongs_to_another_object_is_below_it() -> None:
+    assert route("playlist") == "/playlists"
+    assert route("playlist", "rock-fm", "a/b") == "/media-services/rock-fm/playlists/a%2Fb"
+
+
 def test_apply_sends_what_was_asked() -> None:
     with serving(Reply(200, ANSWER)) as server:
         panel, _ = make_panel(server.url)

@@ -66,7 +66,7 @@ def test_all_credentials_are_secrets_the_longest_first() -> None:
     service = station(*A, credentials={"source_password": "abcd", "admin_password": "abcdefgh"})
     service["previous_credentials"] = {"source_password": [{"value": "previous", "expires": None}]}
     secrets = action.secrets_of(document("n1", 1, service))
-    assert set(secrets) == {"abcd", "abcdefgh", "previous"}
+    assert set(secrets) == {"abcd", "abcdefgh", "previous", "autodj-rock-fm-secret"}
     assert secrets[-1] == "abcd"
 
 

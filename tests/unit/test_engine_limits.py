@@ -22,7 +22,9 @@ def _rendered(name: str, spec: dict[str, Any], limit: str, value: int | None) ->
         "generation": 1, "state": "running", "reason": "", "restart": 0, "port": 8100,
         "limits": {"max_listeners": None, "max_bitrate_kbps": None, limit: value},
         "settings": {field: item.get("default") for field, item in (spec["fields"] or {}).items()},
-        "credentials": {key: "k" * 24 if item.get("generate") else None for key, item in spec["credentials"].items()},
+        "credentials": {
+            key: key.ljust(24, "k") if item.get("generate") else None for key, item in spec["credentials"].items()
+        },
         "previous_credentials": {},
     }  # fmt: skip
     instance = load_renderer(ROOT, name)(service, NODE)

@@ -18,6 +18,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 ENGINES = yaml.safe_load((ROOT / "engines.yml").read_text())["engines"]
+COMPANIONS = yaml.safe_load((ROOT / "engines.yml").read_text())["companions"]
 NAMES = ["demo", "local", "production", "staging"]
 ENVIRONMENT = {
     **os.environ,
@@ -99,6 +100,9 @@ def test_the_wiring_gives_each_host_its_roles_packages_and_certificates(name: st
         engines = [engine for engine in ENGINES if host in found.get(engine, {}).get("hosts", [])]
         assert ("panel" in wiring["roles"]) == ("worker" in wiring["roles"]) == is_panel
         assert [role for role in wiring["roles"] if role in ENGINES] == engines
+        companions = [companion for companion in COMPANIONS if host in found.get(companion, {}).get("hosts", [])]
+        assert [role for role in wiring["roles"] if role in COMPANIONS] == companions
+        assert ("liquidsoap" in wiring["packages"]) == ("autodj" in companions)
         assert {"nginx", "nftables", "python3-cryptography"} <= set(wiring["packages"])
         assert ("icecast2" in wiring["packages"]) == ("icecast" in engines)
         assert ("libnginx-mod-rtmp" in wiring["packages"]) == ("nginx_rtmp" in engines)
@@ -132,6 +136,12 @@ def inventory(tmp_path: Path, text: str) -> Path:
             "all: {children: {streamfleet_panel: {hosts: {p1: {streamfleet_panel_host: p.example.net}}}, "
             "streamfleet_nodes: {hosts: {n1: }}}}",
             "in no engine's group",
+        ),
+        (
+            "all: {children: {streamfleet_panel: {hosts: {p1: {streamfleet_panel_host: p.example.net}}}, "
+            "streamfleet_nodes: {hosts: {n1: {streamfleet_stream_host: s.example.net}}}, nginx_rtmp: {hosts: {n1: }}, "
+            "autodj: {hosts: {n1: }}}}",
+            "it is in autodj, but in no group of an engine that this goes with",
         ),
         ("all: {children: {streamfleet_panel: {hosts: {p1: }}}}", "streamfleet_panel_host is not set"),
         (

@@ -9,7 +9,7 @@ from typing import Any
 from . import diff, files, firewall, lock, outcome, state, units, users
 from .errors import ApplyError
 from .host import Host
-from .plan import Plan, make
+from .plan import Plan, make, slug_of
 from .run import Options, Run
 
 SERVICES_DATA = "/var/lib/streamfleet/services"
@@ -53,35 +53,57 @@ def _plan(run: Run) -> None:
     patterns |= {units.pattern(entry["unit"]) for entry in entries.values() if entry["unit"]}
     loaded = units.states(host, patterns)
     taken: dict[str, str] = {}
-    for item in sorted(instances, key=lambda item: str(item["slug"])):
-        slug = item["slug"]
-        plan = make(host, item, entries.get(slug, {}), begun.get(slug), run.accounts, loaded)
+    for item in sorted(instances, key=lambda item: str(item["key"])):
+        key = item["key"]
+        plan = make(host, item, entries.get(key, {}), begun.get(key), run.accounts, loaded)
         for path in plan.paths:
-            if taken.setdefault(path, slug) != slug:
+            if taken.setdefault(path, key) != key:
                 plan.error = f"file {path} belongs to service {taken[path]}"
         run.plans.append(plan)
-    named = {item["slug"] for item in instances} | set(run.payload.get("failed", {}))
-    same_epoch = run.payload["epoch"] == run.state["epoch"]
-    for slug, entry in entries.items():
-        if slug in named:
-            continue
-        if same_epoch and entry["state"] == "deleted":
-            run.purge.append(slug)
-        else:
-            run.unknown.append(slug)
-    if run.unknown:
-        known = ", ".join(sorted(run.unknown))
-        run.warnings.append(f"left alone, since the panel does not name them and never deleted them here: {known}")
+    _fail_together(run)
+    _leftovers(run)
     _plan_firewall(run)
 
 
+def _fail_together(run: Run) -> None:
+    """A service whose instances cannot all be as wanted is left as it was, with all of them."""
+    faults = {plan.slug: plan for plan in run.plans if plan.error}
+    for plan in run.live:
+        if plan.slug in faults:
+            plan.refuse(faults[plan.slug].error)
+
+
+def _leftovers(run: Run) -> None:
+    """Instances that the node has and nobody asks for."""
+    wanted = {plan.key for plan in run.plans}
+    slugs, failed = {plan.slug for plan in run.plans}, set(run.payload.get("failed", {}))
+    refused = {plan.slug for plan in run.plans if plan.error}
+    same_epoch = run.payload["epoch"] == run.state["epoch"]
+    # Of a companion that a killed run has begun, only the journal tells.
+    begun = {key: entry for key, entry in run.journal["services"].items() if key != slug_of(key)}
+    for key, entry in {**begun, **run.state["services"]}.items():
+        slug = slug_of(key)
+        if key in wanted or slug in failed | refused:
+            continue
+        if slug in slugs:
+            # Its service is wanted, but without this companion.
+            run.retire[key] = entry
+        elif same_epoch and entry.get("state") == "deleted":
+            run.purge.append(key)
+        elif key in run.state["services"]:
+            run.unknown.append(key)
+    if run.unknown:
+        known = ", ".join(sorted({slug_of(key) for key in run.unknown}))
+        run.warnings.append(f"left alone, since the panel does not name them and never deleted them here: {known}")
+
+
 def _plan_firewall(run: Run) -> None:
-    applied = {plan.slug for plan in run.live}
+    applied = {plan.key for plan in run.live}
     for plan in run.live:
         if plan.runs:
             run.pairs |= {(plan.wanted["uid"], port) for port in plan.wanted["ports"]}
-    for slug, entry in run.state["services"].items():
-        if slug not in applied and slug not in run.purge and entry["state"] == "running":
+    for key, entry in run.state["services"].items():
+        if key not in (applied | {*run.purge, *run.retire}) and entry["state"] == "running":
             run.pairs |= {(entry["uid"], port) for port in entry["ports"]}
     live = firewall.live(run.host)
     if live is None:
@@ -95,6 +117,9 @@ def _diff(run: Run) -> list[dict[str, str]]:
     for plan in run.live:
         entries += [diff.of(target, target.path, found, secrets) for target, found in plan.writes]
         entries += [diff.of(None, path, found, secrets) for path, found in plan.removals]
+    for entry in run.retire.values():
+        found_there = [(path, found) for path in entry["files"] if (found := files.look(run.host, path)).there]
+        entries += [diff.of(None, path, found, secrets) for path, found in found_there]
     if len(entries) > diff.MOST:
         more = {"prepared": f"and {len(entries) - diff.MOST} more files\n"}
         entries = [*entries[: diff.MOST], more]
@@ -104,7 +129,7 @@ def _diff(run: Run) -> list[dict[str, str]]:
 def _execute(run: Run) -> None:
     host = run.host
     working = [plan for plan in run.live if plan.changes]
-    if working or run.purge or run.firewall_differs or run.journal["services"]:
+    if working or run.purge or run.retire or run.firewall_differs or run.journal["services"]:
         _journal(run, working)
         host.checkpoint("journal")
         _create_users(run, working)
@@ -116,6 +141,8 @@ def _execute(run: Run) -> None:
             if problem:
                 _firewall_failed(run, problem)
         host.checkpoint("firewall")
+        _retire(run)
+        host.checkpoint("retired")
         outcome.act(run)
         _firewall_of_taken_back(run)
         host.checkpoint("units")
@@ -128,8 +155,9 @@ def _journal(run: Run, working: list[Plan]) -> None:
     """Write down what is about to be done, before it is. A run that was killed may have left more."""
     services = dict(run.journal["services"])
     for plan in working:
-        before = services.get(plan.slug, {"files": []})
-        services[plan.slug] = {
+        before = services.get(plan.key, {"files": []})
+        services[plan.key] = {
+            "unit": plan.unit,
             "files": sorted({*before["files"], *plan.paths}),
             "action": plan.action,
         }
@@ -144,6 +172,14 @@ def _journal(run: Run, working: list[Plan]) -> None:
         for plan in working:
             plan.error = message
         raise ApplyError(message, outcome.of(run)["services"]) from None
+
+
+def _retire(run: Run) -> None:
+    """Take away companions that their services have no more. What they have stored stays until the service goes."""
+    for key, entry in run.retire.items():
+        problem = outcome.stop_for_good(run.host, entry["unit"]) or _remove_files(run.host, slug_of(key), entry)
+        if problem:
+            run.retire_problems[key] = problem
 
 
 def _create_users(run: Run, working: list[Plan]) -> None:
@@ -162,13 +198,21 @@ def _write(working: list[Plan], run: Run) -> None:
     host = run.host
     sync_each = sum(len(plan.writes) for plan in working) <= files.SYNC_EACH
     for plan in working:
+        path = ""
         try:
+            for directory in plan.directories:
+                path = directory.path
+                files.make_directory(host, directory)
             for target, _text in plan.writes:
+                path = target.path
                 files.stage(host, target, sync_each)
         except OSError as error:
-            plan.error = f"cannot write {target.path}: {error.strerror}; its files are as they were"
-            for target, _text in plan.writes:
-                files.unstage(host, target.path)
+            plan.error = f"cannot write {path}: {error.strerror}; its files are as they were"
+    faults = {plan.slug: plan.error for plan in working if plan.error}
+    for plan in (plan for plan in working if plan.slug in faults):
+        plan.error = plan.error or faults[plan.slug]
+        for target, _text in plan.writes:
+            files.unstage(host, target.path)
     if not sync_each:
         host.sync()
     host.checkpoint("staged")
@@ -176,7 +220,7 @@ def _write(working: list[Plan], run: Run) -> None:
     for plan in working:
         if not plan.error:
             touched |= _commit(plan, host)
-            host.checkpoint(f"committed {plan.slug}")
+            host.checkpoint(f"committed {plan.key}")
     try:
         files.sync_directories(host, touched)
     except OSError as error:
@@ -227,21 +271,25 @@ def _purge(run: Run) -> None:
     """Remove what is left of services whose time of grace is over: the panel names them no more."""
     host = run.host
     remaining = {plan.wanted["uid"] for plan in run.plans}
-    remaining |= {entry["uid"] for slug, entry in run.state["services"].items() if slug not in run.purge}
-    for slug in run.purge:
-        entry = run.state["services"][slug]
+    remaining |= {entry["uid"] for key, entry in run.state["services"].items() if key not in run.purge}
+    # Companions first: the service's own instance takes the data of all with it.
+    for key in sorted(run.purge, key=lambda key: (slug_of(key), slug_of(key) == key)):
+        slug, entry = slug_of(key), run.state["services"][key]
         problem = outcome.stop_for_good(host, entry["unit"])
         if not problem:
-            problem = _remove_tree(host, slug, entry)
-        if not problem and entry["uid"] not in remaining and users.name_of(entry["uid"]) in run.accounts.users:
-            problem = users.remove(host, entry["uid"])
+            problem = _remove_files(host, slug, entry)
+        if not problem and key == slug:
+            problem = _remove_data(host, slug)
+            known = users.name_of(entry["uid"]) in run.accounts.users
+            if not problem and known and entry["uid"] not in remaining:
+                problem = users.remove(host, entry["uid"])
         if problem:
             run.warnings.append(f"service {slug} is not removed completely, the next run goes on: {problem}")
             continue
-        run.purged.append(slug)
+        run.purged.append(key)
 
 
-def _remove_tree(host: Host, slug: str, entry: Mapping[str, Any]) -> str:
+def _remove_files(host: Host, slug: str, entry: Mapping[str, Any]) -> str:
     try:
         for path in entry["files"]:
             host.path(path).unlink(missing_ok=True)
@@ -250,6 +298,13 @@ def _remove_tree(host: Host, slug: str, entry: Mapping[str, Any]) -> str:
             parent = host.path(path).parent
             if parent.name in (slug, f"{entry['unit']}.d") and parent.is_dir():
                 parent.rmdir()
+    except OSError as error:
+        return f"{error.filename}: {error.strerror}"
+    return ""
+
+
+def _remove_data(host: Host, slug: str) -> str:
+    try:
         data = host.path(f"{SERVICES_DATA}/{slug}")
         if data.is_dir() and not data.is_symlink():
             shutil.rmtree(data)

@@ -16,6 +16,8 @@ from .host import Host
 #: Where an instance's own files may lie. Nothing else is ever written for a renderer.
 PLACES = ("/etc/streamfleet/instances/", "/etc/streamfleet/routes/", "/etc/streamfleet/publish-keys/")
 INSTANCES = PLACES[0]
+#: Where directories of the tenants' own may lie.
+MEDIA = "/var/lib/streamfleet/media/"
 SUFFIX = ".streamfleet-new"
 #: Up to so many files each is synced by itself, which reports its errors; above, the file system is synced as a whole.
 SYNC_EACH = 32
@@ -34,6 +36,14 @@ class Target:
     validate: str | None = None
     mask: str | None = None
     link: str | None = None
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory of a tenant's own that shall be there."""
+
+    path: str
+    uid: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,35 @@ def checked_path(path: str) -> str:
     if posixpath.normpath(path) != path or not path.startswith(PLACES) or not path.isprintable():
         raise ServiceError(f"file {path!r} is not in a place for instances ({', '.join(PLACES)})")
     return path
+
+
+def checked_directory(path: str, uid: int) -> Directory:
+    """The tenant's directory at ``path``. Raises ServiceError where tenants have none."""
+    if path != f"{MEDIA}{uid}":
+        raise ServiceError(f"directory {path!r} is not {MEDIA}{uid}")
+    return Directory(path, uid)
+
+
+def is_made(host: Host, directory: Directory) -> bool:
+    """Whether the directory is there and the tenant's. Raises ServiceError for what is no directory."""
+    try:
+        status = host.path(directory.path).lstat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
+        raise ServiceError(f"{directory.path} is not a directory: remove it")
+    return not host.own or (status.st_uid, status.st_gid) == (directory.uid, directory.uid)
+
+
+def make_directory(host: Host, directory: Directory) -> None:
+    """Make the directory the tenant's own. Raises OSError, naming what is missing."""
+    place = host.path(directory.path)
+    if not place.parent.is_dir():
+        raise FileNotFoundError(2, f"directory {place.parent} is missing: run install.yml for this node")
+    place.mkdir(mode=0o750, exist_ok=True)
+    if host.own:
+        # Last: that it is the tenant's tells that it is complete.
+        os.chown(place, directory.uid, directory.uid, follow_symlinks=False)
 
 
 def look(host: Host, path: str) -> Found:

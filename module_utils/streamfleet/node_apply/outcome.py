@@ -7,7 +7,7 @@ from typing import Any
 
 from . import diff, files, units
 from .host import Host
-from .plan import Plan
+from .plan import Plan, slug_of
 from .run import Run
 
 #: Seconds between two looks at units that are starting: first, longest.
@@ -36,7 +36,18 @@ def act(run: Run) -> None:
         plan.done.append(plan.action)
     up = [plan for plan in working if plan.action in ("start", "restart", "reload")]
     _judge(host, up, run.options.start_timeout)
-    _take_back(run, [plan for plan in up if plan.error and plan.was_on and plan.action == "restart"])
+    broken = [plan for plan in up if plan.error and plan.was_on and plan.action == "restart"]
+    _take_back(run, broken + _companions_of(broken, up))
+
+
+def _companions_of(broken: list[Plan], up: list[Plan]) -> list[Plan]:
+    """Companions of services that go back to what they ran with, and so go back, too."""
+    slugs = {plan.slug for plan in broken if not plan.companion}
+    found = [plan for plan in up if plan.companion and plan.slug in slugs and not plan.error]
+    found = [plan for plan in found if plan.was_on and plan.action == "restart"]
+    for plan in found:
+        plan.error = f"{plan.unit} goes with its service"
+    return found
 
 
 def stop_for_good(host: Host, unit: str | None) -> str:
@@ -125,25 +136,26 @@ def _take_back(run: Run, plans: list[Plan]) -> None:
 
 def entries(run: Run) -> dict[str, Any]:
     """The state file's entries after this run."""
-    services = {slug: entry for slug, entry in run.state["services"].items() if slug not in run.purged}
+    retired = {key for key in run.retire if key not in run.retire_problems}
+    services = {key: entry for key, entry in run.state["services"].items() if key not in {*run.purged, *retired}}
     for plan in run.plans:
         wanted = plan.wanted
         if not plan.error:
-            services[plan.slug] = {
+            services[plan.key] = {
                 **{key: wanted[key] for key in ("engine", "uid", "unit", "generation", "state", "restart")},
                 **{key: wanted[key] for key in ("ports", "listen", "fingerprints")},
                 "files": [target.path for target in plan.targets],
             }
         elif plan.rolled_back:
             keys = ("fingerprints", "restart", "generation")
-            services[plan.slug] = {
+            services[plan.key] = {
                 **plan.old,
                 "files": sorted({*plan.old.get("files", []), *plan.paths}),
                 "refused": {**{key: wanted[key] for key in keys}, "message": plan.error},
             }
         elif plan.done:
             # Its files are the new ones, its unit is not what it should be: the next run acts on it again.
-            services[plan.slug] = {
+            services[plan.key] = {
                 **{key: wanted[key] for key in ("engine", "uid", "unit", "generation", "state", "restart")},
                 **{key: wanted[key] for key in ("ports", "listen")},
                 "fingerprints": plan.old.get("fingerprints", {}),
@@ -157,15 +169,14 @@ def of(run: Run) -> dict[str, Any]:
     secrets = run.payload.get("secrets", [])
     results: dict[str, dict[str, Any]] = {}
     for plan in run.plans:
-        failed = bool(plan.error)
-        actions = plan.done if not run.options.check else [plan.action] if plan.action != "none" else []
-        results[plan.slug] = {
-            "state": "failed" if failed else plan.wanted["state"],
-            "message": diff.masked(plan.error, secrets) if failed else plan.wanted.get("reason", ""),
-            "generation": plan.wanted["generation"],
-            "changed": bool(actions) or (plan.changes and not failed),
-            "actions": actions,
-        }
+        _add(results, plan, run.options.check, secrets)
+    for key in run.retire:
+        slug, _, companion = key.partition("+")
+        results[slug]["changed"] = True
+        if key in run.retire_problems:
+            _fail(results[slug], companion, diff.masked(run.retire_problems[key], secrets))
+        else:
+            results[slug]["actions"].append(f"{companion} stop")
     for slug, message in run.payload.get("failed", {}).items():
         results[slug] = {
             "state": "failed",
@@ -174,7 +185,7 @@ def of(run: Run) -> dict[str, Any]:
             "changed": False,
             "actions": [],
         }
-    purged = run.purge if run.options.check else run.purged
+    purged = {slug_of(key) for key in (run.purge if run.options.check else run.purged)}
     changed = bool(purged) or run.firewall_differs or any(item["changed"] for item in results.values())
     return {
         "changed": changed,
@@ -183,12 +194,39 @@ def of(run: Run) -> dict[str, Any]:
         "services": results,
         "summary": _summary(results, purged),
         "purged": sorted(purged),
-        "unknown": sorted(run.unknown),
+        "unknown": sorted({slug_of(key) for key in run.unknown}),
         "warnings": run.warnings,
     }
 
 
-def _summary(results: Mapping[str, Mapping[str, Any]], purged: list[str]) -> dict[str, int]:
+def _add(results: dict[str, dict[str, Any]], plan: Plan, check: bool, secrets: list[str]) -> None:
+    """Say of the plan's service what became of this instance: one that failed fails the service."""
+    actions = plan.done if not check else [plan.action] if plan.action != "none" else []
+    changed = bool(actions) or (plan.changes and not plan.error)
+    if not plan.companion:
+        results[plan.slug] = {
+            "state": plan.wanted["state"],
+            "message": plan.wanted.get("reason", ""),
+            "generation": plan.wanted["generation"],
+            "changed": changed,
+            "actions": list(actions),
+        }
+    else:
+        results[plan.slug]["changed"] |= changed
+        results[plan.slug]["actions"] += [f"{plan.companion} {action}" for action in actions]
+    if plan.error:
+        _fail(results[plan.slug], plan.companion, diff.masked(plan.error, secrets))
+
+
+def _fail(result: dict[str, Any], companion: str, message: str) -> None:
+    before = result["message"] if result["state"] == "failed" else ""
+    if message != before:
+        told = f"{companion}: {message}" if companion else message
+        result["message"] = f"{before}; {told}" if before else told
+    result["state"] = "failed"
+
+
+def _summary(results: Mapping[str, Mapping[str, Any]], purged: set[str]) -> dict[str, int]:
     def count(matches: Callable[[Mapping[str, Any]], bool]) -> int:
         return sum(1 for item in results.values() if matches(item))
 
@@ -196,9 +234,14 @@ def _summary(results: Mapping[str, Mapping[str, Any]], purged: list[str]) -> dic
         "services": len(results),
         "changed": count(lambda item: bool(item["changed"])),
         "failed": count(lambda item: item["state"] == "failed"),
-        "started": count(lambda item: "start" in item["actions"]),
-        "stopped": count(lambda item: "stop" in item["actions"]),
-        "reloaded": count(lambda item: "reload" in item["actions"]),
-        "restarted": count(lambda item: "restart" in item["actions"]),
+        "started": count(lambda item: _did(item, "start")),
+        "stopped": count(lambda item: _did(item, "stop")),
+        "reloaded": count(lambda item: _did(item, "reload")),
+        "restarted": count(lambda item: _did(item, "restart")),
         "purged": len(purged),
     }
+
+
+def _did(item: Mapping[str, Any], verb: str) -> bool:
+    """Whether any unit of the service was told this."""
+    return any(action.split()[-1] == verb for action in item["actions"])

@@ -1,4 +1,8 @@
-"""What is to be done for each service: found by comparing, before anything is touched."""
+"""What is to be done for each instance: found by comparing, before anything is touched.
+
+A service has an instance of its engine's and may have companions beside it. The state file knows them by their keys:
+the slug, and ``<slug>+<companion>``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from typing import Any
 
 from . import files, users, validate
 from .errors import ServiceError
-from .files import Found, Target
+from .files import Directory, Found, Target
 from .host import Host
 from .units import Unit
 
@@ -22,14 +26,15 @@ STRENGTH = {"none": 0, "reload": 1, "restart": 2}
 
 @dataclass
 class Plan:
-    """One service: what is wanted, what differs, what happens to its unit, and how it ended."""
+    """One instance: what is wanted, what differs, what happens to its unit, and how it ended."""
 
-    slug: str
+    key: str
     wanted: Mapping[str, Any]
     old: Mapping[str, Any]
     targets: list[Target] = field(default_factory=list)
     writes: list[tuple[Target, Found]] = field(default_factory=list)
     removals: list[tuple[str, Found]] = field(default_factory=list)
+    directories: list[Directory] = field(default_factory=list)
     action: str = "none"
     was_on: bool = False
     needs_daemon_reload: bool = False
@@ -37,6 +42,16 @@ class Plan:
     error: str = ""
     rolled_back: bool = False
     done: list[str] = field(default_factory=list)
+
+    @property
+    def slug(self) -> str:
+        """The service that it is an instance of."""
+        return slug_of(self.key)
+
+    @property
+    def companion(self) -> str:
+        """The companion's name; empty for the engine's own instance."""
+        return self.key.partition("+")[2]
 
     @property
     def unit(self) -> str | None:
@@ -52,7 +67,12 @@ class Plan:
     @property
     def changes(self) -> bool:
         """Whether anything is to be done."""
-        return bool(self.writes or self.removals or self.action != "none" or self.new_user)
+        return bool(self.writes or self.removals or self.directories or self.action != "none" or self.new_user)
+
+    def refuse(self, why: str) -> None:
+        """Leave the instance as it is."""
+        self.error = why
+        self.targets, self.writes, self.removals, self.directories, self.action = [], [], [], [], "none"
 
     @property
     def moves(self) -> bool:
@@ -65,6 +85,11 @@ class Plan:
         return sorted({target.path for target in self.targets} | {path for path, _why in self.removals})
 
 
+def slug_of(key: str) -> str:
+    """The slug of the service that an instance belongs to: no slug has a plus sign."""
+    return key.partition("+")[0]
+
+
 def make(
     host: Host,
     wanted: Mapping[str, Any],
@@ -73,12 +98,12 @@ def make(
     accounts: users.Accounts,
     loaded: Mapping[str, Unit],
 ) -> Plan:
-    """Compare one service with the node. Never raises: a fault is in the plan's ``error``, and nothing is done.
+    """Compare one instance with the node. Never raises: a fault is in the plan's ``error``, and nothing is done.
 
     :param old: its entry in the state file, empty if it is new.
     :param begun: its entry in the journal of a run that was killed, if there is one.
     """
-    plan = Plan(wanted["slug"], wanted, old)
+    plan = Plan(wanted["key"], wanted, old)
     try:
         if old and old["engine"] != wanted["engine"]:
             raise ServiceError(f"its engine is {old['engine']} on this node and cannot become {wanted['engine']}")
@@ -88,8 +113,7 @@ def make(
         if plan.unit:
             plan.action = _action(plan, begun, loaded.get(plan.unit))
     except ServiceError as error:
-        plan.error = str(error)
-        plan.targets, plan.writes, plan.removals, plan.action = [], [], [], "none"
+        plan.refuse(str(error))
     return plan
 
 
@@ -108,6 +132,11 @@ def _files(host: Host, plan: Plan, begun: Mapping[str, Any] | None, accounts: us
         if not files.same(host, target, found):
             validate.check(target.validate, target.path, target.content)
             plan.writes.append((target, found))
+    plan.directories = [
+        directory
+        for path in plan.wanted["directories"]
+        if not files.is_made(host, directory := files.checked_directory(path, plan.wanted["uid"]))
+    ]
     known = set(plan.old.get("files", [])) | set((begun or {}).get("files", []))
     for path in sorted(known - paths):
         found = files.look(host, path)

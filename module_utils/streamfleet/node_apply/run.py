@@ -34,6 +34,8 @@ class Run:
     accounts: users.Accounts
     plans: list[Plan] = field(default_factory=list)
     purge: list[str] = field(default_factory=list)
+    retire: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    retire_problems: dict[str, str] = field(default_factory=dict)
     purged: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     pairs: set[firewall.Pair] = field(default_factory=set)

@@ -15,13 +15,13 @@ SCHEMA = 1
 
 
 def load(host: Host) -> dict[str, Any]:
-    """The state: ``{"epoch", "generation", "services": {slug: entry}}``; empty on a new node."""
+    """The state: ``{"epoch", "generation", "services": {key: entry}}``; empty on a new node."""
     data = _read(host.state)
     return data or {"schema": SCHEMA, "epoch": "", "generation": 0, "services": {}}
 
 
 def load_journal(host: Host) -> dict[str, Any]:
-    """``{"services": {slug: {"unit", "uid", "files", "action"}}}`` of a run that was killed; empty if none was."""
+    """``{"services": {key: {"unit", "files", "action"}}}`` of a run that was killed; empty if none was."""
     data = _read(host.journal)
     return data or {"schema": SCHEMA, "services": {}}
 

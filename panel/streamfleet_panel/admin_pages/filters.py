@@ -12,7 +12,7 @@ from django.http import HttpRequest
 
 from streamfleet_panel.admin_pages.planned import PlannedAdmin, actor_of
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.apply.fields import KEYS
+from streamfleet_panel.apply.fields import SEPARATOR
 from streamfleet_panel.apply.run import COLLECTION_OF
 
 
@@ -38,8 +38,8 @@ class Deleted(SimpleListFilter):
 
 def restore(admin: PlannedAdmin, request: HttpRequest, queryset: QuerySet[Any]) -> None:
     """Restore what is deleted among ``queryset``, all or nothing. Raises ApiError."""
-    key = KEYS[admin.kind]
-    names = list(queryset.filter(deleted_at__isnull=False).values_list(key, flat=True))
-    if names:
-        apply_document({COLLECTION_OF[admin.kind]: [{key: name} for name in names]}, actor_of(request))
+    keys = admin.keys(queryset.filter(deleted_at__isnull=False))
+    names = [SEPARATOR.join(key.values()) for key in keys]
+    if keys:
+        apply_document({COLLECTION_OF[admin.kind]: keys}, actor_of(request))
     messages.info(request, f"Restored: {', '.join(names)}." if names else "None of the chosen is deleted.")

@@ -49,6 +49,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Accounts", "group", "account"),
                     _item("Reseller plans", "sell", "resellerplan"),
                     _item("Media services", "sensors", "mediaservice"),
+                    _item("Playlists", "queue_music", "playlist"),
                 ],
             },
             {

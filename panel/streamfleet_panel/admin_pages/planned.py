@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, ClassVar
@@ -18,7 +19,7 @@ from streamfleet_panel import access
 from streamfleet_panel.access import Actor, actor_of_request
 from streamfleet_panel.admin_pages.words import LABELS, explained
 from streamfleet_panel.apply import ApiError, Options, apply_document, apply_one
-from streamfleet_panel.apply.fields import KEYS, KINDS
+from streamfleet_panel.apply.fields import KEYS, KINDS, key_of
 from streamfleet_panel.apply.run import COLLECTION_OF
 
 # A password that is typed into a form is meant to be the new one.
@@ -38,6 +39,13 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     return None if value == "" else value
+
+
+class Indented(json.JSONEncoder):
+    """JSON for people."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
 
 
 class PlannedForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -64,10 +72,11 @@ class PlannedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def document(self) -> dict[str, Any]:
         """The object of the document: key, and what differs from what is stored (or from nothing)."""
-        key = KEYS[self.kind]
-        fields: dict[str, Any] = {key: getattr(self.instance, key) if not self.creating else self.cleaned_data[key]}
+        keys = KEYS[self.kind]
+        given = {name: self.cleaned_data[name] if self.creating else getattr(self.instance, name) for name in keys}
+        fields: dict[str, Any] = {name: plain(value) for name, value in given.items()}
         for name, value in self.cleaned_data.items():
-            if name == key or name in self.not_in_document:
+            if name in keys or name in self.not_in_document:
                 continue
             value = plain(value)
             if (value is not None) if self.creating else (name in self.changed_data):
@@ -87,7 +96,7 @@ class PlannedForm(forms.ModelForm):  # type: ignore[type-arg]
             words = f"{problem.message}. {problem.fix}".strip()
             field = self.field_of(name)
             inside = problem.path.partition(".")[2]
-            if field != name and inside:
+            if inside and inside != field:
                 self.add_error(field, f"{inside}: {words}")
             else:
                 self.add_error(field, words[:1].upper() + words[1:])
@@ -119,10 +128,15 @@ class _NoTransaction(DjangoModelAdmin):  # type: ignore[type-arg]
 
 
 class PlannedAdmin(ModelAdmin, _NoTransaction):
-    """Add, change, delete through the planner. ``fixed``: fields that cannot change after creation, beside the key."""
+    """Add, change, delete through the planner.
+
+    ``fixed``: fields that cannot change after creation, beside the key. ``lookups``: for a field of the key that names
+    another object, where its value is found.
+    """
 
     kind: ClassVar[str]
     fixed: ClassVar[tuple[str, ...]] = ()
+    lookups: ClassVar[dict[str, str]] = {}
     list_per_page = 50
     show_full_result_count = False
     warn_unsaved_form = True
@@ -135,7 +149,7 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):
     def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> tuple[str, ...]:
         """Key and fixed fields once the object exists."""
         fields = tuple(super().get_readonly_fields(request, obj))
-        return fields if obj is None else (*fields, KEYS[self.kind], *self.fixed)
+        return fields if obj is None else (*fields, *KEYS[self.kind], *self.fixed)
 
     def get_form(
         self, request: HttpRequest, obj: Model | None = None, change: bool = False, **kwargs: Any
@@ -148,8 +162,8 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):
         """Apply the document; then ``obj`` is what is stored."""
         document = form.document()
         apply_one(self.kind, document, actor_of(request), SAVE)
-        key = KEYS[self.kind]
-        stored = self.model._default_manager.get(**{key: document[key].lower() if key == "username" else document[key]})
+        key = {self.lookups.get(name, name): document[name] for name in KEYS[self.kind]}
+        stored = self.model._default_manager.get(**key)
         obj.__dict__.update({name: value for name, value in stored.__dict__.items() if name != "_state"})
         obj._state.adding = False
         obj._state.db = stored._state.db
@@ -159,13 +173,19 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         """Delete one."""
-        apply_one(self.kind, {KEYS[self.kind]: getattr(obj, KEYS[self.kind]), "state": "absent"}, actor_of(request))
+        key = {name: plain(getattr(obj, name)) for name in KEYS[self.kind]}
+        apply_one(self.kind, {**key, "state": "absent"}, actor_of(request))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
         """Delete what is chosen, all or nothing."""
-        key = KEYS[self.kind]
-        items = [{key: value, "state": "absent"} for value in queryset.values_list(key, flat=True)]
+        items = [{**key, "state": "absent"} for key in self.keys(queryset)]
         apply_document({COLLECTION_OF[self.kind]: items}, actor_of(request))
+
+    def keys(self, queryset: QuerySet[Any]) -> list[dict[str, str]]:
+        """The fields of the key of each object of ``queryset``, as a document names them."""
+        names = KEYS[self.kind]
+        found = queryset.values_list(*(self.lookups.get(name, name) for name in names))
+        return [dict(zip(names, values, strict=True)) for values in found]
 
     def get_deleted_objects(
         self, objs: Iterable[Any], request: HttpRequest
@@ -215,7 +235,7 @@ class PlannedAdmin(ModelAdmin, _NoTransaction):
     ) -> HttpResponse:
         """The audit log is the history."""
         obj = self.get_object(request, object_id)
-        key = getattr(obj, KEYS[self.kind]) if obj is not None else ""
+        key = key_of(self.kind, obj) if obj is not None else ""
         query = f"?kind={self.kind}&key={key}"
         return HttpResponseRedirect(reverse("admin:panel_auditlog_changelist") + query)
 

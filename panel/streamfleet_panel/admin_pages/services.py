@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from django import forms
@@ -14,18 +13,11 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from streamfleet_panel import access
 from streamfleet_panel.admin_pages.filters import Deleted, restore
-from streamfleet_panel.admin_pages.planned import PlannedAdmin, PlannedForm, actor_of
+from streamfleet_panel.admin_pages.planned import Indented, PlannedAdmin, PlannedForm, actor_of
 from streamfleet_panel.admin_pages.site import site
 from streamfleet_panel.engines import engines
 from streamfleet_panel.models import MediaService
 from streamfleet_panel.portal import display as words
-
-
-class Indented(json.JSONEncoder):
-    """JSON for people."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**{**options, "indent": 2, "ensure_ascii": False})
 
 
 class ServiceForm(PlannedForm):
@@ -172,6 +164,13 @@ class ServiceAdmin(PlannedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: MediaService | None = None) -> bool:
         """Not twice."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.deleted_at is None)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[MediaService], search_term: str
+    ) -> tuple[QuerySet[MediaService], bool]:
+        """For the choice of a playlist's service: none that are deleted."""
+        found, duplicates = super().get_search_results(request, queryset, search_term)
+        return (found.filter(deleted_at=None) if "autocomplete" in request.path else found), duplicates
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """With every row's state, read at once."""

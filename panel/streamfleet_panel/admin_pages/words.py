@@ -16,6 +16,7 @@ _PHRASES = (
     ("null = unlimited", "Empty: unlimited"),
     ("null = all", "None ticked: all"),
     ("null = not by itself", "Empty: not by itself"),
+    ("null = not counted", "Empty: not counted"),
     ("false: ", "Off: "),
     ("true: ", "On: "),
 )

@@ -17,9 +17,9 @@ from streamfleet_panel.apply.problems import ApiError, Problem, shown
 api = NinjaAPI(
     title="Streamfleet",
     version=streamfleet_panel.__version__,
-    description="Customers, reseller plans, nodes and media services of a streaming fleet. Send `Authorization: Bearer "
-    '<token>`. Every error has the shape `{"error": {"code", "message", "errors": [{"path", "value", "message", '
-    '"fix"}]}}`.',
+    description="Customers, reseller plans, nodes, media services and playlists of a streaming fleet. Send "
+    '`Authorization: Bearer <token>`. Every error has the shape `{"error": {"code", "message", "errors": [{"path", '
+    '"value", "message", "fix"}]}}`.',
     urls_namespace="api",
     auth=TokenAuth(),
     docs=Swagger(settings={"persistAuthorization": False, "docExpansion": "none"}),

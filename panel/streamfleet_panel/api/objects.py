@@ -1,4 +1,4 @@
-"""Documents, and the four kinds of object by their natural keys."""
+"""Documents, and every kind of object by its natural key."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, matching
 from streamfleet_panel.api.schema import apply_body, put_body
 from streamfleet_panel.apply import ApiError, Options, Problem, apply_document
-from streamfleet_panel.apply.fields import COLLECTIONS, KEYS
-from streamfleet_panel.models import Account, Job, MediaService
+from streamfleet_panel.apply.fields import COLLECTIONS, SEPARATOR, key_fields, key_of
+from streamfleet_panel.models import Account, Job, MediaService, Playlist
 
 router = Router()
 _COLLECTION = {kind: collection for collection, kind in COLLECTIONS.items()}
@@ -26,6 +26,7 @@ _LIMIT = Query(100, ge=1, le=1000, description="At most so many items.")
 _OFFSET = Query(0, ge=0, le=10_000_000, description="Skip so many items.")
 _SEARCH = Query(None, max_length=100, description="Part of key or name.")
 _LABEL = Query(None, max_length=100, description="Only objects with this ownership label.")
+_TYPE = Query(None, description="rotation, scheduled or jingle.")
 _DRY_RUN = Query(False, description="Plan only.")
 
 
@@ -95,12 +96,13 @@ def put_one(
 ) -> HttpResponse:
     """Apply one object; answers its result, with the object."""
     fields = mapping_of(request)
-    name = KEYS[kind]
-    if fields.get(name, key) != key:
-        message = f"{name}: is {key} in the URL and something else in the body"
-        raise ApiError("invalid_document", message, [Problem(name, None, message, "Leave it out of the body.")])
+    named = key_fields(kind, key)
+    for name, value in named.items():
+        if fields.get(name, value) != value:
+            message = f"{name}: is {value} in the URL and something else in the body"
+            raise ApiError("invalid_document", message, [Problem(name, None, message, "Leave it out of the body.")])
     data: dict[str, Any] = {"dry_run": dry_run, "update_password": update_password, "label": label}
-    return _one(actor_of_call(request), kind, {**fields, name: key}, replace(options_of(data), return_objects=True))
+    return _one(actor_of_call(request), kind, {**fields, **named}, replace(options_of(data), return_objects=True))
 
 
 def _one(actor: Actor, kind: str, fields: dict[str, Any], options: Options) -> HttpResponse:
@@ -112,11 +114,13 @@ def _one(actor: Actor, kind: str, fields: dict[str, Any], options: Options) -> H
 
 
 def delete_one(request: HttpRequest, kind: str, queryset: QuerySet[Any], key: str, dry_run: bool) -> HttpResponse:
-    """Delete one object, which must be visible."""
+    """Delete one object, which must be visible. ``queryset`` holds what the last part of the key is searched in."""
     actor = actor_of_call(request)
-    found(queryset, kind.replace("_", " "), **{KEYS[kind]: key})
+    named = key_fields(kind, key)
+    own, value = list(named.items())[-1]
+    found(queryset, kind.replace("_", " "), **{own: value})
     require(actor, "delete", kind)
-    return _one(actor, kind, {KEYS[kind]: key, "state": "absent"}, Options(dry_run=dry_run, return_objects=True))
+    return _one(actor, kind, {**named, "state": "absent"}, Options(dry_run=dry_run, return_objects=True))
 
 
 def restore_one(request: HttpRequest, kind: str, obj: Any, document: dict[str, Any], dry_run: bool) -> HttpResponse:
@@ -124,7 +128,7 @@ def restore_one(request: HttpRequest, kind: str, obj: Any, document: dict[str, A
     actor = actor_of_call(request)
     outcome = apply_document(document, actor, Options(dry_run=dry_run, return_objects=True))
     assert outcome is not None  # no passwords in it
-    key = getattr(obj, KEYS[kind])
+    key = key_of(kind, obj)
     first = next(result for result in outcome.results if (result.kind, result.key) == (kind, key))
     return answer({**outcome.result(first), "path": "", "nodes": outcome.nodes})
 
@@ -340,6 +344,80 @@ def restore_service(request: HttpRequest, slug: str, dry_run: bool = _DRY_RUN) -
         found(access.services(actor), "media service", slug=slug)
         raise ApiError("conflict", f"The media service {slug} is not deleted")
     return restore_one(request, "media_service", service, {"media_services": [{"slug": slug}]}, dry_run)
+
+
+# --- playlists ---
+
+
+def _playlists(
+    actor: Actor, slug: str | None, search: str | None, label: str | None, kind: str | None
+) -> QuerySet[Playlist]:
+    """Playlists that the actor may see, of one service or of all; with ``kind`` of one type."""
+    queryset = matching(_labelled(access.playlists(actor), label), search, "name")
+    exact = {"media_service__slug": slug, "type": kind}
+    return queryset.filter(**{name: value for name, value in exact.items() if value is not None})
+
+
+@router.get("/playlists", summary="List playlists of all media services", tags=["playlists"])
+def list_all_playlists(
+    request: HttpRequest,
+    limit: int = _LIMIT,
+    offset: int = _OFFSET,
+    search: str | None = _SEARCH,
+    label: str | None = _LABEL,
+    media_service: str | None = Query(None, description="Slug of a media service."),
+    type: str | None = _TYPE,
+) -> HttpResponse:
+    """Playlists that the caller may see."""
+    actor = actor_of_call(request)
+    require(actor, "view", "playlist")
+    queryset = _playlists(actor, media_service, search, label, type)
+    return _page(queryset, limit, offset, represent.playlist)
+
+
+@router.get("/media-services/{slug}/playlists", summary="List the playlists of a media service", tags=["playlists"])
+def list_playlists(
+    request: HttpRequest,
+    slug: str,
+    limit: int = _LIMIT,
+    offset: int = _OFFSET,
+    search: str | None = _SEARCH,
+    label: str | None = _LABEL,
+    type: str | None = _TYPE,
+) -> HttpResponse:
+    """By name."""
+    actor = actor_of_call(request)
+    require(actor, "view", "playlist")
+    found(access.services(actor), "media service", slug=slug)
+    return _page(_playlists(actor, slug, search, label, type), limit, offset, represent.playlist)
+
+
+@router.get("/media-services/{slug}/playlists/{name}", summary="Get a playlist", tags=["playlists"])
+def get_playlist(request: HttpRequest, slug: str, name: str) -> HttpResponse:
+    """One playlist."""
+    actor = actor_of_call(request)
+    require(actor, "view", "playlist")
+    return answer(represent.playlist(found(_playlists(actor, slug, None, None, None), "playlist", name=name)))
+
+
+@router.put(
+    "/media-services/{slug}/playlists/{name}",
+    summary="Create or change a playlist",
+    tags=["playlists"],
+    openapi_extra=put_body("playlist"),
+)
+def put_playlist(
+    request: HttpRequest, slug: str, name: str, dry_run: bool = _DRY_RUN, label: str | None = None
+) -> HttpResponse:
+    """A document of one playlist."""
+    return put_one(request, "playlist", f"{slug}{SEPARATOR}{name}", dry_run, "on_create", label)
+
+
+@router.delete("/media-services/{slug}/playlists/{name}", summary="Delete a playlist", tags=["playlists"])
+def delete_playlist(request: HttpRequest, slug: str, name: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+    """At once and for good."""
+    queryset = _playlists(actor_of_call(request), slug, None, None, None)
+    return delete_one(request, "playlist", queryset, f"{slug}{SEPARATOR}{name}", dry_run)
 
 
 # --- nodes ---

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, REQUIRED, Field
+from streamfleet_panel.apply.checks import Field
+from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, REQUIRED
 from streamfleet_panel.engines import ENGINE_LIMITS, Engine, EngineSpecError, engines
 
 EXAMPLES: dict[str, dict[str, Any]] = {
@@ -25,6 +26,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "engine": "icecast",
         "max_listeners": 100,
         "max_bitrate_kbps": 128,
+    },
+    "playlist": {
+        "media_service": "rock-fm",
+        "name": "night",
+        "type": "scheduled",
+        "folder": "music/quiet",
+        "active": [{"days": ["fri", "sat"], "start": "23:00", "end": "04:00"}],
     },
 }
 
@@ -48,7 +56,7 @@ def object_schema(kind: str) -> dict[str, Any]:
     """JSON Schema of one object of a document."""
     properties = {name: _field(field) for name, field in KINDS[kind].items()}
     properties["state"] = {"type": "string", "enum": ["present", "absent"], "default": "present"}
-    schema: dict[str, Any] = {"type": "object", "required": [KEYS[kind]], "properties": properties}
+    schema: dict[str, Any] = {"type": "object", "required": list(KEYS[kind]), "properties": properties}
     description = "Omitted fields stay as they are."
     if REQUIRED.get(kind):
         description += f" A new object needs: {', '.join(REQUIRED[kind])}."
@@ -110,6 +118,7 @@ def apply_body() -> dict[str, Any]:
         "document": {
             "customers": [EXAMPLES["customer"]],
             "media_services": [EXAMPLES["media_service"]],
+            "playlists": [EXAMPLES["playlist"]],
         },
         "dry_run": True,
         "label": "shop",
@@ -118,7 +127,7 @@ def apply_body() -> dict[str, Any]:
 
 
 def put_body(kind: str) -> dict[str, Any]:
-    """The body of a ``PUT`` of one object: its fields; the key stands in the URL."""
+    """The body of a ``PUT`` of one object: its fields; the key stands in the URL and may be left out."""
     schema = object_schema(kind)
-    example = {name: value for name, value in EXAMPLES[kind].items() if name != KEYS[kind]}
+    example = {name: value for name, value in EXAMPLES[kind].items() if name not in KEYS[kind]}
     return json_body({key: value for key, value in schema.items() if key != "required"}, example)

@@ -16,8 +16,8 @@ from streamfleet_panel import access, represent
 from streamfleet_panel.access import Role, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, only
 from streamfleet_panel.api.schema import json_body
+from streamfleet_panel.apply.checks import Bad, text, timestamp_of
 from streamfleet_panel.apply.execute import audit_entry
-from streamfleet_panel.apply.fields import Bad, text, timestamp_of
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 from streamfleet_panel.models import Account, ApiToken, Installation, Node
 

@@ -8,8 +8,9 @@ from typing import Any
 from django.contrib.auth.hashers import UNUSABLE_PASSWORD_PREFIX
 from django.db.models import Q
 
+from streamfleet_panel.apply.checks import Bad
 from streamfleet_panel.apply.document import Entry
-from streamfleet_panel.apply.fields import KINDS, Bad
+from streamfleet_panel.apply.fields import KINDS
 from streamfleet_panel.apply.hosts import named
 from streamfleet_panel.apply.plan import DELETED, RESTORED, SECRET_CHANGE, Plan, Result
 from streamfleet_panel.apply.world import rows

@@ -9,7 +9,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, Bad, kind_of
+from streamfleet_panel.apply.checks import Bad, kind_of
+from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, SEPARATOR
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
 MOST_OBJECTS = 100_000
@@ -20,13 +21,15 @@ MOST_BYTES = 32 * 1024 * 1024
 class Entry:
     """One object of a document.
 
-    ``fields`` are as given, without key and state; ``index`` counts over the whole document.
+    ``parts`` are the values of the key's fields, ``key`` is all of them in one text; ``fields`` are as given, without
+    key and state; ``index`` counts over the whole document.
     """
 
     kind: str
     key: str
     path: str
     index: int
+    parts: tuple[str, ...]
     absent: bool = False
     fields: dict[str, Any] = field(default_factory=dict)
 
@@ -80,28 +83,24 @@ def parse(document: Any) -> tuple[list[Entry], list[Problem]]:
 
 
 def _collection(kind: str, collection: str, items: list[Any], entries: list[Entry], problems: list[Problem]) -> None:
-    key_name = KEYS[kind]
-    key_field = KINDS[kind][key_name]
+    key_names = KEYS[kind]
+    apart = {*key_names, "state"}
     seen: dict[str, str] = {}
     for position, item in enumerate(items):
         path = f"{collection}[{position}]"
         if not isinstance(item, dict):
-            problems.append(Problem(path, shown(item), f"must be a mapping, is {kind_of(item)}", f"Give {key_name}: …"))
+            fix = f"Give {key_names[0]}: …"
+            problems.append(Problem(path, shown(item), f"must be a mapping, is {kind_of(item)}", fix))
             continue
-        if key_name not in item:
-            problems.append(Problem(f"{path}.{key_name}", None, "is missing", "Every object needs it: it is the key."))
+        parts, faults = _key(kind, path, item)
+        if faults:
+            problems += faults
             problems.extend(_values(kind, path, item))
             continue
-        try:
-            key = key_field.clean(item[key_name])
-        except Bad as error:
-            problems.append(Problem(f"{path}.{key_name}", shown(item[key_name]), error.message, error.fix))
-            problems.extend(_values(kind, path, item))
-            continue
+        key = SEPARATOR.join(parts)
         if key in seen:
-            problems.append(
-                Problem(f"{path}.{key_name}", key, f"is the key of {seen[key]} already", "Name each object once.")
-            )
+            where = f"{path}.{key_names[-1]}"
+            problems.append(Problem(where, key, f"is the key of {seen[key]} already", "Name each object once."))
             continue
         seen[key] = path
         state = item.get("state", "present")
@@ -110,8 +109,24 @@ def _collection(kind: str, collection: str, items: list[Any], entries: list[Entr
                 Problem(f"{path}.state", shown(state), "must be present or absent", "Use present or absent.")
             )
             continue
-        fields = {name: value for name, value in item.items() if name not in (key_name, "state")}
-        entries.append(Entry(kind, key, path, len(entries), state == "absent", fields))
+        fields = {name: value for name, value in item.items() if name not in apart}
+        entries.append(Entry(kind, key, path, len(entries), parts, state == "absent", fields))
+
+
+def _key(kind: str, path: str, item: dict[str, Any]) -> tuple[tuple[str, ...], list[Problem]]:
+    """The values of the key's fields, in their order, and what is wrong with them."""
+    parts: list[str] = []
+    problems: list[Problem] = []
+    for name in KEYS[kind]:
+        where = f"{path}.{name}"
+        if name not in item:
+            problems.append(Problem(where, None, "is missing", "Every object needs it: it is the key."))
+            continue
+        try:
+            parts.append(KINDS[kind][name].clean(item[name]))
+        except Bad as error:
+            problems.append(error.problem(where, item[name]))
+    return tuple(parts), problems
 
 
 def _values(kind: str, path: str, item: dict[str, Any]) -> list[Problem]:
@@ -119,10 +134,10 @@ def _values(kind: str, path: str, item: dict[str, Any]) -> list[Problem]:
     problems = []
     for name, value in item.items():
         spec = KINDS[kind].get(name)
-        if spec is None or name == KEYS[kind]:
+        if spec is None or name in KEYS[kind]:
             continue
         try:
             spec.clean(value)
         except Bad as error:
-            problems.append(Problem(f"{path}.{name}", None if spec.secret else shown(value), error.message, error.fix))
+            problems.append(error.problem(f"{path}.{name}", value, secret=spec.secret))
     return problems

@@ -11,7 +11,21 @@ from django.db.models import F, Model, OuterRef, Q, Subquery
 from streamfleet_panel import secrets
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply.plan import Plan, Result
-from streamfleet_panel.models import Account, AuditLog, Counter, Job, MediaService, Node, ResellerPlan, UniqueCredential
+from streamfleet_panel.apply.world import chunks
+from streamfleet_panel.models import (
+    Account,
+    AuditLog,
+    Counter,
+    Job,
+    MediaService,
+    Node,
+    Playlist,
+    ResellerPlan,
+    UniqueCredential,
+)
+
+# An audit entry shows so many items of a list; a list of files may have thousands.
+MOST_ITEMS = 100
 
 
 def bulk_update(model: type[Model], objects: Iterable[Any], columns: Iterable[str]) -> None:
@@ -32,7 +46,7 @@ def execute(plan: Plan, counter: Counter) -> None:
     """Write everything. ``counter`` is the locked counter of uids."""
     _generations(plan)
     _create_accounts(plan, counter)
-    for model in (Node, MediaService):
+    for model in (Node, MediaService, Playlist):
         new = plan.created.get(model)
         if new:
             model._default_manager.bulk_create(new)
@@ -71,7 +85,7 @@ def _create_accounts(plan: Plan, counter: Counter) -> None:
 
 
 def _update(plan: Plan) -> None:
-    for model in (ResellerPlan, Node, Account, MediaService):
+    for model in (ResellerPlan, Node, Account, MediaService, Playlist):
         changed = plan.updated.get(model, {}).values()
         if not changed:
             continue
@@ -91,10 +105,9 @@ def _flip(plan: Plan) -> None:
 
 
 def _remove(plan: Plan) -> None:
-    for model in (ResellerPlan, Node):
-        gone = plan.removed.get(model)
-        if gone:
-            model._default_manager.filter(pk__in=[obj.pk for obj in gone]).delete()
+    for model in (Playlist, ResellerPlan, Node):
+        for part in chunks(obj.pk for obj in plan.removed.get(model, [])):
+            model._default_manager.filter(pk__in=part).delete()
 
 
 def record(actor: Actor, results: Iterable[Result]) -> None:
@@ -107,7 +120,8 @@ def record(actor: Actor, results: Iterable[Result]) -> None:
 def audit_entry(
     actor: Actor, action: str, kind: str, key: str, changes: dict[str, Any] | None = None, owner: Account | None = None
 ) -> AuditLog:
-    """An unsaved audit entry; ``changes`` must carry no secret."""
+    """An unsaved audit entry; ``changes`` must carry no secret. Long lists are cut."""
+    brief = {name: {when: _cut(value) for when, value in change.items()} for name, change in (changes or {}).items()}
     return AuditLog(
         actor_id=actor.account.pk if actor.account is not None else None,
         actor_name=actor.name,
@@ -119,8 +133,14 @@ def audit_entry(
         kind=kind,
         key=key,
         owner_id=owner.pk if owner is not None else None,
-        changes=changes or {},
+        changes=brief,
     )
+
+
+def _cut(value: Any) -> Any:
+    if not isinstance(value, list) or len(value) <= MOST_ITEMS:
+        return value
+    return [*value[:MOST_ITEMS], f"… and {len(value) - MOST_ITEMS} more"]
 
 
 def _welcome(plan: Plan) -> None:

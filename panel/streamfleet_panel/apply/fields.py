@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
+from streamfleet_panel.apply.checks import (
+    CONTROL,
+    MOST_MB,
+    Bad,
+    Field,
+    boolean,
+    choice,
+    integer,
+    kind_of,
+    limit,
+    one_line,
+    table,
+    text,
+    timestamp_of,
+)
+from streamfleet_panel.apply.playlist_fields import PLAYLIST
 from streamfleet_panel.engines import engines
 
 SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
@@ -24,113 +36,9 @@ ADDRESS = r"^[A-Za-z0-9](?:[A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$"
 LABEL = r"^[A-Za-z0-9](?:[A-Za-z0-9._:/@-]{0,98}[A-Za-z0-9])?$"
 SSH_KEY = r"^(?:ssh-(?:ed25519|rsa)|ecdsa-sha2-nistp(?:256|384|521)) [A-Za-z0-9+/=]{40,2000}(?: [^\s]{1,200})?$"
 
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-MOST_32 = 2**31 - 1
-MOST_MB = 2**53 - 1
-
-
-class Bad(ValueError):
-    """A value that cannot be taken: what is wrong, and how to put it right."""
-
-    def __init__(self, message: str, fix: str) -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
-
-
-@dataclass(frozen=True)
-class Field:
-    """One field. ``check`` returns the value as it is stored, or raises Bad. ``fixed``: not to be changed later."""
-
-    name: str
-    check: Callable[[Any], Any]
-    schema: Mapping[str, Any]
-    description: str
-    nullable: bool = False
-    secret: bool = False
-    fixed: bool = False
-    # Not a column of its own: handled by name (references, passwords).
-    special: bool = False
-    examples: tuple[Any, ...] = field(default=())
-
-    def clean(self, value: Any) -> Any:
-        """``value`` as it is stored. Raises Bad."""
-        if value is None:
-            if self.nullable:
-                return None
-            raise Bad("may not be null", "Give a value, or leave the field out to keep what it is.")
-        return self.check(value)
-
-
-def _text(most: int, pattern: str | None = None, fix: str = "", least: int = 1) -> Callable[[Any], str]:
-    compiled = re.compile(pattern) if pattern else None
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str):
-            raise Bad(f"must be a text, is {kind_of(value)}", "Put it in quotes.")
-        if len(value) > most:
-            raise Bad(f"has {len(value)} characters, at most {most} fit", f"Shorten it to {most} characters.")
-        if len(value) < least or not value.strip():
-            raise Bad("is empty", "Give a text, or null for none, or leave the field out.")
-        if _CONTROL.search(value):
-            raise Bad("contains a control character or a line break", "Remove it; other characters are all welcome.")
-        if compiled is not None and not compiled.fullmatch(value):
-            raise Bad("has a form that is not accepted", fix or f"It must match {pattern}.")
-        return value
-
-    return check
-
-
-def text(name: str, description: str, most: int, pattern: str | None = None, fix: str = "", **more: Any) -> Field:
-    """A text of one line."""
-    schema: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": most}
-    if pattern:
-        schema["pattern"] = pattern
-    return Field(name, _text(most, pattern, fix), schema, description, **more)
-
-
-def integer(name: str, description: str, least: int = 0, most: int = MOST_32, **more: Any) -> Field:
-    """A whole number; true and false are none."""
-
-    def check(value: Any) -> int:
-        if type(value) is not int:
-            raise Bad(f"must be a whole number, is {kind_of(value)}", "Write it without quotes, e.g. 100.")
-        if not least <= value <= most:
-            raise Bad(f"must be between {least} and {most}", "Use null for unlimited." if more.get("nullable") else "")
-        return value
-
-    return Field(name, check, {"type": "integer", "minimum": least, "maximum": most}, description, **more)
-
-
-def limit(name: str, description: str, most: int = MOST_32) -> Field:
-    """A limit: a whole number, or null for unlimited."""
-    return integer(name, f"{description} null = unlimited.", 0, most, nullable=True)
-
-
-def boolean(name: str, description: str, **more: Any) -> Field:
-    """true or false."""
-
-    def check(value: Any) -> bool:
-        if type(value) is not bool:
-            raise Bad(f"must be true or false, is {kind_of(value)}", "Write true or false without quotes.")
-        return value
-
-    return Field(name, check, {"type": "boolean"}, description, **more)
-
-
-def choice(name: str, description: str, choices: tuple[str, ...], **more: Any) -> Field:
-    """One of a few words."""
-
-    def check(value: Any) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise Bad(f"must be one of {', '.join(choices)}", f"Use {' or '.join(choices)}.")
-        return value
-
-    return Field(name, check, {"type": "string", "enum": list(choices)}, description, **more)
-
 
 def _email(value: Any) -> str:
-    address = _text(254)(value)
+    address = one_line(254)(value)
     try:
         validate_email(address)
     except ValidationError:
@@ -145,25 +53,9 @@ def _password(value: Any) -> str:
         raise Bad("is shorter than 5 characters", "Choose a password of at least 5 characters.")
     if len(value) > 256:
         raise Bad("is longer than 256 characters", "Choose a password of at most 256 characters.")
-    if _CONTROL.search(value):
+    if CONTROL.search(value):
         raise Bad("contains a control character or a line break", "Remove it; other characters are all welcome.")
     return value
-
-
-def timestamp_of(value: Any) -> datetime:
-    """An RFC 3339 time with its offset, as UTC. Raises Bad."""
-    fix = "Write it as 2026-12-31T23:59:00Z."
-    if not isinstance(value, str) or len(value) > 40:
-        raise Bad(f"must be an RFC 3339 time, is {kind_of(value)}", fix)
-    try:
-        parsed = datetime.fromisoformat(value)
-        if parsed.tzinfo is None:
-            raise Bad("lacks its offset from UTC", fix)
-        return parsed.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        if isinstance(error, Bad):
-            raise
-        raise Bad("is not an RFC 3339 time", fix) from None
 
 
 def _engines(value: Any) -> list[str]:
@@ -186,18 +78,6 @@ def _facts(value: Any) -> dict[str, Any]:
     return value
 
 
-def kind_of(value: Any) -> str:
-    """The JSON type of ``value``, for messages."""
-    if value is None:
-        return "null"
-    names = {bool: "true/false", int: "a number", float: "a number", str: "a text", list: "a list", dict: "a mapping"}
-    return names.get(type(value), type(value).__name__)
-
-
-def _table(*fields: Field) -> dict[str, Field]:
-    return {item.name: item for item in fields}
-
-
 def _engine_name(value: Any) -> str:
     known = engines()
     if not isinstance(value, str) or value not in known:
@@ -208,7 +88,7 @@ def _engine_name(value: Any) -> str:
 _NAME_FIX = "Lower-case letters, digits and hyphens; 1 to 63 characters; no hyphen at either end."
 
 KINDS: dict[str, dict[str, Field]] = {
-    "reseller_plan": _table(
+    "reseller_plan": table(
         text("name", "Name of the plan.", 100, r"^[^/]+$", "Do not use a slash."),
         limit("max_customers", "Customers that a reseller may have."),
         limit("max_media_services", "Media services in all."),
@@ -226,7 +106,7 @@ KINDS: dict[str, dict[str, Field]] = {
             nullable=True,
         ),
     ),
-    "customer": _table(
+    "customer": table(
         text(
             "username",
             "Log-in name; also the key.",
@@ -261,7 +141,7 @@ KINDS: dict[str, dict[str, Field]] = {
         ),
         text("reseller", "User name of the reseller whose customer this is.", 64, nullable=True, special=True),
     ),
-    "node": _table(
+    "node": table(
         text("name", "Name of the node, as in the inventory.", 63, NODE_NAME, _NAME_FIX),
         text("address", "Host name or address for SSH.", 253, ADDRESS, "Write a host name, an IPv4 or IPv6 address."),
         integer("ssh_port", "TCP port of SSH.", 1, 65535),
@@ -288,7 +168,7 @@ KINDS: dict[str, dict[str, Field]] = {
         ),
         Field("facts", _facts, {"type": "object"}, "What is known of the host (system, cores, memory)."),
     ),
-    "media_service": _table(
+    "media_service": table(
         text("slug", "Name in URLs and file names; also the key.", 63, SLUG, _NAME_FIX),
         text("name", "Name that listeners see. Default: the slug.", 200),
         text("customer", "User name of the owner; fixed.", 64, fixed=True, special=True),
@@ -318,13 +198,39 @@ KINDS: dict[str, dict[str, Field]] = {
         limit("disk_quota_mb", "Space for media and recordings.", MOST_MB),
         limit("max_mounts", "Mount points."),
     ),
+    "playlist": table(
+        text("media_service", "Slug of the media service that plays it; part of the key.", 63, SLUG, _NAME_FIX),
+        text("name", "Name of the playlist in its service; part of the key.", 63, SLUG, _NAME_FIX),
+        *PLAYLIST,
+    ),
 }
 
-KEYS = {"reseller_plan": "name", "customer": "username", "node": "name", "media_service": "slug"}
+# The fields of the key. Where there are several, the first names the object that this one belongs to.
+KEYS: dict[str, tuple[str, ...]] = {
+    "reseller_plan": ("name",),
+    "customer": ("username",),
+    "node": ("name",),
+    "media_service": ("slug",),
+    "playlist": ("media_service", "name"),
+}
+# Between the parts of a key in one text; no key may contain it.
+SEPARATOR = "/"
 COLLECTIONS = {
     "reseller_plans": "reseller_plan",
     "customers": "customer",
     "nodes": "node",
     "media_services": "media_service",
+    "playlists": "playlist",
 }
 REQUIRED = {"node": ("address",), "media_service": ("customer", "engine")}
+
+
+def key_fields(kind: str, key: str) -> dict[str, str]:
+    """The fields of a key that is given in one text: ``rock-fm/night`` → the service's slug and the playlist's name."""
+    names = KEYS[kind]
+    return dict(zip(names, key.split(SEPARATOR, len(names) - 1), strict=True))
+
+
+def key_of(kind: str, obj: Any) -> str:
+    """The key of a stored object in one text; the object that it belongs to must be selected along."""
+    return SEPARATOR.join(str(getattr(obj, name)) for name in KEYS[kind])

@@ -12,8 +12,8 @@ from django.db.models import Model
 from django.utils import timezone
 
 from streamfleet_panel.access import Actor, may, writable
+from streamfleet_panel.apply.checks import Bad, Field
 from streamfleet_panel.apply.document import Entry
-from streamfleet_panel.apply.fields import Bad, Field
 from streamfleet_panel.apply.ports import Ports
 from streamfleet_panel.apply.problems import Problem, shown
 from streamfleet_panel.apply.world import World
@@ -46,6 +46,16 @@ class Result:
     obj: Any = None
     owner: Account | None = None
     pruned: bool = False
+
+
+@dataclass(slots=True)
+class Growth:
+    """How many playlists, and files in them, a service gains; ``path`` is the entry that adds the last."""
+
+    service: MediaService
+    path: str = ""
+    playlists: int = 0
+    files: int = 0
 
 
 def plain(value: Any) -> Any:
@@ -86,6 +96,7 @@ class Plan:
     cascaded: list[Result] = field(default_factory=list)
     # Services whose credentials change, for those that no two services may share.
     rekeyed: dict[int, tuple[MediaService, str]] = field(default_factory=dict)
+    growth: dict[int, Growth] = field(default_factory=dict)
     ports: Ports = field(default_factory=Ports)
     by_path: dict[str, Result] = field(default_factory=dict)
 
@@ -171,7 +182,7 @@ class Plan:
             try:
                 clean = spec.clean(value)
             except Bad as error:
-                self.problem(f"{entry.path}.{name}", None if spec.secret else value, error.message, error.fix)
+                self.problems.append(error.problem(f"{entry.path}.{name}", value, secret=spec.secret))
                 continue
             if current == clean and type(current) is type(clean):
                 if creating and clean is not None:

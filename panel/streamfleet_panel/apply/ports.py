@@ -14,7 +14,8 @@ class Ports:
 
     used: dict[int, dict[int, str]] = field(default_factory=dict)
     count: dict[int, int] = field(default_factory=dict)
-    cursor: dict[int, int] = field(default_factory=dict)
+    # Per node and width: below it there is no such run of free ports.
+    cursor: dict[tuple[int, int], int] = field(default_factory=dict)
     loaded: bool = False
 
     def load(self) -> None:
@@ -54,16 +55,16 @@ class Ports:
         taken = self.used.get(key, {})
         for port in [port for port, holder in taken.items() if holder == slug]:
             del taken[port]
-        self.cursor.pop(key, None)
+        self.cursor = {place: port for place, port in self.cursor.items() if place[0] != key}
 
     def next(self, key: int, first: int, last: int, width: int) -> int | None:
         """The lowest free ``width`` ports in a row between ``first`` and ``last``; None where there are none."""
         taken = self.used.setdefault(key, {})
-        port = max(first, self.cursor.get(key, first))
+        port = max(first, self.cursor.get((key, width), first))
         while port + width - 1 <= last:
             clash = next((offset for offset in reversed(range(width)) if port + offset in taken), None)
             if clash is None:
-                self.cursor[key] = port + 1
+                self.cursor[key, width] = port + 1
                 return port
             port += clash + 1
         return None

@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from streamfleet_panel.access import Actor, may
-from streamfleet_panel.apply import customers, hosts, limits, passwords, services
+from streamfleet_panel.apply import customers, hosts, limits, passwords, playlists, services
 from streamfleet_panel.apply.document import Entry, parse
 from streamfleet_panel.apply.execute import execute
 from streamfleet_panel.apply.fields import COLLECTIONS, LABEL
@@ -157,6 +157,9 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
     # Ports that the document names are taken before the others get what is left.
     for entry in sorted(of_kind["media_service"], key=lambda entry: entry.fields.get("port") is None):
         services.plan_service(plan, entry)
+    declared = {entry.key for entry in of_kind["media_service"] if not entry.absent}
+    for entry in of_kind["playlist"]:
+        playlists.plan_playlist(plan, entry, declared)
     order = {entry.path: entry.index for entry in entries}
     plan.results.sort(key=lambda result: order[result.path])
     pruned = _prune(plan, entries) if options.prune and not plan.problems else []
@@ -166,6 +169,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
     if not plan.problems:
         limits.check(plan)
         services.check_unique(plan)
+        playlists.check_room(plan)
         hosts.check_removed(plan)
     if plan.problems:
         raise invalid(plan.problems)
@@ -205,6 +209,13 @@ def _prune(plan: Plan, entries: list[Entry]) -> list[Result]:
             if node.pk is not None and node.label == label and ("node", node.name) not in named:
                 plan.remove(node)
                 note("node", node.name, node, None)
+    if may(actor, "delete", "playlist"):
+        # Last: what goes with its service is not deleted by itself.
+        for key, playlist in sorted(world.playlists.items()):
+            mine = playlist.label == label and ("playlist", key) not in named
+            if mine and playlists.prunable(plan, playlist):
+                playlists.delete_playlist(plan, playlist)
+                note("playlist", key, playlist, playlist.media_service.customer)
     return pruned
 
 

@@ -254,9 +254,12 @@ def _settings(
 def _credentials(
     plan: Plan, entry: Entry, service: MediaService, engine: Engine, changes: dict[str, Any], *, creating: bool
 ) -> None:
-    """Credentials: given ones replace, omitted ones are kept; a new service gets what it lacks made."""
+    """Credentials: given ones replace, omitted ones are kept; what the service lacks is made.
+
+    It may lack one that came with a later release. Nothing needs that before a field of the engine is set.
+    """
     given = engine.credentials.keys() & entry.fields.keys()
-    if not given and not creating:
+    if not given and not creating and not engine.fields.keys() & changes.keys():
         return
     current = service.credentials
     after = dict(current)

@@ -7,6 +7,7 @@ from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.node import ConvergeRun, Node
+from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.token import ApiToken
 
@@ -22,6 +23,7 @@ __all__ = [
     "Job",
     "MediaService",
     "Node",
+    "Playlist",
     "ResellerPlan",
     "ServiceStatus",
     "UniqueCredential",

@@ -21,7 +21,7 @@ class AuditLog(models.Model):
     ip = models.GenericIPAddressField(null=True, blank=True)
     action = models.CharField(max_length=30)
     kind = models.CharField(max_length=30)
-    key = models.CharField(max_length=100)
+    key = models.CharField(max_length=200)
     # Whose object it is: the customer, who may read this entry (and whose reseller may).
     owner = models.ForeignKey(Account, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     changes = models.JSONField(default=dict)

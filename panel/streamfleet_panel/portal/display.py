@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from streamfleet_panel import represent
+from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import MediaService
+from streamfleet_panel.models import MediaService, Playlist
 
 # state → (words, look, whether it stays like that without anybody doing something)
 _STATES = {
@@ -83,7 +83,7 @@ def other_credentials(service: MediaService, shown: Mapping[str, Any] | None = N
     used = {line.get("credential") for line in engine.connection}
     stored = engine.all_credentials(service.credentials)
     return [
-        Detail(title(name), None if shown is None else _text(shown.get(name)), prop.description)
+        Detail(_title(engine, name), None if shown is None else _text(shown.get(name)), prop.description)
         for name, prop in engine.credentials.items()
         if name not in used and stored.get(name) is not None
     ]
@@ -104,7 +104,7 @@ def credential_choices(service: MediaService) -> list[tuple[str, str]]:
     engine = engine_of(service)
     if engine is None:
         return []
-    return [(name, title(name)) for name, prop in engine.credentials.items() if prop.generate]
+    return [(name, _title(engine, name)) for name, prop in engine.credentials.items() if prop.generate]
 
 
 def overlaps(service: MediaService) -> bool:
@@ -118,7 +118,81 @@ def title(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
+def _title(engine: Engine, name: str) -> str:
+    """The title of a credential; a companion's begins with how that is written (AutoDJ)."""
+    for companion in engine.companions:
+        if name in companion.credentials and name.startswith(f"{companion.name}_"):
+            return companion.title + name.removeprefix(companion.name).replace("_", " ")
+    return title(name)
+
+
 def type_of(service: MediaService) -> str:
     """The service's type and engine in words."""
     engine = engine_of(service)
     return f"{title(service.service_type)} · {engine.title if engine else service.engine}"
+
+
+# --- what plays by itself -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A companion of the service (its AutoDJ). ``zone``: the time zone of its times, where it has one."""
+
+    title: str
+    is_on: bool
+    zone: str = ""
+
+
+def companions(service: MediaService) -> list[Beside]:
+    """What may run beside the service's engine, and whether it does."""
+    engine = engine_of(service)
+    if engine is None:
+        return []
+    settings = engine.settings(service.settings)
+    return [
+        Beside(companion.title, companion.is_on(settings), (settings.get(companion.name) or {}).get("timezone", ""))
+        for companion in engine.companions
+    ]
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A playlist in words."""
+
+    name: str
+    enabled: bool
+    kind: str
+    what: str
+    order: str
+    when: str
+
+
+def playlists(service: MediaService, actor: Actor) -> list[Listed] | None:
+    """The service's playlists; None where its engine has none. One query."""
+    engine = engine_of(service)
+    if engine is None or "playlists" not in engine.objects:
+        return None
+    found = access.playlists(actor).filter(media_service=service).order_by("name").defer("files")
+    return [playlist(item) for item in found]
+
+
+def playlist(item: Playlist) -> Listed:
+    """A playlist in words; does not read its list of files."""
+    kind = item.get_type_display()
+    if item.type == Playlist.Type.ROTATION and item.weight != 1:
+        kind = f"{kind}, weight {item.weight}"
+    for every, unit in ((item.every_tracks, "track"), (item.every_minutes, "minute")):
+        if every is not None:
+            kind = f"{kind}, every {unit}" if every == 1 else f"{kind}, every {every} {unit}s"
+    if item.folder is None:
+        what = "1 file" if item.file_count == 1 else f"{item.file_count} files"
+    else:
+        what = "The whole library" if item.folder == "." else f"Folder {item.folder}"
+    when = "; ".join(_window(window) for window in item.active or ())
+    return Listed(item.name, item.enabled, kind, what, item.get_order_display(), when or "Always")
+
+
+def _window(window: Mapping[str, Any]) -> str:
+    days = ", ".join(day.capitalize() for day in window["days"]) if window["days"] else "Every day"
+    return f"{days} {window['start']} to {window['end']}"

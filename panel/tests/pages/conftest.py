@@ -47,6 +47,10 @@ DOCUMENT = {
         {"slug": "bob-tv", "name": "Bob TV", "customer": "bob", "engine": "nginx_rtmp"},
         {"slug": "eve-fm", "name": "Eve FM", "customer": "eve", "engine": "icecast", "max_listeners": 5},
     ],
+    "playlists": [
+        {"media_service": "rock-fm", "name": "day", "folder": "music/<b>rock", "weight": 3},
+        {"media_service": "eve-fm", "name": "secret-list", "folder": "."},
+    ],
 }
 
 

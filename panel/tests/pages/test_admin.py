@@ -18,6 +18,7 @@ from streamfleet_panel.models import (
     Job,
     MediaService,
     Node,
+    Playlist,
     ResellerPlan,
 )
 
@@ -66,6 +67,7 @@ def test_models_are_all_there() -> None:
         "resellerplan",
         "node",
         "mediaservice",
+        "playlist",
         "apitoken",
         "auditlog",
         "convergerun",
@@ -126,7 +128,10 @@ def test_lists_cost_the_same_however_long(admin: Client, django_assert_max_num_q
 
     many = [{"slug": f"s{i}", "customer": "bob", "engine": "nginx_rtmp"} for i in range(40)]
     apply_document({"media_services": many}, access.system())
-    for path in ("/admin/panel/mediaservice/", "/admin/panel/account/", "/admin/panel/node/", "/services/", "/admin/"):
+    lists = [{"media_service": "rock-fm", "name": f"p{i}", "folder": "."} for i in range(40)]
+    apply_document({"playlists": lists}, access.system())
+    models = ("mediaservice", "playlist", "account", "node")
+    for path in (*(f"/admin/panel/{model}/" for model in models), "/services/", "/services/rock-fm/", "/admin/"):
         with django_assert_max_num_queries(20):
             assert admin.get(path).status_code == 200
 
@@ -401,6 +406,98 @@ def test_edit_service(admin: Client) -> None:
     assert service.settings.get("genre") is None
     entries = AuditLog.objects.filter(key="rock-fm", action="updated")
     assert {entry.via for entry in entries} == {"admin"}
+
+
+PLAYLIST = {
+    "name": "night",
+    "enabled": "on",
+    "folder": "",
+    "files": "quiet/a.mp3\r\nquiet/b ä.mp3\r\n\r\n",
+    "order": "sequential",
+    "type": "scheduled",
+    "weight": "1",
+    "every_tracks": "",
+    "every_minutes": "",
+    "active": '[{"days": ["sat", "fri"], "start": "22:00", "end": "02:00"}]',
+}
+
+
+def test_create_edit_and_delete_a_playlist(admin: Client) -> None:
+    service = MediaService.objects.get(slug="rock-fm")
+    generation = Node.objects.get().generation
+    form = form_of(admin, "/admin/panel/playlist/add/")
+    assert (form["files"], form["active"]) == ("", "")
+    answer = admin.post("/admin/panel/playlist/add/", {**PLAYLIST, "media_service": service.pk})
+    assert answer["Location"] == "/admin/panel/playlist/"
+    playlist = Playlist.objects.get(name="night")
+    assert playlist.media_service == service
+    assert playlist.files == ["quiet/a.mp3", "quiet/b ä.mp3"]
+    assert playlist.active == [{"days": ["fri", "sat"], "start": "22:00", "end": "02:00"}]
+    assert Node.objects.get().generation == generation + 1
+    path = f"/admin/panel/playlist/{playlist.pk}/change/"
+    data = form_of(admin, path)
+    assert admin.post(path, data).status_code == 302
+    assert Node.objects.get().generation == generation + 1
+    # The service and the name are fixed: they are the key.
+    other = MediaService.objects.get(slug="eve-fm").pk
+    admin.post(path, {**data, "files": "", "folder": "quiet", "media_service": other, "name": "day"})
+    playlist.refresh_from_db()
+    assert (playlist.files, playlist.folder) == (None, "quiet")
+    assert str(playlist) == "rock-fm/night"
+    admin.post(f"/admin/panel/playlist/{playlist.pk}/delete/", {"post": "yes"})
+    entries = AuditLog.objects.filter(kind="playlist", key="rock-fm/night").order_by("pk")
+    assert [(entry.action, entry.via) for entry in entries] == [(a, "admin") for a in ("created", "updated", "deleted")]
+    assert set(entries[1].changes) == {"files", "folder"}
+    assert not Playlist.objects.filter(name="night").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"name": "Night"}, "name", "not accepted"),
+        ({"name": "day"}, "__all__", "already exists"),
+        ({"files": "a.mp3\n../b.mp3"}, "files", "files[1]: contains the segment .."),
+        ({"files": "", "folder": ""}, "folder", "and so is files"),
+        ({"active": ""}, "active", "needs its times"),
+        ({"active": "{"}, "active", "JSON"),
+        ({"active": '[{"start": "22:00"}]'}, "active", "active[0].end: is missing"),
+        ({"every_tracks": "3"}, "every_tracks", "nothing for the type scheduled"),
+        ({"weight": "0"}, "weight", "between 1 and 100"),
+        ({"media_service": "alice-tv"}, "media_service", "which has no playlists"),
+    ],
+)
+def test_create_playlist_refuses_bad_input(admin: Client, change: dict[str, str], field: str, words: str) -> None:
+    slug = change.get("media_service", "rock-fm")
+    data = {**PLAYLIST, **change, "media_service": MediaService.objects.get(slug=slug).pk}
+    response = admin.post("/admin/panel/playlist/add/", data)
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert words in "".join(errors.get(field, [])), errors
+    assert Playlist.objects.count() == 2
+
+
+def test_playlists_list(admin: Client) -> None:
+    text = admin.get("/admin/panel/playlist/").content.decode()
+    assert "Rotation, weight 3" in text
+    assert "Folder music/&lt;b&gt;rock" in text
+    playlist = Playlist.objects.get(name="day")
+    history = admin.get(f"/admin/panel/playlist/{playlist.pk}/history/", follow=True)
+    assert {entry.key for entry in history.context["cl"].result_list} == {"rock-fm/day"}
+    chosen = {"action": "delete_selected", "_selected_action": [playlist.pk], "post": "yes"}
+    admin.post("/admin/panel/playlist/", chosen)
+    assert list(Playlist.objects.values_list("name", flat=True)) == ["secret-list"]
+
+
+def test_a_deleted_service_is_not_offered_for_a_playlist(admin: Client) -> None:
+    control_of = {"app_label": "panel", "model_name": "playlist", "field_name": "media_service"}
+
+    def offered() -> list[str]:
+        answer = admin.get("/admin/autocomplete/", control_of | {"term": "fm"}).json()
+        return [item["text"] for item in answer["results"]]
+
+    assert offered() == ["eve-fm", "rock-fm"]
+    admin.post(f"/admin/panel/mediaservice/{MediaService.objects.get(slug='eve-fm').pk}/delete/", {"post": "yes"})
+    assert offered() == ["rock-fm"]
 
 
 def test_states_filters_and_history(admin: Client) -> None:

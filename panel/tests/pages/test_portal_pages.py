@@ -8,6 +8,8 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client
 
+from streamfleet_panel import access
+from streamfleet_panel.apply import apply_document
 from streamfleet_panel.models import Account, ApiToken, AuditLog, MediaService
 
 PASSWORD = "correct horse"
@@ -214,6 +216,50 @@ def test_service_page_says_where_to_connect_and_hides_the_password(as_) -> None:
         assert piece in text
     assert secret not in text
     assert "Waiting" in text
+
+
+def test_service_page_shows_its_playlists_and_whether_they_are_played(as_) -> None:  # type: ignore[no-untyped-def]
+    def page(slug: str = "rock-fm") -> str:
+        return as_("alice").get(f"/services/{slug}/").content.decode()
+
+    assert "AutoDJ is off" in page()
+    assert "AutoDJ password" in page()
+    assert "Folder music/&lt;b&gt;rock" in page()
+    assert "Rotation, weight 3" in page()
+    assert "secret-list" not in page()
+    assert "Playlists" not in page("alice-tv")
+    times = [{"days": ["mon", "fri"], "start": "22:00", "end": "02:00"}, {"start": "12:00", "end": "13:00"}]
+    more = [
+        {"name": "night", "type": "scheduled", "files": ["a.mp3"], "active": times, "order": "sequential"},
+        {"name": "jingles", "type": "jingle", "files": ["a.mp3", "b.mp3"], "every_minutes": 15, "enabled": False},
+        {"name": "often", "type": "jingle", "folder": ".", "every_tracks": 1},
+    ]
+    document = {
+        "media_services": [{"slug": "rock-fm", "autodj": {"timezone": "Europe/Prague"}}],
+        "playlists": [{"media_service": "rock-fm", **fields} for fields in more],
+    }
+    apply_document(document, access.system())
+    text = page()
+    for piece in (
+        "AutoDJ is on",
+        "Times are those of Europe/Prague",
+        "Mon, Fri 22:00 to 02:00; Every day 12:00 to 13:00",
+        "1 file",
+        "2 files",
+        "Sequential",
+        "Jingle, every 15 minutes",
+        "Jingle, every track",
+        "The whole library",
+        '<span class="badge off">Off</span>',
+    ):
+        assert piece in text, piece
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": {"enabled": False}}]}, access.system())
+    assert "AutoDJ is off" in page()
+    apply_document({"playlists": [{**item, "state": "absent"} for item in LISTED]}, access.system())
+    assert "There are none yet" in page()
+
+
+LISTED = [{"media_service": "rock-fm", "name": name} for name in ("day", "night", "jingles", "often")]
 
 
 def test_showing_credentials_is_recorded(as_) -> None:  # type: ignore[no-untyped-def]

@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from streamfleet.engine import File, Instance, RenderError
+from streamfleet.feeds import Feed, feeds_of
 
 ENGINE = "icecast"
 INSTANCES = "/etc/streamfleet/instances/icecast"
@@ -43,9 +44,10 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     """
     slug, uid = service["slug"], service["uid"]
     mounts = _mounts(service)
+    feeds = feeds_of(service)
     group = f"sf{uid}"
     folder = f"{INSTANCES}/{slug}"
-    config = _xml(_config(service, node, mounts, folder))
+    config = _xml(_config(service, node, mounts, feeds, folder))
     files = [File(f"{folder}/icecast.xml", config, group=group, validate="xml", mask=MASK)]
     password = service["credentials"].get("listener_password")
     if password:
@@ -73,15 +75,15 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
 
 
 def _config(
-    service: Mapping[str, Any], node: Mapping[str, Any], mounts: list[Mapping[str, Any]], folder: str
+    service: Mapping[str, Any], node: Mapping[str, Any], mounts: list[Mapping[str, Any]], feeds: list[Feed], folder: str
 ) -> ET.Element:
     root = ET.Element("icecast")
     _add(root, "location", "Streamfleet")
     _add(root, "admin", f"postmaster@{node['stream_host']}")
     _add(root, "hostname", node["stream_host"])
     limits = ET.SubElement(root, "limits")
-    _add(limits, "clients", _connections(service, mounts))
-    _add(limits, "sources", len(mounts))
+    _add(limits, "clients", _connections(service, mounts) + len(feeds))
+    _add(limits, "sources", len(mounts) + len(feeds))
     _add(limits, "queue-size", QUEUE_BYTES)
     _add(limits, "client-timeout", 30)
     _add(limits, "header-timeout", 15)
@@ -102,8 +104,12 @@ def _config(
     # Icecast passes on whatever content type its source gives, text/html too: opened in a browser it stays inert.
     ET.SubElement(headers, "header", {"name": "X-Content-Type-Options", "value": "nosniff"})
     ET.SubElement(headers, "header", {"name": "Content-Security-Policy", "value": POLICY})
-    for number, mount in enumerate(mounts):
-        _mount(root, service, mount, number, folder)
+    fallbacks = {name: feed.mount for feed in feeds for name in feed.serves}
+    for mount in mounts:
+        fallback = mount.get("fallback") or fallbacks.get(mount["name"])
+        _mount(root, service, {**mount, "fallback": fallback}, folder)
+    for feed in feeds:
+        _feed(root, service, mounts, feed, folder)
     # No file of the server's is served; status and admin pages are transformations, not files.
     _add(root, "fileserve", 0)
     paths = ET.SubElement(root, "paths")
@@ -120,12 +126,14 @@ def _config(
     return root
 
 
-def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any], number: int, folder: str) -> None:
+def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any], folder: str) -> ET.Element:
+    """One mount of the broadcasters, or with ``password_of`` another credential's."""
     settings, credentials = service["settings"], service["credentials"]
+    credential = mount.get("password_of", "source_password")
     entry = ET.SubElement(root, "mount", {"type": "normal"})
     _add(entry, "mount-name", mount["name"])
     _add(entry, "username", "source")
-    _add(entry, "password", credentials["source_password"], "credentials.source_password")
+    _add(entry, "password", credentials[credential], f"credentials.{credential}")
     listeners = _lowest(mount.get("max_listeners"), service["limits"].get("max_listeners"))
     if listeners is not None:
         _add(entry, "max-listeners", listeners)
@@ -146,6 +154,22 @@ def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any
         check = ET.SubElement(entry, "authentication", {"type": "htpasswd"})
         ET.SubElement(check, "option", {"name": "filename", "value": f"{folder}/listeners.htpasswd"})
         ET.SubElement(check, "option", {"name": "allow_duplicate_users", "value": "1"})
+    return entry
+
+
+def _feed(
+    root: ET.Element, service: Mapping[str, Any], mounts: list[Mapping[str, Any]], feed: Feed, folder: str
+) -> None:
+    """A hidden mount of the AutoDJ's. Whoever listens to what falls back to it is counted on it."""
+    shares = [mount.get("max_listeners") for mount in mounts if mount["name"] in feed.serves]
+    limit = None if None in shares else sum(share for share in shares if share is not None)
+    mount = {
+        "name": feed.mount,
+        "bitrate_kbps": feed.bitrate_kbps,
+        "max_listeners": limit,
+        "password_of": "autodj_password",
+    }
+    _add(_mount(root, service, mount, folder), "hidden", 1)
 
 
 def _mounts(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:

@@ -66,6 +66,8 @@ def _page(request: HttpRequest, actor: Actor, service: MediaService, shown: dict
         "connection": display.connection(service, shown),
         "other_credentials": display.other_credentials(service, shown),
         "listen_urls": display.listen_urls(service),
+        "companions": display.companions(service),
+        "playlists": display.playlists(service, actor),
         "shown": shown is not None,
         "may_control": access.may(actor, "control", "media_service") and desired in ("running", "stopped"),
         "may_see_owner": actor.role != access.Role.CUSTOMER,

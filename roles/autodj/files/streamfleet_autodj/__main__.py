@@ -1,0 +1,227 @@
+"""What Liquidsoap asks: ``next`` prints the next request, ``started N`` notes that track N is on the air.
+
+``index`` measures new tracks; ``next`` begins it beside itself. Folders come from the environment: settings of the
+station in STREAMFLEET_AUTODJ_SETTINGS, its own data in STREAMFLEET_AUTODJ_DATA.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import index, library
+from .chooser import Choice, State, choose
+
+#: Choices that are known by number: one plays, one is ready, one may be asked for too early.
+KEPT = 8
+#: Tracks tried in one go, where files have become unreadable since they were listed.
+TRIES = 50
+HISTORY_BYTES = 4_000_000
+HISTORY_FILES = 4
+SAFE_SUFFIX = ".audio"
+
+
+class Station:
+    """One station's folders. Whatever in them is missing or damaged, it plays on with what is left."""
+
+    def __init__(self, settings: Path, data: Path) -> None:
+        self.settings = _read(settings / "settings.json", {})
+        playlists = _read(settings / "playlists.json", [])
+        self.playlists: list[dict[str, Any]] = playlists if isinstance(playlists, list) else []
+        self.data = data
+        self.media = Path(self.settings.get("library", "/nonexistent"))
+        self.index_file = data / "index.json"
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """One at a time: what is read, changed and written in the block belongs together."""
+        with (self.data / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def next(self, now: float) -> str:
+        """The next request; empty where there is nothing to play. ``now``: seconds of the epoch."""
+        with self.locked():
+            memory = _read(self.data / "state.json", {})
+            chosen = [entry for entry in memory.get("chosen", []) if isinstance(entry, dict)]
+            measured = library.read_index(self.index_file)
+            files = [path for path in library.files_of(self.media) if not self._is_bad(measured, path)]
+            begins = _begins(chosen, memory.get("playing"), now)
+            found = self._choose(files, measured, memory.get("state"), begins)
+            if found is None:
+                return ""
+            choice, state, entry = found
+            link = self._link(choice, keep={item.get("number") for item in chosen[-KEPT:]})
+            chosen = [*chosen[-KEPT:], entry]
+            self._remember({**memory, "state": state.as_dict(), "chosen": chosen})
+        return self._request(entry, link)
+
+    def started(self, number: int, now: float) -> None:
+        """Note what is on the air."""
+        with self.locked():
+            memory = _read(self.data / "state.json", {})
+            entry = next((item for item in memory.get("chosen", []) if item.get("number") == number), None)
+            if entry is None:
+                return
+            self._remember({**memory, "playing": {"number": number, "since": now}})
+        line = {
+            "time": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **{key: entry.get(key) for key in ("playlist", "path", "title", "artist")},
+        }
+        self._append(json.dumps(line) + "\n")
+
+    def measure(self) -> int:
+        """Bring the index up to date."""
+        return index.update(self.media, self.index_file, self.data / "index.lock")
+
+    def _is_bad(self, measured: library.Index, path: str) -> bool:
+        if not measured.get(path, {}).get("bad"):
+            return False
+        return library.known(measured, path, library.stamp(self.media / path)) is not None
+
+    def _choose(
+        self, files: list[str], measured: library.Index, before: Any, at: float
+    ) -> tuple[Choice, State, dict[str, Any]] | None:
+        """Choice, state after it, and what is known of the track. What has no sound is as if it were not there."""
+        for _ in range(TRIES):
+            state = State.of(before)
+            choice = choose(self.settings, self.playlists, files, state, at)
+            if choice is None:
+                return None
+            entry = self._described(choice, measured)
+            if entry is not None:
+                return choice, state, entry
+            files = [path for path in files if path != choice.path]
+        return None
+
+    def _described(self, choice: Choice, measured: library.Index) -> dict[str, Any] | None:
+        """What is known of the track; None where it cannot be played."""
+        path = self.media / choice.path
+        now = library.stamp(path)
+        entry = library.known(measured, choice.path, now)
+        if entry is None:
+            # Not measured yet: its tags at least, which takes no time.
+            entry = index.tags(path) if now else None
+        if entry is None:
+            return None
+        return {
+            "number": choice.number,
+            "playlist": choice.playlist,
+            "path": choice.path,
+            "title": entry.get("title"),
+            "artist": entry.get("artist"),
+            "seconds": entry.get("seconds"),
+            "gain": index.gain(entry.get("lufs"), entry.get("peak")),
+        }
+
+    def _link(self, choice: Choice, keep: set[Any]) -> Path:
+        """A name of ours for the file, so that no tenant's text is ever in a request."""
+        folder = self.data / "next"
+        folder.mkdir(mode=0o750, exist_ok=True)
+        for old in folder.iterdir():
+            if not old.stem.isdigit() or int(old.stem) not in keep:
+                old.unlink(missing_ok=True)
+        suffix = Path(choice.path).suffix.lower()
+        link = folder / f"{choice.number}{suffix if suffix in library.SUFFIXES else SAFE_SUFFIX}"
+        link.unlink(missing_ok=True)
+        link.symlink_to(self.media / choice.path)
+        return link
+
+    def _request(self, entry: Mapping[str, Any], link: Path) -> str:
+        """The track with our annotations: numbers, fixed words and, where it has no title, the name of its file."""
+        seconds, shortest = entry["seconds"], float(self.settings.get("minimum_track_seconds", 10))
+        short = seconds is not None and seconds < shortest
+        cross = min(float(self.settings.get("crossfade_seconds", 3)), (seconds or 3600.0) / 2)
+        annotations = {
+            "streamfleet_track": entry["number"],
+            "streamfleet_short": "yes" if short else "no",
+            "streamfleet_smart": "yes" if self.settings.get("smart_crossfade", True) else "no",
+            "liq_cross_duration": f"{0.0 if short else cross:.2f}",
+            "liq_amplify": f"{entry['gain']:.2f} dB",
+        }
+        if not entry["title"]:
+            # Otherwise players would go on showing the title before it.
+            annotations["title"] = quotable(Path(entry["path"]).stem)
+        written = ",".join(f'{key}="{value}"' for key, value in annotations.items())
+        return f"annotate:{written}:{link}"
+
+    def _remember(self, memory: Mapping[str, Any]) -> None:
+        library.replace(self.data / "state.json", json.dumps(memory).encode())
+
+    def _append(self, line: str) -> None:
+        history = self.data / "history.jsonl"
+        if history.exists() and history.stat().st_size > HISTORY_BYTES:
+            for number in range(HISTORY_FILES - 1, 0, -1):
+                older = history.with_name(f"history.{number}.jsonl")
+                newer = history.with_name(f"history.{number - 1}.jsonl") if number > 1 else history
+                if newer.exists():
+                    newer.replace(older)
+        with history.open("a") as stream:
+            stream.write(line)
+
+
+def quotable(text: str) -> str:
+    """``text`` as it can stand in a quoted annotation, which Liquidsoap reads as a string of its language.
+
+    So no quote, no backslash, no beginning of an expression, no control or broken character.
+    """
+    whole = index.clean(text.encode("utf-8", "replace").decode())
+    return whole.replace("\\", "/").replace('"', "'").replace("#{", "# {")
+
+
+def _begins(chosen: list[dict[str, Any]], playing: Any, now: float) -> float:
+    """When the next choice will begin: after what plays and what is chosen already, as far as their length is known."""
+    if not isinstance(playing, dict):
+        return now
+    at = float(playing.get("since", now))
+    for entry in chosen:
+        if entry.get("number", 0) >= playing.get("number", 0):
+            at += float(entry.get("seconds") or 0.0)
+    return max(now, at)
+
+
+def _read(path: Path, otherwise: Any) -> Any:
+    try:
+        data = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return otherwise
+    return data if isinstance(data, type(otherwise)) else otherwise
+
+
+def _measure_beside() -> None:
+    """Begin to measure in a process of its own; it ends at once where one is at it."""
+    argv = [sys.executable, "-P", "-s", "-m", "streamfleet_autodj", "index"]
+    quiet = subprocess.DEVNULL
+    subprocess.Popen(argv, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def main(arguments: list[str]) -> int:
+    """Exit status."""
+    settings, data = (Path(os.environ[f"STREAMFLEET_AUTODJ_{name}"]) for name in ("SETTINGS", "DATA"))
+    station = Station(settings, data)
+    match arguments:
+        case ["next"]:
+            print(station.next(time.time()), flush=True)
+            _measure_beside()
+        case ["started", number]:
+            station.started(int(number), time.time())
+        case ["index"]:
+            index.yield_to_playing()
+            station.measure()
+        case _:
+            print("usage: next | started NUMBER | index", file=sys.stderr)
+            return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,159 @@
+"""Ears: a listener who keeps what it hears, and says which tone that is.
+
+Every recording of these tests is one tone, so what is on the air is known by its frequency alone, whatever the encoder
+made of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import subprocess
+import threading
+import time
+from array import array
+from collections.abc import Iterable
+from pathlib import Path
+
+RATE = 8000
+#: What a tone must have of all power in the piece to be called the one that is heard.
+SHARE = 0.5
+
+
+def power(samples: Iterable[int], frequency: float, rate: int = RATE) -> float:
+    """The power of one frequency in ``samples``, by Goertzel's algorithm."""
+    turn = 2 * math.cos(2 * math.pi * frequency / rate)
+    before = last = 0.0
+    for sample in samples:
+        before, last = last, sample + turn * last - before
+    return last * last + before * before - turn * last * before
+
+
+def tone(samples: array[int], candidates: Iterable[int], rate: int = RATE) -> int | None:
+    """Which of the candidates (Hz) makes up most of the sound; None for silence, a mixture, or another sound."""
+    total = sum(sample * sample for sample in samples)
+    if not samples or total / len(samples) < 20 * 20:
+        return None
+    # A sine of the full energy gives power n * energy / 2.
+    shares = {frequency: 2 * power(samples, frequency, rate) / (len(samples) * total) for frequency in candidates}
+    best = max(shares, key=lambda frequency: shares[frequency])
+    return best if shares[best] > SHARE else None
+
+
+def decoded(data: bytes) -> array[int]:
+    """Any piece of an MP3 stream as mono samples of 16 bits at RATE."""
+    argv = [
+        "ffmpeg",
+        "-nostdin",
+        "-v",
+        "quiet",
+        "-f",
+        "mp3",
+        "-i",
+        "-",
+        "-ac",
+        "1",
+        "-ar",
+        str(RATE),
+        "-f",
+        "s16le",
+        "-",
+    ]
+    samples = array("h")
+    output = subprocess.run(argv, input=data, capture_output=True, check=False).stdout
+    samples.frombytes(output[: len(output) // 2 * 2])
+    return samples
+
+
+def recording(path: Path, frequency: int, seconds: float, *options: str) -> Path:
+    """Make a recording of one tone; the suffix tells its format."""
+    argv = [
+        "ffmpeg",
+        "-nostdin",
+        "-v",
+        "error",
+        "-y",
+        "-f",
+        "lavfi",
+        "-i",
+        f"sine=frequency={frequency}:duration={seconds}",
+    ]
+    subprocess.run([*argv, "-ac", "2", "-ar", "44100", *options, f"file:{path}"], check=True)
+    return path
+
+
+class Encoder:
+    """A broadcaster's encoder: one tone, live, as MP3."""
+
+    def __init__(self, address: str, port: int, mount: str, password: str, frequency: int) -> None:
+        url = f"icecast://source:{password}@{address}:{port}{mount}"
+        argv = ["ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", f"sine=frequency={frequency}"]
+        argv += ["-ac", "2", "-ar", "44100", "-b:a", "128k", "-content_type", "audio/mpeg", "-f", "mp3", url]
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def stop(self) -> None:
+        """Go off the air, as a broadcaster's cable that is pulled."""
+        assert self._process.poll() is None, self._process.communicate()[1]
+        self._process.kill()
+        self._process.communicate()
+
+
+class Ears(threading.Thread):
+    """A listener over one connection that is never made anew; ``ended`` says that the server ended it."""
+
+    def __init__(self, address: str, port: int, path: str) -> None:
+        super().__init__(daemon=True)
+        self._link = socket.create_connection((address, port), timeout=30)
+        self._link.sendall(f"GET {path} HTTP/1.0\r\nHost: {address}\r\nUser-Agent: ears\r\n\r\n".encode())
+        self._pieces: list[tuple[float, bytes]] = []
+        self._stopped = False
+        self.status = 0
+        self.ended = False
+        self.start()
+
+    def run(self) -> None:
+        """Listen."""
+        head = b""
+        try:
+            while b"\r\n\r\n" not in head:
+                piece = self._link.recv(4096)
+                if not piece:
+                    break
+                head += piece
+            self.status = int(head.split()[1]) if head else 0
+            self._pieces.append((time.monotonic(), head.partition(b"\r\n\r\n")[2]))
+            while piece := self._link.recv(16384):
+                self._pieces.append((time.monotonic(), piece))
+        except OSError:
+            pass
+        self.ended = not self._stopped
+
+    def bytes_since(self, moment: float) -> bytes:
+        """What came after that moment of time.monotonic()."""
+        return b"".join(piece for when, piece in self._pieces if when >= moment)
+
+    def hears(self, candidates: Iterable[int], seconds: float = 2.0) -> int | None:
+        """The tone of the last seconds."""
+        samples = decoded(self.bytes_since(time.monotonic() - seconds))
+        return tone(samples[-RATE:], candidates)
+
+    def await_tone(self, frequency: int, candidates: Iterable[int], within: float = 60.0) -> float:
+        """Wait until this tone is heard; the seconds that it took. Fails when it is not, or the connection ends."""
+        begun = time.monotonic()
+        known, heard = list(candidates), []
+        while time.monotonic() - begun < within:
+            assert not self.ended, f"the listener was disconnected (status {self.status})"
+            heard.append(self.hears(known))
+            if heard[-1] == frequency:
+                return time.monotonic() - begun
+            time.sleep(0.3)
+        raise AssertionError(f"{frequency} Hz was not heard within {within:g} seconds, but {heard[-20:]}")
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._stopped = True
+        with contextlib.suppress(OSError):
+            self._link.shutdown(socket.SHUT_RDWR)
+        self.join(10)
+        self._link.close()

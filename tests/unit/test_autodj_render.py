@@ -1,0 +1,247 @@
+"""An AutoDJ's files, and what its station offers it: data only, the same feeds on both sides."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from streamfleet.engine import Instance, RenderError, load_renderer
+from streamfleet.feeds import feeds_of
+
+from tests.doubles.panel import autodj, playlist, station
+
+ROOT = Path(__file__).resolve().parents[2]
+render = load_renderer(ROOT, "autodj")
+render_station = load_renderer(ROOT, "icecast")
+NODE = {"node": "n1", "stream_host": "stream.example.net"}
+A = ("rock-fm", 200001, 8100)
+
+
+def service(*mounts: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    settings = {**autodj(), **({"mounts": list(mounts)} if mounts else {}), **changes.pop("settings", {})}
+    return station(*A, settings=settings, **changes)
+
+
+def rendered(wanted: dict[str, Any]) -> Instance:
+    instance = render(wanted, NODE)
+    assert instance is not None
+    return instance
+
+
+def settings_of(wanted: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(rendered(wanted).files[0].content)
+    return data
+
+
+def station_of(wanted: dict[str, Any]) -> ET.Element:
+    instance = render_station(wanted, NODE)
+    assert instance is not None
+    return ET.fromstring(instance.files[0].content)
+
+
+def mount_of(root: ET.Element, name: str) -> ET.Element:
+    return next(entry for entry in root.findall("mount") if entry.findtext("mount-name") == name)
+
+
+def test_a_station_without_an_autodj_has_no_such_instance() -> None:
+    assert render(station(*A), NODE) is None
+    assert feeds_of(station(*A)) == []
+    without = station(*A)
+    del without["settings"]["autodj"]  # a document of an older panel
+    assert render(without, NODE) is None
+
+
+def test_the_instance() -> None:
+    instance = rendered(service())
+    assert instance.key == "rock-fm+autodj"
+    assert instance.unit == "streamfleet-autodj@rock-fm.service"
+    assert instance.directories == ["/var/lib/streamfleet/media/200001"]
+    assert (instance.ports, instance.listen) == ([8100], [])
+    assert [file.path.rpartition("/")[2] for file in instance.files] == ["settings.json", "playlists.json"]
+    for file in instance.files:
+        assert (file.owner, file.group, file.mode, file.validate) == ("root", "sf200001", "0640", "json")
+    assert settings_of(service()) == {
+        "port": 8100,
+        "password": "autodj-rock-fm-secret",
+        "feeds": [{"mount": "/autodj-mp3-128", "format": "mp3", "bitrate_kbps": 128}],
+        "library": "/var/lib/streamfleet/media/200001",
+        "timezone": "UTC",
+        "crossfade_seconds": 3,
+        "smart_crossfade": True,
+        "minimum_track_seconds": 10,
+        "seed": settings_of(service())["seed"],
+    }
+
+
+def test_the_seed_is_the_given_one_or_the_stations_own() -> None:
+    assert settings_of(service(settings=autodj(seed=7)))["seed"] == 7
+    assert settings_of(service(settings=autodj(seed=0)))["seed"] == 0
+    other = {**service(), "slug": "jazz-fm"}
+    assert settings_of(service())["seed"] == settings_of(service())["seed"] != settings_of(other)["seed"]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "limit", "feeds"),
+    [
+        ([{"name": "/a"}], None, {"/autodj-mp3-128": ("/a",)}),
+        ([{"name": "/a"}], 64, {"/autodj-mp3-64": ("/a",)}),
+        (
+            [
+                {"name": "/a", "format": "mp3", "bitrate_kbps": 128},
+                {"name": "/b", "format": "mp3", "bitrate_kbps": 128},
+                {"name": "/c", "format": "opus", "bitrate_kbps": 96},
+            ],
+            None,
+            {"/autodj-mp3-128": ("/a", "/b"), "/autodj-opus-96": ("/c",)},
+        ),
+        ([{"name": "/a", "fallback": "/b"}, {"name": "/b"}], None, {"/autodj-mp3-128": ("/b",)}),
+        ([{"name": "/a", "bitrate_kbps": 100}], None, {"/autodj-mp3-96": ("/a",)}),
+        ([{"name": "/a", "bitrate_kbps": 8}], None, {"/autodj-mp3-32": ("/a",)}),
+        ([{"name": "/a", "bitrate_kbps": 2000}], None, {"/autodj-mp3-320": ("/a",)}),
+        ([{"name": "/a", "format": "opus", "bitrate_kbps": 8}], None, {"/autodj-opus-16": ("/a",)}),
+        ([{"name": "/a", "format": "aac", "bitrate_kbps": 2000}], None, {"/autodj-aac-320": ("/a",)}),
+        ([{"name": "/a", "format": "ogg", "bitrate_kbps": 160}], None, {"/autodj-ogg-160": ("/a",)}),
+        ([{"name": "/a", "format": "flac", "bitrate_kbps": 900}], None, {"/autodj-flac": ("/a",)}),
+    ],
+)
+def test_one_feed_for_each_encoding(mounts: list[dict[str, Any]], limit: int | None, feeds: dict[str, Any]) -> None:
+    wanted = service(*mounts, limits={"max_bitrate_kbps": limit})
+    assert {feed.mount: feed.serves for feed in feeds_of(wanted)} == feeds
+    assert [feed["mount"] for feed in settings_of(wanted)["feeds"]] == list(feeds)
+    root = station_of(wanted)
+    for name, serves in feeds.items():
+        hidden = mount_of(root, name)
+        assert hidden.findtext("hidden") == "1"
+        assert hidden.findtext("password") == "autodj-rock-fm-secret"
+        assert hidden.find("fallback-mount") is None
+        for public in serves:
+            assert mount_of(root, public).findtext("fallback-mount") == name
+            assert mount_of(root, public).findtext("fallback-override") == "1"
+            assert mount_of(root, public).findtext("password") == "source-rock-fm-secret"
+    assert root.findtext("limits/sources") == str(len(mounts) + len(feeds))
+
+
+def test_a_fallback_of_ones_own_stays() -> None:
+    root = station_of(service({"name": "/a", "fallback": "/b"}, {"name": "/b"}))
+    assert mount_of(root, "/a").findtext("fallback-mount") == "/b"
+    assert mount_of(root, "/b").findtext("fallback-mount") == "/autodj-mp3-128"
+
+
+def test_hidden_mounts_are_never_proxied_and_as_closed_as_the_others() -> None:
+    wanted = service(credentials={"listener_password": "let-me-in"})
+    instance = render_station(wanted, NODE)
+    assert instance is not None
+    route = next(file for file in instance.files if file.kind == "route")
+    assert json.loads(route.content) == {"port": 8100, "mounts": ["/stream"], "default": "/stream"}
+    root = station_of(wanted)
+    public, hidden = mount_of(root, "/stream"), mount_of(root, "/autodj-mp3-128")
+    access = [ET.tostring(entry.find("authentication") or ET.Element("none")).strip() for entry in (public, hidden)]
+    assert access[0] == access[1]
+    assert b"listeners.htpasswd" in access[0]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "limit"),
+    [
+        ([{"name": "/a"}], "100"),
+        ([{"name": "/a", "max_listeners": 10}, {"name": "/b", "max_listeners": 20}], "30"),
+        ([{"name": "/a", "max_listeners": 10}, {"name": "/b"}], "100"),
+        ([{"name": "/a", "max_listeners": 90}, {"name": "/b", "max_listeners": 90}], "100"),
+        ([{"name": "/a", "max_listeners": 0}], "0"),
+    ],
+)
+def test_limits_of_listeners_hold_on_the_autodj_too(mounts: list[dict[str, Any]], limit: str) -> None:
+    root = station_of(service(*mounts, limits={"max_listeners": 100}))
+    assert mount_of(root, "/autodj-mp3-128").findtext("max-listeners") == limit
+
+
+def test_a_mount_with_the_name_of_a_feed_is_refused() -> None:
+    wanted = service({"name": "/stream"}, {"name": "/autodj-mp3-128"})
+    for renderer in (render, render_station):
+        with pytest.raises(RenderError, match=r"settings\.mounts\[1\]\.name: is the AutoDJ's own"):
+            renderer(wanted, NODE)
+    render_station(station(*A, settings={"mounts": [{"name": "/autodj-mp3-128"}]}), NODE)
+
+
+def test_one_that_is_switched_off_is_stopped_and_offers_nothing() -> None:
+    off = service(settings=autodj(enabled=False))
+    assert rendered(off).state == "stopped"
+    assert rendered(off).reason == ""
+    assert len(station_of(off).findall("mount")) == 1
+    assert rendered(service(state="suspended", reason="unpaid", settings=autodj(enabled=False))).state == "suspended"
+
+
+@pytest.mark.parametrize(
+    ("change", "restarts"),
+    [
+        ({"playlists": [playlist("p", folder=".")]}, False),
+        ({"settings": autodj(crossfade_seconds=1, smart_crossfade=False, minimum_track_seconds=0, seed=1)}, False),
+        ({"settings": autodj(timezone="Europe/Prague")}, False),
+        ({"name": "Another"}, False),
+        ({"credentials": {"source_password": "another-one"}}, False),
+        ({"credentials": {"autodj_password": "another-one"}}, True),
+        ({"port": 8101}, True),
+        ({"settings": {"mounts": [{"name": "/stream", "format": "opus"}]}}, True),
+        ({"settings": {"mounts": [{"name": "/other", "format": "mp3", "bitrate_kbps": 128}]}}, False),
+        ({"limits": {"max_bitrate_kbps": 64}}, False),
+    ],
+)
+def test_fingerprints_follow_the_change_matrix(change: dict[str, Any], restarts: bool) -> None:
+    before, after = rendered(service()).fingerprints, rendered(service(**change)).fingerprints
+    assert (before["restart"] != after["restart"]) == restarts
+    assert before["reload"] == after["reload"]
+
+
+def test_playlists_are_data() -> None:
+    name = 'x"]}$(reboot) #{1}'
+    items = [
+        playlist("b", folder=f"music/{name}", weight=5),
+        playlist("a", type="scheduled", files=["x.mp3", "y/z.mp3"], active=[{"start": "22:00", "end": "02:00"}]),
+    ]
+    content = rendered(service(playlists=items)).files[1].content
+    assert json.loads(content) == items
+    assert name not in rendered(service(playlists=items)).files[0].content
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "../x", "a/../b", "a//b", "a/./b", "", "a/", "a\nb", "x" * 501, 7, ".."]
+)
+@pytest.mark.parametrize("field", ["folder", "files"])
+def test_paths_outside_the_library_are_refused(path: Any, field: str) -> None:
+    item = playlist("p", **{field: [path] if field == "files" else path})
+    with pytest.raises(RenderError, match="is not a path inside the media library") as caught:
+        render(service(playlists=[item]), NODE)
+    assert caught.value.field == ("playlists[0].files[0]" if field == "files" else "playlists[0].folder")
+
+
+def test_the_library_itself_is_a_folder_and_no_file() -> None:
+    render(service(playlists=[playlist("p", folder=".")]), NODE)
+    with pytest.raises(RenderError):
+        render(service(playlists=[playlist("p", files=["."])]), NODE)
+
+
+@pytest.mark.parametrize(
+    "window", [{"start": "24:00", "end": "01:00"}, {"start": "1:00", "end": "02:00"}, {"start": "01:00"}]
+)
+def test_times_that_are_none_are_refused(window: dict[str, Any]) -> None:
+    with pytest.raises(RenderError, match=r"playlists\[0\]\.active\[0\]\.(start|end): is not a time"):
+        render(service(playlists=[playlist("p", folder=".", active=[window])]), NODE)
+
+
+@pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe"])
+def test_time_zones_that_are_none_are_refused(name: str) -> None:
+    with pytest.raises(RenderError, match=r"settings\.autodj\.timezone: is not a time zone"):
+        render(service(settings=autodj(timezone=name)), NODE)
+
+
+def test_diffs_blank_the_password() -> None:
+    secret = 'pass"w\\ord'
+    file = rendered(service(credentials={"autodj_password": secret})).files[0]
+    blanked = re.sub(file.mask or "$^", "********", file.content)
+    assert json.loads(file.content)["password"] == secret
+    assert json.loads(blanked)["password"] == "********"
+    assert "ord" not in blanked.partition("feeds")[0].partition("password")[2][2:]
