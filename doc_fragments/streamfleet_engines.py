@@ -14,7 +14,7 @@ options:
   max_listeners:
     description:
     - Listeners or viewers at a time; V(null) for unlimited.
-    - Held by Icecast 2; refused with any other engine.
+    - Held by Icecast 2, Shoutcast 2; refused with any other engine.
     type: int
   max_bitrate_kbps:
     description:
@@ -130,6 +130,10 @@ options:
     - Engine Icecast 2. Password of the source user C(source).
     - Made by the panel when omitted.
     - 8 to 128 characters.
+    - Engine Shoutcast 2. Password of sources. A source of Shoutcast 1 reaches stream N other than 1 with C(:#N)
+      behind it.
+    - Made by the panel when omitted.
+    - 8 to 64 characters.
     type: str
   admin_password:
     description:
@@ -137,6 +141,10 @@ options:
       station's own port and is never proxied.
     - Made by the panel when omitted.
     - 8 to 128 characters.
+    - Engine Shoutcast 2. Password of the user C(admin) of the engine's own admin pages, which answer on the station's
+      own port and are never proxied. Never the same as C(source_password).
+    - Made by the panel when omitted.
+    - 8 to 64 characters.
     type: str
   listener_password:
     description:
@@ -156,5 +164,63 @@ options:
     - Engine Nginx RTMP. The key that the encoder publishes with. Nothing public is derived from it.
     - Made by the panel when omitted.
     - 16 to 128 characters.
+    type: str
+  streams:
+    description:
+    - Engine Shoutcast 2. The streams of the station; the first, or the one with C(default=true), is what players
+      open.
+    - 1 to 32 entries.
+    type: list
+    elements: dict
+    suboptions:
+      id:
+        description:
+        - The number that sources name.
+        - From V(1) to V(999).
+        type: int
+        required: true
+      name:
+        description:
+        - The path that listeners open.
+        type: str
+        required: true
+      max_listeners:
+        description:
+        - Max listeners.
+        - From V(1) to V(1000000).
+        - V(null) for none.
+        type: int
+      public:
+        description:
+        - Whether the stream is listed in the Shoutcast directory, which needs C(authhash).
+        - The panel's default is V(false).
+        type: bool
+      default:
+        description:
+        - Default.
+        - The panel's default is V(false).
+        type: bool
+  song_history:
+    description:
+    - Engine Shoutcast 2. How many titles a stream's history keeps; 0 keeps none and hides the page.
+    - From V(0) to V(100).
+    type: int
+  authhash:
+    description:
+    - Engine Shoutcast 2. The station's key of the Shoutcast directory, for streams with C(public=true).
+    - 8 to 128 characters.
+    - V(null) for none.
+    type: str
+  premium_user_id:
+    description:
+    - Engine Shoutcast 2. User id of a Shoutcast Premium licence; together with C(premium_licence_id).
+    - 4 to 128 characters.
+    - V(null) for none.
+    type: str
+  premium_licence_id:
+    description:
+    - Engine Shoutcast 2. Licence id of a Shoutcast Premium licence; together with C(premium_user_id).
+    - 4 to 128 characters.
+    - V(null) for none.
     type: str
 """

@@ -86,4 +86,42 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
         "type": "str",
         "no_log": True,
     },
+    "streams": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "id": {
+                "type": "int",
+                "required": True,
+            },
+            "name": {
+                "type": "str",
+                "required": True,
+            },
+            "max_listeners": {
+                "type": "int",
+            },
+            "public": {
+                "type": "bool",
+            },
+            "default": {
+                "type": "bool",
+            },
+        },
+    },
+    "song_history": {
+        "type": "int",
+    },
+    "authhash": {
+        "type": "str",
+        "no_log": True,
+    },
+    "premium_user_id": {
+        "type": "str",
+        "no_log": True,
+    },
+    "premium_licence_id": {
+        "type": "str",
+        "no_log": True,
+    },
 }

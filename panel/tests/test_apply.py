@@ -111,6 +111,45 @@ def test_named_ports_go_before_free_ones(world: None, run: Run) -> None:
     assert ports == {"named": 8103, "any": 8104}
 
 
+def test_engines_with_several_ports_get_them_in_a_row(run: Run) -> None:
+    node = {"name": "n", "address": "192.0.2.20", "engines": ["icecast", "shoutcast2"]}
+    run({"nodes": [{**node, "port_range_start": 8100, "port_range_end": 8106}], "customers": [{"username": "bob"}]})
+
+    def ports(*services: tuple[str, str, int | None]) -> dict[str, int]:
+        entries = [
+            {"slug": slug, "customer": "bob", "engine": engine, **({"port": port} if port else {})}
+            for slug, engine, port in services
+        ]
+        run({"media_services": entries})
+        return dict(MediaService.objects.filter(slug__in=[slug for slug, *_ in services]).values_list("slug", "port"))
+
+    def refused(message: str, *services: tuple[str, str, int | None]) -> None:
+        with pytest.raises(ApiError) as caught:
+            ports(*services)
+        assert message in str(caught.value.errors)
+
+    assert ports(("one", "icecast", 8101)) == {"one": 8101}
+    # A pair does not fit below 8101, and what comes after it still finds the one port there.
+    assert ports(("two", "shoutcast2", None), ("three", "icecast", None)) == {"two": 8102, "three": 8100}
+    refused("is taken on n", ("four", "shoutcast2", 8101))
+    refused("is taken on n", ("four", "icecast", 8103))
+    refused("is outside the port range of n (8100-8106)", ("four", "shoutcast2", 8106))
+    # It moves by one, onto a port that was its own second.
+    assert ports(("two", "shoutcast2", 8103)) == {"two": 8103}
+    assert ports(("four", "shoutcast2", None), ("five", "icecast", None)) == {"four": 8105, "five": 8102}
+    refused("no port is free on n", ("six", "icecast", None))
+
+
+def test_keys_that_no_two_items_may_share(world: None, run: Run) -> None:
+    run({"nodes": [{"name": "node1", "engines": ["icecast", "nginx_rtmp", "shoutcast2"]}]})
+    service: dict[str, Any] = {"slug": "sc", "customer": "bob", "engine": "shoutcast2"}
+    twice = [{"id": 3, "name": "/a"}, {"id": 4, "name": "/b"}, {"id": 3, "name": "/c"}]
+    with pytest.raises(ApiError) as caught:
+        run({"media_services": [{**service, "streams": twice}]})
+    assert [(error.path, error.value) for error in caught.value.errors] == [("media_services[0].streams[2].id", 3)]
+    run({"media_services": [{**service, "streams": twice[:2]}]})
+
+
 def test_generations(world: None, run: Run) -> None:
     node = Node.objects.get(name="node1")
     before = node.generation

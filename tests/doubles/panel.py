@@ -126,6 +126,19 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
     return _changed(service, changes)
 
 
+def shoutcast_station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]:
+    """A station of Shoutcast 2, as a node document holds it."""
+    service = station(slug, uid, port, engine="shoutcast2")
+    service["settings"] = {
+        "streams": [{"id": 1, "name": "/stream", "max_listeners": None, "public": False, "default": False}],
+        "song_history": 20,
+    }
+    optional = dict.fromkeys(("authhash", "premium_user_id", "premium_licence_id"))
+    passwords = {name: service["credentials"][name] for name in ("source_password", "admin_password")}
+    service["credentials"] = {**passwords, **optional}
+    return _changed(service, changes)
+
+
 def _changed(service: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(service.get(key), dict):
