@@ -79,9 +79,14 @@ browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, conten
 	scripts/need.sh 'command -v chromium' chromium fonts-dejavu-core
 	$(PY) -m pytest tests/browser
 
+# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it.
 .PHONY: live
 live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
-	$(PY) -m pytest -m live tests/live
+	$(PY) -m pytest -m "live and not full" --durations=20 tests/live
+
+.PHONY: live-full
+live-full: deps players ## The same, with every test of every engine
+	$(PY) -m pytest -m live --durations=20 tests/live
 
 .PHONY: molecule
 molecule: deps players ## Scenarios default and fleet: check, converge, idempotence, verify
@@ -92,8 +97,9 @@ molecule: deps players ## Scenarios default and fleet: check, converge, idempote
 test: check contract browser collection molecule live demo-test ## Everything that CI runs
 
 .PHONY: test-full
-test-full: test panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
+test-full: check contract browser collection molecule live-full demo-test panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
 	molecule test -s trixie
+	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py
 	molecule test -s postgresql
 	molecule test -s lifecycle
 

@@ -153,6 +153,7 @@ def test_roles_predict_what_they_change_and_change_it_once(bare: Studio, logs: d
     assert bare.changed(logs["second"]) == 0
 
 
+@pytest.mark.full
 def test_switching_it_on_disturbs_nobody(studio: Studio) -> None:
     """Neither the listeners of another station, nor those of the station itself, who hear a live source."""
     studio.converge(station(*RADIO), station(*OTHER))
@@ -188,6 +189,7 @@ def test_what_is_played_changes_under_one_connection(studio: Studio, ears: Ears)
     assert studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}") == starts
 
 
+@pytest.mark.full
 def test_the_schedule_the_jingles_and_the_history(studio: Studio, ears: Ears) -> None:
     now = studio.sh("date -u +%H:%M")
     minutes = int(now[:2]) * 60 + int(now[3:])
@@ -229,6 +231,7 @@ def test_no_track_stops_it(studio: Studio, ears: Ears, tmp_path: Path) -> None:
     assert studio.sh(f"find / -xdev -name pwned -not -path '/proc/*' 2>/dev/null; rm -r {MEDIA}/odd") == ""
 
 
+@pytest.mark.full
 def test_a_station_without_music_is_heard_all_the_same(studio: Studio, ears: Ears) -> None:
     studio.sh(f"mv {MEDIA} {MEDIA}.aside && install -d -o 200001 -g 200001 -m 0750 {MEDIA}")
     try:
@@ -241,6 +244,7 @@ def test_a_station_without_music_is_heard_all_the_same(studio: Studio, ears: Ear
     ears.await_tone(TONES["day"], ALL, within=SOON)
 
 
+@pytest.mark.full
 def test_it_measures_its_library_once(studio: Studio, ears: Ears) -> None:
     deadline = time.monotonic() + 120
     while True:
@@ -281,6 +285,7 @@ def test_it_runs_as_its_tenant_in_a_sandbox(studio: Studio, ears: Ears) -> None:
         pass
 
 
+@pytest.mark.full
 def test_another_encoding_restarts_it_and_only_it(studio: Studio, ears: Ears) -> None:
     # Whoever hears the AutoDJ goes with it; a mount that it no longer feeds has nothing to play meanwhile.
     ears.stop()
@@ -298,6 +303,7 @@ def test_another_encoding_restarts_it_and_only_it(studio: Studio, ears: Ears) ->
     studio.show(DAY)
 
 
+@pytest.mark.full
 def test_self_checks_are_content_and_then_name_the_cause(studio: Studio, ears: Ears) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["common", "icecast", "autodj"]})]
     assert studio.changed(studio.play(studio.folder / "tasks.yml", *arguments)) == 0
@@ -308,6 +314,7 @@ def test_self_checks_are_content_and_then_name_the_cause(studio: Studio, ears: E
     studio.show(DAY)
 
 
+@pytest.mark.full
 def test_after_being_killed_and_after_a_reboot_it_plays_again(studio: Studio, ears: Ears) -> None:
     ears.stop()
     before = studio.sh(f"cat {DATA}/state.json")
@@ -330,6 +337,7 @@ def test_after_being_killed_and_after_a_reboot_it_plays_again(studio: Studio, ea
     assert "changed=0" in studio.play("playbooks/converge.yml")
 
 
+@pytest.mark.full
 def test_uninstalling_leaves_nothing_behind(studio: Studio) -> None:
     options = {
         "entry": "uninstall",

@@ -240,6 +240,7 @@ def test_a_station_runs_as_its_tenant_in_a_sandbox(two: Shoutcast) -> None:
     assert "ok=1    changed=0" in two.play("playbooks/converge.yml")
 
 
+@pytest.mark.full
 def test_listeners_get_the_stream_and_its_titles_over_tls_and_directly(two: Shoutcast) -> None:
     with on_air(LegacySource(two.address, 8100, SOURCE.format("rock-fm"))):
         listeners = [two.listen("rock-fm"), two.listen("rock-fm", "/stream"), two.direct(8100)]
@@ -303,6 +304,7 @@ def test_a_real_encoder_and_a_real_decoder(two: Shoutcast, tmp_path: Path) -> No
     assert -30 < float(loudness[1]) < -10
 
 
+@pytest.mark.full
 def test_several_streams_each_with_its_source_and_limit(two: Shoutcast) -> None:
     streams = [{"id": 1, "name": "/high"}, {"id": 2, "name": "/low", "max_listeners": 1, "default": True}]
     two.converge(station(*FIRST, settings={"streams": streams}, limits={"max_listeners": 3}), station(*SECOND))
@@ -323,6 +325,7 @@ def test_several_streams_each_with_its_source_and_limit(two: Shoutcast) -> None:
 # Changes
 
 
+@pytest.mark.full
 def test_nobody_notices_what_happens_to_another_station(two: Shoutcast) -> None:
     third = ("third-fm", 200003, 8104)
     keep = station(*FIRST)
@@ -340,6 +343,7 @@ def test_nobody_notices_what_happens_to_another_station(two: Shoutcast) -> None:
     assert two.sh("getent passwd sf200003", check=False) == ""
 
 
+@pytest.mark.full
 def test_a_change_restarts_this_station_only_and_only_where_it_must(two: Shoutcast) -> None:
     before = two.pid("rock-fm"), two.pid("jazz-fm")
     with counted(two, "rock-fm", 8100):
@@ -358,6 +362,7 @@ def test_a_change_restarts_this_station_only_and_only_where_it_must(two: Shoutca
         assert two.listen("rock-fm").playing.wait(15)
 
 
+@pytest.mark.full
 def test_bans_outlive_changes_and_the_web_server_tells_true_addresses(two: Shoutcast) -> None:
     ban = "/var/lib/streamfleet/services/rock-fm/sc_serv.ban"
     listener_address = two.sh("ip -4 route show default | awk '{print $3}'")
@@ -372,6 +377,7 @@ def test_bans_outlive_changes_and_the_web_server_tells_true_addresses(two: Shout
     two.converge(station(*FIRST), station(*SECOND))
 
 
+@pytest.mark.full
 def test_a_station_that_cannot_start_is_told_and_stays_as_it_was(two: Shoutcast) -> None:
     squatter = "import socket, time\ns = socket.create_server(('', 8301))\ntime.sleep(300)"
     two.fleet.exec(NODE, ["systemd-run", "--quiet", "--unit", "squatter", "python3", "-c", squatter])
@@ -418,6 +424,7 @@ def test_suspended_and_deleted_stations_are_off_the_air(two: Shoutcast) -> None:
     assert two.sh("getent passwd sf200001", check=False) == ""
 
 
+@pytest.mark.full
 def test_self_check_is_content_and_then_names_the_cause(two: Shoutcast) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["shoutcast2"]})]
     assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
@@ -433,6 +440,7 @@ def test_self_check_is_content_and_then_names_the_cause(two: Shoutcast) -> None:
 # Upgrade and end
 
 
+@pytest.mark.full
 def test_an_upgrade_by_url_restarts_nobody_and_can_be_taken_back(two: Shoutcast) -> None:
     newer = two.folder / "newer.tar.gz"
     checksum = pack(newer, {"top/sc_serv": PROGRAM.read_bytes(), "top/changes.txt": b"2\n"})
@@ -472,6 +480,7 @@ def test_an_upgrade_by_url_restarts_nobody_and_can_be_taken_back(two: Shoutcast)
     two.sh("systemctl stop vendor; rm -r /run/vendor /usr/local/share/ca-certificates/test.crt")
 
 
+@pytest.mark.full
 def test_after_a_reboot_all_is_back_by_itself(two: Shoutcast) -> None:
     two.converge(station(*FIRST), station(*SECOND, state="stopped"))
     two.fleet.reboot(NODE)
@@ -484,6 +493,7 @@ def test_after_a_reboot_all_is_back_by_itself(two: Shoutcast) -> None:
         assert "changed=0" in two.play("playbooks/converge.yml")
 
 
+@pytest.mark.full
 def test_uninstalling_leaves_nothing_behind(two: Shoutcast) -> None:
     options = {
         "entry": "uninstall",

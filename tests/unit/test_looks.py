@@ -14,7 +14,24 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
     path for name in ("preflight", "self_check", "uninstall") for path in ROOT.glob(f"roles/*/tasks/{name}.yml")
 )
+PLAYBOOKS = sorted(ROOT.glob("playbooks/*.yml"))
+LOOKS = [
+    ("install", "Read the worker's public key on the panel's host"),
+    ("install", "Read the installation's token on the panel's host"),
+    ("uninstall", "Look for the installation's token on a panel that stays"),
+]
 STARTED = {"start": "2026-01-01 00:00:00"}
+
+
+def _careless(tasks: list[dict[str, Any]]) -> list[str]:
+    return [task["name"] for task in tasks if task.get("failed_when") is False or task.get("ignore_errors")]
+
+
+def _of_playbook(path: Path) -> list[dict[str, Any]]:
+    plays = yaml.safe_load(path.read_text())
+    return [
+        task for play in plays for part in ("pre_tasks", "tasks", "post_tasks") for task in _tasks(play.get(part) or [])
+    ]
 
 
 def _tasks(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -28,7 +45,12 @@ def _tasks(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 def test_no_look_takes_every_failure_for_an_answer(path):
     tasks = list(_tasks(yaml.safe_load(path.read_text())))
     assert tasks
-    assert [task["name"] for task in tasks if task.get("failed_when") is False or task.get("ignore_errors")] == []
+    assert _careless(tasks) == []
+
+
+@pytest.mark.parametrize("path", PLAYBOOKS, ids=[path.stem for path in PLAYBOOKS])
+def test_no_look_of_a_playbook_does_either(path):
+    assert _careless(_of_playbook(path)) == []
 
 
 @pytest.mark.parametrize(
@@ -52,6 +74,22 @@ def test_answers_pass_and_accidents_fail(role, task, answers, accidents):
     assert _fails(role, task, {"rc": 2, "msg": "Error executing command."})
 
 
+@pytest.mark.parametrize(("playbook", "task"), LOOKS, ids=[name for _, name in LOOKS])
+def test_a_file_that_is_not_there_is_an_answer(playbook, task):
+    (it,) = [one for one in _of_playbook(ROOT / "playbooks" / f"{playbook}.yml") if one.get("name") == task]
+    assert not _holds(it, {"content": "c2VjcmV0"})
+    assert not _holds(it, {"msg": "File not found: /etc/streamfleet/panel/install_token"})
+    assert _holds(it, {"msg": "File is not readable: /etc/streamfleet/panel/install_token"})
+
+
+def test_the_panel_that_does_not_answer_over_the_network_is_an_answer():
+    name = "Ask the panel from here, as a browser would"
+    (it,) = [one for one in _of_playbook(ROOT / "playbooks/self_check.yml") if one.get("name") == name]
+    for code in (0, 7, 28, 60):
+        assert not _holds(it, {"rc": code}), code
+    assert _holds(it, {"rc": 2, "msg": "[Errno 2] No such file or directory: b'curl'"})
+
+
 @pytest.mark.parametrize(
     ("role", "task"),
     [
@@ -69,6 +107,10 @@ def test_a_port_that_is_not_reached_is_an_answer(role, task):
 def _fails(role: str, name: str, result: dict[str, Any]) -> bool:
     tasks = yaml.safe_load((ROOT / "roles" / role / "tasks" / "self_check.yml").read_text())
     (task,) = [task for task in tasks if task["name"] == name]
+    return _holds(task, result)
+
+
+def _holds(task: dict[str, Any], result: dict[str, Any]) -> bool:
     condition = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=True).compile_expression(
         task["failed_when"], undefined_to_none=False
     )
