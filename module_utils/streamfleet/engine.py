@@ -122,7 +122,7 @@ def with_companions(
 
 
 #: What an engine's ``render`` is. A companion's may return None: the service has no such instance.
-Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], Instance | None]
+Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], "Instance | None"]
 
 
 def load_renderer(release: Path, name: str) -> Renderer:

@@ -171,7 +171,7 @@ def of(run: Run) -> dict[str, Any]:
     for plan in run.plans:
         _add(results, plan, run.options.check, secrets)
     for key in run.retire:
-        slug, _, companion = key.partition("+")
+        slug, companion = key.split("+")
         results[slug]["changed"] = True
         if key in run.retire_problems:
             _fail(results[slug], companion, diff.masked(run.retire_problems[key], secrets))

@@ -92,7 +92,7 @@ class Station:
         self, files: list[str], measured: library.Index, before: Any, at: float
     ) -> tuple[Choice, State, dict[str, Any]] | None:
         """Choice, state after it, and what is known of the track. What has no sound is as if it were not there."""
-        for _ in range(TRIES):
+        for _try in range(TRIES):
             state = State.of(before)
             choice = choose(self.settings, self.playlists, files, state, at)
             if choice is None:

@@ -234,7 +234,7 @@ def _next_shuffled(position: Position, seed: int, name: str, tracks: Sequence[st
         if path not in avoided:
             position.owed.remove(path)
             return path
-    for _ in range(2):
+    for _round in range(2):
         for place, path in sorted((_place(seed, name, position.round, path), path) for path in there):
             if place <= position.place:
                 continue
