@@ -26,7 +26,7 @@ deps: .venv/.stamp ## Make .venv from the lock file, installing what that needs
 # Real encoders and players, for everything that publishes and plays.
 .PHONY: players
 players:
-	@scripts/need.sh 'command -v ffmpeg && command -v ffprobe && command -v curl' ffmpeg curl
+	@scripts/need.sh 'command -v ffmpeg && command -v ffprobe && command -v curl && command -v rsync' ffmpeg curl rsync
 
 .PHONY: lock
 lock: deps ## Renew the lock files after a change in pyproject.toml
@@ -54,6 +54,7 @@ fmt: deps ## Format the Python code
 unit: unit-repository unit-panel ## Unit tests and the panel's tests
 
 unit-repository: deps
+	@scripts/need.sh 'command -v rsync' rsync
 	@echo "== unit";  $(PY) -m pytest -n 2 tests/unit
 
 unit-panel: deps

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 #: The root of the release (or of the collection) that this file belongs to.
@@ -27,6 +26,7 @@ from streamfleet import arguments, errors
 from streamfleet.engine import Renderer, RenderError, companions_of, load_renderer
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
+from streamfleet.on_controller import client_of
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "deleted"})
@@ -56,7 +56,7 @@ class ActionModule(ActionBase):
         _result, options = self.validate_argument_spec(argument_spec=SPEC)
         node = options["node"] or task_vars.get("inventory_hostname", "")
         try:
-            with _client(options) as client:
+            with client_of(options, "this node or of the worker") as client:
                 return self._converge(client, node, options, task_vars)
         except errors.Error as error:
             return {"failed": True, "changed": False, "msg": f"Node {node}: {error}"}
@@ -102,30 +102,6 @@ class ActionModule(ActionBase):
             result["msg"] = _failures(node, broken, len(results))
             result["failed"] = bool(options["fail_on_services"])
         return result
-
-
-def _client(options: Mapping[str, Any]) -> Client:
-    """The panel's client from options or environment. Raises BadOption."""
-    given = {}
-    for name, variable in arguments.ENVIRONMENT.items():
-        value = options[name]
-        if variable in os.environ and value in (None, arguments.CONNECTION[name].get("default")):
-            value = os.environ[variable]
-        given[name] = value
-    if not given["url"]:
-        raise errors.BadOption("url (STREAMFLEET_URL) is not set: give the panel's address.")
-    if not given["token"]:
-        raise errors.BadOption("token (STREAMFLEET_TOKEN) is not set: give a token of this node or of the worker.")
-    try:
-        return Client(
-            given["url"],
-            given["token"],
-            given["ca_path"] or None,
-            boolean(given["validate_certs"]),
-            float(given["timeout"]),
-        )
-    except (TypeError, ValueError) as error:
-        raise errors.BadOption(f"validate_certs or timeout cannot be used as given: {error}") from None
 
 
 def _origin() -> str:

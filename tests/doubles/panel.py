@@ -13,11 +13,13 @@ TOKEN = "sft_double00_0000000000000000000000000000000000000000000"
 
 
 class PanelDouble:
-    """``documents`` by node name are what it serves; ``reports`` collects what it was told, newest last."""
+    """Serves ``documents`` by node name, and ``customers``; ``reports`` collects what it was told, newest last."""
 
     def __init__(self) -> None:
         self.documents: dict[str, dict[str, Any]] = {}
         self.reports: list[tuple[str, dict[str, Any]]] = []
+        #: User name of a customer → uid.
+        self.customers: dict[str, int] = {}
         self.token = TOKEN
         double = self
 
@@ -51,6 +53,10 @@ class PanelDouble:
                 return None
 
             def do_GET(self) -> None:
+                name = self.path.removeprefix("/api/v1/customers/")
+                if name in double.customers and self.headers.get("Authorization") == f"Bearer {double.token}":
+                    self._answer(200, {"username": name, "uid": double.customers[name]})
+                    return
                 node = self._node("document")
                 if node is not None:
                     self._answer(200, double.documents[node])

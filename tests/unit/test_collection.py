@@ -43,8 +43,8 @@ def test_the_action_group_is_every_module_that_connects(staged: Path) -> None:
     group = yaml.safe_load((staged / "meta" / "runtime.yml").read_text())["action_groups"]["core"]
     connecting = [name for name in module_names() if {"url", "token", "ca_path"} <= set(argument_spec(name))]
     assert [name for name in group if name in connecting] == connecting
-    # The one action that is no module connects from the controller.
-    assert set(group) - set(connecting) == {"streamfleet_converge"}
+    # The actions that are no modules connect from the controller.
+    assert set(group) - set(connecting) == {"streamfleet_converge", "streamfleet_media_folder"}
     assert len(group) >= 11
 
 
