@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from tests.live import tones as ears
 
 # Nothing that the demo leaves running outlives this many seconds.
 PUBLISH_SECONDS = 4 * 3600
+#: Tones in Hz: of whoever is live, and of the music that a station plays by itself.
+LIVE, MUSIC = 660, 1000
 
 _QUIET = ["ffmpeg", "-hide_banner", "-nostdin", "-loglevel", "error"]
 
@@ -24,14 +29,20 @@ def video_publisher(url: str, seconds: int = PUBLISH_SECONDS) -> list[str]:
     ]
 
 
-def audio_publisher(url: str, audio_format: str, seconds: int = PUBLISH_SECONDS) -> list[str]:
-    """Command that publishes a tone as MP3 or AAC (``mp3``, ``aac``) to an Icecast mount."""
+def audio_publisher(url: str, audio_format: str, seconds: int = PUBLISH_SECONDS, frequency: int = LIVE) -> list[str]:
+    """Command that publishes a tone (Hz) as MP3 or AAC (``mp3``, ``aac``) to an Icecast mount."""
     codec = {
         "mp3": ["-c:a", "libmp3lame", "-b:a", "128k", "-content_type", "audio/mpeg", "-f", "mp3"],
         "aac": ["-c:a", "aac", "-b:a", "64k", "-content_type", "audio/aac", "-f", "adts"],
     }[audio_format]
-    source = ["-re", "-f", "lavfi", "-i", "sine=frequency=660:sample_rate=44100"]
+    source = ["-re", "-f", "lavfi", "-i", f"sine=frequency={frequency}:sample_rate=44100"]
     return [*_QUIET, *source, "-t", str(seconds), *codec, url]
+
+
+def recording(path: Path, frequency: int, seconds: int = 30) -> list[str]:
+    """Command that makes an MP3 of one tone."""
+    source = ["-f", "lavfi", "-i", f"sine=frequency={frequency}:sample_rate=44100:duration={seconds}"]
+    return [*_QUIET, "-y", *source, "-ac", "2", "-b:a", "128k", f"file:{path}"]
 
 
 def player(url: str, ca: str, seconds: int = 5) -> list[str]:
@@ -64,11 +75,21 @@ def decoded(run: subprocess.CompletedProcess[str]) -> Decoded:
     return Decoded(int(frames[-1]) if frames else 0, seconds, last[0])
 
 
-def curl(url: str, ca: str, node: str, extra: Sequence[str] = (), seconds: int = 5) -> list[str]:
-    """Command that GETs ``url`` from the node for at most ``seconds`` and prints ``status bytes``."""
+def curl(url: str, ca: str, node: str, seconds: int = 5, output: str = "/dev/null") -> list[str]:
+    """Command that GETs ``url`` from the node for at most ``seconds`` into ``output`` and prints ``status bytes``."""
     return [
         # curl takes every *.localhost for this machine, whatever the resolver says.
         *("curl", "--connect-to", f"::{node}:"),
-        *("--silent", "--cacert", ca, "--max-time", str(seconds), "--output", "/dev/null"),
-        *("--write-out", "%{http_code} %{size_download}", *extra, url),
+        *("--silent", "--cacert", ca, "--max-time", str(seconds), "--output", output),
+        *("--write-out", "%{http_code} %{size_download}", url),
     ]
+
+
+def tones(path: Path) -> list[int]:
+    """The tones (LIVE, MUSIC) of a recorded MP3 stream in the order in which they are heard, each once in a row."""
+    if not path.is_file():
+        return []
+    samples = ears.decoded(path.read_bytes())
+    pieces = [samples[start : start + ears.RATE // 2] for start in range(0, len(samples), ears.RATE // 2)]
+    heard = [ears.tone(piece, (LIVE, MUSIC)) for piece in pieces]
+    return [tone for tone, _ in itertools.groupby(tone for tone in heard if tone is not None)]

@@ -18,7 +18,7 @@ from demo.report import Report
 from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, DemoError, Stage, private
 
 HERE = Path(__file__).resolve().parent
-SLUGS = ("ada-fm", "lin-tv")
+SLUGS = ("ada-fm", "ada-night", "lin-tv")
 ENCODERS = ("ada-fm-mp3", "ada-fm-aac", "lin-tv")
 
 
@@ -31,15 +31,18 @@ def run(stage: Stage, report: Report) -> None:
     first = stage.install()
     report.check("install.yml runs through", first.failed == first.unreachable == 0, f"{first.ok} tasks ok")
     stage.hand_over()
-    report.step("Declaring a plan, a reseller, two customers, a station and a channel (playbooks/apply.yml)")
+    report.step("Declaring a plan, a reseller, two customers, two stations and a channel (playbooks/apply.yml)")
     variables = ["-e", json.dumps({"apply_files": write_documents(stage), "apply_label": "demo"})]
     stage.playbook("playbooks/apply.yml", *variables, inventory=False)
     api = stage.api()
     took = wait_until_running(api)
-    report.check("Both services are running, no command typed", True, f"{took:.1f} s after apply.yml ended")
+    report.check("All services are running, no command typed", True, f"{took:.1f} s after apply.yml ended")
     report.step("Publishing and playing")
     publish(stage, api)
     play(stage, report)
+    report.step("Filling a station's library (playbooks/media_folder.yml), and taking it over live")
+    fill(stage)
+    take_over(stage, report, api)
     report.step("Trying what must be refused")
     refuse(stage, report, api)
     report.step("Running everything a second time")
@@ -156,6 +159,56 @@ def refuse(stage: Stage, report: Report, api: Client) -> None:
     report.check("The fourth is refused", status >= 400, status)
 
 
+def library(stage: Stage) -> list[str]:
+    """What playbooks/media_folder.yml is given: ada's music, two recordings of one tone."""
+    night = stage.state / "music" / "night"
+    night.mkdir(parents=True, exist_ok=True)
+    for name in ("one.mp3", "two.mp3"):
+        if not (night / name).is_file():
+            subprocess.run(media.recording(night / name, media.MUSIC), check=True, timeout=60)
+    return ["-e", json.dumps({"media_folder_customer": "ada", "media_folder_src": str(night.parent)})]
+
+
+def fill(stage: Stage) -> None:
+    """Bring ada's music to the node."""
+    stage.playbook("playbooks/media_folder.yml", *library(stage))
+
+
+def take_over(stage: Stage, report: Report, api: Client) -> None:
+    """One listener, one connection: the station's music, a presenter, the music again."""
+    url = f"https://{STREAM_HOST}/listen/ada-night/stream"
+    heard = stage.state / "heard.mp3"
+    heard.unlink(missing_ok=True)
+    deadline = time.monotonic() + 120
+    # The station plays its safe tone until it has found its music, and the track after that.
+    while media.MUSIC not in (tones := listened(stage, url, heard, seconds=4)):
+        if time.monotonic() > deadline:
+            raise DemoError(
+                f"ada-night does not play its music but {tones}: journalctl -u streamfleet-autodj@ada-night"
+            )
+    report.check("A station plays by itself", True, f"{media.MUSIC} Hz")
+    password = credentials(api, "ada-night")["source_password"]
+    port = api.request("GET", "/media-services/ada-night").data["port"]
+    presenter = media.audio_publisher(f"icecast://source:{password}@{STREAM_HOST}:{port}/stream", "mp3", seconds=8)
+    with subprocess.Popen(
+        stage.inside(media.curl(url, str(stage.ca), NODE, seconds=35, output=str(heard))),
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    ) as listener:  # fmt: skip
+        time.sleep(6)
+        stage.run_inside(presenter, timeout=60)
+        answer = listener.communicate(timeout=60)[0]
+    tones = media.tones(heard)
+    good = tones == [media.MUSIC, media.LIVE, media.MUSIC]
+    detail = f"{' → '.join(f'{tone} Hz' for tone in tones)}, status and bytes {answer}"
+    report.check("A presenter takes it over and leaves, over one connection of a listener", good, detail)
+
+
+def listened(stage: Stage, url: str, path: Path, seconds: int) -> list[int]:
+    """The tones that a listener hears in so many seconds, in order."""
+    stage.run_inside(media.curl(url, str(stage.ca), NODE, seconds=seconds, output=str(path)), timeout=seconds + 20)
+    return media.tones(path)
+
+
 def try_to_publish(stage: Stage, key: str) -> bool:
     """True when an encoder with ``key`` gets three seconds of video accepted."""
     command = media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=3)
@@ -167,6 +220,7 @@ def again(stage: Stage, report: Report, variables: list[str]) -> None:
     for name, recap in (
         ("install.yml", stage.install()),
         ("apply.yml", stage.playbook("playbooks/apply.yml", *variables, inventory=False)),
+        ("media_folder.yml", stage.playbook("playbooks/media_folder.yml", *library(stage))),
         ("converge.yml", stage.playbook("playbooks/converge.yml")),
     ):
         quiet = recap.changed == recap.failed == recap.unreachable == 0 and recap.ok > 0
@@ -187,6 +241,7 @@ On the air (this machine only; ports are published on 127.0.0.1)
   Customers  ada, lin, northwind (reseller)    their passwords are in .demo/document.yml
   Radio      https://{STREAM_HOST}:{https}/listen/ada-fm/stream    (also http, port {http})
              https://{STREAM_HOST}:{https}/listen/ada-fm/mobile
+             https://{STREAM_HOST}:{https}/listen/ada-night/stream    (plays by itself, until somebody publishes there)
   Video      https://{STREAM_HOST}:{https}/hls/lin-tv/index.m3u8
 
   OBS        Service: Custom    Server: rtmp://{STREAM_HOST}:{rtmp}/live    Stream key: {key}
