@@ -57,7 +57,7 @@ def ensure(host: Host, wanted: Iterable[Unit], check: bool = False) -> dict[str,
     """
     names = list(wanted)
     shown = _show(host, [unit.name for unit in names])
-    reload_first = any(values["NeedDaemonReload"] == "yes" for values in shown.values())
+    reload_first = _wants_reload(shown)
     actions: dict[str, list[str]] = {unit.name: _actions(host, unit, shown, check) for unit in names}
     if not check:
         if reload_first:
@@ -67,6 +67,9 @@ def ensure(host: Host, wanted: Iterable[Unit], check: bool = False) -> dict[str,
             if due:
                 # Enabling writes links for the next boot; nothing that runs needs them to be read.
                 _run(host, ["enable", "--no-reload"] if verb == "enable" else [verb], due)
+                # But systemd of Debian 13 counts them as something to read, and the next run would find that.
+                if verb == "enable" and _wants_reload(_show(host, due)):
+                    _run(host, ["daemon-reload"], [])
     changed = {name: verbs for name, verbs in actions.items() if verbs}
     return {"changed": bool(changed) or reload_first, "units": changed, "daemon_reload": reload_first}
 
@@ -108,6 +111,10 @@ def _answer(host: Host, unit: Unit, check: bool) -> str:
     if done.code != 0:
         raise UnitsError(f"{unit.ask[0]} does not say how {unit.name} runs: {done.last_words}")
     return done.out.strip()
+
+
+def _wants_reload(shown: Mapping[str, Mapping[str, str]]) -> bool:
+    return any(values.get("NeedDaemonReload") == "yes" for values in shown.values())
 
 
 def _show(host: Host, names: list[str]) -> dict[str, dict[str, str]]:

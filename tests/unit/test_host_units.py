@@ -23,6 +23,8 @@ class SystemctlDouble:
         self.acts: list[str] = []
         self.word = "fresh"
         self.broken = ""
+        #: As systemd of Debian 13: what has been enabled is to be read anew.
+        self.counts_links = False
         (root / "run").mkdir()
 
     def add(self, name: str, active: str = "inactive", enabled: str = "disabled", reload: str = "no") -> None:
@@ -59,6 +61,7 @@ class SystemctlDouble:
                 return Finished(1, err=f"Job for {name} failed.")
             if verb == "enable":
                 self.units[name]["enabled"] = "enabled"
+                self.units[name]["reload"] = "yes" if self.counts_links else self.units[name]["reload"]
             elif verb in ("start", "restart"):
                 self.units[name]["active"] = "active"
         if verb == "daemon-reload":
@@ -91,6 +94,14 @@ def test_units_are_enabled_and_started_in_bulk(double: SystemctlDouble) -> None:
     assert done == {"changed": True, "units": {A: ["enable", "start"], B: ["start"]}, "daemon_reload": True}
     assert double.acts == ["daemon-reload", f"enable {A}", f"start {A} {B}"]
     assert ensure(double.host(), [unit(A), unit(B)]) == {"changed": False, "units": {}, "daemon_reload": False}
+
+
+def test_what_enabling_leaves_to_be_read_is_read_in_the_same_run(double: SystemctlDouble) -> None:
+    double.counts_links = True
+    double.add(A)
+    assert both(double, unit(A))["units"] == {A: ["enable", "start"]}
+    assert double.acts == [f"enable {A}", "daemon-reload", f"start {A}"]
+    assert ensure(double.host(), [unit(A)]) == {"changed": False, "units": {}, "daemon_reload": False}
 
 
 def test_a_running_unit_is_out_of_date_when_a_path_is_newer_than_its_stamp(
