@@ -47,7 +47,7 @@ def test_the_demo_runs_twice_and_leaves_nothing() -> None:
             bad = [entry for entry in report["checks"] if not entry["ok"]]
             assert done.returncode == 0, f"{bad}\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
             assert not bad
-            assert len(report["checks"]) >= 14
+            assert len(report["checks"]) >= 18
             for name in ("env", "admin_password", "document.yml"):
                 assert stat.S_IMODE((ROOT / ".demo" / name).stat().st_mode) == 0o600, name
             password = (ROOT / ".demo/admin_password").read_text().strip()
