@@ -195,6 +195,7 @@ def secrets_of(document: Mapping[str, Any]) -> list[str]:
         found |= {value for value in (service.get("credentials") or {}).values() if isinstance(value, str)}
         for values in (service.get("previous_credentials") or {}).values():
             found |= {item["value"] for item in values if isinstance(item, dict) and item.get("value")}
+        found |= {dj["password"] for dj in service.get("djs") or [] if isinstance(dj.get("password"), str)}
     return sorted((value for value in found if len(value) > 3), key=len, reverse=True)
 
 

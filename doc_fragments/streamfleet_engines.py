@@ -125,6 +125,13 @@ options:
         - From V(0) to V(2147483647).
         - V(null) for none.
         type: int
+  live_port:
+    description:
+    - Engine Icecast 2. TCP port to which DJs connect, out of the node's range. The panel chooses it when C(autodj)
+      is set, and gives it back when C(autodj) becomes null.
+    - From V(1) to V(65535).
+    - V(null) for none.
+    type: int
   source_password:
     description:
     - Engine Icecast 2. Password of the source user C(source).

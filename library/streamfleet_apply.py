@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: streamfleet_apply
-short_description: Apply a document of reseller plans, customers, nodes, media services and playlists
+short_description: Apply a document of reseller plans, customers, nodes, media services, playlists and DJs
 version_added: 0.1.0
 description:
   - Sends any number of objects to the panel in one request. The panel checks all of them, lists every error, and then
@@ -15,10 +15,10 @@ description:
 options:
   document:
     description:
-      - The document. A mapping with the lists V(reseller_plans), V(customers), V(nodes), V(media_services) and
-        V(playlists); each object has the fields that are the options of M(streamfleet_reseller_plan),
-        M(streamfleet_customer), M(streamfleet_node),
-        M(streamfleet_media_service) and M(streamfleet_playlist), and may have C(state=absent).
+      - The document. A mapping with the lists V(reseller_plans), V(customers), V(nodes), V(media_services),
+        V(playlists) and V(djs); each object has the fields that are the options of M(streamfleet_reseller_plan),
+        M(streamfleet_customer), M(streamfleet_node), M(streamfleet_media_service), M(streamfleet_playlist) and
+        M(streamfleet_dj), and may have C(state=absent).
       - At most 100,000 objects and 32 MiB.
     type: dict
   files:
@@ -68,6 +68,7 @@ extends_documentation_fragment:
   - streamfleet.check
 seealso:
   - module: streamfleet_customer
+  - module: streamfleet_dj
   - module: streamfleet_media_service
   - module: streamfleet_playlist
 """
@@ -89,6 +90,8 @@ EXAMPLES = r"""
             timezone: Europe/Prague
       playlists:
         - {media_service: rock-fm, name: all, folder: "."}
+      djs:
+        - {media_service: rock-fm, username: anna}
 
 - name: All files of a directory of the controller; what has left them is deleted
   streamfleet_apply:

@@ -67,6 +67,7 @@ seealso:
   - module: streamfleet_apply
   - module: streamfleet_media_service_control
   - module: streamfleet_media_service_info
+  - module: streamfleet_dj
   - module: streamfleet_playlist
 """
 

@@ -141,6 +141,7 @@ nodes:
   sample: {"node1": 42}
 """
 
+from ansible.module_utils.streamfleet.arguments import TIMES
 from ansible.module_utils.streamfleet.objects import run_object_module
 
 FIELDS = {
@@ -152,19 +153,7 @@ FIELDS = {
     "files": {"type": "list", "elements": "str"},
     "order": {"type": "str", "choices": ["shuffle", "sequential"]},
     "weight": {"type": "int"},
-    "active": {
-        "type": "list",
-        "elements": "dict",
-        "options": {
-            "days": {
-                "type": "list",
-                "elements": "str",
-                "choices": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
-            },
-            "start": {"type": "str", "required": True},
-            "end": {"type": "str", "required": True},
-        },
-    },
+    "active": TIMES,
     "every_tracks": {"type": "int"},
     "every_minutes": {"type": "int"},
 }

@@ -32,6 +32,21 @@ STATE: dict[str, dict[str, Any]] = {
     "label": {"type": "str"},
 }
 
+#: Times of the week, of a playlist or a DJ.
+TIMES: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "days": {
+            "type": "list",
+            "elements": "str",
+            "choices": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"],
+        },
+        "start": {"type": "str", "required": True},
+        "end": {"type": "str", "required": True},
+    },
+}
+
 # no_log=False: the name makes Ansible suspect a secret, and the value is the word on_create or always.
 UPDATE_PASSWORD: dict[str, dict[str, Any]] = {
     "update_password": {

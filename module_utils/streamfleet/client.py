@@ -19,10 +19,11 @@ COLLECTIONS = {
     "node": "nodes",
     "media_service": "media_services",
     "playlist": "playlists",
+    "dj": "djs",
 }
 
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
-PARENTS = {"playlist": "media_service"}
+PARENTS = {"playlist": "media_service", "dj": "media_service"}
 
 Progress = Callable[[int, int], None]
 
@@ -132,9 +133,9 @@ class Panel:
         data: dict[str, Any] = self.client.request("GET", f"{route('media_service', slug)}/status").data
         return data
 
-    def service_credentials(self, slug: str) -> dict[str, Any]:
-        """Stream credentials of a media service. The panel writes an audit record of the reading."""
-        data: dict[str, Any] = self.client.request("GET", f"{route('media_service', slug)}/credentials").data
+    def credentials(self, kind: str, *key: str) -> dict[str, Any]:
+        """Stream credentials of a media service or a DJ. The panel writes an audit record of the reading."""
+        data: dict[str, Any] = self.client.request("GET", f"{route(kind, *key)}/credentials").data
         return data
 
     def service_action(self, slug: str, action: str) -> int:

@@ -102,7 +102,7 @@ def with_companions(
 ) -> dict[str, dict[str, Any]]:
     """The engines' specs, each with the fields, credentials and objects of its companions, which it names, too.
 
-    Raises SpecError for a field or credential that is declared twice.
+    Raises SpecError for a field or credential that is declared twice, and for a port that is no field.
     """
     made: dict[str, dict[str, Any]] = {}
     for engine, names in companions_of(engines, companions).items():
@@ -116,6 +116,9 @@ def with_companions(
                     raise SpecError(f"{name}: {group}.{twice[0]}: {engine} or another companion declares it already")
                 spec[group].update(declared)
         for name in names:
+            port = companions[name].get("port")
+            if port is not None and port not in (companions[name].get("fields") or {}):
+                raise SpecError(f"{name}: port: {port!r} is not one of its fields")
             spec["objects"] += [kind for kind in companions[name].get("objects") or [] if kind not in spec["objects"]]
         made[engine] = spec
     return made

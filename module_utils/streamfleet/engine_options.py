@@ -66,6 +66,9 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
             },
         },
     },
+    "live_port": {
+        "type": "int",
+    },
     "source_password": {
         "type": "str",
         "no_log": True,

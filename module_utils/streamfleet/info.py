@@ -21,7 +21,7 @@ def run_info_module(
     :param within: names of the options that are the key's parts before ``key``; without it they are filters, too.
     """
     credentials: dict[str, dict[str, Any]] = {}
-    if kind == "media_service":
+    if kind in ("media_service", "dj"):
         # Not a secret but the wish to see some.
         credentials = {"credentials": {"type": "bool", "default": False, "no_log": False}}
     module = Module(
@@ -48,10 +48,10 @@ def _read(module: Module, kind: str, key: Sequence[str], filters: Sequence[str])
         query = {name: module.params[name] for name in filters if module.params[name] is not None}
         items = list(panel.items(kind, query))
     if module.params.get("credentials"):
-        items = [_with_credentials(panel, item) for item in items]
+        items = [_with_credentials(panel, kind, key, item) for item in items]
     return {"changed": False, COLLECTIONS[kind]: items}
 
 
-def _with_credentials(panel: Panel, item: dict[str, Any]) -> dict[str, Any]:
-    data = panel.service_credentials(str(item["slug"]))
+def _with_credentials(panel: Panel, kind: str, key: Sequence[str], item: dict[str, Any]) -> dict[str, Any]:
+    data = panel.credentials(kind, *(str(item[name]) for name in key))
     return {**item, "credentials": data["credentials"], "connection": data["connection"]}

@@ -21,6 +21,7 @@ from streamfleet_panel.models import (
     ApiToken,
     AuditLog,
     ConvergeRun,
+    Dj,
     Job,
     MediaService,
     Node,
@@ -150,6 +151,11 @@ def playlists(actor: Actor) -> QuerySet[Playlist]:
     return Playlist.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
 
 
+def djs(actor: Actor) -> QuerySet[Dj]:
+    """DJs (never their passwords), like playlists."""
+    return Dj.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service__node")
+
+
 def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
@@ -209,6 +215,7 @@ SCOPES: dict[type[Model], Any] = {
     Account: accounts,
     MediaService: services,
     Playlist: playlists,
+    Dj: djs,
     ResellerPlan: plans,
     Node: nodes,
     ConvergeRun: runs,
@@ -227,12 +234,14 @@ def visible(actor: Actor, model: type[Model]) -> QuerySet[Any]:
 # --- What may it do -------------------------------------------------------------------------------------------------
 
 _EVERYTHING = frozenset({"view", "create", "update", "delete", "restore"})
-# Whoever may change a service may do all this to its playlists; they are deleted for good.
-_PLAYLIST = frozenset({"view", "create", "update", "delete"})
+# Whoever may change a service may do all this to what belongs to it, which is deleted for good.
+_OF_SERVICE = frozenset({"view", "create", "update", "delete"})
+_DJ = _OF_SERVICE | {"credentials", "kick"}
 _MACHINE = {
     "node": frozenset({"view", "document", "status"}),
     "media_service": frozenset({"view"}),
     "playlist": frozenset({"view"}),
+    "dj": frozenset({"view"}),
 }
 _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.ADMINISTRATOR: {
@@ -240,7 +249,8 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "reseller_plan": _EVERYTHING,
         "node": _EVERYTHING | {"document", "status", "converge"},
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
-        "playlist": _PLAYLIST,
+        "playlist": _OF_SERVICE,
+        "dj": _DJ,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -249,7 +259,8 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "customer": _EVERYTHING,
         "reseller_plan": frozenset({"view"}),
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
-        "playlist": _PLAYLIST,
+        "playlist": _OF_SERVICE,
+        "dj": _DJ,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -257,7 +268,8 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.CUSTOMER: {
         "customer": frozenset({"view", "update"}),
         "media_service": frozenset({"view", "update", "credentials", "rotate", "control"}),
-        "playlist": _PLAYLIST,
+        "playlist": _OF_SERVICE,
+        "dj": _DJ,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -268,6 +280,11 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
 _PERMITTED[Role.SYSTEM] = _PERMITTED[Role.ADMINISTRATOR]
 
 
+def words_of(kind: str) -> str:
+    """A kind of objects as a sentence has it."""
+    return "DJ" if kind == "dj" else kind.replace("_", " ")
+
+
 def may(actor: Actor, action: str, kind: str) -> bool:
     """Whether the actor may do ``action`` to objects of ``kind`` that it can see."""
     return action in _PERMITTED[actor.role].get(kind, frozenset())
@@ -276,7 +293,7 @@ def may(actor: Actor, action: str, kind: str) -> bool:
 def require(actor: Actor, action: str, kind: str) -> None:
     """Raise Forbidden, in words, unless the actor may."""
     if not may(actor, action, kind):
-        raise Forbidden(f"A {actor.role} may not {action} a {kind.replace('_', ' ')}")
+        raise Forbidden(f"A {actor.role} may not {action} a {words_of(kind)}")
 
 
 # Fields of the document that others than administrators may change; None means every field.
@@ -312,7 +329,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind == "playlist":
+    if kind in ("playlist", "dj"):
         return None
     return frozenset()
 

@@ -12,10 +12,11 @@ from django.utils import timezone
 from streamfleet_panel import secrets
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
+from streamfleet_panel.apply.fields import key_of
 from streamfleet_panel.apply.plan import SECRET_CHANGE
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 from streamfleet_panel.engines import engines, generate_credential
-from streamfleet_panel.models import ConvergeRun, Counter, MediaService, Node, UniqueCredential
+from streamfleet_panel.models import ConvergeRun, Counter, Dj, MediaService, Node, UniqueCredential
 from streamfleet_panel.nodedoc import still_valid
 from streamfleet_panel.times import rfc3339
 
@@ -56,6 +57,23 @@ def act(actor: Actor, service: MediaService, action: str) -> int:
             bump([service])
             service.save(update_fields=["stopped", "restart", "generation"])
             audit_entry(actor, action, "media_service", service.slug, changes, service.customer).save()
+    return service.generation
+
+
+def kick(actor: Actor, dj: Dj) -> int:
+    """Have the DJ disconnected; returns the generation to wait for. Raises ApiError where the DJ is gone meanwhile."""
+    with transaction.atomic():
+        Counter.lock()
+        found = Dj.objects.select_related("media_service__customer", "media_service__node").filter(pk=dj.pk).first()
+        if found is None:
+            raise ApiError("not_found", f"There is no DJ {dj.username}")
+        service = found.media_service
+        changes = {"kick": {"before": found.kick, "after": found.kick + 1}}
+        found.kick += 1
+        found.save(update_fields=["kick"])
+        bump([service])
+        service.save(update_fields=["generation"])
+        audit_entry(actor, "kick", "dj", key_of("dj", found), changes, service.customer).save()
     return service.generation
 
 

@@ -77,15 +77,21 @@ class Companion:
     """What may run beside the services of some engines.
 
     ``engines`` are their names; ``objects`` the kinds of objects that those services then have (``playlists``). What
-    switches it on is the field that is called like the companion itself.
+    switches it on is the field that is called like the companion itself. ``port`` is the field that holds the TCP port
+    of its own, where it needs one.
     """
 
     name: str
     title: str
     engines: tuple[str, ...]
     objects: tuple[str, ...]
+    port: str | None
     fields: Mapping[str, Property]
     credentials: Mapping[str, Property]
+
+    def is_there(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a service with these settings has it, on or off."""
+        return settings.get(self.name) is not None
 
     def is_on(self, settings: Mapping[str, Any]) -> bool:
         """Whether it runs for a service with these settings (defaults filled in)."""
@@ -117,6 +123,11 @@ class Engine:
     def objects(self) -> frozenset[str]:
         """Kinds of objects that its services may have, as they are called in a document."""
         return frozenset(kind for companion in self.companions for kind in companion.objects)
+
+    @property
+    def port_fields(self) -> tuple[str, ...]:
+        """Fields that hold ports beside the engine's own: one for each companion that needs one."""
+        return tuple(companion.port for companion in self.companions if companion.port is not None)
 
     @property
     def mounts_field(self) -> str | None:
@@ -281,12 +292,17 @@ def _engine(raw: Mapping[str, Any]) -> Engine:
 
 
 def _companion(raw: Mapping[str, Any]) -> Companion:
+    fields = _properties(raw, "fields")
+    port = raw.get("port")
+    if port is not None and port not in fields:
+        raise EngineSpecError(f"{raw['name']}: port names {port}, which is not one of its fields")
     return Companion(
         name=raw["name"],
         title=raw["title"],
         engines=tuple(raw["companion_of"]),
         objects=tuple(raw.get("objects") or ()),
-        fields=_properties(raw, "fields"),
+        port=port,
+        fields=fields,
         credentials=_properties(raw, "credentials"),
     )
 

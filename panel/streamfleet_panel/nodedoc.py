@@ -10,20 +10,21 @@ from django.db import transaction
 from django.utils import timezone
 
 from streamfleet_panel.apply.checks import kind_of
+from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, OF_SERVICE
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.engines import EngineSpecError, engines, release_digest
-from streamfleet_panel.models import Installation, MediaService, Node, Playlist, ServiceStatus
+from streamfleet_panel.models import Installation, MediaService, Node, ServiceStatus
 
 STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Four queries."""
+    """All of the node's services as they shall be, deleted ones in grace included. Five queries."""
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
     now = timezone.now()
-    playlists = _playlists(node)
+    belonging = {COLLECTION_OF[kind]: _belonging(kind, node) for kind in OF_SERVICE}
     services = []
     for service in found:
         engine = known.get(service.engine)
@@ -52,7 +53,11 @@ def document(node: Node) -> dict[str, Any]:
                 "settings": engine.settings(service.settings),
                 "credentials": engine.all_credentials(service.credentials),
                 "previous_credentials": still_valid(service.previous_credentials, now),
-                **({"playlists": playlists.get(service.pk, [])} if "playlists" in engine.objects else {}),
+                **{
+                    name: by_service.get(service.pk, [])
+                    for name, by_service in belonging.items()
+                    if name in engine.objects
+                },
             }
         )
     return {
@@ -65,12 +70,13 @@ def document(node: Node) -> dict[str, Any]:
     }
 
 
-def _playlists(node: Node) -> dict[int, list[dict[str, Any]]]:
-    """The playlists of the node's services by the service's id, each sorted by name."""
-    found: dict[int, list[dict[str, Any]]] = {}
-    for playlist in Playlist.objects.filter(media_service__node=node).order_by("name"):
-        found.setdefault(playlist.media_service_id, []).append(playlist.for_node())
-    return found
+def _belonging(kind: str, node: Node) -> dict[int, list[dict[str, Any]]]:
+    """What of ``kind`` belongs to the node's services by the service's id, each sorted by its own part of the key."""
+    by_service: dict[int, list[dict[str, Any]]] = {}
+    objects: Any = OF_SERVICE[kind]._default_manager.filter(media_service__node=node).order_by(KEYS[kind][-1])
+    for obj in objects:
+        by_service.setdefault(obj.media_service_id, []).append(obj.for_node())
+    return by_service
 
 
 def etag(node: Node) -> str:

@@ -14,6 +14,7 @@ from streamfleet_panel.models import (
     ApiToken,
     AuditLog,
     ConvergeRun,
+    Dj,
     Job,
     MediaService,
     Node,
@@ -293,11 +294,52 @@ def playlist(obj: Playlist) -> dict[str, Any]:
     }
 
 
+def dj(obj: Dj) -> dict[str, Any]:
+    """A DJ; reads ``media_service`` and its ``node``: select them along."""
+    return {
+        "media_service": obj.media_service.slug,
+        "username": obj.username,
+        "name": obj.name,
+        "priority": obj.priority,
+        "enabled": obj.enabled,
+        "scheduled_only": obj.scheduled_only,
+        "active": obj.active,
+        "grace_seconds": obj.grace_seconds,
+        "record": obj.record,
+        "connection": dj_connection(obj),
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
+def dj_connection(obj: Dj, password: str | None = None) -> list[dict[str, Any]]:
+    """What the DJ enters into the encoder; the password only where it is given."""
+    shown = {} if password is None else {"value": password}
+    return [
+        *dj_server(obj.media_service),
+        {"label": "Mount", "value": f"/{obj.username}"},
+        {"label": "Username", "value": obj.username},
+        {"label": "Password", "credential": "password", **shown},
+    ]
+
+
+def dj_server(obj: MediaService) -> list[dict[str, Any]]:
+    """Where all DJs of the service connect; the port is empty while they cannot."""
+    engine = engines().get(obj.engine)
+    doors = [companion for companion in engine.companions if "djs" in companion.objects] if engine is not None else []
+    port = next((obj.settings.get(door.port) for door in doors if door.port is not None), None)
+    return [
+        {"label": "Server", "value": _words(obj, "")["stream_host"]},
+        {"label": "Port", "value": str(port or "")},
+    ]
+
+
 _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "reseller_plan": plan,
     "customer": customer,
     "node": node,
     "playlist": playlist,
+    "dj": dj,
 }
 
 
@@ -316,6 +358,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "node": Node.objects.all(),
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
             "playlist": Playlist.objects.select_related("media_service"),
+            "dj": Dj.objects.select_related("media_service__node"),
         }
         for kind, pks in wanted.items():
             stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}

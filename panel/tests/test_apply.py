@@ -13,7 +13,7 @@ from hypothesis.extra.django import TestCase
 
 from streamfleet_panel import secrets
 from streamfleet_panel.apply import ApiError
-from streamfleet_panel.models import Account, AuditLog, MediaService, Node, Playlist
+from streamfleet_panel.models import Account, AuditLog, Dj, MediaService, Node, Playlist
 from tests_support import WORLD, apply_as
 
 pytestmark = pytest.mark.django_db
@@ -434,6 +434,8 @@ SERVICE = st.fixed_dictionaries(
         "suspended": st.booleans(),
         "max_listeners": st.one_of(st.none(), st.integers(-1, 3)),
         "port": st.one_of(st.none(), st.integers(8098, 8105)),
+        "autodj": st.sampled_from([None, {}]),
+        "live_port": st.one_of(st.none(), st.integers(8098, 8105)),
         "state": st.sampled_from(["present", "absent"]),
     },
 )
@@ -449,12 +451,24 @@ PLAYLIST = st.fixed_dictionaries(
         "state": st.sampled_from(["present", "absent"]),
     },
 )
+DJ = st.fixed_dictionaries(
+    {"media_service": st.sampled_from(["rock", "s1", "bob-tv"]), "username": st.sampled_from(["anna", "ben"])},
+    optional={
+        "name": st.sampled_from([None, "", "Ü 🎶"]),
+        "password": st.sampled_from(["correct-horse", "short", None]),
+        "scheduled_only": st.booleans(),
+        "active": st.sampled_from([None, [{"start": "22:00", "end": "02:00"}]]),
+        "priority": st.integers(0, 3),
+        "state": st.sampled_from(["present", "absent"]),
+    },
+)
 DOCUMENT = st.fixed_dictionaries(
     {},
     optional={
         "customers": st.lists(CUSTOMER, max_size=4, unique_by=lambda item: item["username"]),
         "media_services": st.lists(SERVICE, max_size=4, unique_by=lambda item: item["slug"]),
         "playlists": st.lists(PLAYLIST, max_size=3, unique_by=lambda item: (item["media_service"], item["name"])),
+        "djs": st.lists(DJ, max_size=3, unique_by=lambda item: (item["media_service"], item["username"])),
     },
 )
 
@@ -492,4 +506,4 @@ class Properties(TestCase):
 
 def snapshot() -> list[Any]:
     """Everything stored that a document can change."""
-    return [list(model.objects.order_by("pk").values_list()) for model in (Account, MediaService, Playlist, Node)]
+    return [list(model.objects.order_by("pk").values_list()) for model in (Account, MediaService, Playlist, Dj, Node)]

@@ -16,7 +16,11 @@ COMPANION: dict[str, Any] = {
     "title": "C",
     "companion_of": ["e"],
     "objects": ["playlists"],
-    "fields": {"c": {"schema": {"type": ["object", "null"]}, "description": "d"}},
+    "port": "c_port",
+    "fields": {
+        "c": {"schema": {"type": ["object", "null"]}, "description": "d"},
+        "c_port": {"schema": {"type": ["integer", "null"]}, "description": "d"},
+    },
     "credentials": {"c_password": {**TEXT, "generate": True}},
 }
 
@@ -45,11 +49,13 @@ def test_a_companion_adds_to_its_engines_and_is_none_itself(release: Any) -> Non
     release(engines={"e": own, "f": own}, companions={"c": COMPANION})
     found = engines()
     assert list(found) == ["e", "f"]
-    assert (list(found["e"].fields), list(found["e"].credentials)) == (["genre", "c"], ["c_password"])
+    assert (list(found["e"].fields), list(found["e"].credentials)) == (["genre", "c", "c_port"], ["c_password"])
     assert (found["e"].objects, found["f"].objects) == (frozenset({"playlists"}), frozenset())
     assert list(found["f"].fields) == ["genre"]
+    assert (found["e"].port_fields, found["f"].port_fields) == (("c_port",), ())
     companion = found["e"].companions[0]
     cases = {None: False, "{}": True, "{enabled: true}": True, "{enabled: false}": False}
+    assert [companion.is_there({"c": value}) for value in ({"enabled": False}, None)] == [True, False]
     assert {case: companion.is_on({"c": yaml.safe_load(case) if case else None}) for case in cases} == cases
 
 
@@ -76,6 +82,7 @@ def test_a_release_without_companions(release: Any) -> None:
         ({"fields": {"c_password": TEXT}}, {}, "c: c_password is a field or credential of e already"),
         ({}, {"companion_of": ["z"]}, "c: companion_of names z, which is not in engines.yml"),
         ({}, {"companion_of": None}, "TypeError"),
+        ({}, {"port": "d_port"}, "c: port names d_port, which is not one of its fields"),
     ],
 )
 def test_refused(release: Any, engine: dict[str, Any], companion: dict[str, Any], message: str) -> None:

@@ -44,6 +44,20 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                     "active": [{"days": ["sat", "fri"], "start": "22:00", "end": "02:00"}],
                 },
             ],
+            "djs": [
+                {"media_service": "rock", "username": "ben", "password": "dj-ben-password", "priority": 30},
+                {
+                    "media_service": "rock",
+                    "username": "anna",
+                    "name": "Anna & {{ co }}",
+                    "password": "dj-anna-password",
+                    "enabled": False,
+                    "scheduled_only": True,
+                    "active": [{"start": "20:00", "end": "22:00"}],
+                    "grace_seconds": 0,
+                    "record": True,
+                },
+            ],
         }
     )
     document = nodedoc.document(Node.objects.get(name="node1"))
@@ -98,6 +112,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                 "minimum_track_seconds": 10,
                 "seed": None,
             },
+            "live_port": 8103,
         },
         "credentials": {
             "source_password": "source-pw-1",
@@ -144,10 +159,37 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                 "every_minutes": None,
             },
         ],
+        "djs": [
+            {
+                "username": "anna",
+                "name": "Anna & {{ co }}",
+                "password": "dj-anna-password",
+                "priority": 10,
+                "enabled": False,
+                "scheduled_only": True,
+                "active": [{"days": None, "start": "20:00", "end": "22:00"}],
+                "grace_seconds": 0,
+                "record": True,
+                "kick": 0,
+            },
+            {
+                "username": "ben",
+                "name": "",
+                "password": "dj-ben-password",
+                "priority": 30,
+                "enabled": True,
+                "scheduled_only": False,
+                "active": None,
+                "grace_seconds": 10,
+                "record": False,
+                "kick": 0,
+            },
+        ],
     }
     assert document["services"][3]["settings"]["autodj"] is None
-    # A video channel has no AutoDJ, and so no playlists at all.
-    assert "playlists" not in document["services"][4]
+    assert document["services"][3]["settings"]["live_port"] is None
+    # A video channel has no AutoDJ, and so neither playlists nor DJs at all.
+    assert not {"playlists", "djs"} & document["services"][4].keys()
     assert document["services"][4]["state"] == "suspended"
     assert document["services"][4]["reason"] == "unpaid"
     assert document["services"][0]["state"] == "deleted"
@@ -181,11 +223,12 @@ def test_states_in_their_order(world: None, run: Callable[..., dict[str, Any]]) 
 def test_constant_queries(
     world: None, run: Callable[..., dict[str, Any]], django_assert_max_num_queries: Callable[..., CaptureQueriesContext]
 ) -> None:
-    services = [{"slug": f"s{n}", "customer": "bob", "engine": "icecast"} for n in range(50)]
+    services = [{"slug": f"s{n}", "customer": "bob", "engine": "icecast", "autodj": {}} for n in range(50)]
     playlists = [{"media_service": f"s{n}", "name": "all", "folder": "."} for n in range(50)]
-    run({"media_services": services, "playlists": playlists})
+    djs = [{"media_service": f"s{n}", "username": "anna"} for n in range(50)]
+    run({"media_services": services, "playlists": playlists, "djs": djs})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

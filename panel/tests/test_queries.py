@@ -21,14 +21,17 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
             for n in range(count)
         ],
         "media_services": [
-            {"slug": f"{prefix}{n}", "customer": f"{prefix}{n}", "engine": engine, **fields}
+            {"slug": f"{prefix}{n}", "customer": f"{prefix}{n}", "engine": engine, **more, **fields}
             for n in range(count)
-            for engine in (["icecast", "nginx_rtmp"][n % 2],)
+            for engine, more in ([("icecast", {"autodj": {}}), ("nginx_rtmp", {})][n % 2],)
         ],
         "playlists": [
             {"media_service": f"{prefix}{n}", "name": name, "folder": "."}
             for n in range(0, count, 2)
             for name in ("day", "night")
+        ],
+        "djs": [
+            {"media_service": f"{prefix}{n}", "username": name} for n in range(0, count, 2) for name in ("anna", "ben")
         ],
     }
 
@@ -48,9 +51,10 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         changed = document(count, prefix, name="new")
         gone = {"customers": [{"username": f"{prefix}{n}", "state": "absent"} for n in range(count)]}
         back = document(count, prefix)
-        fewer = {**back, "playlists": back["playlists"][::2]}
+        fewer = {**back, "playlists": back["playlists"][::2], "djs": back["djs"][::2]}
         weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
-        dropped = {"playlists": [{**item, "state": "absent"} for item in back["playlists"]]}
+        ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
+        dropped = {kind: [{**item, "state": "absent"} for item in back[kind]] for kind in ("playlists", "djs")}
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
             "create": lambda first=first: run(first),
@@ -61,8 +65,9 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "delete": lambda gone=gone: run(gone),
             "restore": lambda back=back: run(back),
             "playlists": lambda weighed=weighed: run(weighed),
-            "prune playlists": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
-            "drop playlists": lambda dropped=dropped: run(dropped),
+            "djs": lambda ranked=ranked: run(ranked),
+            "prune playlists and DJs": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
+            "drop playlists and DJs": lambda dropped=dropped: run(dropped),
             "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
         }
         for name, step in steps.items():
@@ -75,7 +80,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
 def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
     run(document(60, "x"))
     root = api("root")
-    for route in ("customers", "media-services", "playlists", "nodes", "audit-log", "reseller-plans", "tokens"):
+    for route in ("customers", "media-services", "playlists", "djs", "nodes", "audit-log", "reseller-plans", "tokens"):
         root("GET", f"/{route}")
         few = statements(lambda route=route: root("GET", f"/{route}?limit=2"))
         many = statements(lambda route=route: root("GET", f"/{route}?limit=1000"))

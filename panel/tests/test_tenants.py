@@ -17,6 +17,7 @@ from streamfleet_panel.models import (
     ApiToken,
     AuditLog,
     ConvergeRun,
+    Dj,
     Job,
     MediaService,
     Node,
@@ -41,6 +42,11 @@ REACH = {
 }
 OWNER = {"rock": "alice", "tv": "alice", "shop-fm": "shop", "eve-fm": "eve", "bob-tv": "bob"}
 PLAYLISTS = [("rock", "day"), ("rock", "jingles"), ("shop-fm", "day"), ("eve-fm", "day")]
+DJS = [("rock", "anna"), ("rock", "ben"), ("shop-fm", "anna"), ("eve-fm", "anna")]
+WITH_DJS = {
+    "media_services": [{"slug": slug, "autodj": {}} for slug in ("rock", "shop-fm", "eve-fm")],
+    "djs": [{"media_service": slug, "username": name, "password": "dj-password"} for slug, name in DJS],
+}
 NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
 PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
 RESELLERS, ADMINS = {"shop", "rival"}, {"root"}
@@ -53,6 +59,7 @@ BODIES: dict[str, Any] = {
     "POST /media-services/{slug}/actions": {"action": "restart"},
     "POST /media-services/{slug}/credentials/rotate": {},
     "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
+    "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
 ON_CUSTOMERS = {
@@ -71,11 +78,19 @@ ON_SERVICES = {
     "POST /media-services/{slug}/credentials/rotate": PEOPLE,
     "POST /media-services/{slug}/actions": PEOPLE,
     "GET /media-services/{slug}/playlists": None,
+    "GET /media-services/{slug}/djs": None,
 }
 ON_PLAYLISTS = {
     "GET /media-services/{slug}/playlists/{name}": None,
     "PUT /media-services/{slug}/playlists/{name}": PEOPLE,
     "DELETE /media-services/{slug}/playlists/{name}": PEOPLE,
+}
+ON_DJS = {
+    "GET /media-services/{slug}/djs/{username}": None,
+    "PUT /media-services/{slug}/djs/{username}": PEOPLE,
+    "DELETE /media-services/{slug}/djs/{username}": PEOPLE,
+    "GET /media-services/{slug}/djs/{username}/credentials": PEOPLE,
+    "POST /media-services/{slug}/djs/{username}/kick": PEOPLE,
 }
 ON_NODES = {
     "GET /nodes/{name}": None,
@@ -101,6 +116,7 @@ OTHERS = {
     "DELETE /tokens/{id}",
     "GET /audit-log",
     "GET /customers",
+    "GET /djs",
     "GET /media-services",
     "GET /nodes",
     "GET /playlists",
@@ -118,7 +134,7 @@ def routes() -> set[str]:
 
 
 def snapshot() -> list[Any]:
-    models = (Account, MediaService, Playlist, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
+    models = (Account, MediaService, Playlist, Dj, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
     return [list(model.objects.order_by("pk").values_list()) for model in models] + [
         list(ApiToken.objects.order_by("pk").values_list("token_id", "name", "account_id", "scope")),
         list(AuditLog.objects.exclude(action="read_credentials").values_list("pk")),
@@ -139,7 +155,7 @@ def callers(api: Callable[..., Api]) -> dict[str, Api]:
 
 
 def test_every_route_is_known() -> None:
-    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_NODES, *ON_PLANS, *OTHERS}
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_DJS, *ON_NODES, *ON_PLANS, *OTHERS}
     assert routes() == known
 
 
@@ -165,6 +181,15 @@ def test_playlists(callers: dict[str, Api], caller: str, route: str) -> None:
     for slug, name in PLAYLISTS:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_PLAYLISTS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_DJS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_djs(callers: dict[str, Api], run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_DJS)
+    for slug, name in DJS:
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "username": name}, visible, ON_DJS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_NODES))
@@ -217,6 +242,7 @@ def _check(
         "8100",
         "8101",
         "music",
+        "dj-password",
         "gold" if "gold" not in target.values() else "\0",
     ):
         assert secret not in told, f"{caller} learns {secret} from {method} {address}: {told}"
@@ -224,12 +250,13 @@ def _check(
         assert status in (403, 404), (address, status, answer)
 
 
-LISTS = ["customers", "media-services", "playlists", "nodes", "reseller-plans", "tokens", "audit-log"]
+LISTS = ["customers", "media-services", "playlists", "djs", "nodes", "reseller-plans", "tokens", "audit-log"]
 
 
 @pytest.mark.parametrize("route", LISTS)
 @pytest.mark.parametrize("caller", CALLERS)
-def test_lists_hold_nothing_foreign(callers: dict[str, Api], caller: str, route: str) -> None:
+def test_lists_hold_nothing_foreign(callers: dict[str, Api], run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_DJS)
     callers["root"]("PUT", "/customers/eve", {"name": "Eve"})
     callers["root"]("PUT", "/customers/alice", {"name": "Alice"})
     reach = REACH.get(caller, set())
@@ -238,6 +265,7 @@ def test_lists_hold_nothing_foreign(callers: dict[str, Api], caller: str, route:
         "customers": reach,
         "media-services": slugs,
         "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
+        "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
     }
@@ -256,7 +284,12 @@ def test_lists_hold_nothing_foreign(callers: dict[str, Api], caller: str, route:
             if caller != "root":
                 assert None not in {item["owner"] for item in answer["items"]}
         else:
-            key = {"customers": ["username"], "media-services": ["slug"], "playlists": ["media_service", "name"]}
+            key = {
+                "customers": ["username"],
+                "media-services": ["slug"],
+                "playlists": ["media_service", "name"],
+                "djs": ["media_service", "username"],
+            }
             found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
             assert found <= expected[route]
             if "search" not in query:
@@ -280,6 +313,10 @@ ESCAPES: list[dict[str, Any]] = [
     {"playlists": [{"media_service": "eve-fm", "name": "mine", "folder": "."}]},
     {"playlists": [{"media_service": "eve-fm", "name": "day", "state": "absent"}]},
     {"media_services": [{"slug": "eve-fm"}], "playlists": [{"media_service": "eve-fm", "name": "day", "weight": 7}]},
+    {"djs": [{"media_service": "eve-fm", "username": "anna", "password": "taken-over"}]},
+    {"djs": [{"media_service": "eve-fm", "username": "mine"}]},
+    {"djs": [{"media_service": "eve-fm", "username": "anna", "state": "absent"}]},
+    {"media_services": [{"slug": "eve-fm", "live_port": 8150}]},
     {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
     {"reseller_plans": [{"name": "mine"}]},
     {"nodes": [{"name": "node1", "address": "203.0.113.66"}]},
@@ -292,7 +329,10 @@ ESCAPES: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("document", ESCAPES, ids=lambda document: json.dumps(document)[:70])
 @pytest.mark.parametrize("caller", ["shop", "alice", "bob", "node:node1", "worker"])
-def test_documents_that_reach_too_far(callers: dict[str, Api], caller: str, document: dict[str, Any]) -> None:
+def test_documents_that_reach_too_far(
+    callers: dict[str, Api], run: Callable[..., Any], caller: str, document: dict[str, Any]
+) -> None:
+    run(WITH_DJS)
     before = snapshot()
     for options in ({}, {"dry_run": True}, {"label": "x", "prune": True, "max_delete": 100}):
         status, answer = callers[caller]("POST", "/apply", {"document": document, "return_objects": True, **options})
@@ -337,10 +377,12 @@ def test_a_customer_may_change_safe_fields_only(callers: dict[str, Api]) -> None
         "suspended": True,
         "enabled": False,
         "port": 8150,
+        "live_port": 8150,
         "node": "node2",
+        "autodj": {},
     }
     unchanged = {"monthly_transfer_mb"}  # says what is there already
-    allowed = {"name", "genre", "source_password", "mounts"} | unchanged
+    allowed = {"name", "genre", "source_password", "mounts", "autodj"} | unchanged
     for field, value in services.items():
         status, answer = callers["alice"]("PUT", "/media-services/rock", {field: value})
         assert (status == 200) == (field in allowed), (field, answer)

@@ -74,6 +74,18 @@ DOCUMENT = {
             "every_tracks": 4,
         },
     ],
+    "djs": [
+        {"media_service": "rock-fm", "username": "anna", "name": "Anna B.", "record": True},
+        {
+            "media_service": "rock-fm",
+            "username": "a-user-name-as-long-as-may-be",
+            "name": "ANameOfWhichNobodyKnowsWhereItMayBeBroken" * 2,
+            "enabled": False,
+            "priority": 100,
+            "scheduled_only": True,
+            "active": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "22:00", "end": "04:00"}],
+        },
+    ],
 }
 
 

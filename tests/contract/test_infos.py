@@ -1,6 +1,6 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
-And streamfleet_playlist_info.
+And streamfleet_playlist_info, streamfleet_dj_info.
 """
 
 from __future__ import annotations
@@ -8,11 +8,18 @@ from __future__ import annotations
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner
 
-KEYS = {"customer": "username", "reseller_plan": "name", "node": "name", "media_service": "slug", "playlist": "name"}
+KEYS = {
+    "customer": "username",
+    "reseller_plan": "name",
+    "node": "name",
+    "media_service": "slug",
+    "playlist": "name",
+    "dj": "username",
+}
 
 
 def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
-    password = runner.canary("canary-info-source")
+    password, word = runner.canary("canary-info-source"), runner.canary("canary-info-dj")
     document = {
         "reseller_plans": [{"name": "info-plan"}],
         "customers": [
@@ -23,18 +30,22 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "media_services": [
             {"slug": "info-fm", "customer": "info-a", "engine": "icecast", "source_password": password},
             {"slug": "info-tv", "customer": "info-a", "engine": "nginx_rtmp", "suspended": True},
-            {"slug": "info-am", "customer": "info-b", "engine": "icecast"},
+            {"slug": "info-am", "customer": "info-b", "engine": "icecast", "autodj": {}},
         ],
         "playlists": [
             {"media_service": "info-fm", "name": "info-all", "folder": "."},
             {"media_service": "info-fm", "name": "info-jingles", "type": "jingle", "folder": "j", "every_minutes": 20},
             {"media_service": "info-am", "name": "info-am-all", "folder": "."},
         ],
+        "djs": [
+            {"media_service": "info-am", "username": "info-anna", "name": "Anna Info", "password": word},
+            {"media_service": "info-am", "username": "info-ben"},
+        ],
     }
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist, dj = (f"streamfleet_{kind}_info" for kind in KEYS)
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -55,12 +66,17 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "of a service": (playlist, {"media_service": "info-fm"}, ["info-all", "info-jingles"]),
         "of all services": (playlist, {"label": "infos"}, ["info-all", "info-am-all", "info-jingles"]),
         "jingles": (playlist, {"label": "infos", "type": "jingle"}, ["info-jingles"]),
+        "dj": (dj, {"media_service": "info-am", "username": "info-anna"}, ["info-anna"]),
+        "no dj": (dj, {"media_service": "info-fm", "username": "info-anna"}, []),
+        "djs": (dj, {"label": "infos", "media_service": "info-am"}, ["info-anna", "info-ben"]),
+        "dj by name": (dj, {"search": "anna inf"}, ["info-anna"]),
+        "words": (dj, {"media_service": "info-am", "username": "info-anna", "credentials": True}, None),
         "deleted": (service, {"label": "infos", "deleted": True}, ["info-tv"]),
         "secrets": (service, {"slug": "info-fm", "credentials": True}, None),
     }
     tasks = [
-        {"name": name, module: args, "register": "secrets" if name == "secrets" else "ignored"}
-        for name, (module, args, _) in asked.items()
+        {"name": name, module: args, "register": name if expected is None else "ignored"}
+        for name, (module, args, expected) in asked.items()
     ]
     tasks.append(
         {
@@ -69,6 +85,8 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
                 "that": [
                     f"(secrets.media_services[0].credentials.source_password | hash('sha256')) == '{digest(password)}'",
                     "secrets.media_services[0].connection | selectattr('label', 'eq', 'Password') | length == 1",
+                    f"(words.djs[0].credentials.password | hash('sha256')) == '{digest(word)}'",
+                    f"(words.djs[0].connection[-1].value | hash('sha256')) == '{digest(word)}'",
                 ]
             },
             "no_log": True,
@@ -81,9 +99,12 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         if expected is not None:
             kind = module.removeprefix("streamfleet_").removesuffix("_info")
             assert sorted(item[KEYS[kind]] for item in results[name][f"{kind}s"]) == expected, name
-    assert "censored" in results["secrets"], "stream credentials are for the playbook, not for its output"
+    for name in ("secrets", "words"):
+        assert "censored" in results[name], "stream credentials are for the playbook, not for its output"
     assert not results["the playbook has them"].get("failed")
     audit = panel.request("GET", "/audit-log?kind=media_service&key=info-fm")[1]["items"]
+    assert [item["action"] for item in audit].count("read_credentials") == 1
+    audit = panel.request("GET", "/audit-log?kind=dj&key=info-am/info-anna")[1]["items"]
     assert [item["action"] for item in audit].count("read_credentials") == 1
 
 

@@ -28,6 +28,13 @@ def test_a_name_that_is_taken_is_refused(group: str, name: str) -> None:
         with_companions(ENGINES, {"c": {"companion_of": ["a"], group: {name: {}}}})
 
 
+def test_a_port_that_is_no_field_is_refused() -> None:
+    companion = {"companion_of": ["a"], "port": "live", "fields": {"live": {}}}
+    assert "live" in with_companions(ENGINES, {"c": companion})["a"]["fields"]
+    with pytest.raises(SpecError, match="c: port: 'live' is not one of its fields"):
+        with_companions(ENGINES, {"c": {**companion, "fields": {}}})
+
+
 def test_a_companion_of_no_engine_is_refused() -> None:
     with pytest.raises(SpecError, match=r"c: companion_of: 'z' is not an engine \(a, b\)"):
         companions_of(ENGINES, {"c": {"companion_of": ["z"]}})
@@ -36,6 +43,6 @@ def test_a_companion_of_no_engine_is_refused() -> None:
 def test_stations_of_this_release_can_have_an_autodj() -> None:
     specs = engine_specs(ROOT)
     assert specs["icecast"]["companions"] == ["autodj"]
-    assert specs["icecast"]["objects"] == ["playlists"]
-    assert {"mounts", "autodj"} <= set(specs["icecast"]["fields"])
+    assert specs["icecast"]["objects"] == ["playlists", "djs"]
+    assert {"mounts", "autodj", "live_port"} <= set(specs["icecast"]["fields"])
     assert specs["nginx_rtmp"]["companions"] == []

@@ -65,8 +65,9 @@ def test_a_fault_in_a_renderer_tells_no_secret() -> None:
 def test_all_credentials_are_secrets_the_longest_first() -> None:
     service = station(*A, credentials={"source_password": "abcd", "admin_password": "abcdefgh"})
     service["previous_credentials"] = {"source_password": [{"value": "previous", "expires": None}]}
+    service["djs"] = [{"username": "anna", "password": "dj-password"}]
     secrets = action.secrets_of(document("n1", 1, service))
-    assert set(secrets) == {"abcd", "abcdefgh", "previous", "autodj-rock-fm-secret"}
+    assert set(secrets) == {"abcd", "abcdefgh", "previous", "autodj-rock-fm-secret", "dj-password"}
     assert secrets[-1] == "abcd"
 
 

@@ -12,8 +12,7 @@ from django.http import HttpRequest
 
 from streamfleet_panel.admin_pages.planned import PlannedAdmin, actor_of
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.apply.fields import SEPARATOR
-from streamfleet_panel.apply.run import COLLECTION_OF
+from streamfleet_panel.apply.fields import COLLECTION_OF, SEPARATOR
 
 
 class Deleted(SimpleListFilter):

@@ -50,6 +50,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Reseller plans", "sell", "resellerplan"),
                     _item("Media services", "sensors", "mediaservice"),
                     _item("Playlists", "queue_music", "playlist"),
+                    _item("DJs", "mic", "dj"),
                 ],
             },
             {

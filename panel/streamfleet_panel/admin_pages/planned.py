@@ -19,8 +19,7 @@ from streamfleet_panel import access
 from streamfleet_panel.access import Actor, actor_of_request
 from streamfleet_panel.admin_pages.words import LABELS, explained
 from streamfleet_panel.apply import ApiError, Options, apply_document, apply_one
-from streamfleet_panel.apply.fields import KEYS, KINDS, key_of
-from streamfleet_panel.apply.run import COLLECTION_OF
+from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, KINDS, key_of
 
 # A password that is typed into a form is meant to be the new one.
 SAVE = Options(update_password="always")  # noqa: S106 - a policy, not a password

@@ -9,8 +9,9 @@ from django.contrib.admin import display
 from django.http import HttpRequest
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from streamfleet_panel.admin_pages.planned import Indented, PlannedAdmin, PlannedForm
+from streamfleet_panel.admin_pages.planned import PlannedAdmin, PlannedForm
 from streamfleet_panel.admin_pages.site import site
+from streamfleet_panel.admin_pages.times import Times
 from streamfleet_panel.models import Playlist
 from streamfleet_panel.portal import display as words
 
@@ -33,14 +34,6 @@ class Lines(forms.CharField):
         return changed
 
 
-class Times(forms.JSONField):
-    """JSON; none is an empty field, not the word null."""
-
-    def prepare_value(self, value: Any) -> Any:
-        """JSON, or what was typed."""
-        return "" if value is None else super().prepare_value(value)
-
-
 class PlaylistForm(PlannedForm):
     """Everything that a playlist says."""
 
@@ -51,14 +44,7 @@ class PlaylistForm(PlannedForm):
         help_text="Files of the customer's media library, one a line, in their order. Either this or the folder.",
         widget=UnfoldAdminTextareaWidget(attrs={"rows": 10, "spellcheck": "false"}),
     )
-    active = Times(
-        label="Times",
-        required=False,
-        encoder=Indented,
-        widget=UnfoldAdminTextareaWidget(attrs={"rows": 8, "spellcheck": "false"}),
-        help_text='JSON, e.g. [{"days": ["fri", "sat"], "start": "22:00", "end": "02:00"}]. '
-        "In the service's time zone. Empty: always.",
-    )
+    active = Times("Empty: always.")
 
 
 class PlaylistAdmin(PlannedAdmin):

@@ -17,6 +17,7 @@ _PHRASES = (
     ("null = all", "None ticked: all"),
     ("null = not by itself", "Empty: not by itself"),
     ("null = not counted", "Empty: not counted"),
+    ("null = none", "Empty: none"),
     ("false: ", "Off: "),
     ("true: ", "On: "),
 )

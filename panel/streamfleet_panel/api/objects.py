@@ -17,17 +17,16 @@ from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, matching
 from streamfleet_panel.api.schema import apply_body, put_body
 from streamfleet_panel.apply import ApiError, Options, Problem, apply_document
-from streamfleet_panel.apply.fields import COLLECTIONS, SEPARATOR, key_fields, key_of
+from streamfleet_panel.apply.fields import COLLECTION_OF, SEPARATOR, key_fields, key_of
 from streamfleet_panel.models import Account, Job, MediaService, Playlist
 
 router = Router()
-_COLLECTION = {kind: collection for collection, kind in COLLECTIONS.items()}
-_LIMIT = Query(100, ge=1, le=1000, description="At most so many items.")
-_OFFSET = Query(0, ge=0, le=10_000_000, description="Skip so many items.")
-_SEARCH = Query(None, max_length=100, description="Part of key or name.")
-_LABEL = Query(None, max_length=100, description="Only objects with this ownership label.")
+LIMIT = Query(100, ge=1, le=1000, description="At most so many items.")
+OFFSET = Query(0, ge=0, le=10_000_000, description="Skip so many items.")
+SEARCH = Query(None, max_length=100, description="Part of key or name.")
+LABEL = Query(None, max_length=100, description="Only objects with this ownership label.")
 _TYPE = Query(None, description="rotation, scheduled or jingle.")
-_DRY_RUN = Query(False, description="Plan only.")
+DRY_RUN = Query(False, description="Plan only.")
 
 
 def options_of(data: dict[str, Any]) -> Options:
@@ -106,7 +105,7 @@ def put_one(
 
 
 def _one(actor: Actor, kind: str, fields: dict[str, Any], options: Options) -> HttpResponse:
-    outcome = apply_document({_COLLECTION[kind]: [fields]}, actor, options)
+    outcome = apply_document({COLLECTION_OF[kind]: [fields]}, actor, options)
     assert outcome is not None  # nothing was deferred
     result = outcome.result(outcome.results[0])
     result["path"] = ""
@@ -118,7 +117,7 @@ def delete_one(request: HttpRequest, kind: str, queryset: QuerySet[Any], key: st
     actor = actor_of_call(request)
     named = key_fields(kind, key)
     own, value = list(named.items())[-1]
-    found(queryset, kind.replace("_", " "), **{own: value})
+    found(queryset, access.words_of(kind), **{own: value})
     require(actor, "delete", kind)
     return _one(actor, kind, {**named, "state": "absent"}, Options(dry_run=dry_run, return_objects=True))
 
@@ -133,12 +132,14 @@ def restore_one(request: HttpRequest, kind: str, obj: Any, document: dict[str, A
     return answer({**outcome.result(first), "path": "", "nodes": outcome.nodes})
 
 
-def _page(queryset: QuerySet[Any], limit: int, offset: int, show: Callable[[Any], dict[str, Any]]) -> HttpResponse:
+def page(queryset: QuerySet[Any], limit: int, offset: int, show: Callable[[Any], dict[str, Any]]) -> HttpResponse:
+    """A page of a list."""
     items, count = listed(queryset, limit, offset)
     return answer({"items": [show(item) for item in items], "count": count})
 
 
-def _labelled(queryset: QuerySet[Any], label: str | None) -> QuerySet[Any]:
+def labelled(queryset: QuerySet[Any], label: str | None) -> QuerySet[Any]:
+    """Those with the label, where one is given."""
     return queryset if label is None else queryset.filter(label=label)
 
 
@@ -148,16 +149,16 @@ def _labelled(queryset: QuerySet[Any], label: str | None) -> QuerySet[Any]:
 @router.get("/reseller-plans", summary="List reseller plans", tags=["reseller plans"])
 def list_plans(
     request: HttpRequest,
-    limit: int = _LIMIT,
-    offset: int = _OFFSET,
-    search: str | None = _SEARCH,
-    label: str | None = _LABEL,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    label: str | None = LABEL,
 ) -> HttpResponse:
     """Plans that the caller may see."""
     actor = actor_of_call(request)
     require(actor, "view", "reseller_plan")
-    queryset = _labelled(access.plans(actor), label)
-    return _page(matching(queryset, search, "name"), limit, offset, represent.plan)
+    queryset = labelled(access.plans(actor), label)
+    return page(matching(queryset, search, "name"), limit, offset, represent.plan)
 
 
 @router.get("/reseller-plans/{name}", summary="Get a reseller plan", tags=["reseller plans"])
@@ -174,13 +175,13 @@ def get_plan(request: HttpRequest, name: str) -> HttpResponse:
     tags=["reseller plans"],
     openapi_extra=put_body("reseller_plan"),
 )
-def put_plan(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN, label: str | None = None) -> HttpResponse:
+def put_plan(request: HttpRequest, name: str, dry_run: bool = DRY_RUN, label: str | None = None) -> HttpResponse:
     """A document of one plan."""
     return put_one(request, "reseller_plan", name, dry_run, "on_create", label)
 
 
 @router.delete("/reseller-plans/{name}", summary="Delete a reseller plan", tags=["reseller plans"])
-def delete_plan(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def delete_plan(request: HttpRequest, name: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """At once; refused while a reseller has it."""
     return delete_one(request, "reseller_plan", access.plans(actor_of_call(request)), name, dry_run)
 
@@ -191,10 +192,10 @@ def delete_plan(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN) -> Ht
 @router.get("/customers", summary="List customers", tags=["customers"])
 def list_customers(
     request: HttpRequest,
-    limit: int = _LIMIT,
-    offset: int = _OFFSET,
-    search: str | None = _SEARCH,
-    label: str | None = _LABEL,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    label: str | None = LABEL,
     status: str | None = Query(None, description="enabled or disabled."),
     account_type: str | None = Query(None, description="customer or administrator."),
     reseller: str | None = Query(None, description="User name of a reseller."),
@@ -204,7 +205,7 @@ def list_customers(
     """Accounts that the caller may see."""
     actor = actor_of_call(request)
     require(actor, "view", "customer")
-    queryset = _labelled(access.accounts(actor, deleted=deleted), label)
+    queryset = labelled(access.accounts(actor, deleted=deleted), label)
     queryset = matching(queryset, search, "username", "name", "email")
     exact = {
         "status": status,
@@ -213,7 +214,7 @@ def list_customers(
         "reseller_plan__name": reseller_plan,
     }
     queryset = queryset.filter(**{name: value for name, value in exact.items() if value is not None})
-    return _page(queryset, limit, offset, represent.customer)
+    return page(queryset, limit, offset, represent.customer)
 
 
 @router.get("/customers/{username}", summary="Get a customer", tags=["customers"])
@@ -233,7 +234,7 @@ def get_customer(request: HttpRequest, username: str) -> HttpResponse:
 def put_customer(
     request: HttpRequest,
     username: str,
-    dry_run: bool = _DRY_RUN,
+    dry_run: bool = DRY_RUN,
     update_password: str = Query("on_create", description="on_create or always."),
     label: str | None = None,
 ) -> HttpResponse:
@@ -242,13 +243,13 @@ def put_customer(
 
 
 @router.delete("/customers/{username}", summary="Delete a customer with its media services", tags=["customers"])
-def delete_customer(request: HttpRequest, username: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def delete_customer(request: HttpRequest, username: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """Off the air at once; kept for the grace period."""
     return delete_one(request, "customer", access.accounts(actor_of_call(request)), username, dry_run)
 
 
 @router.post("/customers/{username}/restore", summary="Restore a deleted customer and its services", tags=["customers"])
-def restore_customer(request: HttpRequest, username: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def restore_customer(request: HttpRequest, username: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """With the services that were deleted along with it."""
     actor = actor_of_call(request)
     require(actor, "restore", "customer")
@@ -267,10 +268,10 @@ def restore_customer(request: HttpRequest, username: str, dry_run: bool = _DRY_R
 @router.get("/media-services", summary="List media services", tags=["media services"])
 def list_services(
     request: HttpRequest,
-    limit: int = _LIMIT,
-    offset: int = _OFFSET,
-    search: str | None = _SEARCH,
-    label: str | None = _LABEL,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    label: str | None = LABEL,
     customer: str | None = Query(None, description="User name of the owner."),
     engine: str | None = Query(None, description="Name of an engine."),
     node: str | None = Query(None, description="Name of a node."),
@@ -282,7 +283,7 @@ def list_services(
     """Services that the caller may see."""
     actor = actor_of_call(request)
     require(actor, "view", "media_service")
-    queryset = _labelled(access.services(actor, deleted=deleted), label)
+    queryset = labelled(access.services(actor, deleted=deleted), label)
     queryset = matching(queryset, search, "slug", "name")
     exact = {"customer__username": customer, "engine": engine, "node__name": node}
     queryset = queryset.filter(**{name: value for name, value in exact.items() if value is not None})
@@ -323,19 +324,19 @@ def get_service(request: HttpRequest, slug: str) -> HttpResponse:
     tags=["media services"],
     openapi_extra=put_body("media_service"),
 )
-def put_service(request: HttpRequest, slug: str, dry_run: bool = _DRY_RUN, label: str | None = None) -> HttpResponse:
+def put_service(request: HttpRequest, slug: str, dry_run: bool = DRY_RUN, label: str | None = None) -> HttpResponse:
     """A document of one service."""
     return put_one(request, "media_service", slug, dry_run, "on_create", label)
 
 
 @router.delete("/media-services/{slug}", summary="Delete a media service", tags=["media services"])
-def delete_service(request: HttpRequest, slug: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def delete_service(request: HttpRequest, slug: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """Off the air at once; kept for the grace period."""
     return delete_one(request, "media_service", access.services(actor_of_call(request)), slug, dry_run)
 
 
 @router.post("/media-services/{slug}/restore", summary="Restore a deleted media service", tags=["media services"])
-def restore_service(request: HttpRequest, slug: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def restore_service(request: HttpRequest, slug: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """With its data."""
     actor = actor_of_call(request)
     require(actor, "restore", "media_service")
@@ -353,7 +354,7 @@ def _playlists(
     actor: Actor, slug: str | None, search: str | None, label: str | None, kind: str | None
 ) -> QuerySet[Playlist]:
     """Playlists that the actor may see, of one service or of all; with ``kind`` of one type."""
-    queryset = matching(_labelled(access.playlists(actor), label), search, "name")
+    queryset = matching(labelled(access.playlists(actor), label), search, "name")
     exact = {"media_service__slug": slug, "type": kind}
     return queryset.filter(**{name: value for name, value in exact.items() if value is not None})
 
@@ -361,10 +362,10 @@ def _playlists(
 @router.get("/playlists", summary="List playlists of all media services", tags=["playlists"])
 def list_all_playlists(
     request: HttpRequest,
-    limit: int = _LIMIT,
-    offset: int = _OFFSET,
-    search: str | None = _SEARCH,
-    label: str | None = _LABEL,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    label: str | None = LABEL,
     media_service: str | None = Query(None, description="Slug of a media service."),
     type: str | None = _TYPE,
 ) -> HttpResponse:
@@ -372,24 +373,24 @@ def list_all_playlists(
     actor = actor_of_call(request)
     require(actor, "view", "playlist")
     queryset = _playlists(actor, media_service, search, label, type)
-    return _page(queryset, limit, offset, represent.playlist)
+    return page(queryset, limit, offset, represent.playlist)
 
 
 @router.get("/media-services/{slug}/playlists", summary="List the playlists of a media service", tags=["playlists"])
 def list_playlists(
     request: HttpRequest,
     slug: str,
-    limit: int = _LIMIT,
-    offset: int = _OFFSET,
-    search: str | None = _SEARCH,
-    label: str | None = _LABEL,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    label: str | None = LABEL,
     type: str | None = _TYPE,
 ) -> HttpResponse:
     """By name."""
     actor = actor_of_call(request)
     require(actor, "view", "playlist")
     found(access.services(actor), "media service", slug=slug)
-    return _page(_playlists(actor, slug, search, label, type), limit, offset, represent.playlist)
+    return page(_playlists(actor, slug, search, label, type), limit, offset, represent.playlist)
 
 
 @router.get("/media-services/{slug}/playlists/{name}", summary="Get a playlist", tags=["playlists"])
@@ -407,14 +408,14 @@ def get_playlist(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     openapi_extra=put_body("playlist"),
 )
 def put_playlist(
-    request: HttpRequest, slug: str, name: str, dry_run: bool = _DRY_RUN, label: str | None = None
+    request: HttpRequest, slug: str, name: str, dry_run: bool = DRY_RUN, label: str | None = None
 ) -> HttpResponse:
     """A document of one playlist."""
     return put_one(request, "playlist", f"{slug}{SEPARATOR}{name}", dry_run, "on_create", label)
 
 
 @router.delete("/media-services/{slug}/playlists/{name}", summary="Delete a playlist", tags=["playlists"])
-def delete_playlist(request: HttpRequest, slug: str, name: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def delete_playlist(request: HttpRequest, slug: str, name: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """At once and for good."""
     queryset = _playlists(actor_of_call(request), slug, None, None, None)
     return delete_one(request, "playlist", queryset, f"{slug}{SEPARATOR}{name}", dry_run)
@@ -426,18 +427,18 @@ def delete_playlist(request: HttpRequest, slug: str, name: str, dry_run: bool = 
 @router.get("/nodes", summary="List nodes", tags=["nodes"])
 def list_nodes(
     request: HttpRequest,
-    limit: int = _LIMIT,
-    offset: int = _OFFSET,
-    search: str | None = _SEARCH,
-    label: str | None = _LABEL,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    label: str | None = LABEL,
     status: str | None = Query(None, description="active, draining or disabled."),
 ) -> HttpResponse:
     """Nodes that the caller may see."""
     actor = actor_of_call(request)
     require(actor, "view", "node")
-    queryset = _labelled(access.nodes(actor), label)
+    queryset = labelled(access.nodes(actor), label)
     queryset = matching(queryset, search, "name", "address")
-    return _page(queryset.filter(status=status) if status else queryset, limit, offset, represent.node)
+    return page(queryset.filter(status=status) if status else queryset, limit, offset, represent.node)
 
 
 @router.get("/nodes/{name}", summary="Get a node", tags=["nodes"])
@@ -449,12 +450,12 @@ def get_node(request: HttpRequest, name: str) -> HttpResponse:
 
 
 @router.put("/nodes/{name}", summary="Register or change a node", tags=["nodes"], openapi_extra=put_body("node"))
-def put_node(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN, label: str | None = None) -> HttpResponse:
+def put_node(request: HttpRequest, name: str, dry_run: bool = DRY_RUN, label: str | None = None) -> HttpResponse:
     """A document of one node."""
     return put_one(request, "node", name, dry_run, "on_create", label)
 
 
 @router.delete("/nodes/{name}", summary="Delete a node", tags=["nodes"])
-def delete_node(request: HttpRequest, name: str, dry_run: bool = _DRY_RUN) -> HttpResponse:
+def delete_node(request: HttpRequest, name: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """At once; refused while a service is on it."""
     return delete_one(request, "node", access.nodes(actor_of_call(request)), name, dry_run)

@@ -34,6 +34,14 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "folder": "music/quiet",
         "active": [{"days": ["fri", "sat"], "start": "23:00", "end": "04:00"}],
     },
+    "dj": {
+        "media_service": "rock-fm",
+        "username": "anna",
+        "name": "Anna B.",
+        "priority": 20,
+        "scheduled_only": True,
+        "active": [{"days": ["fri"], "start": "20:00", "end": "22:00"}],
+    },
 }
 
 
@@ -117,8 +125,9 @@ def apply_body() -> dict[str, Any]:
     example = {
         "document": {
             "customers": [EXAMPLES["customer"]],
-            "media_services": [EXAMPLES["media_service"]],
+            "media_services": [{**EXAMPLES["media_service"], "autodj": {"timezone": "Europe/Prague"}}],
             "playlists": [EXAMPLES["playlist"]],
+            "djs": [EXAMPLES["dj"]],
         },
         "dry_run": True,
         "label": "shop",

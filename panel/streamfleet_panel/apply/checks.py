@@ -36,13 +36,18 @@ class Bad(ValueError):
 
 @dataclass(frozen=True)
 class Field:
-    """One field. ``check`` returns the value as it is stored, or raises Bad. ``fixed``: not to be changed later."""
+    """One field. ``check`` returns the value as it is stored, or raises Bad. ``fixed``: not to be changed later.
+
+    ``none`` is what null is stored as, where a field may be null; ``column`` where it is stored, if not by its name.
+    """
 
     name: str
     check: Callable[[Any], Any]
     schema: Mapping[str, Any]
     description: str
     nullable: bool = False
+    none: Any = None
+    column: str = ""
     secret: bool = False
     fixed: bool = False
     # Not a column of its own: handled by name (references, passwords).
@@ -53,7 +58,7 @@ class Field:
         """``value`` as it is stored. Raises Bad."""
         if value is None:
             if self.nullable:
-                return None
+                return self.none
             raise Bad("may not be null", "Give a value, or leave the field out to keep what it is.")
         return self.check(value)
 
@@ -124,6 +129,17 @@ def choice(name: str, description: str, choices: tuple[str, ...], **more: Any) -
         return value
 
     return Field(name, check, {"type": "string", "enum": list(choices)}, description, **more)
+
+
+def items(value: Any, what: str, most: int, fix: str) -> list[Any]:
+    """``value`` as a list that is neither empty nor longer than ``most``. Raises Bad; ``fix`` is for one too long."""
+    if not isinstance(value, list):
+        raise Bad(f"must be a list, is {kind_of(value)}", f"Write {what} as a list, one item each.")
+    if not value:
+        raise Bad("is empty", "Name at least one, or give null for none.")
+    if len(value) > most:
+        raise Bad(f"has {len(value)} items, at most {most} fit", fix)
+    return value
 
 
 def timestamp_of(value: Any) -> datetime:

@@ -10,6 +10,7 @@ from django.db.models import F, Model, OuterRef, Q, Subquery
 
 from streamfleet_panel import secrets
 from streamfleet_panel.access import Actor
+from streamfleet_panel.apply.fields import OF_SERVICE
 from streamfleet_panel.apply.plan import Plan, Result
 from streamfleet_panel.apply.world import chunks
 from streamfleet_panel.models import (
@@ -19,11 +20,14 @@ from streamfleet_panel.models import (
     Job,
     MediaService,
     Node,
-    Playlist,
     ResellerPlan,
     UniqueCredential,
 )
 
+# In the order in which they are written; accounts and plans are created apart.
+_CREATED: tuple[type[Model], ...] = (Node, MediaService, *OF_SERVICE.values())
+_UPDATED: tuple[type[Model], ...] = (ResellerPlan, Node, Account, MediaService, *OF_SERVICE.values())
+_REMOVED: tuple[type[Model], ...] = (*OF_SERVICE.values(), ResellerPlan, Node)
 # An audit entry shows so many items of a list; a list of files may have thousands.
 MOST_ITEMS = 100
 
@@ -46,7 +50,7 @@ def execute(plan: Plan, counter: Counter) -> None:
     """Write everything. ``counter`` is the locked counter of uids."""
     _generations(plan)
     _create_accounts(plan, counter)
-    for model in (Node, MediaService, Playlist):
+    for model in _CREATED:
         new = plan.created.get(model)
         if new:
             model._default_manager.bulk_create(new)
@@ -85,7 +89,7 @@ def _create_accounts(plan: Plan, counter: Counter) -> None:
 
 
 def _update(plan: Plan) -> None:
-    for model in (ResellerPlan, Node, Account, MediaService, Playlist):
+    for model in _UPDATED:
         changed = plan.updated.get(model, {}).values()
         if not changed:
             continue
@@ -105,7 +109,7 @@ def _flip(plan: Plan) -> None:
 
 
 def _remove(plan: Plan) -> None:
-    for model in (Playlist, ResellerPlan, Node):
+    for model in _REMOVED:
         for part in chunks(obj.pk for obj in plan.removed.get(model, [])):
             model._default_manager.filter(pk__in=part).delete()
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db.models import Model
 
 from streamfleet_panel.apply.checks import (
     CONTROL,
@@ -23,8 +24,11 @@ from streamfleet_panel.apply.checks import (
     text,
     timestamp_of,
 )
+from streamfleet_panel.apply.dj_fields import DJ, USERNAME_FIX
+from streamfleet_panel.apply.dj_fields import USERNAME as DJ_USERNAME
 from streamfleet_panel.apply.playlist_fields import PLAYLIST
 from streamfleet_panel.engines import engines
+from streamfleet_panel.models import Dj, Playlist
 
 SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 USERNAME = r"^[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?$"
@@ -203,6 +207,11 @@ KINDS: dict[str, dict[str, Field]] = {
         text("name", "Name of the playlist in its service; part of the key.", 63, SLUG, _NAME_FIX),
         *PLAYLIST,
     ),
+    "dj": table(
+        text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
+        text("username", "Log-in name and mount; part of the key.", 32, DJ_USERNAME, USERNAME_FIX),
+        *DJ,
+    ),
 }
 
 # The fields of the key. Where there are several, the first names the object that this one belongs to.
@@ -212,7 +221,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     "node": ("name",),
     "media_service": ("slug",),
     "playlist": ("media_service", "name"),
+    "dj": ("media_service", "username"),
 }
+# What belongs to a media service: whoever may change that may change them, and they go and come back with it.
+OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj}
 # Between the parts of a key in one text; no key may contain it.
 SEPARATOR = "/"
 COLLECTIONS = {
@@ -221,7 +233,9 @@ COLLECTIONS = {
     "nodes": "node",
     "media_services": "media_service",
     "playlists": "playlist",
+    "djs": "dj",
 }
+COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
 REQUIRED = {"node": ("address",), "media_service": ("customer", "engine")}
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from django.db.models import Model
 from django.utils import timezone
 
-from streamfleet_panel.access import Actor, may, writable
+from streamfleet_panel.access import Actor, may, words_of, writable
 from streamfleet_panel.apply.checks import Bad, Field
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.ports import Ports
@@ -50,12 +50,11 @@ class Result:
 
 @dataclass(slots=True)
 class Growth:
-    """How many playlists, and files in them, a service gains; ``path`` is the entry that adds the last."""
+    """By how many of something a service grows; ``path`` is the entry that adds the last."""
 
     service: MediaService
     path: str = ""
-    playlists: int = 0
-    files: int = 0
+    by: int = 0
 
 
 def plain(value: Any) -> Any:
@@ -63,6 +62,10 @@ def plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return rfc3339(value)
     return value
+
+
+def _change(spec: Field, before: Any, after: Any) -> dict[str, Any]:
+    return dict(SECRET_CHANGE) if spec.secret else {"before": before, "after": plain(after)}
 
 
 @dataclass
@@ -96,8 +99,11 @@ class Plan:
     cascaded: list[Result] = field(default_factory=list)
     # Services whose credentials change, for those that no two services may share.
     rekeyed: dict[int, tuple[MediaService, str]] = field(default_factory=dict)
-    growth: dict[int, Growth] = field(default_factory=dict)
+    # By service and what it is (a kind of object, or files).
+    growth: dict[tuple[int, str], Growth] = field(default_factory=dict)
     ports: Ports = field(default_factory=Ports)
+    # Services that lack ports: path and changes of the entry.
+    portless: dict[int, tuple[MediaService, str, dict[str, Any]]] = field(default_factory=dict)
     by_path: dict[str, Result] = field(default_factory=dict)
 
     # --- recording ---
@@ -120,6 +126,13 @@ class Plan:
         """Note an object to delete for good."""
         self.removed.setdefault(type(obj), []).append(obj)
 
+    def grow(self, service: MediaService, what: str, by: int, path: str) -> None:
+        """Note that the service gets so many more (or fewer) of something that is counted at the end."""
+        growth = self.growth.setdefault((id(service), what), Growth(service))
+        growth.by += by
+        if by > 0:
+            growth.path = path
+
     def touch(self, service: MediaService) -> None:
         """The service's part of its node's document changes."""
         self.touched_services[id(service)] = service
@@ -135,11 +148,10 @@ class Plan:
         """Whether the actor may do ``action`` to objects of the entry's kind; notes the refusal."""
         if may(self.actor, action, entry.kind):
             return True
-        what = entry.kind.replace("_", " ")
         self.problem(
             entry.path,
             entry.key,
-            f"a {self.actor.role} may not {action} a {what}",
+            f"a {self.actor.role} may not {action} a {words_of(entry.kind)}",
             "Ask an administrator, or use a token of an account that may.",
             forbidden=True,
         )
@@ -186,7 +198,7 @@ class Plan:
                 continue
             if current == clean and type(current) is type(clean):
                 if creating and clean is not None:
-                    changes[name] = {"before": None, "after": plain(clean)}
+                    changes[name] = _change(spec, None, clean)
                 continue
             if spec.fixed and not creating:
                 self.fixed(entry, name, current, value)
@@ -197,7 +209,7 @@ class Plan:
             before = None if creating else plain(current)
             setattr(obj, name, clean)
             if before != plain(clean):
-                changes[name] = {"before": before, "after": plain(clean)}
+                changes[name] = _change(spec, before, clean)
         return changes
 
     def fixed(self, entry: Entry, name: str, current: Any, value: Any) -> None:
@@ -206,7 +218,7 @@ class Plan:
             f"{entry.path}.{name}",
             value,
             f"is fixed after creation: it is {current}",
-            f"Leave {name} out or say {current}; for another {name}, create another {entry.kind.replace('_', ' ')}.",
+            f"Leave {name} out or say {current}; for another {name}, create another {words_of(entry.kind)}.",
         )
 
     def not_yours(self, entry: Entry, name: str, value: Any) -> None:

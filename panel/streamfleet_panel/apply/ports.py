@@ -5,7 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from streamfleet_panel.engines import engines
-from streamfleet_panel.models import MediaService
+from streamfleet_panel.models import MediaService, Node
+
+
+def key_of_node(node: Node) -> int:
+    """What ``Ports`` knows the node by: its key, or, while it is new, a negative stand-in."""
+    return node.pk if node.pk is not None else -id(node)
 
 
 @dataclass
@@ -19,43 +24,39 @@ class Ports:
     loaded: bool = False
 
     def load(self) -> None:
-        """Read every service's node, port and engine: one query."""
+        """Read every service's node, ports and engine: one query."""
         if self.loaded:
             return
         self.loaded = True
         known = engines()
-        rows = MediaService.objects.values_list("node_id", "port", "slug", "engine", "deleted_at")
-        for node_id, port, slug, engine, deleted_at in rows.iterator(chunk_size=5000):
+        rows = MediaService.objects.values_list("node_id", "port", "slug", "engine", "settings", "deleted_at")
+        for node_id, port, slug, engine, settings, deleted_at in rows.iterator(chunk_size=5000):
             if deleted_at is None:
                 self.count[node_id] = self.count.get(node_id, 0) + 1
+            # Ports are kept through the grace period, so that a restored service comes back where it was.
             if port is not None:
-                # A port is kept through the grace period, so that a restored service comes back where it was.
-                width = known[engine].ports if engine in known else 1
-                taken = self.used.setdefault(node_id, {})
-                for offset in range(max(width, 1)):
-                    taken[port + offset] = slug
+                self.take(node_id, port, known[engine].ports if engine in known else 1, slug)
+            for name in known[engine].port_fields if engine in known else ():
+                if settings.get(name) is not None:
+                    self.take(node_id, settings[name], 1, slug)
 
-    def holder(self, key: int, port: int, width: int, slug: str) -> str | None:
-        """Who has one of ``width`` ports from ``port``, other than ``slug``."""
+    def holder(self, key: int, port: int, width: int) -> str | None:
+        """Who has one of ``width`` ports from ``port``."""
         taken = self.used.get(key, {})
-        for offset in range(width):
-            other = taken.get(port + offset)
-            if other is not None and other != slug:
-                return other
-        return None
+        return next((taken[number] for number in range(port, port + width) if number in taken), None)
 
     def take(self, key: int, port: int, width: int, slug: str) -> None:
         """Reserve ``width`` ports from ``port``."""
         taken = self.used.setdefault(key, {})
-        for offset in range(width):
+        for offset in range(max(width, 1)):
             taken[port + offset] = slug
 
-    def free(self, key: int, slug: str) -> None:
-        """Give back what ``slug`` holds."""
+    def free(self, key: int, port: int, width: int) -> None:
+        """Give back ``width`` ports from ``port``."""
         taken = self.used.get(key, {})
-        for port in [port for port, holder in taken.items() if holder == slug]:
-            del taken[port]
-        self.cursor = {place: port for place, port in self.cursor.items() if place[0] != key}
+        for offset in range(width):
+            taken.pop(port + offset, None)
+        self.cursor = {place: start for place, start in self.cursor.items() if place[0] != key}
 
     def next(self, key: int, first: int, last: int, width: int) -> int | None:
         """The lowest free ``width`` ports in a row between ``first`` and ``last``; None where there are none."""

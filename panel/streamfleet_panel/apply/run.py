@@ -10,10 +10,20 @@ from typing import Any
 from django.db import transaction
 
 from streamfleet_panel.access import Actor, may
-from streamfleet_panel.apply import customers, hosts, limits, passwords, playlists, services
+from streamfleet_panel.apply import (
+    customers,
+    djs,
+    hosts,
+    limits,
+    of_service,
+    passwords,
+    playlists,
+    service_ports,
+    services,
+)
 from streamfleet_panel.apply.document import Entry, parse
 from streamfleet_panel.apply.execute import execute
-from streamfleet_panel.apply.fields import COLLECTIONS, LABEL
+from streamfleet_panel.apply.fields import COLLECTION_OF, LABEL, OF_SERVICE
 from streamfleet_panel.apply.passwords import Hashes
 from streamfleet_panel.apply.plan import DELETED, Options, Plan, Result
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
@@ -21,8 +31,6 @@ from streamfleet_panel.apply.world import World
 from streamfleet_panel.models import Counter, Node
 from streamfleet_panel.models.counter import UidsExhausted
 from streamfleet_panel.represent import represent_results
-
-COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
 
 
 @dataclass
@@ -84,7 +92,7 @@ def apply_document(
     if faults:
         # Refused in any case; planning finds what else is wrong.
         _plan(entries, actor, options, faults)
-    if not any("password" in entry.fields for entry in entries):
+    if not any(entry.kind == "customer" and "password" in entry.fields for entry in entries):
         return _locked(entries, actor, options, {})
     # Passwords cost 25 ms each: a first plan, without the lock, finds out which there are and whether all is well.
     draft = _plan(entries, actor, options)
@@ -154,12 +162,14 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         customers.plan_customer(plan, entry)
     for entry in of_kind["customer"]:
         customers.link_reseller(plan, entry)
-    # Ports that the document names are taken before the others get what is left.
-    for entry in sorted(of_kind["media_service"], key=lambda entry: entry.fields.get("port") is None):
+    for entry in of_kind["media_service"]:
         services.plan_service(plan, entry)
     declared = {entry.key for entry in of_kind["media_service"] if not entry.absent}
     for entry in of_kind["playlist"]:
         playlists.plan_playlist(plan, entry, declared)
+    for entry in of_kind["dj"]:
+        djs.plan_dj(plan, entry, declared)
+    service_ports.allot(plan)
     order = {entry.path: entry.index for entry in entries}
     plan.results.sort(key=lambda result: order[result.path])
     pruned = _prune(plan, entries) if options.prune and not plan.problems else []
@@ -170,6 +180,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         limits.check(plan)
         services.check_unique(plan)
         playlists.check_room(plan)
+        djs.check_room(plan)
         hosts.check_removed(plan)
     if plan.problems:
         raise invalid(plan.problems)
@@ -209,13 +220,12 @@ def _prune(plan: Plan, entries: list[Entry]) -> list[Result]:
             if node.pk is not None and node.label == label and ("node", node.name) not in named:
                 plan.remove(node)
                 note("node", node.name, node, None)
-    if may(actor, "delete", "playlist"):
+    for kind in OF_SERVICE:
         # Last: what goes with its service is not deleted by itself.
-        for key, playlist in sorted(world.playlists.items()):
-            mine = playlist.label == label and ("playlist", key) not in named
-            if mine and playlists.prunable(plan, playlist):
-                playlists.delete_playlist(plan, playlist)
-                note("playlist", key, playlist, playlist.media_service.customer)
+        for key, obj in sorted(world.of_service[kind].items()) if may(actor, "delete", kind) else ():
+            if obj.label == label and (kind, key) not in named and of_service.prunable(plan, obj):
+                of_service.delete(plan, kind, obj)
+                note(kind, key, obj, obj.media_service.customer)
     return pruned
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamfleet_panel import secrets
+from streamfleet_panel.apply import service_ports
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KINDS
 from streamfleet_panel.apply.plan import DELETED, RESTORED, SECRET_CHANGE, Plan
-from streamfleet_panel.apply.ports import Ports
+from streamfleet_panel.apply.ports import Ports, key_of_node
 from streamfleet_panel.apply.world import chunks
 from streamfleet_panel.engines import ENGINE_LIMITS, Engine, Property, engines, generate_credential
 from streamfleet_panel.models import Account, MediaService, Node, UniqueCredential
@@ -111,7 +112,7 @@ def _create(plan: Plan, entry: Entry, ports: Ports) -> None:
     if node is not None:
         service.node = node
         changes["node"] = {"before": None, "after": node.name}
-        _port(plan, entry, service, engine, ports, changes, creating=True)
+        service_ports.settle(plan, entry, service, engine, changes, creating=True, old=None)
     _judge(plan, entry, service, engine, changes)
     plan.labelled(service, changes)
     if owner is None or node is None:
@@ -166,13 +167,12 @@ def _update(plan: Plan, entry: Entry, service: MediaService) -> None:
     old_port = service.port
     old_until = service.suspended_until
     changes |= plan.fields(entry, service, _TABLE, creating=False, skip=_engine_fields(engine, entry))
-    if service.port != old_port:
-        _port(plan, entry, service, engine, plan.ports, changes, creating=False, old_port=old_port)
     if "suspended" in changes and not service.suspended and service.suspended_until == old_until and old_until:
         # Whoever lifts a suspension lifts its end as well; else the next one would end by an old date.
         service.suspended_until = None
         plan.update(service, ["suspended_until"])
     _settings(plan, entry, service, engine, changes, creating=False)
+    service_ports.settle(plan, entry, service, engine, changes, creating=False, old=old_port)
     _credentials(plan, entry, service, engine, changes, creating=False)
     if changes:
         _judge(plan, entry, service, engine, changes)
@@ -304,7 +304,7 @@ def _place(plan: Plan, entry: Entry, service: MediaService, engine: Engine, port
         if reason is not None:
             plan.problem(f"{entry.path}.node", value, f"this node {reason}", "Name another node, or leave it out.")
             return None
-        ports.count[_key(node)] = ports.count.get(_key(node), 0) + 1
+        ports.count[key_of_node(node)] = ports.count.get(key_of_node(node), 0) + 1
         return node
     fit = [
         node
@@ -319,66 +319,13 @@ def _place(plan: Plan, entry: Entry, service: MediaService, engine: Engine, port
             "Add a node with this engine, or raise max_media_services of one.",
         )
         return None
-    best = min(fit, key=lambda node: (ports.count.get(_key(node), 0), node.name))
-    ports.count[_key(best)] = ports.count.get(_key(best), 0) + 1
+    best = min(fit, key=lambda node: (ports.count.get(key_of_node(node), 0), node.name))
+    ports.count[key_of_node(best)] = ports.count.get(key_of_node(best), 0) + 1
     return best
 
 
-def _key(node: Node) -> int:
-    """What ``Ports`` knows the node by: its key, or, while it is new, a negative stand-in."""
-    return node.pk if node.pk is not None else -id(node)
-
-
 def _full(node: Node, ports: Ports) -> bool:
-    return node.max_media_services is not None and ports.count.get(_key(node), 0) >= node.max_media_services
-
-
-def _port(
-    plan: Plan,
-    entry: Entry,
-    service: MediaService,
-    engine: Engine,
-    ports: Ports,
-    changes: dict[str, Any],
-    *,
-    creating: bool,
-    old_port: int | None = None,
-) -> None:
-    node, path = service.node, f"{entry.path}.port"
-    if engine.ports == 0:
-        if service.port is not None:
-            plan.problem(path, service.port, f"{engine.name} has no port of its own", "Leave port out.")
-        return
-    if service.port is None and not creating:
-        # null asks for "any", and it has one.
-        service.port = old_port
-        changes.pop("port", None)
-        return
-    ports.load()
-    key, width = _key(node), engine.ports
-    first, last = node.port_range_start, node.port_range_end
-    if service.port is None:
-        service.port = ports.next(key, first, last, width)
-        if service.port is None:
-            plan.problem(path, None, f"no port is free on {node.name} ({first}-{last})", "Widen the node's port range.")
-            return
-        changes["port"] = {"before": None, "after": service.port}
-    else:
-        if not first <= service.port <= last - width + 1:
-            plan.problem(
-                path,
-                service.port,
-                f"is outside the port range of {node.name} ({first}-{last})",
-                "Choose a port of the range, or leave it out.",
-            )
-            return
-        holder = ports.holder(key, service.port, width, service.slug)
-        if holder is not None:
-            whose = f" by {holder}" if plan.actor.is_administrator else ""
-            plan.problem(path, service.port, f"is taken on {node.name}{whose}", "Choose another, or leave it out.")
-            return
-        ports.free(key, service.slug)
-    ports.take(key, service.port, width, service.slug)
+    return node.max_media_services is not None and ports.count.get(key_of_node(node), 0) >= node.max_media_services
 
 
 def _judge(

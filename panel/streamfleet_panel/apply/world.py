@@ -9,8 +9,8 @@ from django.db import connection
 from django.db.models import Model, QuerySet
 
 from streamfleet_panel.apply.document import Entry
-from streamfleet_panel.apply.fields import key_of
-from streamfleet_panel.models import Account, MediaService, Node, Playlist, ResellerPlan
+from streamfleet_panel.apply.fields import KEYS, OF_SERVICE, key_of
+from streamfleet_panel.models import Account, MediaService, Node, ResellerPlan
 
 M = TypeVar("M", bound=Model)
 
@@ -32,10 +32,11 @@ def rows(queryset: QuerySet[M], lookup: str, values: Iterable[Any]) -> list[M]:
 
 
 class World:
-    """Plans and nodes whole (there are few), accounts, services and playlists by the keys that the document names.
+    """Plans and nodes whole (there are few), the others by the keys that the document names.
 
     All objects are linked: ``service.customer``, ``account.reseller``, ``account.reseller_plan``, ``service.node``,
-    ``playlist.media_service`` are set, so that reading them costs no query.
+    ``playlist.media_service`` are set, so that reading them costs no query. ``of_service``: by kind, and by their keys,
+    what belongs to services.
     """
 
     def __init__(self, entries: list[Entry], label: str | None, *, prune: bool, also: Iterable[str] = ()) -> None:
@@ -43,20 +44,23 @@ class World:
         self.nodes: dict[str, Node] = {node.name: node for node in Node.objects.all()}
         self.plans_by_id = {plan.pk: plan for plan in self.plans.values()}
         self.nodes_by_id = {node.pk: node for node in self.nodes.values()}
-        playlists = [entry.parts for entry in entries if entry.kind == "playlist"]
+        named = {kind: {entry.parts for entry in entries if entry.kind == kind} for kind in OF_SERVICE}
         slugs = [entry.key for entry in entries if entry.kind == "media_service"]
-        services = rows(MediaService.objects.all(), "slug", [*slugs, *(slug for slug, _ in playlists)])
+        also_slugs = [slug for parts in named.values() for slug, _ in parts]
+        services = rows(MediaService.objects.all(), "slug", [*slugs, *also_slugs])
         if prune:
             known = {service.pk for service in services}
             mine = MediaService.objects.filter(label=label, deleted_at=None)
             services.extend(service for service in mine if service.pk not in known)
-        stored = _playlists(services, set(playlists))
+        stored = {kind: _of_service(kind, services, parts) for kind, parts in named.items()}
         if prune:
-            known = {playlist.pk for playlist in stored}
-            ours = Playlist.objects.filter(label=label, media_service__deleted_at=None)
-            stored.extend(playlist for playlist in ours if playlist.pk not in known)
+            for kind, objects in stored.items():
+                known = {obj.pk for obj in objects}
+                ours = OF_SERVICE[kind]._default_manager.filter(label=label, media_service__deleted_at=None)
+                objects.extend(obj for obj in ours if obj.pk not in known)
             known = {service.pk for service in services}
-            services += rows(MediaService.objects.all(), "pk", {p.media_service_id for p in stored} - known)
+            theirs = {obj.media_service_id for objects in stored.values() for obj in objects}
+            services += rows(MediaService.objects.all(), "pk", theirs - known)
         names = [*also, *(entry.key for entry in entries if entry.kind == "customer")]
         for entry in entries:
             for reference in ("customer", "reseller"):
@@ -85,16 +89,21 @@ class World:
             cache["customer"] = self.accounts_by_id[service.customer_id]
             cache["node"] = self.nodes_by_id[service.node_id]
         by_id = {service.pk: service for service in services}
-        self.playlists: dict[str, Playlist] = {}
-        for playlist in stored:
-            playlist._state.fields_cache["media_service"] = by_id[playlist.media_service_id]
-            self.playlists[key_of("playlist", playlist)] = playlist
+        self.of_service: dict[str, dict[str, Any]] = {}
+        for kind, objects in stored.items():
+            for obj in objects:
+                obj._state.fields_cache["media_service"] = by_id[obj.media_service_id]
+            self.of_service[kind] = {key_of(kind, obj): obj for obj in objects}
 
 
-def _playlists(services: Iterable[MediaService], wanted: set[tuple[str, ...]]) -> list[Playlist]:
-    """The playlists ``wanted`` by slug and name. Two queries: lists of files are long, so only theirs are read."""
+def _of_service(kind: str, services: Iterable[MediaService], wanted: set[tuple[str, ...]]) -> list[Any]:
+    """The objects of ``kind`` that are ``wanted`` by the parts of their keys.
+
+    Two queries: lists of files are long, so only those of wanted playlists are read.
+    """
+    manager, own = OF_SERVICE[kind]._default_manager, KEYS[kind][-1]
     named = {slug for slug, _ in wanted}
     slugs = {service.pk: service.slug for service in services if service.slug in named}
-    found = rows(Playlist.objects.only("media_service", "name"), "media_service_id", slugs)
-    pks = [playlist.pk for playlist in found if (slugs[playlist.media_service_id], playlist.name) in wanted]
-    return rows(Playlist.objects.all(), "pk", pks)
+    found: list[Any] = rows(manager.only("media_service", own), "media_service_id", slugs)
+    pks = [obj.pk for obj in found if (slugs[obj.media_service_id], getattr(obj, own)) in wanted]
+    return rows(manager.all(), "pk", pks)

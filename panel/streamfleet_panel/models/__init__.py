@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from streamfleet_panel.models.account import Account, AccountManager, ResellerPlan
 from streamfleet_panel.models.counter import Counter, Installation
+from streamfleet_panel.models.dj import Dj
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.node import ConvergeRun, Node
@@ -19,6 +20,7 @@ __all__ = [
     "AuthFailure",
     "ConvergeRun",
     "Counter",
+    "Dj",
     "Installation",
     "Job",
     "MediaService",

@@ -9,7 +9,7 @@ from typing import Any
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import MediaService, Playlist
+from streamfleet_panel.models import Dj, MediaService, Playlist
 
 # state → (words, look, whether it stays like that without anybody doing something)
 _STATES = {
@@ -189,8 +189,62 @@ def playlist(item: Playlist) -> Listed:
         what = "1 file" if item.file_count == 1 else f"{item.file_count} files"
     else:
         what = "The whole library" if item.folder == "." else f"Folder {item.folder}"
-    when = "; ".join(_window(window) for window in item.active or ())
-    return Listed(item.name, item.enabled, kind, what, item.get_order_display(), when or "Always")
+    return Listed(item.name, item.enabled, kind, what, item.get_order_display(), _times(item.active) or "Always")
+
+
+# --- who goes on the air live ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListedDj:
+    """A DJ in words. ``password`` is None where it is not shown now."""
+
+    username: str
+    name: str
+    enabled: bool
+    priority: int
+    when: str
+    record: bool
+    password: str | None = None
+
+
+@dataclass(frozen=True)
+class Djs:
+    """The service's DJs, and where they connect; ``server`` is empty while they cannot."""
+
+    listed: list[ListedDj]
+    server: list[Detail]
+
+
+def djs(service: MediaService, actor: Actor, shown: Dj | None = None) -> Djs | None:
+    """The service's DJs; None where its engine has none. ``shown``: whose password may be seen now. One query."""
+    engine = engine_of(service)
+    if engine is None or "djs" not in engine.objects:
+        return None
+    found = access.djs(actor).filter(media_service=service).order_by("username")
+    listed = [
+        ListedDj(
+            dj.username,
+            dj.name,
+            dj.enabled,
+            dj.priority,
+            dj_times(dj),
+            dj.record,
+            dj.password if dj == shown else None,
+        )
+        for dj in found
+    ]
+    server = [Detail(line["label"], line["value"]) for line in represent.dj_server(service)]
+    return Djs(listed, server if all(line.value for line in server) else [])
+
+
+def dj_times(dj: Dj) -> str:
+    """When the DJ may be on the air."""
+    return (_times(dj.active) or "Never") if dj.scheduled_only else "Always"
+
+
+def _times(active: Iterable[Mapping[str, Any]] | None) -> str:
+    return "; ".join(_window(window) for window in active or ())
 
 
 def _window(window: Mapping[str, Any]) -> str:

@@ -45,12 +45,13 @@ DOCUMENT = {
         {"slug": "rock-fm", "name": "Rock <i>FM</i>", "customer": "alice", "engine": "icecast", "max_listeners": 100},
         {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp"},
         {"slug": "bob-tv", "name": "Bob TV", "customer": "bob", "engine": "nginx_rtmp"},
-        {"slug": "eve-fm", "name": "Eve FM", "customer": "eve", "engine": "icecast", "max_listeners": 5},
+        {"slug": "eve-fm", "name": "Eve FM", "customer": "eve", "engine": "icecast", "max_listeners": 5, "autodj": {}},
     ],
     "playlists": [
         {"media_service": "rock-fm", "name": "day", "folder": "music/<b>rock", "weight": 3},
         {"media_service": "eve-fm", "name": "secret-list", "folder": "."},
     ],
+    "djs": [{"media_service": "eve-fm", "username": "eves-dj", "password": "eves-password"}],
 }
 
 

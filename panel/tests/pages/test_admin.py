@@ -15,6 +15,7 @@ from streamfleet_panel.models import (
     ApiToken,
     AuditLog,
     ConvergeRun,
+    Dj,
     Job,
     MediaService,
     Node,
@@ -68,6 +69,7 @@ def test_models_are_all_there() -> None:
         "node",
         "mediaservice",
         "playlist",
+        "dj",
         "apitoken",
         "auditlog",
         "convergerun",
@@ -130,7 +132,9 @@ def test_lists_cost_the_same_however_long(admin: Client, django_assert_max_num_q
     apply_document({"media_services": many}, access.system())
     lists = [{"media_service": "rock-fm", "name": f"p{i}", "folder": "."} for i in range(40)]
     apply_document({"playlists": lists}, access.system())
-    models = ("mediaservice", "playlist", "account", "node")
+    djs = [{"media_service": "rock-fm", "username": f"dj{i}"} for i in range(40)]
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": {}}], "djs": djs}, access.system())
+    models = ("mediaservice", "playlist", "dj", "account", "node")
     for path in (*(f"/admin/panel/{model}/" for model in models), "/services/", "/services/rock-fm/", "/admin/"):
         with django_assert_max_num_queries(20):
             assert admin.get(path).status_code == 200
@@ -498,6 +502,81 @@ def test_a_deleted_service_is_not_offered_for_a_playlist(admin: Client) -> None:
     assert offered() == ["eve-fm", "rock-fm"]
     admin.post(f"/admin/panel/mediaservice/{MediaService.objects.get(slug='eve-fm').pk}/delete/", {"post": "yes"})
     assert offered() == ["rock-fm"]
+
+
+DJ = {
+    "username": "anna",
+    "name": "Anna <b>",
+    "password": "",
+    "enabled": "on",
+    "priority": "20",
+    "grace_seconds": "0",
+    "record": "on",
+    "scheduled_only": "on",
+    "active": '[{"days": ["fri"], "start": "20:00", "end": "22:00"}]',
+}
+
+
+def test_create_edit_and_delete_a_dj(admin: Client) -> None:
+    service = MediaService.objects.get(slug="eve-fm")
+    assert form_of(admin, "/admin/panel/dj/add/")["password"] == ""
+    answer = admin.post("/admin/panel/dj/add/", {**DJ, "media_service": service.pk})
+    assert answer["Location"] == "/admin/panel/dj/"
+    dj = Dj.objects.get(username="anna")
+    made = dj.password
+    assert made is not None
+    assert (dj.media_service, dj.priority, dj.grace_seconds, dj.record) == (service, 20, 0, True)
+    path = f"/admin/panel/dj/{dj.pk}/change/"
+    page = admin.get(path).content.decode()
+    assert made not in page
+    generation = Node.objects.get().generation
+    data = form_of(admin, path)
+    # Nothing changed, and an empty password is no password.
+    assert data["password"] == ""
+    assert admin.post(path, data).status_code == 302
+    assert Node.objects.get().generation == generation
+    admin.post(path, {**data, "name": "", "password": "correct-horse", "username": "other"})
+    dj.refresh_from_db()
+    assert (str(dj), dj.name, dj.password) == ("eve-fm/anna", "", "correct-horse")
+    admin.post(f"/admin/panel/dj/{dj.pk}/delete/", {"post": "yes"})
+    entries = AuditLog.objects.filter(kind="dj", key="eve-fm/anna").order_by("pk")
+    assert [(entry.action, entry.via) for entry in entries] == [(a, "admin") for a in ("created", "updated", "deleted")]
+    assert set(entries[1].changes) == {"name", "password"}
+    assert "correct-horse" not in str([entry.changes for entry in entries])
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"username": "Anna"}, "username", "not accepted"),
+        ({"username": "eves-dj"}, "__all__", "already exists"),
+        ({"password": "with:a-colon"}, "password", "not accepted"),
+        ({"priority": "0"}, "priority", "between 1 and 100"),
+        ({"active": ""}, "active", "needs times"),
+        ({"active": '[{"start": "22:00"}]'}, "active", "active[0].end: is missing"),
+        ({"media_service": "rock-fm"}, "media_service", "Set autodj of the service"),
+        ({"media_service": "alice-tv"}, "media_service", "which has no DJs"),
+    ],
+)
+def test_create_dj_refuses_bad_input(admin: Client, change: dict[str, str], field: str, words: str) -> None:
+    slug = change.get("media_service", "eve-fm")
+    data = {**DJ, **change, "media_service": MediaService.objects.get(slug=slug).pk}
+    response = admin.post("/admin/panel/dj/add/", data)
+    assert response.status_code == 200
+    errors = response.context["adminform"].form.errors
+    assert words in "".join(errors.get(field, [])), errors
+    assert Dj.objects.count() == 1
+
+
+def test_djs_list_and_kick(admin: Client) -> None:
+    text = admin.get("/admin/panel/dj/").content.decode()
+    assert "eves-dj" in text
+    assert "Always" in text
+    dj = Dj.objects.get()
+    admin.post("/admin/panel/dj/", {"action": "kick_chosen", "_selected_action": [dj.pk]})
+    dj.refresh_from_db()
+    assert dj.kick == 1
+    assert AuditLog.objects.get(action="kick").via == "admin"
 
 
 def test_states_filters_and_history(admin: Client) -> None:

@@ -10,7 +10,7 @@ from django.test import Client
 
 from streamfleet_panel import access
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.models import Account, ApiToken, AuditLog, MediaService
+from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService
 
 PASSWORD = "correct horse"
 pytestmark = pytest.mark.usefixtures("world")
@@ -29,6 +29,8 @@ POSTS = [
     "/services/rock-fm/credentials/",
     "/services/rock-fm/credentials/replace/",
     "/services/rock-fm/action/",
+    "/services/rock-fm/djs/anna/credentials/",
+    "/services/rock-fm/djs/anna/kick/",
     "/customers/new/",
     "/customers/of/alice/",
     "/customers/of/alice/delete/",
@@ -257,6 +259,83 @@ def test_service_page_shows_its_playlists_and_whether_they_are_played(as_) -> No
     assert "AutoDJ is off" in page()
     apply_document({"playlists": [{**item, "state": "absent"} for item in LISTED]}, access.system())
     assert "There are none yet" in page()
+
+
+DJS = [
+    {
+        "media_service": "rock-fm",
+        "username": "anna",
+        "name": "Anna <b>",
+        "password": "annas-password",
+        "priority": 30,
+        "scheduled_only": True,
+        "active": [{"days": ["fri"], "start": "20:00", "end": "22:00"}],
+        "record": True,
+    },
+    {"media_service": "rock-fm", "username": "ben", "password": "bens-password", "enabled": False},
+]
+
+
+def test_service_page_shows_its_djs_and_where_they_connect(as_) -> None:  # type: ignore[no-untyped-def]
+    def page(slug: str = "rock-fm") -> str:
+        return as_("alice").get(f"/services/{slug}/").content.decode()
+
+    assert "There are none yet" in page()
+    assert "eves-dj" not in page()
+    assert "DJs" not in page("alice-tv")
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": {}}], "djs": DJS}, access.system())
+    text = page()
+    port = MediaService.objects.get(slug="rock-fm").settings["live_port"]
+    for piece in (
+        f'<code data-copy="Port">{port}</code>',
+        "Anna &lt;b&gt;",
+        "Fri 20:00 to 22:00",
+        "Recorded",
+        '<span class="badge off">Off</span>',
+        'aria-label="Show the password of anna"',
+        'aria-label="Disconnect ben"',
+    ):
+        assert piece in text, piece
+    assert "-password" not in text.replace("new-password", "")
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": None}]}, access.system())
+    assert "They cannot connect while the station has no AutoDJ" in page()
+
+
+def test_showing_a_djs_password_is_recorded(as_) -> None:  # type: ignore[no-untyped-def]
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": {}}], "djs": DJS}, access.system())
+    path = "/services/rock-fm/djs/anna/credentials/"
+    assert as_("alice").get(path).status_code == 405
+    answer = as_("alice").post(path)
+    text = answer.content.decode()
+    assert "annas-password" in text
+    assert "bens-password" not in text
+    assert MediaService.objects.get(slug="rock-fm").credentials["source_password"] not in text
+    assert "no-store" in answer["Cache-Control"]
+    entry = AuditLog.objects.get(action="read_credentials")
+    assert (entry.kind, entry.key, entry.owner.username, entry.via) == ("dj", "rock-fm/anna", "alice", "portal")
+
+
+@pytest.mark.parametrize("route", ["credentials", "kick"])
+@pytest.mark.parametrize("username", REACH)
+def test_djs_of_others_do_not_exist(as_, username: str, route: str) -> None:  # type: ignore[no-untyped-def]
+    client = as_(username)
+    for slug, dj in (("eve-fm", "eves-dj"), ("eve-fm", "no-such"), ("rock-fm", "eves-dj")):
+        answer = client.post(f"/services/{slug}/djs/{dj}/{route}/")
+        if not username:
+            assert answer.status_code == 302
+        elif slug in REACH[username][0] and (slug, dj) == ("eve-fm", "eves-dj"):
+            assert answer.status_code == (200 if route == "credentials" else 302)
+        else:
+            assert answer.status_code == 404, (slug, dj)
+            assert b"eves-password" not in answer.content
+
+
+def test_disconnecting_a_dj(as_) -> None:  # type: ignore[no-untyped-def]
+    answer = as_("eve").post("/services/eve-fm/djs/eves-dj/kick/", follow=True)
+    assert b"eves-dj is being disconnected" in answer.content
+    assert Dj.objects.get().kick == 1
+    entry = AuditLog.objects.get(action="kick")
+    assert (entry.actor_name, entry.key, entry.via) == ("eve", "eve-fm/eves-dj", "portal")
 
 
 LISTED = [{"media_service": "rock-fm", "name": name} for name in ("day", "night", "jingles", "often")]

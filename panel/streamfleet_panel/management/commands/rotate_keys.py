@@ -10,7 +10,7 @@ from django.db import transaction
 
 from streamfleet_panel import secrets
 from streamfleet_panel.apply.execute import bulk_update
-from streamfleet_panel.models import Counter, Job, MediaService
+from streamfleet_panel.models import Counter, Dj, Job, MediaService
 
 
 class Command(BaseCommand):
@@ -26,7 +26,11 @@ class Command(BaseCommand):
                 service.credentials_encrypted = secrets.reencrypt(service.credentials_encrypted)
                 service.previous_credentials_encrypted = secrets.reencrypt(service.previous_credentials_encrypted)
             bulk_update(MediaService, services, ["credentials_encrypted", "previous_credentials_encrypted"])
+            djs = list(Dj.objects.all())
+            for dj in djs:
+                dj.credentials_encrypted = secrets.reencrypt(dj.credentials_encrypted)
+            bulk_update(Dj, djs, ["credentials_encrypted"])
             for job in Job.objects.exclude(payload_encrypted=""):
                 job.payload_encrypted = secrets.reencrypt(job.payload_encrypted)
                 job.save(update_fields=["payload_encrypted"])
-        self.stdout.write(json.dumps({"services": len(services)}))
+        self.stdout.write(json.dumps({"services": len(services), "djs": len(djs)}))

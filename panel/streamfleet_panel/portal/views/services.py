@@ -14,7 +14,8 @@ from streamfleet_panel import access, control
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.apply.execute import audit_entry
-from streamfleet_panel.models import MediaService
+from streamfleet_panel.apply.fields import key_of
+from streamfleet_panel.models import Dj, MediaService
 from streamfleet_panel.portal import display
 from streamfleet_panel.portal.forms import RotateForm
 from streamfleet_panel.portal.pages import page, paginated
@@ -55,7 +56,13 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
     return render(request, "portal/services.html", context)
 
 
-def _page(request: HttpRequest, actor: Actor, service: MediaService, shown: dict[str, Any] | None) -> HttpResponse:
+def _page(
+    request: HttpRequest,
+    actor: Actor,
+    service: MediaService,
+    shown: dict[str, Any] | None = None,
+    shown_dj: Dj | None = None,
+) -> HttpResponse:
     state = display.state_of(service, actor)
     desired = service.desired_state()[0]
     context = {
@@ -68,6 +75,8 @@ def _page(request: HttpRequest, actor: Actor, service: MediaService, shown: dict
         "listen_urls": display.listen_urls(service),
         "companions": display.companions(service),
         "playlists": display.playlists(service, actor),
+        "djs": display.djs(service, actor, shown_dj),
+        "may_kick": access.may(actor, "kick", "dj"),
         "shown": shown is not None,
         "may_control": access.may(actor, "control", "media_service") and desired in ("running", "stopped"),
         "may_see_owner": actor.role != access.Role.CUSTOMER,
@@ -80,7 +89,7 @@ def _page(request: HttpRequest, actor: Actor, service: MediaService, shown: dict
 @page
 def detail(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
     """One service; its credentials are masked."""
-    return _page(request, actor, find(actor, slug), None)
+    return _page(request, actor, find(actor, slug))
 
 
 @require_POST
@@ -91,6 +100,40 @@ def credentials(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
     service = find(actor, slug)
     audit_entry(actor, "read_credentials", "media_service", slug, owner=service.customer).save()
     return _page(request, actor, service, service.credentials)
+
+
+def _find_dj(actor: Actor, slug: str, username: str) -> tuple[MediaService, Dj]:
+    """A DJ with the service, if both exist for the actor. Raises Http404."""
+    service = find(actor, slug)
+    dj = access.djs(actor).filter(media_service=service, username=username).first()
+    if dj is None:
+        raise Http404("There is no such DJ")
+    return service, dj
+
+
+@require_POST
+@page
+def dj_credentials(request: HttpRequest, actor: Actor, slug: str, username: str) -> HttpResponse:
+    """The page with one DJ's password in clear. A POST, since looking at it is recorded."""
+    access.require(actor, "credentials", "dj")
+    service, dj = _find_dj(actor, slug, username)
+    audit_entry(actor, "read_credentials", "dj", key_of("dj", dj), owner=service.customer).save()
+    return _page(request, actor, service, shown_dj=dj)
+
+
+@require_POST
+@page
+def dj_kick(request: HttpRequest, actor: Actor, slug: str, username: str) -> HttpResponse:
+    """Disconnect a DJ."""
+    access.require(actor, "kick", "dj")
+    _, dj = _find_dj(actor, slug, username)
+    try:
+        control.kick(actor, dj)
+    except ApiError as error:
+        messages.error(request, error.message)
+    else:
+        messages.success(request, f"{dj.name or dj.username} is being disconnected.")
+    return redirect("portal:service", slug=slug)
 
 
 @require_http_methods(["GET", "POST"])

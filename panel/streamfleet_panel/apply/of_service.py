@@ -1,0 +1,142 @@
+"""Planning of what belongs to a media service, the same for every kind: whoever may change that may change them.
+
+A kind's own module calls ``begin``, judges what its fields mean together, and calls ``finish``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Aggregate, Count
+
+from streamfleet_panel.apply.document import Entry
+from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, KINDS, OF_SERVICE
+from streamfleet_panel.apply.plan import DELETED, Growth, Plan
+from streamfleet_panel.apply.services import in_reach
+from streamfleet_panel.apply.world import chunks
+from streamfleet_panel.engines import Engine, engines
+from streamfleet_panel.models import MediaService
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An object of the document with its fields set; ``sound``: nothing is wrong with any of them by itself."""
+
+    obj: Any
+    service: MediaService
+    engine: Engine
+    changes: dict[str, dict[str, Any]]
+    created: bool
+    sound: bool
+
+
+def begin(plan: Plan, entry: Entry, declared: Container[str]) -> Draft | None:
+    """Set the entry's fields; None where that is all there is to do.
+
+    ``declared``: slugs that the document itself names; their faults are noted.
+    """
+    service = plan.world.services.get(entry.parts[0])
+    if service is not None and not in_reach(plan, service):
+        service = None
+    stored = plan.world.of_service[entry.kind].get(entry.key) if service is not None else None
+    if entry.absent:
+        _absent(plan, entry, stored)
+        return None
+    if not plan.permitted(entry, "create" if stored is None else "update"):
+        return None
+    obj: Any = stored or OF_SERVICE[entry.kind](**{KEYS[entry.kind][-1]: entry.parts[-1]})
+    faults = len(plan.problems)
+    changes = plan.fields(entry, obj, KINDS[entry.kind], creating=stored is None)
+    engine = _fit(plan, entry, service, declared)
+    if engine is None or service is None:
+        return None
+    if stored is None:
+        obj.media_service = service
+    return Draft(obj, service, engine, changes, stored is None, len(plan.problems) == faults)
+
+
+def finish(plan: Plan, entry: Entry, draft: Draft) -> None:
+    """Note what ``draft`` changes."""
+    obj, service, changes = draft.obj, draft.service, draft.changes
+    plan.labelled(obj, changes)
+    if draft.created:
+        plan.create(obj)
+        plan.grow(service, entry.kind, 1, entry.path)
+    table = KINDS[entry.kind]
+    plan.update(obj, [(table[name].column if name in table else "") or name for name in changes])
+    if changes.keys() - {"label"} or draft.created:
+        plan.touch(service)
+    plan.finish(entry, obj, changes, "created" if draft.created else "updated", service.customer)
+
+
+def _fit(plan: Plan, entry: Entry, service: MediaService | None, declared: Container[str]) -> Engine | None:
+    """The service's engine where it can have such an object; notes why it cannot."""
+    slug, path = entry.parts[0], f"{entry.path}.media_service"
+    if service is None:
+        if slug not in declared:
+            fix = "Name an existing media service, or declare it as well."
+            plan.problem(path, slug, "there is no such media service", fix)
+        return None
+    several = OF_SERVICE[entry.kind]._meta.verbose_name_plural
+    if service.deleted_at is not None or service.customer.deleted_at is not None:
+        fix = f"Restore the media service, or take its {several} out of the document."
+        plan.problem(path, slug, "this media service is deleted", fix)
+        return None
+    known, collection = engines(), COLLECTION_OF[entry.kind]
+    engine = known.get(service.engine)
+    if engine is None or collection not in engine.objects:
+        title = service.engine if engine is None else engine.title
+        able = [other.title for other in known.values() if collection in other.objects]
+        fix = f"Name a service of {' or '.join(able)}." if able else f"No engine of this release has {several}."
+        plan.problem(path, slug, f"is a service of {title}, which has no {several}", fix)
+        return None
+    return engine
+
+
+def _absent(plan: Plan, entry: Entry, stored: Any) -> None:
+    if not plan.permitted(entry, "delete"):
+        return
+    if stored is None:
+        plan.finish(entry, None, {}, "unchanged", None)
+        return
+    delete(plan, entry.kind, stored, entry.path)
+    plan.finish(entry, stored, dict(DELETED), "deleted", stored.media_service.customer)
+
+
+def delete(plan: Plan, kind: str, obj: Any, path: str = "") -> None:
+    """Delete an object at once and for good."""
+    plan.remove(obj)
+    plan.touch(obj.media_service)
+    plan.grow(obj.media_service, kind, -1, path)
+
+
+def prunable(plan: Plan, obj: Any) -> bool:
+    """The object is the actor's to prune. One whose service goes stays its row, and comes back with it."""
+    service = obj.media_service
+    kept = service.deleted_at is not None or service.customer.deleted_at is not None
+    return not kept and in_reach(plan, service)
+
+
+def over(plan: Plan, what: str, kind: str, most: int, stored: Aggregate | None = None) -> list[tuple[Growth, int]]:
+    """Services that grew above ``most`` of ``what``, each with how many it would have. One query.
+
+    ``stored`` counts what the service's objects of ``kind`` have of it; without it they are what is counted.
+    """
+    grown = [growth for (_, name), growth in plan.growth.items() if name == what and growth.by > 0]
+    counted: dict[int, int] = {}
+    for part in chunks(growth.service.pk for growth in grown if growth.service.pk is not None):
+        found = OF_SERVICE[kind]._default_manager.filter(media_service_id__in=part).order_by()
+        rows = found.values_list("media_service_id").annotate(stored or Count("pk"))
+        counted |= {pk: count or 0 for pk, count in rows}
+    totals = [(growth, counted.get(growth.service.pk, 0) + growth.by) for growth in grown]
+    return [(growth, total) for growth, total in totals if total > most]
+
+
+def check_most(plan: Plan, kind: str, most: int) -> None:
+    """Refuse more objects of ``kind`` than a service may have."""
+    several = OF_SERVICE[kind]._meta.verbose_name_plural
+    for growth, total in over(plan, kind, kind, most):
+        message = f"{growth.service.slug} would have {total} {several}, at most {most} fit"
+        plan.problem(growth.path, total, message, "Delete some that are not needed.")
