@@ -197,7 +197,7 @@ def playlist(item: Playlist) -> Listed:
 
 @dataclass(frozen=True)
 class ListedDj:
-    """A DJ in words. ``password`` is None where it is not shown now."""
+    """A DJ in words."""
 
     username: str
     name: str
@@ -205,15 +205,19 @@ class ListedDj:
     priority: int
     when: str
     record: bool
-    password: str | None = None
 
 
 @dataclass(frozen=True)
 class Djs:
-    """The service's DJs, and where they connect; ``server`` is empty while they cannot."""
+    """The service's DJs, and where they connect; ``server`` is empty while they cannot.
+
+    ``shown``: what the DJ called ``shown_for`` enters, with the password.
+    """
 
     listed: list[ListedDj]
     server: list[Detail]
+    shown: list[Detail]
+    shown_for: str
 
 
 def djs(service: MediaService, actor: Actor, shown: Dj | None = None) -> Djs | None:
@@ -222,20 +226,15 @@ def djs(service: MediaService, actor: Actor, shown: Dj | None = None) -> Djs | N
     if engine is None or "djs" not in engine.objects:
         return None
     found = access.djs(actor).filter(media_service=service).order_by("username")
-    listed = [
-        ListedDj(
-            dj.username,
-            dj.name,
-            dj.enabled,
-            dj.priority,
-            dj_times(dj),
-            dj.record,
-            dj.password if dj == shown else None,
-        )
-        for dj in found
-    ]
+    listed = [ListedDj(dj.username, dj.name, dj.enabled, dj.priority, dj_times(dj), dj.record) for dj in found]
     server = [Detail(line["label"], line["value"]) for line in represent.dj_server(service)]
-    return Djs(listed, server if all(line.value for line in server) else [])
+    own = represent.dj_connection(shown, shown.password) if shown is not None else []
+    return Djs(
+        listed,
+        server if all(line.value for line in server) else [],
+        [Detail(line["label"], line["value"]) for line in own if line["value"]],
+        shown.username if shown is not None else "",
+    )
 
 
 def dj_times(dj: Dj) -> str:

@@ -287,7 +287,7 @@ def test_service_page_shows_its_djs_and_where_they_connect(as_) -> None:  # type
     text = page()
     port = MediaService.objects.get(slug="rock-fm").settings["live_port"]
     for piece in (
-        f'<code data-copy="Port">{port}</code>',
+        f'<code data-copy="Port of DJs">{port}</code>',
         "Anna &lt;b&gt;",
         "Fri 20:00 to 22:00",
         "Recorded",
@@ -311,8 +311,11 @@ def test_showing_a_djs_password_is_recorded(as_) -> None:  # type: ignore[no-unt
     assert "bens-password" not in text
     assert MediaService.objects.get(slug="rock-fm").credentials["source_password"] not in text
     assert "no-store" in answer["Cache-Control"]
+    assert "What anna enters" in text
     entry = AuditLog.objects.get(action="read_credentials")
     assert (entry.kind, entry.key, entry.owner.username, entry.via) == ("dj", "rock-fm/anna", "alice", "portal")
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": None}]}, access.system())
+    assert "annas-password" in as_("alice").post(path).content.decode()
 
 
 @pytest.mark.parametrize("route", ["credentials", "kick"])

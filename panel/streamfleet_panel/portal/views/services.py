@@ -76,6 +76,7 @@ def _page(
         "companions": display.companions(service),
         "playlists": display.playlists(service, actor),
         "djs": display.djs(service, actor, shown_dj),
+        "may_show_djs": access.may(actor, "credentials", "dj"),
         "may_kick": access.may(actor, "kick", "dj"),
         "shown": shown is not None,
         "may_control": access.may(actor, "control", "media_service") and desired in ("running", "stopped"),
