@@ -17,8 +17,9 @@ options:
     description:
       - The document. A mapping with the lists V(reseller_plans), V(customers), V(nodes), V(media_services),
         V(playlists) and V(djs); each object has the fields that are the options of M(streamfleet_reseller_plan),
-        M(streamfleet_customer), M(streamfleet_node), M(streamfleet_media_service), M(streamfleet_playlist) and
-        M(streamfleet_dj), and may have C(state=absent).
+        M(streamfleet_customer), M(streamfleet_node),
+        M(streamfleet_media_service), M(streamfleet_playlist) and M(streamfleet_dj), and
+        may have C(state=absent).
       - At most 100,000 objects and 32 MiB.
     type: dict
   files:

@@ -119,6 +119,7 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
             "description": None,
             "website": None,
             "autodj": None,
+            "live_port": None,
         },
         "credentials": {
             "source_password": f"source-{slug}-secret",
@@ -127,6 +128,7 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
             "autodj_password": f"autodj-{slug}-secret",
         },
         "playlists": [],
+        "djs": [],
         "previous_credentials": {},
     }
     return _changed(service, changes)
@@ -182,6 +184,23 @@ def playlist(name: str, **changes: Any) -> dict[str, Any]:
         "active": None,
         "every_tracks": None,
         "every_minutes": None,
+        **changes,
+    }
+
+
+def dj(username: str, **changes: Any) -> dict[str, Any]:
+    """A DJ as a node document holds it."""
+    return {
+        "username": username,
+        "name": "",
+        "password": f"secret-of-{username}",
+        "priority": 10,
+        "enabled": True,
+        "scheduled_only": False,
+        "active": None,
+        "grace_seconds": 10,
+        "record": False,
+        "kick": 0,
         **changes,
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from action_plugins import streamfleet_converge as action
-from tests.doubles.panel import PanelDouble, document, station
+from tests.doubles.panel import PanelDouble, dj, document, station
 
 ROOT = Path(__file__).resolve().parents[2]
 A, B = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101)
@@ -65,9 +65,9 @@ def test_a_fault_in_a_renderer_tells_no_secret() -> None:
 def test_all_credentials_are_secrets_the_longest_first() -> None:
     service = station(*A, credentials={"source_password": "abcd", "admin_password": "abcdefgh"})
     service["previous_credentials"] = {"source_password": [{"value": "previous", "expires": None}]}
-    service["djs"] = [{"username": "anna", "password": "dj-password"}]
+    service["djs"] = [dj("anna")]
     secrets = action.secrets_of(document("n1", 1, service))
-    assert set(secrets) == {"abcd", "abcdefgh", "previous", "autodj-rock-fm-secret", "dj-password"}
+    assert set(secrets) == {"abcd", "abcdefgh", "previous", "autodj-rock-fm-secret", "secret-of-anna"}
     assert secrets[-1] == "abcd"
 
 
