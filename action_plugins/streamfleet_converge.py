@@ -23,7 +23,7 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
         sys.path.append(str(_place))
 
 from streamfleet import arguments, errors
-from streamfleet.engine import Renderer, RenderError, companions_of, load_renderer
+from streamfleet.engine import Renderer, RenderError, companions_of, instances_of, load_renderer
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
 from streamfleet.on_controller import client_of
@@ -146,8 +146,8 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
             for name in [service["engine"], *companions[service["engine"]]]:
                 if name not in renderers:
                     renderers[name] = load_renderer(RELEASE, name)
-                made.append(renderers[name](service, node))
-            instances += [instance.as_dict() for instance in made if instance is not None]
+                made += instances_of(renderers[name](service, node))
+            instances += [instance.as_dict() for instance in made]
         except RenderError as error:
             message = f"{error.field}: {error.value!r} {error.message}"
         except FileNotFoundError:

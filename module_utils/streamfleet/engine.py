@@ -124,8 +124,13 @@ def with_companions(
     return made
 
 
-#: What an engine's ``render`` is. A companion's may return None: the service has no such instance.
-Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], "Instance | None"]
+#: What ``render`` is: an engine's returns its instance of the service, a companion's a list of its instances.
+Renderer = Callable[[Mapping[str, Any], Mapping[str, Any]], "Instance | list[Instance]"]
+
+
+def instances_of(rendered: Instance | list[Instance]) -> list[Instance]:
+    """All instances that a ``render`` has returned."""
+    return rendered if isinstance(rendered, list) else [rendered]
 
 
 def load_renderer(release: Path, name: str) -> Renderer:

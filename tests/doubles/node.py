@@ -42,7 +42,7 @@ class NodeDouble:
                 (root / folder).mkdir(parents=True)
             (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n" + WWW_DATA)
             (root / "etc/group").write_text("root:x:0:\nwww-data:x:33:\nstreamfleet-rtmp:x:990:\n")
-            for template in ("icecast", "autodj"):
+            for template in ("icecast", "autodj", "live"):
                 (root / f"etc/systemd/system/streamfleet-{template}@.service").write_text("[Service]\n")
             self._save({"units": {}, "table": True, "pairs": [], "taken": [], "words": {}})
 
@@ -202,8 +202,8 @@ class NodeDouble:
             return begun, f"Job for {name} failed because the control process exited with error code."
         try:
             config = self._config(name)
-            port = int(ET.fromstring(config).findtext("listen-socket/port") or 0) if "icecast" in name else None
-        except (OSError, ET.ParseError):
+            port = self._port(name, config)
+        except (OSError, ET.ParseError, ValueError):
             return begun, ""
         others = {other.get("port") for key, other in data["units"].items() if key != name and "port" in other}
         if port is not None and (port in others or port in data["taken"]):
@@ -219,8 +219,15 @@ class NodeDouble:
 
     def _config(self, name: str) -> str:
         slug = name.partition("@")[2].removesuffix(".service")
-        file = f"icecast/{slug}/icecast.xml" if "icecast" in name else f"autodj/{slug}/settings.json"
-        return (self.root / "etc/streamfleet/instances" / file).read_text()
+        engine = name.partition("@")[0].removeprefix("streamfleet-")
+        file = "icecast.xml" if engine == "icecast" else "settings.json"
+        return (self.root / "etc/streamfleet/instances" / engine / slug / file).read_text()
+
+    def _port(self, name: str, config: str) -> int | None:
+        """The port that a unit opens."""
+        if "icecast" in name:
+            return int(ET.fromstring(config).findtext("listen-socket/port") or 0)
+        return int(json.loads(config)["port"]) if "-live@" in name else None
 
     def _systemd_sysusers(self, rest: Sequence[str], stdin: str) -> Finished:
         if list(rest) != ["-"]:

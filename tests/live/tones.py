@@ -66,6 +66,16 @@ def decoded(data: bytes) -> array[int]:
     return samples
 
 
+def longest_silence(samples: array[int], rate: int = RATE) -> float:
+    """The longest stretch without sound, in seconds, by pieces of a twentieth."""
+    size, longest, now = rate // 20, 0, 0
+    for start in range(0, len(samples) - size, size):
+        piece = samples[start : start + size]
+        now = now + 1 if sum(sample * sample for sample in piece) / size < 20 * 20 else 0
+        longest = max(longest, now)
+    return longest / 20
+
+
 def recording(path: Path, frequency: int, seconds: float, *options: str) -> Path:
     """Make a recording of one tone; the suffix tells its format."""
     argv = [
@@ -86,8 +96,10 @@ def recording(path: Path, frequency: int, seconds: float, *options: str) -> Path
 class Encoder:
     """A broadcaster's encoder: one tone, live, as MP3."""
 
-    def __init__(self, address: str, port: int, mount: str, password: str, frequency: int) -> None:
-        url = f"icecast://source:{password}@{address}:{port}{mount}"
+    def __init__(
+        self, address: str, port: int, mount: str, password: str, frequency: int, user: str = "source"
+    ) -> None:
+        url = f"icecast://{user}:{password}@{address}:{port}{mount}"
         argv = ["ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", f"sine=frequency={frequency}"]
         argv += ["-ac", "2", "-ar", "44100", "-b:a", "128k", "-content_type", "audio/mpeg", "-f", "mp3", url]
         self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -97,6 +109,44 @@ class Encoder:
         assert self._process.poll() is None, self._process.communicate()[1]
         self._process.kill()
         self._process.communicate()
+
+    def sent_away(self, within: float = 10.0) -> bool:
+        """Whether the other side ends it in so many seconds; in any case it has ended then."""
+        try:
+            self._process.communicate(timeout=within)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
+            return False
+        return True
+
+
+class ShoutcastEncoder(threading.Thread):
+    """A broadcaster's encoder that speaks Shoutcast 1's protocol; ``answer`` is what it was told."""
+
+    def __init__(self, address: str, port: int, login: str, frequency: int) -> None:
+        super().__init__(daemon=True)
+        self._link = socket.create_connection((address, port), timeout=10)
+        self._link.sendall(f"{login}\r\n".encode())
+        self.answer = self._link.recv(256)
+        if self.answer.startswith(b"OK2"):
+            self._link.sendall(b"icy-name: A show\r\nicy-br: 128\r\ncontent-type: audio/mpeg\r\n\r\n")
+        argv = ["ffmpeg", "-nostdin", "-v", "error", "-re", "-f", "lavfi", "-i", f"sine=frequency={frequency}"]
+        argv += ["-ac", "2", "-ar", "44100", "-b:a", "128k", "-f", "mp3", "-"]
+        self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+
+    def run(self) -> None:
+        """Send until stopped."""
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            while piece := self._process.stdout.read1(4096):
+                self._link.sendall(piece)
+
+    def stop(self) -> None:
+        """Go off the air."""
+        self._process.kill()
+        self._process.communicate()
+        self._link.close()
 
 
 class Ears(threading.Thread):
@@ -137,6 +187,14 @@ class Ears(threading.Thread):
         """The tone of the last seconds."""
         samples = decoded(self.bytes_since(time.monotonic() - seconds))
         return tone(samples[-RATE:], candidates)
+
+    def since_until(self, moment: float, frequency: int, candidates: Iterable[int]) -> float | None:
+        """Seconds of sound after that moment until this tone begins; None where it does not."""
+        samples, size, known = decoded(self.bytes_since(moment)), RATE // 5, list(candidates)
+        for start in range(0, len(samples) - size, size):
+            if tone(samples[start : start + size], known) == frequency:
+                return start / RATE
+        return None
 
     def await_tone(self, frequency: int, candidates: Iterable[int], within: float = 60.0) -> float:
         """Wait until this tone is heard; the seconds that it took. Fails when it is not, or the connection ends."""

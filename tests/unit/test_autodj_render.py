@@ -9,10 +9,10 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
-from streamfleet.engine import Instance, RenderError, load_renderer
+from streamfleet.engine import Instance, RenderError, instances_of, load_renderer
 from streamfleet.feeds import feeds_of
 
-from tests.doubles.panel import autodj, playlist, station
+from tests.doubles.panel import autodj, dj, playlist, station
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "autodj")
@@ -27,8 +27,7 @@ def service(*mounts: dict[str, Any], **changes: Any) -> dict[str, Any]:
 
 
 def rendered(wanted: dict[str, Any]) -> Instance:
-    instance = render(wanted, NODE)
-    assert instance is not None
+    (instance,) = instances_of(render(wanted, NODE))
     return instance
 
 
@@ -38,8 +37,7 @@ def settings_of(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def station_of(wanted: dict[str, Any]) -> ET.Element:
-    instance = render_station(wanted, NODE)
-    assert instance is not None
+    (instance,) = instances_of(render_station(wanted, NODE))
     return ET.fromstring(instance.files[0].content)
 
 
@@ -48,11 +46,11 @@ def mount_of(root: ET.Element, name: str) -> ET.Element:
 
 
 def test_a_station_without_an_autodj_has_no_such_instance() -> None:
-    assert render(station(*A), NODE) is None
+    assert render(station(*A), NODE) == []
     assert feeds_of(station(*A)) == []
     without = station(*A)
     del without["settings"]["autodj"]  # a document of an older panel
-    assert render(without, NODE) is None
+    assert render(without, NODE) == []
 
 
 def test_the_instance() -> None:
@@ -68,6 +66,7 @@ def test_the_instance() -> None:
         "port": 8100,
         "password": "autodj-rock-fm-secret",
         "feeds": [{"mount": "/autodj-mp3-128", "format": "mp3", "bitrate_kbps": 128}],
+        "live": None,
         "library": "/var/lib/streamfleet/media/200001",
         "timezone": "UTC",
         "crossfade_seconds": 3,
@@ -133,8 +132,7 @@ def test_a_fallback_of_ones_own_stays() -> None:
 
 def test_hidden_mounts_are_never_proxied_and_as_closed_as_the_others() -> None:
     wanted = service(credentials={"listener_password": "let-me-in"})
-    instance = render_station(wanted, NODE)
-    assert instance is not None
+    (instance,) = instances_of(render_station(wanted, NODE))
     route = next(file for file in instance.files if file.kind == "route")
     assert json.loads(route.content) == {"port": 8100, "mounts": ["/stream"], "default": "/stream"}
     root = station_of(wanted)
@@ -245,3 +243,89 @@ def test_diffs_blank_the_password() -> None:
     assert json.loads(file.content)["password"] == secret
     assert json.loads(blanked)["password"] == "********"
     assert "ord" not in blanked.partition("feeds")[0].partition("password")[2][2:]
+
+
+LIVE = {"live_port": 8150}
+
+
+def both(wanted: dict[str, Any]) -> tuple[Instance, Instance]:
+    autodj_, live = instances_of(render(wanted, NODE))
+    return autodj_, live
+
+
+def with_djs(*djs: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    return service(djs=list(djs), settings={**autodj(timezone="Europe/Prague"), **LIVE}, **changes)
+
+
+def test_djs_have_a_way_in_of_its_own_beside_the_autodj() -> None:
+    first, second = both(with_djs(dj("anna")))
+    assert second.key == "rock-fm+live"
+    assert second.unit == "streamfleet-live@rock-fm.service"
+    assert (first.ports, first.listen) == ([8100], [])
+    assert (second.ports, second.listen) == ([28150], [8150])
+    settings, djs = second.files
+    assert (settings.path, settings.kind) == ("/etc/streamfleet/instances/live/rock-fm/settings.json", "config")
+    assert (djs.path, djs.kind) == ("/etc/streamfleet/instances/live/rock-fm/djs.json", "key")
+    for file in second.files:
+        assert (file.owner, file.group, file.mode, file.validate) == ("root", "sf200001", "0640", "json")
+    told, own = json.loads(first.files[0].content)["live"], json.loads(settings.content)
+    assert own == {"port": 8150, "slots": {"port": 28150, "password": told["password"]}}
+    assert told == {**own["slots"], "folder": "/var/lib/streamfleet/services/rock-fm/live"}
+    assert json.loads(djs.content) == {"timezone": "Europe/Prague", "djs": [dj("anna")]}
+    other = both({**with_djs(), "slug": "jazz-fm"})[1]
+    assert json.loads(other.files[0].content)["slots"]["password"] != told["password"]
+    assert "secret-of-anna" not in json.dumps([file.content for file in (*first.files, settings)])
+
+
+def test_diffs_blank_the_slots_password() -> None:
+    for instance in both(with_djs()):
+        file = instance.files[0]
+        assert not re.search(r'"password": "[^*]', re.sub(file.mask or "$^", "********", file.content))
+
+
+@pytest.mark.parametrize(
+    ("port", "slots"), [(8000, 28000), (1024, 21024), (45535, 65535), (45536, 1024), (65535, 21023)]
+)
+def test_slots_lie_above_the_djs_own_port(port: int, slots: int) -> None:
+    live = both(service(settings={**autodj(), "live_port": port}))[1]
+    assert (live.listen, live.ports) == ([port], [slots])
+
+
+@pytest.mark.parametrize("port", [0, 1023, 65536, 8100, "8150", True, 8150.0])
+def test_ports_that_are_none_are_refused(port: Any) -> None:
+    with pytest.raises(RenderError, match=r"settings\.live_port: is not another port than the station's"):
+        render(service(settings={**autodj(), "live_port": port}), NODE)
+
+
+def test_djs_are_data_that_restart_nothing() -> None:
+    before = [item.fingerprints for item in both(with_djs(dj("anna")))]
+    changed = with_djs(dj("anna", password="another-one", priority=99, kick=3), dj("bob", record=True))
+    assert [item.fingerprints for item in both(changed)] == before
+    moved = service(settings={**autodj(), "live_port": 8151})
+    assert [item.fingerprints["restart"] for item in both(moved)] != [item["restart"] for item in before]
+    off = service(settings={**autodj(enabled=False), **LIVE})
+    assert [item.state for item in both(off)] == ["stopped", "stopped"]
+
+
+@pytest.mark.parametrize(
+    ("djs", "message"),
+    [
+        ([dj("Anna")], r"djs\[0\]\.username: is not 1 to 32 letters"),
+        ([dj("../anna")], r"djs\[0\]\.username"),
+        ([dj("a" * 33)], r"djs\[0\]\.username"),
+        ([dj("anna"), dj("anna")], r"djs\[1\]\.username: is another DJ's already"),
+        ([dj("anna", password="short")], r"djs\[0\]\.password: is not 8 to 64"),
+        ([dj("anna", password="with a space")], r"djs\[0\]\.password"),
+        ([dj("anna", priority=0)], r"djs\[0\]\.priority: is not a number from 1 to 100"),
+        ([dj("anna", priority=True)], r"djs\[0\]\.priority"),
+        ([dj("anna", grace_seconds=301)], r"djs\[0\]\.grace_seconds: is not a number from 0 to 300"),
+        ([dj("anna", scheduled_only=True)], r"djs\[0\]\.active: is needed for scheduled_only"),
+        ([dj("anna", active=[{"start": "24:00", "end": "01:00"}])], r"djs\[0\]\.active\[0\]\.start: is not a time"),
+        ([dj("anna", active=[{"days": ["sol"], "start": "22:00", "end": "01:00"}])], r"djs\[0\]\.active\[0\]\.days"),
+        ([dj(f"dj{number}") for number in range(101)], r"djs: are more than 100"),
+    ],
+)
+def test_djs_that_cannot_be_are_refused(djs: list[dict[str, Any]], message: str) -> None:
+    with pytest.raises(RenderError, match=message) as caught:
+        render(with_djs(*djs), NODE)
+    assert "short" not in f"{caught.value.value}"

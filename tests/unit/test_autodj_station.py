@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from streamfleet_autodj import __main__ as shell
-from streamfleet_autodj import index, library
+from streamfleet_autodj import history, index, library
 
 from tests.doubles.panel import playlist
 
@@ -167,13 +167,13 @@ def test_what_is_on_the_air_is_noted(folders: Folders) -> None:
 
 
 def test_the_history_does_not_grow_for_ever(folders: Folders, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shell, "HISTORY_BYTES", 1000)
+    monkeypatch.setattr(history, "MOST_BYTES", 1000)
     folders.add("a.mp3")
     for _ in range(60):
         folders.station().started(int(folders.next()[0]), NOW)
-    kept = sorted(path.name for path in folders.data.glob("history*"))
+    kept = sorted(path.name for path in folders.data.glob("history*.jsonl"))
     assert kept == ["history.1.jsonl", "history.2.jsonl", "history.3.jsonl", "history.jsonl"]
-    assert all(path.stat().st_size < 1300 for path in folders.data.glob("history*"))
+    assert all(path.stat().st_size < 1300 for path in folders.data.glob("history*.jsonl"))
     assert len(list((folders.data / "next").iterdir())) <= shell.KEPT + 1
 
 

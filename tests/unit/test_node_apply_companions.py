@@ -17,7 +17,7 @@ from streamfleet.node_apply.payload import decode, encode
 
 from action_plugins import streamfleet_converge as action
 from tests.doubles.node import NodeDouble
-from tests.doubles.panel import autodj, document, playlist, station
+from tests.doubles.panel import autodj, dj, document, playlist, station
 
 A, B = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101)
 UNIT = "streamfleet-autodj@rock-fm.service"
@@ -270,3 +270,27 @@ def test_a_killed_run_is_finished_whether_the_autodj_comes_or_goes(
     assert node.running(DJ) == clean.running(DJ) == {"jazz-fm"}
     assert node.running() == {"rock-fm", "jazz-fm"}
     assert not apply(node, 3, *steps[2])["changed"]
+
+
+def test_djs_are_a_second_instance_that_nothing_else_is_restarted_for(node: NodeDouble) -> None:
+    settings = {**autodj(), "live_port": 8150}
+    first = station(*A, settings=settings, djs=[dj("anna")])
+    result = apply(node, 1, first, station(*B))
+    assert result["services"]["rock-fm"]["actions"] == ["start", "autodj start", "live start"]
+    assert node.running("streamfleet-live@") == {"rock-fm"}
+    again = apply(node, 2, station(*A, settings=settings, djs=[dj("anna", kick=1), dj("bob")]), station(*B))
+    assert (again["services"]["rock-fm"]["actions"], again["services"]["rock-fm"]["changed"]) == ([], True)
+    written = node.root / "etc/streamfleet/instances/live/rock-fm/djs.json"
+    assert [item["username"] for item in json.loads(written.read_text())["djs"]] == ["anna", "bob"]
+    gone = apply(node, 3, station(*A), station(*B))
+    assert gone["services"]["rock-fm"]["actions"] == ["reload", "autodj stop", "live stop"]
+    assert not written.parent.exists()
+
+
+def test_a_dj_that_cannot_be_leaves_all_of_the_service_as_it_was(node: NodeDouble) -> None:
+    settings = {**autodj(), "live_port": 8150}
+    apply(node, 1, station(*A, settings=settings, djs=[dj("anna")]))
+    wrong = station(*A, name="Another", settings=settings, djs=[dj("anna", password="sp ace in it")])
+    result = apply(node, 2, wrong)
+    assert result["services"]["rock-fm"]["message"].startswith("djs[0].password: '(hidden)' is not 8 to 64")
+    assert "sp ace" not in json.dumps(result)

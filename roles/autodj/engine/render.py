@@ -1,8 +1,12 @@
-"""Renders the AutoDJ of a station: settings and playlists, data of a fixed script. See docs/contracts.md."""
+"""Renders the AutoDJ of a station, and the way in for its DJs: data of fixed programs. See docs/contracts.md.
+
+They are two instances, so that neither is restarted for the other.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 import re
 import zoneinfo
@@ -13,8 +17,19 @@ from streamfleet.engine import File, Instance, RenderError
 from streamfleet.feeds import feeds_of
 
 COMPANION = "autodj"
-INSTANCES = "/etc/streamfleet/instances/autodj"
+LIVE = "live"
+INSTANCES = "/etc/streamfleet/instances"
+DATA = "/var/lib/streamfleet/services"
 MEDIA = "/var/lib/streamfleet/media"
+
+#: How far above the DJs' own port their slots are, on loopback: beyond any usual range of a node, below where the
+#: kernel takes ports from for connections.
+SLOTS_ABOVE = 20000
+LOWEST_PORT, HIGHEST_PORT = 1024, 65535
+MOST_DJS = 100
+MOST_PRIORITY, MOST_GRACE = 100, 300
+USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
+PASSWORD = re.compile(r"[A-Za-z0-9._~-]{8,64}")
 
 DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
 TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
@@ -25,15 +40,24 @@ CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 MASK = r'(?<="password": ")(?:[^"\\]|\\.)*(?=")'
 
 
-def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance | None:
-    """The AutoDJ's instance of ``service``; None where it has none. Raises RenderError."""
+def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[Instance]:
+    """The AutoDJ's instance of ``service`` and that of the DJs' way in; none where it has no AutoDJ.
+
+    Raises RenderError.
+    """
     del node
     autodj = service["settings"].get("autodj")
     if autodj is None:
-        return None
-    slug, uid = service["slug"], service["uid"]
-    group = f"sf{uid}"
-    folder = f"{INSTANCES}/{slug}"
+        return []
+    port = _live_port(service)
+    if port is None:
+        return [_autodj(service, autodj, None)]
+    slots = {"port": _slots_port(port), "password": _slots_password(service)}
+    return [_autodj(service, autodj, slots), _live(service, autodj, port, slots)]
+
+
+def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mapping[str, Any] | None) -> Instance:
+    uid, folder = service["uid"], f"{INSTANCES}/{COMPANION}/{service['slug']}"
     library = f"{MEDIA}/{uid}"
     password = service["credentials"]["autodj_password"]
     feeds = [
@@ -44,37 +68,118 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance | No
         "port": service["port"],
         "password": password,
         "feeds": feeds,
+        "live": None if slots is None else {**slots, "folder": f"{DATA}/{service['slug']}/{LIVE}"},
         "library": library,
         "timezone": _timezone(autodj.get("timezone", "UTC")),
         "crossfade_seconds": autodj.get("crossfade_seconds", 3),
         "smart_crossfade": autodj.get("smart_crossfade", True),
         "minimum_track_seconds": autodj.get("minimum_track_seconds", 10),
-        "seed": _seed(slug) if autodj.get("seed") is None else autodj["seed"],
+        "seed": _seed(service["slug"]) if autodj.get("seed") is None else autodj["seed"],
     }
     playlists = [_playlist(item, f"playlists[{number}]") for number, item in enumerate(service.get("playlists") or [])]
-    on = service["state"] != "running" or autodj.get("enabled", True)
-    return Instance(
-        slug=slug,
-        engine=COMPANION,
-        companion=True,
-        uid=uid,
-        generation=service["generation"],
-        state=service["state"] if on else "stopped",
-        reason=service.get("reason") or "",
-        unit=f"streamfleet-autodj@{slug}.service",
+    return _instance(
+        service,
+        autodj,
+        COMPANION,
         files=[
-            File(f"{folder}/settings.json", _json(settings), group=group, validate="json", mask=MASK),
-            File(f"{folder}/playlists.json", _json(playlists), group=group, validate="json"),
+            _file(service, f"{folder}/settings.json", settings, mask=MASK),
+            _file(service, f"{folder}/playlists.json", playlists),
         ],
-        restart=service["restart"],
         ports=[service["port"]],
         directories=[library],
         fingerprints={
             # The rest is read for every track anew.
-            "restart": _fingerprint(service["port"], uid, password, feeds),
+            "restart": _fingerprint(service["port"], uid, password, feeds, slots),
             "reload": "",
         },
     )
+
+
+def _live(service: Mapping[str, Any], autodj: Mapping[str, Any], port: int, slots: Mapping[str, Any]) -> Instance:
+    folder = f"{INSTANCES}/{LIVE}/{service['slug']}"
+    djs = {"timezone": _timezone(autodj.get("timezone", "UTC")), "djs": _djs(service)}
+    return _instance(
+        service,
+        autodj,
+        LIVE,
+        files=[
+            _file(service, f"{folder}/settings.json", {"port": port, "slots": slots}, mask=MASK),
+            _file(service, f"{folder}/djs.json", djs, kind="key"),
+        ],
+        ports=[slots["port"]],
+        listen=[port],
+        # DJs are read again when their file changes.
+        fingerprints={"restart": _fingerprint(port, service["uid"], slots), "reload": ""},
+    )
+
+
+def _instance(service: Mapping[str, Any], autodj: Mapping[str, Any], name: str, **more: Any) -> Instance:
+    """What both instances have alike."""
+    on = service["state"] != "running" or autodj.get("enabled", True)
+    return Instance(
+        slug=service["slug"],
+        engine=name,
+        companion=True,
+        uid=service["uid"],
+        generation=service["generation"],
+        state=service["state"] if on else "stopped",
+        reason=service.get("reason") or "",
+        unit=f"streamfleet-{name}@{service['slug']}.service",
+        restart=service["restart"],
+        **more,
+    )
+
+
+def _file(service: Mapping[str, Any], path: str, data: object, kind: str = "config", mask: str | None = None) -> File:
+    return File(path, _json(data), group=f"sf{service['uid']}", kind=kind, validate="json", mask=mask)
+
+
+def _live_port(service: Mapping[str, Any]) -> int | None:
+    """The port that DJs connect to; None in a document of a panel that gives none."""
+    port: int | None = service["settings"].get("live_port")
+    if port is None:
+        return None
+    if type(port) is not int or not LOWEST_PORT <= port <= HIGHEST_PORT or port == service["port"]:
+        message = f"is not another port than the station's, from {LOWEST_PORT} to {HIGHEST_PORT}"
+        raise RenderError("settings.live_port", port, message)
+    return port
+
+
+def _slots_port(port: int) -> int:
+    """Where Liquidsoap takes the DJs, on loopback: no two of these are the same, as no two ports are."""
+    ports = HIGHEST_PORT + 1 - LOWEST_PORT
+    return LOWEST_PORT + (port - LOWEST_PORT + SLOTS_ABOVE) % ports
+
+
+def _slots_password(service: Mapping[str, Any]) -> str:
+    """What both programs of a station know and nobody else."""
+    key = service["credentials"]["autodj_password"].encode()
+    return hmac.new(key, f"{service['slug']}: slots of DJs".encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The DJs as the gateway reads them, checked. Raises RenderError, without a password."""
+    items = service.get("djs") or []
+    if len(items) > MOST_DJS:
+        raise RenderError("djs", len(items), f"are more than {MOST_DJS}: delete some")
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        where, username = f"djs[{number}]", item["username"]
+        if not isinstance(username, str) or not USERNAME.fullmatch(username):
+            raise RenderError(f"{where}.username", username, "is not 1 to 32 letters a-z, digits and - inside")
+        if username in seen:
+            raise RenderError(f"{where}.username", username, "is another DJ's already")
+        seen.add(username)
+        if not isinstance(item["password"], str) or not PASSWORD.fullmatch(item["password"]):
+            raise RenderError(f"{where}.password", "(hidden)", "is not 8 to 64 letters, digits and . _ ~ -")
+        for key, lowest, highest in (("priority", 1, MOST_PRIORITY), ("grace_seconds", 0, MOST_GRACE)):
+            if type(item[key]) is not int or not lowest <= item[key] <= highest:
+                raise RenderError(f"{where}.{key}", item[key], f"is not a number from {lowest} to {highest}")
+        if item["scheduled_only"] and not item["active"]:
+            raise RenderError(f"{where}.active", item["active"], "is needed for scheduled_only: say when")
+        _windows(item["active"], where)
+    keys = ("username", "name", "password", "priority", "enabled", "scheduled_only", "active", "grace_seconds")
+    return [{key: item[key] for key in (*keys, "record", "kick")} for item in items]
 
 
 def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
@@ -83,7 +188,14 @@ def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
         _path(item["folder"], f"{where}.folder", root=True)
     for number, path in enumerate(item.get("files") or []):
         _path(path, f"{where}.files[{number}]")
-    for number, window in enumerate(item.get("active") or []):
+    _windows(item.get("active"), where)
+    keys = ("name", "enabled", "type", "folder", "files", "order", "weight", "active", "every_tracks", "every_minutes")
+    return {key: item.get(key) for key in keys}
+
+
+def _windows(windows: Any, where: str) -> None:
+    """Raises RenderError for what is no window of time."""
+    for number, window in enumerate(windows or []):
         for end in ("start", "end"):
             if not isinstance(window.get(end), str) or not TIME.fullmatch(window[end]):
                 raise RenderError(
@@ -91,8 +203,6 @@ def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
                 )
         if not set(window.get("days") or []) <= DAYS:
             raise RenderError(f"{where}.active[{number}].days", window["days"], f"are not days of {sorted(DAYS)}")
-    keys = ("name", "enabled", "type", "folder", "files", "order", "weight", "active", "every_tracks", "every_minutes")
-    return {key: item.get(key) for key in keys}
 
 
 def _path(path: object, field: str, root: bool = False) -> None:

@@ -1,5 +1,6 @@
 """What Liquidsoap asks: ``next`` prints the next request, ``started N`` notes that track N is on the air.
 
+``live`` is not asked but runs: it is what DJs connect to (see there).
 ``index`` measures new tracks; ``next`` begins it beside itself. Folders come from the environment: settings of the
 station in STREAMFLEET_AUTODJ_SETTINGS, its own data in STREAMFLEET_AUTODJ_DATA.
 """
@@ -14,19 +15,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from . import index, library
+from . import history, index, library, live
 from .chooser import Choice, State, choose
 
 #: Choices that are known by number: one plays, one is ready, one may be asked for too early.
 KEPT = 8
 #: Tracks tried in one go, where files have become unreadable since they were listed.
 TRIES = 50
-HISTORY_BYTES = 4_000_000
-HISTORY_FILES = 4
 SAFE_SUFFIX = ".audio"
 
 
@@ -73,11 +71,7 @@ class Station:
             if entry is None:
                 return
             self._remember({**memory, "playing": {"number": number, "since": now}})
-        line = {
-            "time": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            **{key: entry.get(key) for key in ("playlist", "path", "title", "artist")},
-        }
-        self._append(json.dumps(line) + "\n")
+        history.add(self.data, now, {key: entry.get(key) for key in ("playlist", "path", "title", "artist")})
 
     def measure(self) -> int:
         """Bring the index up to date."""
@@ -157,17 +151,6 @@ class Station:
     def _remember(self, memory: Mapping[str, Any]) -> None:
         library.replace(self.data / "state.json", json.dumps(memory).encode())
 
-    def _append(self, line: str) -> None:
-        history = self.data / "history.jsonl"
-        if history.exists() and history.stat().st_size > HISTORY_BYTES:
-            for number in range(HISTORY_FILES - 1, 0, -1):
-                older = history.with_name(f"history.{number}.jsonl")
-                newer = history.with_name(f"history.{number - 1}.jsonl") if number > 1 else history
-                if newer.exists():
-                    newer.replace(older)
-        with history.open("a") as stream:
-            stream.write(line)
-
 
 def quotable(text: str) -> str:
     """``text`` as it can stand in a quoted annotation, which Liquidsoap reads as a string of its language.
@@ -206,6 +189,8 @@ def _measure_beside() -> None:
 
 def main(arguments: list[str]) -> int:
     """Exit status."""
+    if arguments == ["live"]:
+        return live.main()
     settings, data = (Path(os.environ[f"STREAMFLEET_AUTODJ_{name}"]) for name in ("SETTINGS", "DATA"))
     station = Station(settings, data)
     match arguments:
@@ -218,7 +203,7 @@ def main(arguments: list[str]) -> int:
             index.yield_to_playing()
             station.measure()
         case _:
-            print("usage: next | started NUMBER | index", file=sys.stderr)
+            print("usage: next | started NUMBER | index | live", file=sys.stderr)
             return 2
     return 0
 
