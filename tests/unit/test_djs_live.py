@@ -30,6 +30,9 @@ class Inputs:
         self.titles: list[tuple[int, str]] = []
         self.kinds: dict[int, str] = {}
         self.port = 0
+        #: Slots that take nothing in, and one that ends as soon as it has something.
+        self.stuck: set[int] = set()
+        self.broken = 0
 
     async def serve(self) -> asyncio.Server:
         server = await asyncio.start_server(self._client, "127.0.0.1", 0)
@@ -49,7 +52,9 @@ class Inputs:
             number = int(target.removeprefix("/slot"))
             self.kinds[number] = head.partition("Content-Type: ")[2].partition("\r\n")[0]
             self.open.add(number)
-            while data := await reader.read(4096):
+            while number in self.stuck:
+                await asyncio.sleep(0.05)
+            while self.broken != number and (data := await reader.read(4096)):
                 self.sent[number] = self.sent.get(number, b"") + data
                 self.listen()
             self.open.discard(number)
@@ -158,7 +163,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
     """Whether the other side has ended the connection."""
     try:
         await asyncio.wait_for(reader.read(), 3)
-    except ConnectionResetError:
+    except (ConnectionResetError, BrokenPipeError):
         return True
     except TimeoutError:
         return False
@@ -393,5 +398,37 @@ def test_without_the_autodj_nobody_is_taken(run: Any) -> None:
         side = slots.Slots(station.data, 1, "x")
         with pytest.raises(slots.Unready, match="not running"):
             await side.open(1, "audio/mpeg")
+
+    run(story)
+
+
+def test_a_slot_that_is_stuck_holds_up_nobody_else(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "SLOT_SECONDS", 0.5)
+
+    async def story(station: Station) -> None:
+        station.inputs.stuck = {1}
+        _, reader, low = await station.source("low")
+        low.write(b"x" * 30_000_000)
+        _, _, high = await station.source("high")
+        high.write(SOUND)
+        await until(lambda: station.inputs.sent.get(2) == SOUND)
+        # Bounded: what it sends is not taken in beyond the buffers between both.
+        assert low.transport.get_write_buffer_size() > 10_000_000
+        assert await ended(reader)
+        station.inputs.stuck = set()
+        await until(lambda: station.air() == [2])
+
+    run(story)
+
+
+def test_who_sends_what_cannot_be_played_is_sent_away(run: Any) -> None:
+    async def story(station: Station) -> None:
+        station.inputs.broken = 1
+        _, reader, writer = await station.source("low")
+        for _ in range(50):
+            writer.write(SOUND)
+            await asyncio.sleep(0.01)
+        assert await ended(reader)
+        await until(lambda: station.state()["connected"] == [])
 
     run(story)
