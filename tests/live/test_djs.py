@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import html
 import json
 import os
-import re
 import socket
 import time
 from collections.abc import Iterator
@@ -44,6 +44,10 @@ HIGHER = dj("high", priority=20, grace_seconds=0)
 class Booth(Studio):
     """A station that DJs come to."""
 
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.encoders: list[Encoder] = []
+
     def with_djs(self, *djs: dict[str, Any]) -> None:
         """Converge the station with these DJs, beside the other station."""
         settings = {**autodj(crossfade_seconds=2), "live_port": PORT}
@@ -71,12 +75,19 @@ class Booth(Studio):
         while title not in shown:
             assert time.monotonic() < deadline, shown
             stats = ["curl", "-s", "-u", "admin:admin-rock-fm-secret", "http://127.0.0.1:8100/admin/stats"]
-            shown = " ".join(re.findall("<title>.*?</title>", str(self.fleet.exec(NODE, stats).stdout)))
+            shown = html.unescape(str(self.fleet.exec(NODE, stats).stdout))
             time.sleep(0.5)
 
     def encoder(self, username: str, frequency: int) -> Encoder:
         """A DJ's encoder."""
-        return Encoder(self.address, PORT, f"/{username}", f"secret-of-{username}", frequency, user=username)
+        it = Encoder(self.address, PORT, f"/{username}", f"secret-of-{username}", frequency, user=username)
+        self.encoders.append(it)
+        return it
+
+    def silence(self) -> None:
+        """Stop every encoder that a test has left, so that the next one begins with the AutoDJ."""
+        while self.encoders:
+            self.encoders.pop().sent_away(within=0.1)
 
     def asked(self, text: str) -> str:
         """The first line of the answer to what is sent to the DJs' port."""
@@ -112,6 +123,7 @@ def booth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booth]:
 @pytest.fixture
 def ears(booth: Booth) -> Iterator[Ears]:
     """A listener who hears the AutoDJ, and must never be disconnected, nor hear nothing."""
+    booth.silence()
     booth.with_djs(LOWER, HIGHER)
     deadline = time.monotonic() + START
     while True:
@@ -124,6 +136,7 @@ def ears(booth: Booth) -> Iterator[Ears]:
     it.await_tone(AUTODJ, ALL, within=START)
     begun = time.monotonic()
     yield it
+    booth.silence()
     assert not it.ended
     it.stop()
     assert longest_silence(decoded(it.bytes_since(begun))) <= 0.5
