@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import socket
 import subprocess
 import threading
@@ -139,7 +140,7 @@ class ShoutcastEncoder(threading.Thread):
         """Send until stopped."""
         assert self._process.stdout is not None
         with contextlib.suppress(OSError):
-            while piece := self._process.stdout.read1(4096):
+            while piece := os.read(self._process.stdout.fileno(), 4096):
                 self._link.sendall(piece)
 
     def stop(self) -> None:
