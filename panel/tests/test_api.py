@@ -30,7 +30,7 @@ def test_openapi_and_swagger_are_local(db: None, client: Client) -> None:
     service = properties["document"]["properties"]["media_services"]["items"]["properties"]
     assert "mounts" in service
     assert service["stream_key"]["writeOnly"] is True
-    assert service["max_listeners"]["description"].endswith("Engines that hold it: icecast, shoutcast2.")
+    assert service["max_listeners"]["description"].endswith("Engines that hold it: icecast, shoutcast2, wowza.")
     assert service["max_bitrate_kbps"]["description"].endswith("Engines that hold it: icecast, nginx_rtmp, shoutcast2.")
     page = client.get("/api/v1/docs").content.decode()
     assert "cdn." not in page

@@ -147,6 +147,16 @@ def shoutcast_station(slug: str, uid: int, port: int, /, **changes: Any) -> dict
     return _changed(service, changes)
 
 
+def wowza_channel(slug: str, uid: int, /, **changes: Any) -> dict[str, Any]:
+    """A video channel of Wowza, as a node document holds it."""
+    service = station(slug, uid, 0, engine="wowza", service_type="live", name=f"Channel {slug}")
+    service["port"] = None
+    service["limits"] = {**service["limits"], "max_listeners": None, "max_bitrate_kbps": None}
+    service["settings"] = {"segment_seconds": 2}
+    service["credentials"] = {"publish_password": f"publish-{slug}-secret"}
+    return _changed(service, changes)
+
+
 def _changed(service: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(service.get(key), dict):

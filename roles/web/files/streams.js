@@ -9,6 +9,8 @@ const CERTIFICATES = '/etc/streamfleet/tls/';
 
 const LISTEN = /^\/listen\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/[^/]*)?$/;
 const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
+const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/([A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
+const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]{1,32}$/;
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
 // What a browser may be told that a stream is. Whatever else a source claims becomes a download.
@@ -51,6 +53,39 @@ function upstream(r) {
     }
 }
 
+// The address and path of the engine for /hls/<slug>/<item>, "127.0.0.1:<port>/<path>/<item>"; empty: this host has the file, or nobody.
+function origin(r) {
+    const match = HLS.exec(r.uri);
+    if (!match) {
+        return '';
+    }
+    try {
+        const route = JSON.parse(fs.readFileSync(ROUTES + match[1] + '.json', 'utf8'));
+        const port = Number(route.port);
+        if (!ORIGIN.test(route.hls) || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
+            return '';
+        }
+        return '127.0.0.1:' + port + route.hls + '/' + match[2];
+    } catch (e) {
+        // No file, or a broken one: as in upstream().
+        return '';
+    }
+}
+
+// Of what an engine says about a segment or list, only its length is passed on; all else is as for files of this host.
+function filterSegments(r) {
+    const names = [];
+    for (const name in r.headersOut) {
+        names.push(name);
+    }
+    for (let i = 0; i < names.length; i++) {
+        if (!/^(?:content-length|content-range|accept-ranges)$/i.test(names[i])) {
+            delete r.headersOut[names[i]];
+        }
+    }
+    r.headersOut['Content-Type'] = /\.m3u8$/.test(r.uri) ? 'application/vnd.apple.mpegurl' : 'video/mp2t';
+}
+
 // Only what this nginx decided itself reaches the listener.
 function filterHeaders(r) {
     const type = String(r.headersOut['Content-Type'] || '').split(';')[0].trim().toLowerCase();
@@ -91,4 +126,4 @@ function certificate(r) {
     }
 }
 
-export default { certificate, filterHeaders, upstream };
+export default { certificate, filterHeaders, filterSegments, origin, upstream };

@@ -1,0 +1,182 @@
+"""Renders a video service of Wowza Streaming Engine: one application of its own, and its route. See docs/contracts.md.
+
+The application's file says all of it: who may publish, what is packaged, how many may watch. One that is not on the air
+keeps its file, in which nobody may do anything: Wowza loads an application whenever somebody asks for it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+from xml.etree import ElementTree as ET
+
+from streamfleet.engine import File, Instance, RenderError
+
+ENGINE = "wowza"
+INSTANCES = "/etc/streamfleet/instances/wowza"
+ROUTES = "/etc/streamfleet/routes"
+GROUP = "streamfleet-wowza"
+#: Where Wowza serves HLS, on loopback; ``_streamfleet_wowza_hls_port`` of the role is the same.
+HLS_PORT = 1938
+#: The one stream of an application.
+STREAM = "live"
+
+_SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+_PASSWORD = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_WORD = re.compile(r"[A-Za-z0-9._-]*")
+#: What Wowza replaces in its files by values of its own. Only texts of this file name such.
+_PLACES = "${com.wowza.wms.context.VHostConfigHome}"
+
+
+class Section:
+    """An element of Application.xml. Each method adds one element of its type, or raises RenderError."""
+
+    def __init__(self, element: ET.Element) -> None:
+        self.element = element
+
+    def section(self, name: str) -> Section:
+        """An element that holds others."""
+        return Section(ET.SubElement(self.element, name))
+
+    def word(self, name: str, value: object = "", field: str = "") -> None:
+        """A word, or nothing: letters, digits, dot, hyphen and underscore, which mean themselves to Wowza and XML."""
+        if not isinstance(value, str) or not _WORD.fullmatch(value):
+            raise RenderError(field or name, value, "is not a word of letters, digits, dots, hyphens, underscores")
+        self._add(name, value)
+
+    def flag(self, name: str, value: bool) -> None:
+        """On or off."""
+        self._add(name, "true" if value else "false")
+
+    def place(self, name: str, below: str) -> None:
+        """A path below the folder that Wowza's configuration is in."""
+        self._add(name, f"{_PLACES}/{below}")
+
+    def module(self, name: str, java_class: str) -> None:
+        """A part of Wowza that the application is made of. No argument comes from a tenant."""
+        found = self.section("Module")
+        found._add("Name", name)
+        found._add("Description", name)
+        found._add("Class", java_class)
+
+    def property(self, name: str, kind: str, value: str) -> None:
+        """A property. No argument is a tenant's text."""
+        found = self.section("Property")
+        found._add("Name", name)
+        found._add("Value", value)
+        found._add("Type", kind)
+
+    def number(self, name: str, value: object, low: int, high: int, field: str, times: int = 1) -> None:
+        """A property that is a whole number from ``low`` to ``high``, in a unit that is ``times`` smaller."""
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            raise RenderError(field, value, f"is not a whole number from {low} to {high}")
+        self.property(name, "Integer", str(value * times))
+
+    def _add(self, name: str, text: str) -> None:
+        ET.SubElement(self.element, name).text = text
+
+
+def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
+    """The instance of ``service`` on ``node`` (a service and the head of a node document).
+
+    Raises RenderError for what Wowza cannot be told.
+    """
+    slug = service["slug"]
+    if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
+        raise RenderError("slug", slug, "is not a name for an application of Wowza")
+    running = service["state"] == "running"
+    folder = f"{INSTANCES}/{slug}"
+    application = _application(service, running)
+    files = [File(f"{folder}/Application.xml", application, group=GROUP, validate="xml")]
+    if running:
+        files += [_passwords(service, folder), _route(slug)]
+    return Instance(
+        slug=slug,
+        engine=ENGINE,
+        uid=service["uid"],
+        generation=service["generation"],
+        state=service["state"],
+        reason=service.get("reason") or "",
+        unit=f"streamfleet-wowza@{slug}.service",
+        files=files,
+        restart=service["restart"],
+        fingerprints={"reload": hashlib.sha256(application.encode()).hexdigest()[:32]},
+    )
+
+
+def _application(service: Mapping[str, Any], running: bool) -> str:
+    """Application.xml; of a service that is off the air, one in which nobody may publish or play."""
+    root = ET.Element("Root", {"version": "1"})
+    application = Section(root).section("Application")
+    application.word("Name", service["slug"], "slug")
+    application.word("AppType", "Live")
+    application.word("Description")
+    connections = application.section("Connections")
+    connections.flag("AutoAccept", running)
+    connections.word("AllowDomains")
+    streams = application.section("Streams")
+    streams.word("StreamType", "live")
+    streams.place("StorageDir", "content")
+    streams.place("KeyDir", "keys")
+    streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running else "")
+    streams.section("Properties")
+    application.word("HTTPStreamers", "cupertinostreaming" if running else "")
+    access = application.section("Client").section("Access")
+    # Viewers come through the web server, by HLS: nobody plays by RTMP.
+    access.word("StreamReadAccess")
+    access.word("StreamWriteAccess", STREAM if running else "")
+    access.word("SharedObjectReadAccess")
+    access.word("SharedObjectWriteAccess")
+    authentication = application.section("RTP").section("Authentication")
+    for way in ("PublishMethod", "PlayMethod"):
+        # Wowza answers RTSP on the same port as RTMP.
+        authentication.word(way, "block")
+    webrtc = application.section("WebRTC")
+    for way in ("EnablePublish", "EnablePlay", "EnableQuery"):
+        webrtc.flag(way, False)
+    packaging = application.section("LiveStreamPacketizer").section("Properties")
+    seconds = service["settings"].get("segment_seconds", 4)
+    packaging.number("cupertinoChunkDurationTarget", seconds, 1, 20, "settings.segment_seconds", times=1000)
+    modules = application.section("Modules")
+    modules.module("base", "com.wowza.wms.module.ModuleCore")
+    modules.module("logging", "com.wowza.wms.module.ModuleClientLogging")
+    modules.module("ModuleCoreSecurity", "com.wowza.wms.security.ModuleCoreSecurity")
+    _security(application.section("Properties"), service)
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _security(properties: Section, service: Mapping[str, Any]) -> None:
+    """What ModuleCoreSecurity holds."""
+    properties.property("securityPublishRequirePassword", "Boolean", "true")
+    own = f"{_PLACES}/conf/${{com.wowza.wms.context.Application}}/publish.password"
+    properties.property("securityPublishPasswordFile", "String", own)
+    # A second encoder does not throw the first one out.
+    properties.property("securityPublishBlockDuplicateStreamNames", "Boolean", "true")
+    listeners = service["limits"].get("max_listeners")
+    if listeners == 0:
+        raise RenderError("max_listeners", 0, "means unlimited to Wowza: stop the service to have no viewer")
+    if listeners is not None:
+        properties.number("securityPlayMaximumConnections", listeners, 1, 2**31 - 1, "max_listeners")
+
+
+def _passwords(service: Mapping[str, Any], folder: str) -> File:
+    """Who may publish. Raises RenderError, without the password."""
+    password = service["credentials"].get("publish_password")
+    if not isinstance(password, str) or not _PASSWORD.fullmatch(password):
+        raise RenderError(
+            "credentials.publish_password",
+            None if password is None else "********",
+            "is missing, or is not 1 to 128 letters, digits, hyphens, underscores: blanks mean something to Wowza",
+        )
+    return File(f"{folder}/publish.password", f"{service['slug']} {password}\n", group=GROUP, kind="key")
+
+
+def _route(slug: str) -> File:
+    """What the web server sends viewers of ``/hls/<slug>/`` to."""
+    route = {"port": HLS_PORT, "hls": f"/{slug}/{STREAM}"}
+    content = json.dumps(route, separators=(", ", ": ")) + "\n"
+    return File(f"{ROUTES}/{slug}.json", content, group="www-data", kind="route", validate="json")

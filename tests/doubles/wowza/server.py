@@ -1,0 +1,369 @@
+"""A double of Wowza Streaming Engine: ``server.py HOME``. It is not the program, and holds none of its code.
+
+It starts only with files that configuration.py takes, and with a licence; then it does what the vendor's documentation
+says: RTMP for encoders that log in, HLS of what they send, and the few requests of the REST interface that Streamfleet
+makes.
+An application is loaded when somebody asks for it, and stays as it was loaded until it is restarted.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import secrets
+import socket
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from . import rtmp
+from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
+from .media import Packager
+
+#: Seconds after which a viewer who asks for nothing any more is none.
+SESSION = 30.0
+
+
+@dataclass
+class Loaded:
+    """An application as it was loaded: who publishes, who plays."""
+
+    settings: Application
+    streams: dict[str, Packager] = field(default_factory=dict)
+    publishers: dict[str, socket.socket] = field(default_factory=dict)
+    sessions: dict[str, float] = field(default_factory=dict)
+
+    def session(self, name: str | None) -> str | None:
+        """The viewer's session, a new one for a new viewer; None where there is none or no room."""
+        now = time.monotonic()
+        self.sessions = {key: seen for key, seen in self.sessions.items() if now - seen < SESSION}
+        if name is None:
+            if self.settings.viewers and len(self.sessions) >= self.settings.viewers:
+                return None
+            name = f"w{secrets.randbelow(10**9)}"
+        elif name not in self.sessions:
+            return None
+        self.sessions[name] = now
+        return name
+
+
+class Engine:
+    """The configuration, and what is loaded."""
+
+    def __init__(self, home: Path) -> None:
+        conf = home / "conf"
+        licence = (conf / "Server.license").read_text().strip() if (conf / "Server.license").is_file() else ""
+        if not re.fullmatch(r"(?:DOUBLE|EVAL)(?:-[A-Z0-9]{5}){3,6}", licence):
+            raise Wrong("no valid license key in conf/Server.license")
+        server = read(conf / "Server.xml", SERVER).find("Server")
+        read(conf / "Tune.xml", TUNE)
+        vhosts = read(conf / "VHosts.xml", VHOSTS)
+        assert server is not None
+        properties(server.find("Properties"))
+        place = (vhosts.findtext("VHosts/VHost/ConfigDir") or "").replace("${com.wowza.wms.ConfigHome}", str(home))
+        self.home = Path(place)
+        self.ports = [
+            {tag: port.findtext(tag) or "" for tag in ("Type", "IpAddress", "Port", "HTTPStreamerAdapterIDs")}
+            for port in read(self.home / "conf/VHost.xml", VHOST).findall("VHost/HostPortList/HostPort")
+        ]
+        self.rest = {
+            tag: server.findtext(f"RESTInterface/{tag}") or ""
+            for tag in ("Enable", "IPAddress", "Port", "AuthenticationMethod")
+        }
+        lines = (conf / "admin.password").read_text().splitlines()
+        self.administrators = {tuple(line.split()[:2]) for line in lines if line.strip() and not line.startswith("#")}
+        self.lock = threading.RLock()
+        self.loaded: dict[str, Loaded] = {}
+        self.asked: dict[str, tuple[str, str]] = {}
+
+    def known(self) -> list[str]:
+        """Names of the applications: folders of the folder of applications."""
+        return sorted(path.name for path in (self.home / "applications").iterdir() if path.is_dir())
+
+    def application(self, name: str) -> Loaded | None:
+        """The application, loaded now if it is not yet; None where there is none or it cannot be loaded."""
+        with self.lock:
+            if name not in self.loaded:
+                if name not in self.known():
+                    return None
+                try:
+                    self.loaded[name] = Loaded(Application(self.home, name))
+                except Wrong as error:
+                    print(f"ERROR application {name}: {error}", flush=True)
+                    return None
+            return self.loaded[name]
+
+    def restart(self, name: str) -> str:
+        """Shut the application down and load it anew; returns why that failed."""
+        with self.lock:
+            old = self.loaded.pop(name, None)
+            for link in list(old.publishers.values()) if old else []:
+                link.shutdown(socket.SHUT_RDWR)
+            try:
+                self.loaded[name] = Loaded(Application(self.home, name))
+            except Wrong as error:
+                return str(error)
+            print(f"INFO application {name} restarted", flush=True)
+            return ""
+
+
+class Encoder:
+    """One connection to an RTMP port."""
+
+    def __init__(self, engine: Engine, link: socket.socket) -> None:
+        self._engine, self._link = engine, link
+        self._app: Loaded | None = None
+        self._name = ""
+        self._packager: Packager | None = None
+        self._user = False
+
+    def run(self) -> None:
+        """Until it goes or is sent away."""
+        try:
+            with self._link:
+                self._link.settimeout(60)
+                self._talk(rtmp.Connection(self._link))
+        except (rtmp.Ended, OSError, IndexError, ValueError) as error:
+            print(f"INFO encoder gone: {error}", flush=True)
+        finally:
+            self._stop()
+
+    def _talk(self, connection: rtmp.Connection) -> None:
+        while True:
+            kind, moment, body = connection.message()
+            if kind == rtmp.COMMAND:
+                self._command(connection, *rtmp.decode(body))
+            elif kind == rtmp.VIDEO and self._packager:
+                self._packager.video(moment, body)
+            elif kind == rtmp.AUDIO and self._packager:
+                self._packager.audio(moment, body)
+
+    def _command(self, connection: rtmp.Connection, name: str, number: float, *rest: Any) -> None:
+        if name == "connect":
+            self._connect(connection, number, rest[0])
+        elif self._app is None:
+            raise rtmp.Ended("a command before connect")
+        elif name == "createStream":
+            connection.send("_result", number, None, 1)
+        elif name == "publish":
+            self._publish(connection, str(rest[1]))
+        elif name == "play":
+            if not self._app.settings.may(self._app.settings.read_access, str(rest[1])):
+                self._status(connection, "error", "NetStream.Play.Failed", "access denied")
+                raise rtmp.Ended("play refused")
+            raise rtmp.Ended("the double plays nothing by RTMP")
+        elif name in ("deleteStream", "FCUnpublish", "closeStream"):
+            self._stop()
+
+    def _connect(self, connection: rtmp.Connection, number: float, said: dict[str, Any]) -> None:
+        path, _, query = str(said.get("app", "")).partition("?")
+        name = path.strip("/").split("/")[0]
+        app = self._engine.application(name)
+        if app is None or not app.settings.accept:
+            self._reject(connection, number, f"[ application {name} is not to be had ]")
+        assert app is not None
+        if app.settings.password_needed and str(said.get("flashVer", "")).startswith("FMLE/"):
+            passwords = app.settings.passwords()
+            # "+" is what it is in base64, and no blank.
+            asked = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
+            refusal = rtmp.log_in(asked, passwords.get, self._engine.asked)
+            if refusal:
+                self._reject(connection, number, refusal)
+            self._user = True
+        self._app = app
+        answer = {"level": "status", "code": "NetConnection.Connect.Success", "description": "Connection succeeded."}
+        connection.send("_result", number, {"fmsVer": "FMS/3,5,7,7009", "capabilities": 31}, answer)
+
+    @staticmethod
+    def _reject(connection: rtmp.Connection, number: float, why: str) -> None:
+        connection.send(
+            "_error", number, None, {"level": "error", "code": "NetConnection.Connect.Rejected", "description": why}
+        )
+        raise rtmp.Ended(why.split("salt=")[0])
+
+    def _publish(self, connection: rtmp.Connection, stream: str) -> None:
+        app, stream = self._app, stream.partition("?")[0]
+        assert app is not None
+        settings = app.settings
+        with self._engine.lock:
+            allowed = (self._user or not settings.password_needed) and settings.may(settings.write_access, stream)
+            taken = settings.one_publisher and stream in app.publishers
+            if not allowed or taken or self._name or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", stream):
+                self._status(connection, "error", "NetStream.Publish.BadName", "in use" if taken else "access denied")
+                raise rtmp.Ended(f"publishing {stream} refused")
+            self._name = stream
+            app.publishers[stream] = self._link
+            app.streams[stream] = self._packager = Packager(settings.segment_seconds)
+        print(f"INFO {settings.name}/{stream} published", flush=True)
+        self._status(connection, "status", "NetStream.Publish.Start", f"{stream} is now published.")
+
+    @staticmethod
+    def _status(connection: rtmp.Connection, level: str, code: str, why: str) -> None:
+        connection.send("onStatus", 0, None, {"level": level, "code": code, "description": why}, stream=1)
+
+    def _stop(self) -> None:
+        with self._engine.lock:
+            if self._name and self._app and self._app.publishers.get(self._name) is self._link:
+                # With its encoder goes the stream.
+                del self._app.publishers[self._name], self._app.streams[self._name]
+            self._name, self._packager = "", None
+
+
+class Handler(BaseHTTPRequestHandler):
+    """What both HTTP servers have in common."""
+
+    engine: Engine
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments: object) -> None:
+        """Nothing: a log of every segment helps nobody."""
+
+    def answer(self, status: int, kind: str, body: bytes) -> None:
+        """The whole answer."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        # As the vendor's does; the web server must not pass it on.
+        self.send_header("Server", "WowzaStreamingEngine/double")
+        self.end_headers()
+        self.wfile.write(body)
+
+
+class Segments(Handler):
+    """HLS: ``/<application>/<stream>/{playlist.m3u8,chunklist_<session>.m3u8,media_<session>_<n>.ts}``."""
+
+    def do_GET(self) -> None:
+        """A list or a segment."""
+        found = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
+            self.path,
+        )
+        app = self.engine.application(found[1]) if found else None
+        if not found or app is None or not (app.settings.played and app.settings.packetized):
+            return self.answer(404, "text/plain", b"no such stream\n")
+        with self.engine.lock:
+            packager = app.streams.get(found[2])
+            # A new viewer needs something to watch; a list without a segment is none.
+            if packager is None or not packager.segments:
+                return self.answer(404, "text/plain", b"not on the air\n")
+            session = app.session(found[4] or found[5])
+        if session is None:
+            return self.answer(403, "text/plain", b"full\n")
+        if found[6]:
+            data = packager.segment(int(found[6]))
+            return self.answer(200, "video/MP2T", data) if data else self.answer(404, "text/plain", b"gone\n")
+        if found[4]:
+            return self.answer(200, "application/vnd.apple.mpegurl", packager.list(session).encode())
+        text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
+        return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
+
+
+class Rest(Handler):
+    """The applications of the one virtual host, for administrators."""
+
+    BASE = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications"
+
+    def _may(self) -> bool:
+        if self.engine.rest["AuthenticationMethod"] == "none":
+            return True
+        kind, _, login = (self.headers.get("Authorization") or "").partition(" ")
+        pair = base64.b64decode(login).decode(errors="replace").partition(":")[::2] if kind == "Basic" else ("", "")
+        return self.engine.rest["AuthenticationMethod"] == "basic" and pair in self.engine.administrators
+
+    def _json(self, status: int, **data: Any) -> None:
+        self.answer(status, "application/json; charset=utf-8", json.dumps(data).encode())
+
+    def _asked(self) -> str | None:
+        """The path behind the applications, or None if the request is answered already."""
+        if not self._may():
+            self._json(401, success=False, message="The request requires user authentication", code="401")
+        elif "application/json" not in (self.headers.get("Accept") or ""):
+            self._json(406, success=False, message="Not acceptable", code="406")
+        elif not self.path.startswith(self.BASE):
+            self._json(404, success=False, message="No such resource", code="404")
+        else:
+            return self.path.removeprefix(self.BASE)
+        return None
+
+    def do_GET(self) -> None:
+        """All applications."""
+        asked = self._asked()
+        if asked == "":
+            self._json(200, serverName="_defaultServer_", applications=[{"id": name} for name in self.engine.known()])
+        elif asked is not None:
+            self._json(404, success=False, message="No such resource", code="404")
+
+    def do_PUT(self) -> None:
+        """Restart one."""
+        asked = self._asked()
+        if asked is None:
+            return
+        found = re.fullmatch(r"/([A-Za-z0-9._-]+)/actions/restart", asked)
+        if not found or found[1] not in self.engine.known():
+            return self._json(404, success=False, message="No such application", code="404")
+        problem = self.engine.restart(found[1])
+        if problem:
+            return self._json(500, success=False, message=problem, code="500")
+        return self._json(200, success=True, message="Application restarted")
+
+
+def serve_rtmp(engine: Engine, address: str, port: int) -> None:
+    """Take encoders for ever."""
+    listening = socket.create_server(("" if address == "*" else address, port), backlog=100)
+
+    def accept() -> None:
+        while True:
+            link, _ = listening.accept()
+            threading.Thread(target=Encoder(engine, link).run, daemon=True).start()
+
+    threading.Thread(target=accept, daemon=True).start()
+
+
+class Quiet(ThreadingHTTPServer):
+    """Does not tell about clients that have gone."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell about anything else."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
+
+
+def serve_http(engine: Engine, handler: type[Handler], address: str, port: int) -> ThreadingHTTPServer:
+    """Answer over HTTP in the background."""
+    made = type(handler.__name__, (handler,), {"engine": engine})
+    server = Quiet(("" if address == "*" else address, port), made)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def main(home: Path) -> int:
+    """Start all, or say why not."""
+    try:
+        engine = Engine(home)
+        for port in engine.ports:
+            number, address = int(port["Port"]), port["IpAddress"]
+            # The vendor's takes both protocols on one port; a port for HTTP takes no encoders here.
+            if port["Type"] == "Streaming" and "cupertinostreaming" in port["HTTPStreamerAdapterIDs"]:
+                serve_http(engine, Segments, address, number)
+            elif port["Type"] == "Streaming":
+                serve_rtmp(engine, address, number)
+        if engine.rest["Enable"] == "true":
+            serve_http(engine, Rest, engine.rest["IPAddress"], int(engine.rest["Port"]))
+    except (Wrong, OSError) as error:
+        print(f"ERROR {error}", file=sys.stderr, flush=True)
+        return 1
+    print("INFO Wowza Streaming Engine (double) is started", flush=True)
+    threading.Event().wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

@@ -1,0 +1,477 @@
+"""Channels of Wowza Streaming Engine on a node: roles common, certificates, wowza and web, a double of the panel.
+
+Wowza is a double (tests/doubles/wowza), since the real one may not be passed on; docs/engines.md says what that leaves
+open. Encoders and players are real. ``STREAMFLEET_LIVE_RELEASE`` chooses the Debian release.
+
+Tests roles: wowza.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import os
+import re
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.media import video_publisher
+from tests.doubles.panel import wowza_channel as channel
+from tests.doubles.wowza import LICENCE, pack
+from tests.live.hls import check_playlist, check_successor, decode
+from tests.live.test_check_mode import changes
+from tests.live.test_converge import NODE, Node
+from tests.nodes.fleet import Domain, NodeSpec
+
+pytestmark = pytest.mark.live
+
+STREAM = "stream.example.net"
+FIRST = ("rock-tv", 200001)
+SECOND = ("jazz-tv", 200002)
+THIRD = ("third-tv", 200003)
+HOME = "/usr/local/WowzaStreamingEngine"
+INSTANCES = "/etc/streamfleet/instances/wowza"
+ROLES = """\
+---
+- name: Prepare the node
+  hosts: streamfleet_nodes
+  become: true
+  roles:
+    - common
+    - certificates
+    - wowza
+    - web
+"""
+ONE_ROLE = """\
+---
+- name: Install the engine
+  hosts: streamfleet_nodes
+  become: true
+  roles: [wowza]
+"""
+
+
+class Wowza(Node):
+    """The node, and the installer that its operator brought."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.installer = folder / "WowzaStreamingEngine-4.9.0-linux-x64-installer.run"
+        self.checksum = pack(self.installer)
+        self.ca = folder / "ca.pem"
+        variables = {
+            "streamfleet_wowza_source": str(self.installer),
+            "streamfleet_wowza_checksum": self.checksum,
+            "streamfleet_wowza_licence_key": LICENCE,
+            "streamfleet_wowza_accept_eula": True,
+            "streamfleet_wowza_heap": "256M",
+            "streamfleet_certificates_authority_host": NODE,
+            "streamfleet_certificates_names": [{"name": STREAM}],
+            "streamfleet_web_stream_host": STREAM,
+            "streamfleet_web_default_host": STREAM,
+        }
+        groups = {"streamfleet_nodes": {"hosts": {NODE: {}}, "vars": variables}}
+        (folder / "groups.json").write_text(json.dumps(groups))
+        (folder / "roles.yml").write_text(ROLES)
+        (folder / "engine.yml").write_text(ONE_ROLE)
+
+    def engine(self, variables: dict[str, Any], *arguments: str, ok: bool = True) -> str:
+        """Run the engine's role alone, with other variables."""
+        return self.play(self.folder / "engine.yml", "-e", json.dumps(variables), *arguments, ok=ok)
+
+    def get(self, slug: str, item: str = "playlist.m3u8", headers: bool = False) -> tuple[int, bytes]:
+        """Status and body (or head) of a request for HLS, through the web server."""
+        command = ["curl", "-s", "-m", "10", "--cacert", str(self.ca), "--resolve", f"{STREAM}:443:{self.address}"]
+        command += ["-D", "-", "-o", "/dev/null"] if headers else ["-w", "\n%{http_code}"]
+        done = subprocess.run(
+            [*command, f"https://{STREAM}/hls/{slug}/{item}"],
+            capture_output=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        if headers:
+            return int(done.stdout.split()[1]), done.stdout
+        body, _, status = done.stdout.rpartition(b"\n")
+        return int(status), body
+
+    def session(self, slug: str, seconds: float = 20) -> str:
+        """A new viewer's list, once there is one."""
+        end = time.monotonic() + seconds
+        while True:
+            status, body = self.get(slug)
+            if status == 200:
+                return next(line for line in body.decode().splitlines() if line and not line.startswith("#"))
+            assert time.monotonic() < end, f"{slug}: {status} {body!r}"
+            time.sleep(0.5)
+
+    def url(self, slug: str, password: str | None = None, stream: str = "live", application: str | None = None) -> str:
+        """What an encoder is given."""
+        password = f"publish-{slug}-secret" if password is None else password
+        login = f"{slug}:{password}@" if password else ""
+        return f"rtmp://{login}{self.address}/{application or slug}/{stream}"
+
+    @contextlib.contextmanager
+    def publishing(self, url: str) -> Iterator[subprocess.Popen[str]]:
+        """An ffmpeg that publishes, stopped at the end."""
+        command = video_publisher(url, 300)
+        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as encoder:
+            try:
+                yield encoder
+            finally:
+                encoder.kill()
+
+    def refused(self, url: str) -> str:
+        """What an encoder says that is turned away."""
+        command = video_publisher(url, 8)
+        start = time.monotonic()
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+        )
+        assert done.returncode != 0, url
+        assert time.monotonic() - start < 7, url
+        return done.stderr
+
+    def pid(self) -> str:
+        """Wowza's process."""
+        return self.sh("systemctl show --property MainPID --value streamfleet-wowza.service")
+
+
+@contextlib.contextmanager
+def watched(node: Wowza, slug: str) -> Iterator[list[str]]:
+    """Every list that one viewer sees, one after another; no segment is lost, and the encoder is there at the end."""
+    with node.publishing(node.url(slug)) as encoder:
+        item = node.session(slug)
+        seen: list[str] = []
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.wait(0.7):
+                status, body = node.get(slug, item)
+                text = body.decode() if status == 200 else f"{status}"
+                if not seen or seen[-1] != text:
+                    seen.append(text)
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield seen
+            time.sleep(3)
+        finally:
+            ended.set()
+            thread.join(15)
+        assert encoder.poll() is None
+    assert len(seen) >= 2
+    for text in seen:
+        check_playlist(text)
+    for before, after in itertools.pairwise(seen):
+        check_successor(before, after)
+    numbers = sorted({int(found) for text in seen for found in re.findall(r"_(\d+)\.ts", text)})
+    assert numbers == list(range(numbers[0], numbers[-1] + 1)), "a gap"
+
+
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wowza]:
+    """A node with nothing on it, and the double of the panel, serving."""
+    node = Wowza(Path(tmp_path_factory.mktemp("wowza")))
+    try:
+        node.fleet.up(
+            [NodeSpec(NODE, os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))], [], [Domain(STREAM, NODE)]
+        )
+        with node.panel.serving():
+            yield node
+    finally:
+        node.fleet.down()
+
+
+@pytest.fixture(scope="module")
+def logs(bare: Wowza) -> dict[str, str]:
+    """Check, first and second run of the roles."""
+    return {
+        "check": bare.play(bare.folder / "roles.yml", "--check", "--diff"),
+        "first": bare.play(bare.folder / "roles.yml", "--diff", "-vvv"),
+        "second": bare.play(bare.folder / "roles.yml", "--diff"),
+    }
+
+
+@pytest.fixture(scope="module")
+def node(bare: Wowza, logs: dict[str, str]) -> Wowza:
+    """A node ready for channels."""
+    bare.ca.write_text(bare.sh("cat /etc/streamfleet/ca/ca.pem"))
+    return bare
+
+
+@pytest.fixture
+def two(node: Wowza) -> Wowza:
+    """Two channels that encoders may publish to."""
+    told = node.converge(channel(*FIRST), channel(*SECOND))
+    assert {item["state"] for item in told.values()} == {"running"}, told
+    return node
+
+
+# The role
+
+
+def test_the_roles_predict_what_they_change_and_change_it_once(bare: Wowza, logs: dict[str, str]) -> None:
+    predicted, made = changes(logs["check"]), changes(logs["first"])
+    assert len([name for name, _host in made if name.startswith("wowza")]) >= 5
+    assert predicted == made, f"predicted only: {sorted(predicted - made)}; made only: {sorted(made - predicted)}"
+    assert changes(logs["second"]) == set()
+    # The licence is nowhere but in its files: in no output however loud, in no command.
+    assert all(LICENCE not in log for log in logs.values())
+    assert LICENCE not in bare.sh("ps axww; journalctl --no-pager")
+    assert bare.sh(f"cat {HOME}/conf/Server.license") == LICENCE
+    for file in (f"{HOME}/conf/Server.license", "/etc/streamfleet/wowza/licence", f"{HOME}/conf/admin.password"):
+        assert "Permission denied" in bare.sh(f"runuser -u nobody -- cat {file} 2>&1", check=False)
+
+
+def test_it_runs_as_its_own_user_in_a_sandbox_and_listens_where_it_should(node: Wowza) -> None:
+    assert node.sh(f"ps -o user:30= -p {node.pid()}") == "streamfleet-wowza"
+    exposure = node.sh("systemd-analyze security --no-pager streamfleet-wowza.service | tail -1")
+    assert float(exposure.partition("service:")[2].split()[0]) <= 3.0
+    listening = node.sh("ss -Hltn | awk '{print $4}'").split()
+    assert "0.0.0.0:1935" in listening
+    assert "127.0.0.1:1938" in listening
+    assert [address for address in listening if address.endswith(":8087")] == ["127.0.0.1:8087"]
+    assert node.sh("systemctl is-active WowzaStreamingEngine.service; true") != "active"
+    assert node.sh("systemctl is-enabled WowzaStreamingEngine.service; true") == "disabled"
+    # What the operator has set there is still there.
+    assert "<Name>operatorsOwn</Name>" in node.sh(f"cat {HOME}/conf/Server.xml")
+    assert "<HeapSize>256M</HeapSize>" in node.sh(f"cat {HOME}/conf/Tune.xml")
+
+
+def test_what_cannot_be_installed_is_refused_before_anything_happens(node: Wowza) -> None:
+    other = node.folder / "other.run"
+    other.write_bytes(b"\x7fELF" + bytes([2, 1, 1]) + bytes(9) + struct.pack("<HH", 2, 243) + bytes(44))
+    checksum = subprocess.run(["sha256sum", str(other)], capture_output=True, text=True, check=True).stdout.split()[0]
+    before = node.sh(f"ls -lR /opt/streamfleet/wowza; readlink {HOME}")
+    for variables, said in (
+        ({"streamfleet_wowza_accept_eula": False}, "streamfleet_wowza_accept_eula is false"),
+        ({"streamfleet_wowza_licence_key": ""}, "streamfleet_wowza_licence_key is empty"),
+        ({"streamfleet_wowza_checksum": ""}, "is no SHA-256 of 64"),
+        ({"streamfleet_wowza_checksum": "0" * 64}, f"its SHA-256 is {node.checksum}, and not {'0' * 64}"),
+        (
+            {"streamfleet_wowza_source": "http://example.net/x.run"},
+            "neither an absolute path on the controller nor a URL",
+        ),
+        (
+            {"streamfleet_wowza_source": str(other), "streamfleet_wowza_checksum": checksum},
+            "it is for machine 243 with 64 bits, and this node is",
+        ),
+    ):
+        output = node.engine(variables, "--check", ok=False)
+        assert said in " ".join(output.split()), output
+        assert LICENCE not in output
+    assert node.sh(f"ls -lR /opt/streamfleet/wowza; readlink {HOME}") == before
+
+
+def test_a_port_that_another_program_has_is_refused_with_the_variable(node: Wowza) -> None:
+    squatter = "import socket, time\ns = socket.create_server(('', 1945))\ntime.sleep(300)"
+    node.fleet.exec(NODE, ["systemd-run", "--quiet", "--unit", "squatter", "python3", "-c", squatter])
+    node.sh("for i in $(seq 100); do ss -Hltn 'sport = :1945' | grep -q . && exit 0; sleep 0.1; done; exit 1")
+    output = " ".join(node.engine({"streamfleet_wowza_port": 1945}, ok=False).split())
+    assert "1945 squatter.service" in output
+    assert "Give Wowza another with streamfleet_wowza_port" in output
+    node.sh("systemctl stop squatter")
+
+
+# Channels
+
+
+def test_a_channel_is_published_and_played_through_the_web_server(two: Wowza, tmp_path: Path) -> None:
+    with watched(two, "rock-tv") as seen:
+        item = two.session("rock-tv")
+        time.sleep(5)
+        frames, seconds = decode(seen[-1], lambda name: two.get("rock-tv", name)[1], tmp_path)
+        assert frames > 80
+        assert seconds > 3
+        status, head = two.get("rock-tv", item, headers=True)
+        text = head.decode().lower()
+        assert (status, "content-type: application/vnd.apple.mpegurl" in text) == (200, True), text
+        assert "access-control-allow-origin: *" in text
+        assert "nosniff" in text
+        assert "double" not in text
+        # A real player, from the address that listeners are given.
+        probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", "-i"]
+        url = f"https://{STREAM}/hls/rock-tv/playlist.m3u8"
+        played = subprocess.run(
+            two.fleet.run_command([*probe, url]),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert set(played.stdout.replace(",", " ").split()) >= {"h264", "aac"}, played.stderr
+    # Nothing else comes through the web server.
+    for path in ("chunklist_w0.m3u8", "x.ts", "../jazz-tv/playlist.m3u8", "live/playlist.m3u8"):
+        assert two.get("rock-tv", path)[0] in (403, 404), path
+
+
+def test_only_the_channels_own_password_publishes_and_only_its_stream(two: Wowza) -> None:
+    assert "authfailed" in two.refused(two.url("rock-tv", "wrong-wrong-wrong"))
+    assert "need auth" in two.refused(two.url("rock-tv", ""))
+    assert "authfailed" in two.refused(two.url("jazz-tv", application="rock-tv"))
+    two.refused(two.url("rock-tv", stream="other"))
+    two.refused(two.url("rock-tv", application="nobody"))
+    with watched(two, "rock-tv"):
+        two.refused(two.url("rock-tv"))
+        for way in (f"rtmp://{two.address}/rock-tv/live", two.url("rock-tv")):
+            probe = ["ffprobe", "-v", "error", "-rw_timeout", "4000000", "-show_streams", way]
+            done = subprocess.run(
+                probe, capture_output=True, text=True, timeout=30, check=False, stdin=subprocess.DEVNULL
+            )
+            assert "codec_name" not in done.stdout
+
+
+def test_no_more_viewers_than_the_limit(two: Wowza) -> None:
+    two.converge(channel(*FIRST, limits={"max_listeners": 2}), channel(*SECOND))
+    with two.publishing(two.url("rock-tv")):
+        first = two.session("rock-tv")
+        two.session("rock-tv")
+        assert two.get("rock-tv")[0] == 403
+        assert two.get("rock-tv", first)[0] == 200
+
+
+# Changes
+
+
+def test_nobody_notices_what_happens_to_another_channel(two: Wowza) -> None:
+    keep, pid = (channel(*FIRST), channel(*SECOND)), two.pid()
+    with watched(two, "rock-tv"), two.publishing(two.url("jazz-tv")) as other:
+        two.converge(*keep, channel(*THIRD))
+        with two.publishing(two.url("third-tv")) as third:
+            two.session("third-tv")
+            # Its file is read again: whoever publishes to it has to come back.
+            two.converge(*keep, channel(*THIRD, settings={"segment_seconds": 3}))
+            third.wait(10)
+        two.converge(*keep, channel(*THIRD, state="suspended"))
+        two.converge(*keep, channel(*THIRD, state="deleted"))
+        two.converge(*keep)
+        two.engine({})
+        assert other.poll() is None
+    assert two.pid() == pid
+    left = two.sh(f"ls {INSTANCES} /etc/streamfleet/routes /etc/systemd/system")
+    assert "third" not in left
+    assert two.sh("getent passwd sf200003", check=False) == ""
+
+
+def test_a_new_password_counts_at_once_and_interrupts_nobody(two: Wowza) -> None:
+    with watched(two, "rock-tv"):
+        told = two.converge(
+            channel(*FIRST, name="Näw ]]> name", credentials={"publish_password": "rotated-secret"}), channel(*SECOND)
+        )
+        assert told["rock-tv"]["state"] == "running"
+    assert "authfailed" in two.refused(two.url("rock-tv"))
+    with two.publishing(two.url("rock-tv", "rotated-secret")):
+        two.session("rock-tv")
+
+
+def test_a_suspended_channel_neither_publishes_nor_plays(two: Wowza) -> None:
+    with watched(two, "jazz-tv"), two.publishing(two.url("rock-tv")) as encoder:
+        item = two.session("rock-tv")
+        told = two.converge(channel(*FIRST, state="suspended", reason="unpaid"), channel(*SECOND))
+        assert (told["rock-tv"]["state"], told["rock-tv"]["message"]) == ("suspended", "unpaid")
+        encoder.wait(10)
+        assert two.get("rock-tv", item)[0] == 404
+        assert "not to be had" in two.refused(two.url("rock-tv"))
+        # Not past the web server either.
+        asked = "curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:1938/rock-tv/live/playlist.m3u8"
+        assert two.sh(asked) == "404"
+    # A restart of Wowza does not bring it back.
+    two.sh("systemctl restart streamfleet-wowza.service")
+    two.sh("for i in $(seq 100); do ss -Hltn 'sport = :8087' | grep -q . && exit 0; sleep 0.1; done; exit 1")
+    two.refused(two.url("rock-tv"))
+    two.converge(channel(*FIRST), channel(*SECOND))
+    with two.publishing(two.url("rock-tv")):
+        two.session("rock-tv")
+
+
+def test_a_channel_that_cannot_be_is_told_and_the_others_are_left_alone(two: Wowza) -> None:
+    with watched(two, "jazz-tv"):
+        told = two.converge(
+            channel(*FIRST, limits={"max_listeners": 0}),
+            channel(*SECOND),
+            channel(*THIRD, credentials={"publish_password": "a b"}),
+            ok=False,
+        )
+    assert {slug: item["state"] for slug, item in told.items()} == {
+        "rock-tv": "failed",
+        "jazz-tv": "running",
+        "third-tv": "failed",
+    }
+    assert "max_listeners: 0 means unlimited to Wowza" in told["rock-tv"]["message"]
+    assert "a b" not in told["third-tv"]["message"]
+
+
+def test_tenants_reach_neither_wowzas_files_nor_its_ports(two: Wowza) -> None:
+    for port in (1938, 8087):
+        assert two.tenant(200001, "127.0.0.1", port) != "open"
+    for path in (f"{INSTANCES}/jazz-tv/publish.password", "/etc/streamfleet/wowza/rest-password"):
+        assert "Permission denied" in two.sh(f"runuser -u sf200001 -- cat {path} 2>&1", check=False)
+    assert "ok=1    changed=0" in two.play("playbooks/converge.yml")
+
+
+def test_self_check_is_content_and_then_names_the_cause(two: Wowza) -> None:
+    arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["wowza"]})]
+    assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
+    two.sh("systemctl stop streamfleet-wowza.service")
+    assert "streamfleet-wowza.service is not running" in two.play(two.folder / "tasks.yml", *arguments, ok=False)
+    two.engine({})
+    two.play(two.folder / "tasks.yml", *arguments)
+
+
+# Upgrade and end
+
+
+def test_an_upgrade_waits_for_the_encoders(two: Wowza) -> None:
+    newer = two.folder / "newer.run"
+    variables = {"streamfleet_wowza_source": str(newer), "streamfleet_wowza_checksum": pack(newer, "4.9.1")}
+    pid = two.pid()
+    with watched(two, "rock-tv"):
+        predicted = changes(two.engine(variables, "--check"))
+        output = two.engine(variables)
+        assert changes(output) == predicted != set()
+        assert "encoders are connected, so it goes on as it is" in output
+        assert two.pid() == pid
+    assert two.sh(f"readlink {HOME}") == "WowzaStreamingEngine-4.9.1"
+    assert {name for name, _host in changes(two.engine(variables))} == {"wowza : Have Wowza run, now and at boot"}
+    assert two.pid() != pid
+    assert changes(two.engine(variables)) == set()
+    with two.publishing(two.url("rock-tv")):
+        two.session("rock-tv")
+
+
+def test_after_a_reboot_all_is_back_by_itself(two: Wowza) -> None:
+    two.fleet.reboot(NODE)
+    end = time.monotonic() + 60
+    while two.sh("systemctl is-active streamfleet-wowza@rock-tv.service", check=False) != "active":
+        assert time.monotonic() < end, two.sh("systemctl --failed --no-pager", check=False)
+        time.sleep(0.5)
+    with two.publishing(two.url("rock-tv")):
+        two.session("rock-tv")
+
+
+def test_uninstalling_leaves_nothing_behind(two: Wowza) -> None:
+    options = {
+        "entry": "uninstall",
+        "roles_in_order": ["web", "wowza", "certificates", "common"],
+        "streamfleet_common_uninstall_data": True,
+    }
+    arguments = ["-e", json.dumps(options)]
+    assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) > 0
+    left = two.sh(
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /var/log/journal -o -path /var/cache \\) -prune"
+        " -o \\( -iname '*streamfleet*' -o -iname '*wowza*' \\) -print",
+    )
+    assert left == ""
+    assert two.sh("getent passwd | grep -E '^(sf2|streamfleet)'", check=False) == ""
+    assert two.sh("systemctl list-units --all --no-legend '*streamfleet*'", check=False) == ""
+    assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0

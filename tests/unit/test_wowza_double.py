@@ -1,0 +1,208 @@
+"""The double of Wowza: it starts with what role and renderer write and with nothing else, and behaves as documented."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet.engine import load_renderer
+
+from demo.media import video_publisher
+from tests.doubles.panel import wowza_channel as channel
+from tests.doubles.wowza import tree
+from tests.doubles.wowza.configuration import Application, Wrong
+from tests.unit.test_wowza_install import Installed
+
+ROOT = Path(__file__).resolve().parents[2]
+render = load_renderer(ROOT, "wowza")
+NODE = {"node": "n1", "stream_host": "stream.example.net"}
+APPLICATIONS = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications"
+
+
+def free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [int(server.getsockname()[1]) for server in found]
+
+
+class Program(Installed):
+    """The double with what it reads; its ports are free ones."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__(folder, monkeypatch)
+        for name, (_content, mode) in tree().items():
+            (self.home / name).chmod(mode)
+        (self.vhost / "applications").symlink_to("conf")
+        self.rtmp, self.hls, self.rest = free_ports(3)
+        self.settings |= {"port": self.rtmp, "hls_port": self.hls, "rest_port": self.rest}
+        self.apply()
+
+    def put(self, **changes: Any) -> None:
+        """The files of a channel, in the node's places."""
+        instance = render(channel("rock-tv", 200001, **changes), NODE)
+        assert instance is not None
+        folder = self.vhost / "conf/rock-tv"
+        folder.mkdir(exist_ok=True)
+        for file in instance.files:
+            if "/instances/" in file.path:
+                (folder / file.path.rpartition("/")[2]).write_text(file.content)
+
+    def refusal(self) -> str:
+        """What it says when it does not start."""
+        done = subprocess.run([self.home / "bin/startup.sh"], capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 1, done.stdout
+        return done.stderr
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """From the moment that it answers."""
+        with subprocess.Popen([self.home / "bin/startup.sh"], stdout=subprocess.DEVNULL) as double:
+            try:
+                end = time.monotonic() + 20
+                while True:
+                    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.rest), 1):
+                        break
+                    assert double.poll() is None
+                    assert time.monotonic() < end
+                    time.sleep(0.05)
+                yield
+            finally:
+                double.terminate()
+
+    def ask(
+        self, path: str, method: str = "GET", password: str = "rest-secret", accept: str = "application/json"
+    ) -> Any:
+        """Status and body of a request to the REST interface."""
+        login = base64.b64encode(f"streamfleet:{password}".encode()).decode()
+        headers = {"Authorization": f"Basic {login}", "Accept": accept}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.rest}{path}", headers=headers, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                return answer.status, json.loads(answer.read())
+        except urllib.error.HTTPError as error:
+            return error.code, json.loads(error.read())
+
+    def list(self, item: str = "playlist.m3u8") -> tuple[int, str]:
+        """Status and body of a request for HLS."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.hls}/rock-tv/live/{item}", timeout=10) as answer:
+                return answer.status, answer.read().decode(errors="replace")
+        except urllib.error.HTTPError as error:
+            return error.code, ""
+
+
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Program:
+    return Program(tmp_path, monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("Server.license", "DOUBLE", "STOLEN", "no valid license key"),
+        (
+            "Server.xml",
+            "<IPAddress>127.0.0.1</IPAddress>",
+            "<IPAddress>here</IPAddress>",
+            "IPAddress: bad value 'here'",
+        ),
+        ("Server.xml", "<Enable>true</Enable>", "<Enable>yes</Enable>", "Enable: bad value 'yes'"),
+        ("Server.xml", "<Enable>true</Enable>", "<Enable>true</Enable><More />", "unknown element More"),
+        ("Server.xml", "<CommandInterface>", "<Port>1</Port><CommandInterface>", "unknown element Port"),
+        ("Tune.xml", "<HeapSize>3G</HeapSize>", "<HeapSize>big</HeapSize>", "HeapSize: bad value 'big'"),
+        ("Tune.xml", "<HeapSize>3G</HeapSize>", "", "HeapSize is missing"),
+        ("VHosts.xml", "</VHost>", "</VHost>text", "a text where elements should be"),
+    ],
+)
+def test_it_does_not_start_with_what_the_vendors_would_refuse(
+    program: Program, name: str, old: str, new: str, said: str
+) -> None:
+    program.edit(name, old, new)
+    assert said in program.refusal()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<AppType>Live</AppType>", "<AppType>Radio</AppType>", "AppType: bad value 'Radio'"),
+        ("<StreamType>live</StreamType>", "<StreamType>fast</StreamType>", "StreamType: bad value 'fast'"),
+        ("<Name>rock-tv</Name>", "<Name>jazz-tv</Name>", "Name is 'jazz-tv', and its folder 'rock-tv'"),
+        ("<AutoAccept>true</AutoAccept>", "<AutoAccept>1</AutoAccept>", "AutoAccept: bad value '1'"),
+        ("<AutoAccept>true</AutoAccept>", "<AutoAccept>true</AutoAccept>" * 2, "AutoAccept is there twice"),
+        ("<PublishMethod>block", "<PublishMethod>maybe", "PublishMethod: bad value 'maybe'"),
+        ("<Client>", "<Limit>5</Limit><Client>", "unknown element Limit"),
+        ("<Type>Integer</Type>", "<Type>Number</Type>", "Type: bad value 'Number'"),
+        ("<Value>2000</Value>", "<Value>two</Value>", "'two' is no Integer"),
+        ("<Value>true</Value>", "<Value>yes</Value>", "'yes' is no Boolean"),
+        ("securityPublishBlockDuplicateStreamNames", "securityPublishRequirePassword", "is there twice"),
+        ("com.wowza.wms.security", "org.example.security", "Class: bad value"),
+        ("cupertinostreamingpacketizer", "otherpacketizer", "LiveStreamPacketizers: bad value"),
+    ],
+)
+def test_an_application_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
+    program.put()
+    path = program.vhost / "conf/rock-tv/Application.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(Wrong, match=said):
+        Application(program.vhost, "rock-tv")
+
+
+def test_without_the_security_module_nothing_is_secured(program: Program) -> None:
+    program.put(limits={"max_listeners": 1})
+    path = program.vhost / "conf/rock-tv/Application.xml"
+    path.write_text(path.read_text().replace("security.ModuleCoreSecurity", "module.ModuleFLVPlayback"))
+    app = Application(program.vhost, "rock-tv")
+    assert (app.password_needed, app.viewers) == (False, 0)
+
+
+def test_the_rest_interface(program: Program) -> None:
+    program.put()
+    with program.running():
+        assert program.ask(APPLICATIONS) == (
+            200,
+            {"serverName": "_defaultServer_", "applications": [{"id": "rock-tv"}]},
+        )
+        assert program.ask(APPLICATIONS, password="wrong")[0] == 401
+        assert program.ask(APPLICATIONS, accept="text/html")[0] == 406
+        assert program.ask(f"{APPLICATIONS}/none/actions/restart", "PUT")[0] == 404
+        assert program.ask(f"{APPLICATIONS}/rock-tv/actions/explode", "PUT")[0] == 404
+        assert program.ask(f"{APPLICATIONS}/rock-tv/actions/restart", "PUT") == (
+            200,
+            {"success": True, "message": "Application restarted"},
+        )
+        (program.vhost / "conf/rock-tv/Application.xml").write_text("<Root/>")
+        status, said = program.ask(f"{APPLICATIONS}/rock-tv/actions/restart", "PUT")
+        assert (status, said["success"]) == (500, False)
+        assert "Application is missing" in said["message"]
+
+
+def test_an_application_stays_as_it_was_loaded_until_it_is_restarted(program: Program) -> None:
+    program.put()
+    url = f"rtmp://rock-tv:publish-rock-tv-secret@127.0.0.1:{program.rtmp}/rock-tv/live"
+    with program.running(), subprocess.Popen(video_publisher(url, 60), stdin=subprocess.DEVNULL) as encoder:
+        try:
+            end = time.monotonic() + 30
+            while program.list()[0] != 200:
+                assert time.monotonic() < end
+                time.sleep(0.3)
+            text = program.list(program.list()[1].splitlines()[-1])[1]
+            assert text.startswith("#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:2\n")
+            program.put(state="suspended")
+            assert program.list()[0] == 200
+            assert encoder.poll() is None
+            assert program.ask(f"{APPLICATIONS}/rock-tv/actions/restart", "PUT")[0] == 200
+            assert encoder.wait(10) != 0
+            assert program.list()[0] == 404
+        finally:
+            encoder.kill()

@@ -1,0 +1,212 @@
+"""The installer that an operator brings, and Wowza's own configuration: what is not as it must be is refused."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import struct
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+
+from tests.doubles.wowza import LICENCE, pack, tree
+from tests.doubles.wowza.configuration import SERVER, TUNE, VHOST, VHOSTS, read
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = ROOT / "roles/wowza/files"
+MACHINE = "x86_64"
+
+
+def loaded(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, FILES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def call(*arguments: object) -> tuple[int, str]:
+    """Exit code of install_wowza.py and what it said."""
+    command = [sys.executable, str(FILES / "install_wowza.py"), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def elf(machine: int, bits: int) -> bytes:
+    """The head of a program."""
+    return b"\x7fELF" + bytes([bits // 32, 1, 1]) + bytes(9) + struct.pack("<HH", 2, machine) + bytes(44)
+
+
+def written(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return hashlib.sha256(content).hexdigest()
+
+
+# The installer
+
+
+def test_the_doubles_installer_is_taken(tmp_path: Path) -> None:
+    checksum = pack(tmp_path / "installer.run")
+    assert call("check", tmp_path / "installer.run", checksum, MACHINE) == (0, "")
+
+
+def test_another_file_than_the_one_that_was_meant_is_refused(tmp_path: Path) -> None:
+    checksum = pack(tmp_path / "installer.run")
+    code, said = call("check", tmp_path / "installer.run", "0" * 64, MACHINE)
+    assert (code, f"its SHA-256 is {checksum}, and not {'0' * 64} as streamfleet_wowza_checksum says" in said) == (
+        3,
+        True,
+    )
+    code, said = call("check", tmp_path / "none.run", checksum, MACHINE)
+    assert (code, "cannot be read: No such file" in said) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (elf(183, 64), "it is for aarch64, and this node is x86_64"),
+        (elf(3, 32), "it is for i686, and this node is x86_64"),
+        (elf(243, 64), "it is for machine 243 with 64 bits"),
+        (b"MZ" + bytes(100), "it is not a program for Linux"),
+        (b"", "it is not a program for Linux"),
+        (b"\x7fELF", "it is not a program for Linux"),
+        (b"<html>not found</html>", "it is not a program for Linux"),
+    ],
+)
+def test_what_this_node_cannot_run_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    checksum = written(tmp_path / "installer.run", content)
+    code, answer = call("check", tmp_path / "installer.run", checksum, MACHINE)
+    assert (code, said in answer) == (3, True), answer
+
+
+def test_programs_of_this_machine_and_scripts_are_taken(tmp_path: Path) -> None:
+    for content in (elf(62, 64), b"#!/bin/sh\n"):
+        assert call("check", tmp_path / "x", written(tmp_path / "x", content), MACHINE) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo There has been an error >&2; exit 1", "it ended with 1: There has been an error"),
+        ("read answer || exit 7", "it ended with 7: without a word"),
+        ("exit 0", "bin/startup.sh is missing. Does streamfleet_wowza_home say where it installs?"),
+    ],
+)
+def test_an_installer_that_does_not_do_its_work_leaves_no_marker(tmp_path: Path, script: str, said: str) -> None:
+    installer = tmp_path / "installer.run"
+    checksum = written(installer, f"#!/bin/sh\n{script}\n".encode())
+    code, answer = call(
+        "install", installer, checksum, tmp_path / "home", tmp_path / "installed-1", "--mode", "unattended"
+    )
+    assert (code, said in answer) == (3, True), answer
+    assert not (tmp_path / "installed-1").exists()
+    assert installer.exists()
+
+
+def test_one_that_does_leaves_the_marker_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    lines = [f'mkdir -p "{home}/bin" "{home}/conf"; test "$*" = "--mode unattended"']
+    module = loaded("install_wowza")
+    monkeypatch.setattr(module, "UNITS", ())
+    lines += [f'touch "{home}/{name}"' for name in module.NEEDED]
+    checksum = written(tmp_path / "installer.run", ("#!/bin/sh -e\n" + "\n".join(lines) + "\n").encode())
+    (tmp_path / "installed-old").write_text("old\n")
+    module.install(tmp_path / "installer.run", checksum, home, tmp_path / "installed-new", ["--mode", "unattended"])
+    assert {path.name for path in tmp_path.iterdir()} == {"home", "installed-new"}
+
+
+# The configuration
+
+
+class Installed:
+    """A tree as the double's installer leaves it, and configure.py for it."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.home, self.vhost, place = folder / "home", folder / "vhost", folder / "place"
+        for name, (content, _mode) in tree().items():
+            path = self.home / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        (self.vhost / "conf").mkdir(parents=True)
+        place.mkdir()
+        (place / "licence").write_text(f"{LICENCE}\n")
+        (place / "rest-password").write_text("rest-secret\n")
+        self.module = loaded("configure")
+        monkeypatch.setattr(self.module, "PLACE", place)
+        ports = {"port": 1945, "hls_port": 1938, "rest_port": 8087}
+        self.settings: dict[str, Any] = {"home": str(self.home), "vhost": str(self.vhost), "heap": "3G", **ports}
+
+    def apply(self) -> None:
+        """Write what is wanted."""
+        for path, content in self.module.wanted(self.settings).items():
+            path.write_text(content)
+
+    def edit(self, name: str, old: str, new: str) -> None:
+        path = self.home / "conf" / name
+        assert old in path.read_text()
+        path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
+    return Installed(tmp_path, monkeypatch)
+
+
+def test_only_what_is_ours_is_set_and_the_double_takes_it(installed: Installed) -> None:
+    installed.apply()
+    conf = installed.home / "conf"
+    server = read(conf / "Server.xml", SERVER)
+    rest = {name: server.findtext(f"Server/RESTInterface/{name}") for name in ("IPAddress", "Port", "IPWhiteList")}
+    assert rest == {"IPAddress": "127.0.0.1", "Port": "8087", "IPWhiteList": "127.0.0.1"}
+    assert server.findtext("Server/RESTInterface/AuthenticationMethod") == "basic"
+    assert server.findtext("Server/CommandInterface/HostPort/IpAddress") == "127.0.0.1"
+    assert server.findtext("Server/Properties/Property/Value") == "kept"
+    assert "What is set here by an operator stays." in (conf / "Server.xml").read_text()
+    assert read(conf / "Tune.xml", TUNE).findtext("Tune/HeapSize") == "3G"
+    assert read(conf / "VHosts.xml", VHOSTS).findtext("VHosts/VHost/ConfigDir") == str(installed.vhost)
+    ports = read(installed.vhost / "conf/VHost.xml", VHOST).findall("VHost/HostPortList/HostPort")
+    found = [tuple(port.findtext(name) for name in ("IpAddress", "Port", "HTTPStreamerAdapterIDs")) for port in ports]
+    assert found == [("*", "1945", ""), ("127.0.0.1", "1938", "cupertinostreaming"), ("127.0.0.1", "8086", "")]
+    assert (conf / "admin.password").read_text() == "streamfleet rest-secret admin|advUser\n"
+    assert (conf / "Server.license").read_text() == f"{LICENCE}\n"
+
+
+def test_setting_it_again_changes_nothing(installed: Installed) -> None:
+    installed.apply()
+    assert {path: path.read_text() for path in installed.module.wanted(installed.settings)} == installed.module.wanted(
+        installed.settings
+    )
+
+
+def test_values_are_text_and_never_markup(installed: Installed) -> None:
+    installed.settings["heap"] = "3G</HeapSize><x/>&"
+    content = installed.module.wanted(installed.settings)[installed.home / "conf/Tune.xml"]
+    assert ET.fromstring(content).findtext("Tune/HeapSize") == installed.settings["heap"]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("Server.xml", "<Root version", "<Root <version", "cannot be read"),
+        ("Server.xml", "RESTInterface>", "Other>", "has no Server/RESTInterface"),
+        ("Server.xml", "<Port>8087</Port>", "<Port>1</Port><Port>2</Port>", "has Server/RESTInterface/Port 2 times"),
+        ("Server.xml", "<Port>8087</Port>", "<Port><x/></Port>", "has elements in Server/RESTInterface/Port"),
+        ("VHosts.xml", "_defaultVHost_", "other", "has other virtual hosts"),
+        ("VHost.xml", "<Type>Streaming</Type>", "<Type>Admin</Type>", "has no HostPort of the type Streaming"),
+        ("Tune.xml", "Tune>", "Other>", "has no Tune"),
+    ],
+)
+def test_a_file_that_is_another_than_documented_is_refused(
+    installed: Installed, name: str, old: str, new: str, said: str
+) -> None:
+    installed.edit(name, old, new)
+    with pytest.raises(installed.module.Refused, match=said):
+        installed.module.wanted(installed.settings)

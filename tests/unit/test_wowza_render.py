@@ -1,0 +1,173 @@
+"""A channel's files for Wowza: no tenant's text becomes an element of its own, and off the air nothing is allowed."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from streamfleet.engine import File, Instance, RenderError, load_renderer
+
+from tests.doubles.panel import wowza_channel as channel
+from tests.doubles.wowza.configuration import Application
+
+ROOT = Path(__file__).resolve().parents[2]
+render = load_renderer(ROOT, "wowza")
+SPEC = yaml.safe_load((ROOT / "roles/wowza/engine/spec.yml").read_text())
+NODE = {"node": "n1", "stream_host": "stream.example.net"}
+A = ("rock-tv", 200001)
+STATES = ["stopped", "suspended", "disabled", "over_quota", "deleted"]
+
+#: Text that means something to somebody: to XML, to Wowza's places and password file, a shell, a template.
+HOSTILE = [
+    "secret</Value><Value>x",
+    "]]>secret-secret",
+    "<!--secret-secret",
+    "&secret-secret;",
+    "secret\nother user",
+    "secret\rother user",
+    "secret other",
+    "secret\tother",
+    "secret\x85other",
+    "secret\u2028other",
+    "secret\0secret",
+    "${com.wowza.wms.ConfigHome}",
+    "#secret-secret",
+    '"secret-secret"',
+    "$(reboot)",
+    "{{ 7*7 }}",
+    "../../secret",
+    "pässword",
+    "secret\ud800",
+    "",
+    "x" * 129,
+]
+
+
+def xml(instance: Instance) -> ET.Element:
+    return ET.fromstring(instance.files[0].content)
+
+
+def files(instance: Instance) -> dict[str, File]:
+    return {file.path.rpartition("/")[2]: file for file in instance.files}
+
+
+def settings(tmp_path: Path, instance: Instance) -> Application:
+    """What the double reads out of it."""
+    place = tmp_path / "conf" / instance.slug
+    place.mkdir(parents=True)
+    (place / "Application.xml").write_text(instance.files[0].content)
+    return Application(tmp_path, instance.slug)
+
+
+def test_a_channel_as_a_whole(tmp_path: Path) -> None:
+    instance = render(channel(*A, limits={"max_listeners": 7}), NODE)
+    assert instance is not None
+    found = files(instance)
+    assert set(found) == {"Application.xml", "publish.password", "rock-tv.json"}
+    assert found["publish.password"].content == "rock-tv publish-rock-tv-secret\n"
+    assert {file.group for name, file in found.items() if name != "rock-tv.json"} == {"streamfleet-wowza"}
+    assert {file.mode for file in found.values()} == {"0640"}
+    assert found["publish.password"].kind == "key"
+    assert json.loads(found["rock-tv.json"].content) == {"port": 1938, "hls": "/rock-tv/live"}
+    assert (instance.unit, instance.ports, instance.listen) == ("streamfleet-wowza@rock-tv.service", [], [])
+    app = settings(tmp_path, instance)
+    assert (app.accept, app.packetized, app.played, app.viewers) == (True, True, True, 7)
+    assert (app.password_needed, app.one_publisher, app.segment_seconds) == (True, True, 2.0)
+    assert app.password_file == tmp_path / "conf/rock-tv/publish.password"
+    assert [app.may(app.write_access, name) for name in ("live", "other", "")] == [True, False, False]
+    assert not app.may(app.read_access, "live")
+    assert {item.text for item in xml(instance).iter() if item.tag in ("PublishMethod", "PlayMethod")} == {"block"}
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_off_the_air_nothing_is_allowed(tmp_path: Path, state: str) -> None:
+    instance = render(channel(*A, state=state, reason="unpaid"), NODE)
+    assert instance is not None
+    assert list(files(instance)) == ["Application.xml"]
+    app = settings(tmp_path, instance)
+    assert (app.accept, app.packetized, app.played, app.read_access, app.write_access) == (False, False, False, "", "")
+    assert app.password_needed
+    assert (instance.state, instance.reason) == (state, "unpaid")
+
+
+def test_the_change_matrix_is_what_the_fingerprints_say() -> None:
+    def fingerprints(**changes: Any) -> dict[str, str]:
+        instance = render(channel(*A, **changes), NODE)
+        assert instance is not None
+        return instance.fingerprints
+
+    base = fingerprints()
+    assert set(base) == {"reload"}
+    assert fingerprints(name="Other ]]>") == base
+    assert fingerprints(credentials={"publish_password": "another-secret"}) == base
+    for changes in ({"settings": {"segment_seconds": 5}}, {"limits": {"max_listeners": 5}}):
+        assert fingerprints(**changes) != base
+    assert SPEC["change_matrix"] == {"name": "none", "publish_password": "none", "*": "reload"}
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_password_gets_into_a_file(text: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, credentials={"publish_password": text}), NODE)
+    assert raised.value.field == "credentials.publish_password"
+    assert raised.value.value == "********"
+    assert not text or text not in str(raised.value)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_hostile_slug_gets_into_a_file(text: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(text, 200001), NODE)
+    assert raised.value.field == "slug"
+
+
+@given(st.text())
+def test_names_and_reasons_change_nothing(text: str) -> None:
+    instance, plain = render(channel(*A, name=text, reason=text), NODE), render(channel(*A), NODE)
+    assert instance is not None
+    assert plain is not None
+    assert instance.files == plain.files
+
+
+@pytest.mark.parametrize("value", [0, 21, -1, True, None, "4", 2.5, "4</Value>"])
+def test_what_is_no_number_of_seconds_is_refused(value: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"segment_seconds": value}), NODE)
+    assert raised.value.field == "settings.segment_seconds"
+
+
+@pytest.mark.parametrize("value", [0, -1, True, "5", 2**31])
+def test_limits_that_wowza_cannot_hold_are_refused(value: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, limits={"max_listeners": value}), NODE)
+    assert raised.value.field == "max_listeners"
+
+
+def test_without_a_limit_there_is_no_property() -> None:
+    instance = render(channel(*A), NODE)
+    assert instance is not None
+    assert "securityPlayMaximumConnections" not in instance.files[0].content
+
+
+def test_a_missing_password_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RenderError, match="is missing") as raised:
+        render(channel(*A, credentials={"publish_password": None}), NODE)
+    assert raised.value.value is None
+
+
+def test_role_and_renderer_name_the_same_port_and_places() -> None:
+    role = yaml.safe_load((ROOT / "roles/wowza/vars/main.yml").read_text())
+    instance = render(channel(*A), NODE)
+    assert instance is not None
+    assert json.loads(files(instance)["rock-tv.json"].content)["port"] == role["_streamfleet_wowza_hls_port"]
+    assert instance.files[0].path.startswith(role["_streamfleet_wowza_instances"])
+    assert instance.files[0].group == role["_streamfleet_wowza_user"]
+    pattern = SPEC["credentials"]["publish_password"]["schema"]["pattern"]
+    assert re.fullmatch(pattern, channel(*A)["credentials"]["publish_password"])
