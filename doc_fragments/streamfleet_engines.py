@@ -14,12 +14,12 @@ options:
   max_listeners:
     description:
     - Listeners or viewers at a time; V(null) for unlimited.
-    - Held by Icecast 2, Shoutcast 2; refused with any other engine.
+    - Held by Icecast 2, Shoutcast 2, Wowza Streaming Engine; refused with any other engine.
     type: int
   max_bitrate_kbps:
     description:
     - Highest bit rate, in kbit/s; V(null) for unlimited.
-    - Held by every engine.
+    - Held by Icecast 2, Nginx RTMP, Shoutcast 2; refused with any other engine.
     type: int
   mounts:
     description:
@@ -229,5 +229,17 @@ options:
     - Engine Shoutcast 2. Licence id of a Shoutcast Premium licence; together with C(premium_user_id).
     - 4 to 128 characters.
     - V(null) for none.
+    type: str
+  segment_seconds:
+    description:
+    - Engine Wowza Streaming Engine. How long a segment of HLS shall be at least; it ends with the next key frame.
+    - From V(1) to V(20).
+    type: int
+  publish_password:
+    description:
+    - Engine Wowza Streaming Engine. The password that the encoder publishes with. Its user is the service's slug,
+      its stream key C(live).
+    - Made by the panel when omitted.
+    - 12 to 64 characters.
     type: str
 """

@@ -127,4 +127,11 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
         "type": "str",
         "no_log": True,
     },
+    "segment_seconds": {
+        "type": "int",
+    },
+    "publish_password": {
+        "type": "str",
+        "no_log": True,
+    },
 }
