@@ -423,6 +423,7 @@ def test_self_check_is_content_and_then_names_the_cause(two: Wowza) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["wowza"]})]
     assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
     two.sh("systemctl stop streamfleet-wowza.service")
+    assert two.get("rock-tv")[0] == 503
     assert "streamfleet-wowza.service is not running" in two.play(two.folder / "tasks.yml", *arguments, ok=False)
     two.engine({})
     two.play(two.folder / "tasks.yml", *arguments)
