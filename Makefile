@@ -80,14 +80,15 @@ browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, conten
 	scripts/need.sh 'command -v chromium' chromium fonts-dejavu-core
 	$(PY) -m pytest tests/browser
 
-# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it.
+# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it. Two files at a time, each with
+# nodes of its own: they wait more than they compute.
 .PHONY: live
 live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
-	$(PY) -m pytest -m "live and not full" --durations=20 tests/live
+	$(PY) -m pytest -m "live and not full" -n 2 --dist loadfile --durations=20 tests/live
 
 .PHONY: live-full
 live-full: deps players ## The same, with every test of every engine
-	$(PY) -m pytest -m live --durations=20 tests/live
+	$(PY) -m pytest -m live -n 2 --dist loadfile --durations=20 tests/live
 
 .PHONY: molecule
 molecule: deps players ## Scenarios default and fleet: check, converge, idempotence, verify

@@ -176,6 +176,7 @@ def test_the_highest_is_heard_and_then_whoever_is_left(booth: Booth, ears: Ears)
     assert booth.starts() == before
 
 
+@pytest.mark.full
 def test_a_switch_takes_two_seconds(booth: Booth, ears: Ears) -> None:
     """Counted from the moment at which the DJ is taken, in what the listener gets."""
     low = booth.encoder("low", LOW)
@@ -191,6 +192,7 @@ def test_a_switch_takes_two_seconds(booth: Booth, ears: Ears) -> None:
     ears.await_tone(AUTODJ, ALL, within=SOON)
 
 
+@pytest.mark.full
 def test_a_shoutcast_source_is_heard(booth: Booth, ears: Ears) -> None:
     encoder = ShoutcastEncoder(booth.address, PORT, "low:secret-of-low", SHOUTCAST)
     assert encoder.answer.startswith(b"OK2\r\n"), encoder.answer
@@ -201,9 +203,16 @@ def test_a_shoutcast_source_is_heard(booth: Booth, ears: Ears) -> None:
     ears.await_tone(AUTODJ, ALL, within=SOON)
 
 
-def test_recordings_hold_what_was_sent(booth: Booth) -> None:
-    names = booth.sh(f"ls {DATA} | grep ^low-").splitlines()
-    assert len(names) >= 2
+@pytest.mark.full
+def test_recordings_hold_what_was_sent(booth: Booth, ears: Ears) -> None:
+    """Of who is recorded; nothing of who is not."""
+    for username, frequency in (("high", HIGH), ("low", LOW)):
+        encoder = booth.encoder(username, frequency)
+        ears.await_tone(frequency, ALL, within=SOON)
+        time.sleep(4)
+        encoder.stop()
+        ears.await_tone(AUTODJ, ALL, within=SOON)
+    names = booth.sh(f"ls -t {DATA} | grep ^low-").splitlines()
     raw = booth.sh(f"base64 -w0 {DATA}/{names[0]}")
     samples = decoded(base64.b64decode(raw))
     assert tone(samples[8000:32000], ALL) == LOW
@@ -233,6 +242,7 @@ def test_who_may_not_is_sent_away_and_nothing_is_told(booth: Booth, ears: Ears) 
     ears.await_tone(AUTODJ, ALL, within=SOON)
 
 
+@pytest.mark.full
 def test_djs_come_and_go_by_data_alone(booth: Booth, ears: Ears) -> None:
     """One is added, one is kicked, one is deleted: who is on the air hears nothing of it."""
     before = booth.starts()
@@ -258,6 +268,7 @@ def test_djs_come_and_go_by_data_alone(booth: Booth, ears: Ears) -> None:
     assert "changed=0" in booth.play("playbooks/converge.yml")
 
 
+@pytest.mark.full
 def test_its_hours_end_a_show(booth: Booth, ears: Ears) -> None:
     seconds = int(booth.sh("date -u +%S"))
     now = int(booth.sh("date -u +%s"))
@@ -273,6 +284,7 @@ def test_its_hours_end_a_show(booth: Booth, ears: Ears) -> None:
     assert " 403 " in booth.asked(source("low", "secret-of-low"))
 
 
+@pytest.mark.full
 def test_the_air_is_kept_for_who_drops_out(booth: Booth, ears: Ears) -> None:
     booth.with_djs(dj("low", grace_seconds=30), dj("high"))
     low = booth.encoder("low", LOW)
@@ -291,6 +303,7 @@ def test_the_air_is_kept_for_who_drops_out(booth: Booth, ears: Ears) -> None:
     ears.await_tone(AUTODJ, ALL, within=SOON)
 
 
+@pytest.mark.full
 def test_what_is_no_music_takes_nobody_off_the_air(booth: Booth, ears: Ears) -> None:
     before = booth.starts()
     for junk in (b"\0" * 65536, b"<html>" * 10000, os.urandom(65536), b"OggS" * 16384):
@@ -322,6 +335,7 @@ def test_it_runs_as_its_tenant_and_its_slots_are_its_own(booth: Booth, ears: Ear
         socket.create_connection((booth.address, SLOTS), timeout=3)
 
 
+@pytest.mark.full
 def test_after_being_killed_it_takes_djs_again(booth: Booth, ears: Ears) -> None:
     low = booth.encoder("low", LOW)
     ears.await_tone(LOW, ALL, within=SOON)
@@ -338,6 +352,7 @@ def test_after_being_killed_it_takes_djs_again(booth: Booth, ears: Ears) -> None
     ears.await_tone(AUTODJ, ALL, within=SOON)
 
 
+@pytest.mark.full
 def test_self_checks_are_content_and_then_name_the_cause(booth: Booth, ears: Ears) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["common", "icecast", "autodj"]})]
     assert booth.changed(booth.play(booth.folder / "tasks.yml", *arguments)) == 0
@@ -348,6 +363,7 @@ def test_self_checks_are_content_and_then_name_the_cause(booth: Booth, ears: Ear
     booth.with_djs(LOWER)
 
 
+@pytest.mark.full
 def test_uninstalling_leaves_nothing_behind(booth: Booth) -> None:
     options = {
         "entry": "uninstall",

@@ -247,6 +247,7 @@ def test_it_runs_as_its_own_user_in_a_sandbox_and_listens_where_it_should(node: 
     assert "<HeapSize>256M</HeapSize>" in node.sh(f"cat {HOME}/conf/Tune.xml")
 
 
+@pytest.mark.full
 def test_what_cannot_be_installed_is_refused_before_anything_happens(node: Wowza) -> None:
     other = node.folder / "other.run"
     other.write_bytes(b"\x7fELF" + bytes([2, 1, 1]) + bytes(9) + struct.pack("<HH", 2, 243) + bytes(44))
@@ -272,6 +273,7 @@ def test_what_cannot_be_installed_is_refused_before_anything_happens(node: Wowza
     assert node.sh(f"ls -lR /opt/streamfleet/wowza; readlink {HOME}") == before
 
 
+@pytest.mark.full
 def test_a_port_that_another_program_has_is_refused_with_the_variable(node: Wowza) -> None:
     squatter = "import socket, time\ns = socket.create_server(('', 1945))\ntime.sleep(300)"
     node.fleet.exec(NODE, ["systemd-run", "--quiet", "--unit", "squatter", "python3", "-c", squatter])
@@ -331,6 +333,7 @@ def test_only_the_channels_own_password_publishes_and_only_its_stream(two: Wowza
             assert "codec_name" not in done.stdout
 
 
+@pytest.mark.full
 def test_no_more_viewers_than_the_limit(two: Wowza) -> None:
     two.converge(channel(*FIRST, limits={"max_listeners": 2}), channel(*SECOND))
     with two.publishing(two.url("rock-tv")):
@@ -343,6 +346,7 @@ def test_no_more_viewers_than_the_limit(two: Wowza) -> None:
 # Changes
 
 
+@pytest.mark.full
 def test_nobody_notices_what_happens_to_another_channel(two: Wowza) -> None:
     keep, pid = (channel(*FIRST), channel(*SECOND)), two.pid()
     with watched(two, "rock-tv"), two.publishing(two.url("jazz-tv")) as other:
@@ -363,6 +367,7 @@ def test_nobody_notices_what_happens_to_another_channel(two: Wowza) -> None:
     assert two.sh("getent passwd sf200003", check=False) == ""
 
 
+@pytest.mark.full
 def test_a_new_password_counts_at_once_and_interrupts_nobody(two: Wowza) -> None:
     with watched(two, "rock-tv"):
         told = two.converge(
@@ -394,6 +399,7 @@ def test_a_suspended_channel_neither_publishes_nor_plays(two: Wowza) -> None:
         two.session("rock-tv")
 
 
+@pytest.mark.full
 def test_a_channel_that_cannot_be_is_told_and_the_others_are_left_alone(two: Wowza) -> None:
     with watched(two, "jazz-tv"):
         told = two.converge(
@@ -411,6 +417,7 @@ def test_a_channel_that_cannot_be_is_told_and_the_others_are_left_alone(two: Wow
     assert "a b" not in told["third-tv"]["message"]
 
 
+@pytest.mark.full
 def test_tenants_reach_neither_wowzas_files_nor_its_ports(two: Wowza) -> None:
     for port in (1938, 8087):
         assert two.tenant(200001, "127.0.0.1", port) != "open"
@@ -419,6 +426,7 @@ def test_tenants_reach_neither_wowzas_files_nor_its_ports(two: Wowza) -> None:
     assert "ok=1    changed=0" in two.play("playbooks/converge.yml")
 
 
+@pytest.mark.full
 def test_self_check_is_content_and_then_names_the_cause(two: Wowza) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["wowza"]})]
     assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
@@ -432,6 +440,7 @@ def test_self_check_is_content_and_then_names_the_cause(two: Wowza) -> None:
 # Upgrade and end
 
 
+@pytest.mark.full
 def test_an_upgrade_waits_for_the_encoders(two: Wowza) -> None:
     newer = two.folder / "newer.run"
     variables = {"streamfleet_wowza_source": str(newer), "streamfleet_wowza_checksum": pack(newer, "4.9.1")}
@@ -450,6 +459,7 @@ def test_an_upgrade_waits_for_the_encoders(two: Wowza) -> None:
         two.session("rock-tv")
 
 
+@pytest.mark.full
 def test_after_a_reboot_all_is_back_by_itself(two: Wowza) -> None:
     two.fleet.reboot(NODE)
     end = time.monotonic() + 60
@@ -460,6 +470,7 @@ def test_after_a_reboot_all_is_back_by_itself(two: Wowza) -> None:
         two.session("rock-tv")
 
 
+@pytest.mark.full
 def test_uninstalling_leaves_nothing_behind(two: Wowza) -> None:
     options = {
         "entry": "uninstall",
