@@ -40,7 +40,7 @@ def run(stage: Stage, report: Report) -> None:
     report.step("Publishing and playing")
     publish(stage, api)
     play(stage, report)
-    report.step("Filling a station's library (playbooks/media_folder.yml), and taking it over live")
+    report.step("Filling a station's library (playbooks/media_folder.yml), and a DJ who takes it over")
     fill(stage)
     take_over(stage, report, api)
     report.step("Trying what must be refused")
@@ -175,7 +175,7 @@ def fill(stage: Stage) -> None:
 
 
 def take_over(stage: Stage, report: Report, api: Client) -> None:
-    """One listener, one connection: the station's music, a presenter, the music again."""
+    """One listener, one connection: the station's music, a DJ, the music again."""
     url = f"https://{STREAM_HOST}/listen/ada-night/stream"
     heard = stage.state / "heard.mp3"
     heard.unlink(missing_ok=True)
@@ -187,20 +187,21 @@ def take_over(stage: Stage, report: Report, api: Client) -> None:
                 f"ada-night does not play its music but {tones}: journalctl -u streamfleet-autodj@ada-night"
             )
     report.check("A station plays by itself", True, f"{media.MUSIC} Hz")
-    password = credentials(api, "ada-night")["source_password"]
-    port = api.request("GET", "/media-services/ada-night").data["port"]
-    presenter = media.audio_publisher(f"icecast://source:{password}@{STREAM_HOST}:{port}/stream", "mp3", seconds=8)
+    answer = api.request("GET", "/media-services/ada-night/djs/mara/credentials").data
+    login = {entry["label"]: entry["value"] for entry in answer["connection"]}
+    server = f"{login['Username']}:{login['Password']}@{login['Server']}:{login['Port']}{login['Mount']}"
+    dj = media.audio_publisher(f"icecast://{server}", "mp3", seconds=8)
     with subprocess.Popen(
         stage.inside(media.curl(url, str(stage.ca), NODE, seconds=35, output=str(heard))),
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     ) as listener:  # fmt: skip
         time.sleep(6)
-        stage.run_inside(presenter, timeout=60)
-        answer = listener.communicate(timeout=60)[0]
+        stage.run_inside(dj, timeout=60)
+        heard_of = listener.communicate(timeout=60)[0]
     tones = media.tones(heard)
     good = tones == [media.MUSIC, media.LIVE, media.MUSIC]
-    detail = f"{' → '.join(f'{tone} Hz' for tone in tones)}, status and bytes {answer}"
-    report.check("A presenter takes it over and leaves, over one connection of a listener", good, detail)
+    detail = f"{' → '.join(f'{tone} Hz' for tone in tones)}, status and bytes {heard_of}"
+    report.check("A DJ takes it over and leaves, over one connection of a listener", good, detail)
 
 
 def listened(stage: Stage, url: str, path: Path, seconds: int) -> list[int]:
@@ -241,7 +242,7 @@ On the air (this machine only; ports are published on 127.0.0.1)
   Customers  ada, lin, northwind (reseller)    their passwords are in .demo/document.yml
   Radio      https://{STREAM_HOST}:{https}/listen/ada-fm/stream    (also http, port {http})
              https://{STREAM_HOST}:{https}/listen/ada-fm/mobile
-             https://{STREAM_HOST}:{https}/listen/ada-night/stream    (plays by itself, until somebody publishes there)
+             https://{STREAM_HOST}:{https}/listen/ada-night/stream    (plays by itself, until a DJ comes)
   Video      https://{STREAM_HOST}:{https}/hls/lin-tv/index.m3u8
 
   OBS        Service: Custom    Server: rtmp://{STREAM_HOST}:{rtmp}/live    Stream key: {key}

@@ -139,7 +139,12 @@ def _live_port(service: Mapping[str, Any]) -> int | None:
     port: int | None = service["settings"].get("live_port")
     if port is None:
         return None
-    if type(port) is not int or not LOWEST_PORT <= port <= HIGHEST_PORT or port == service["port"]:
+    if (
+        isinstance(port, bool)
+        or not isinstance(port, int)
+        or not LOWEST_PORT <= port <= HIGHEST_PORT
+        or port == service["port"]
+    ):
         message = f"is not another port than the station's, from {LOWEST_PORT} to {HIGHEST_PORT}"
         raise RenderError("settings.live_port", port, message)
     return port
@@ -173,8 +178,9 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
         if not isinstance(item["password"], str) or not PASSWORD.fullmatch(item["password"]):
             raise RenderError(f"{where}.password", "(hidden)", "is not 8 to 64 letters, digits and . _ ~ -")
         for key, lowest, highest in (("priority", 1, MOST_PRIORITY), ("grace_seconds", 0, MOST_GRACE)):
-            if type(item[key]) is not int or not lowest <= item[key] <= highest:
-                raise RenderError(f"{where}.{key}", item[key], f"is not a number from {lowest} to {highest}")
+            value = item[key]
+            if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+                raise RenderError(f"{where}.{key}", value, f"is not a number from {lowest} to {highest}")
         if item["scheduled_only"] and not item["active"]:
             raise RenderError(f"{where}.active", item["active"], "is needed for scheduled_only: say when")
         _windows(item["active"], where)

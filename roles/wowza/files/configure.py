@@ -50,7 +50,7 @@ def put(root: ET.Element, path: str, text: str, file: Path) -> None:
     if len(found) > 1:
         raise Refused(f"{file} has {path} {len(found)} times")
     if not found:
-        above, _, name = path.rpartition("/")
+        above, _slash, name = path.rpartition("/")
         parent = root.find(above)
         if parent is None:
             raise Refused(f"{file} has no {above}. Is it a Wowza Streaming Engine 4?")

@@ -36,7 +36,7 @@ class Slots:
     async def open(self, number: int, kind: str) -> asyncio.StreamWriter:
         """Begin to send to a slot, a stream of the type ``kind``. Raises Unready."""
         head = f"SOURCE /slot{number} HTTP/1.0\r\n{self._authorization}Content-Type: {kind}\r\n\r\n"
-        _, writer = await self._asked(head, "200")
+        _reader, writer = await self._asked(head, "200")
         return writer
 
     async def tell(self, number: int, title: str) -> None:
@@ -44,7 +44,7 @@ class Slots:
         query = urllib.parse.urlencode(
             {"mode": "updinfo", "mount": f"/slot{number}", "charset": "UTF-8", "song": title}
         )
-        _, writer = await self._asked(f"GET /admin/metadata?{query} HTTP/1.0\r\n{self._authorization}\r\n", "200")
+        _reader, writer = await self._asked(f"GET /admin/metadata?{query} HTTP/1.0\r\n{self._authorization}\r\n", "200")
         writer.close()
 
     async def _asked(self, head: str, good: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -110,7 +110,7 @@ def request(line: bytes, headers: Mapping[str, str]) -> Source | Update:
     if match is None:
         raise Refused(400, "This is no request.")
     method, target = match[1], match[2]
-    path, _, query = target.partition("?")
+    path, _mark, query = target.partition("?")
     if method in ("PUT", "SOURCE"):
         if headers.get("transfer-encoding", "identity").lower() != "identity":
             raise Refused(501, "Chunked sources are not taken: send the stream as it is.")
@@ -132,7 +132,7 @@ def request(line: bytes, headers: Mapping[str, str]) -> Source | Update:
 
 def shoutcast_login(line: bytes) -> Login:
     """The log-in of a Shoutcast source, ``username:password`` in one line."""
-    username, _, password = text_of(line).partition(":")
+    username, _colon, password = text_of(line).partition(":")
     return Login(username, password)
 
 
@@ -178,14 +178,14 @@ _REASONS = {
 
 def _basic(headers: Mapping[str, str]) -> Login:
     """The log-in of HTTP. What is none is the log-in of nobody."""
-    scheme, _, encoded = headers.get("authorization", "").partition(" ")
+    scheme, _blank, encoded = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
         raise Refused(401, "A DJ's user name and password are needed.")
     try:
         decoded = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
         raise Refused(400, "The log-in cannot be read.") from None
-    username, _, password = decoded.partition(":")
+    username, _colon, password = decoded.partition(":")
     return Login(username, password)
 
 
