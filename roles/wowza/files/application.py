@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Put a channel of Wowza on the air, or take it off: ``application on|off SLUG``.
 
 Both have Wowza read the channel's Application.xml again, which says what is allowed now; a channel that is off the air

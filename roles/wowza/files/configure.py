@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Set in Wowza's own configuration what Streamfleet owns, and leave the rest: ``configure SETTINGS [--check]``.
 
 SETTINGS is what settings.json of /etc/streamfleet/wowza is to hold; secrets are read there. Prints each file that it
