@@ -73,6 +73,7 @@ check: deps ## The inner loop: lint, types, unit (under 3 minutes)
 
 .PHONY: contract
 contract: deps ## The modules against a real panel
+	@scripts/need.sh 'command -v rsync' rsync
 	$(PY) -m pytest -n 2 tests/contract
 
 .PHONY: browser
