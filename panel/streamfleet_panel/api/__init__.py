@@ -10,7 +10,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 import streamfleet_panel
-from streamfleet_panel.api import djs, nodes, objects, services, tokens
+from streamfleet_panel.api import djs, nodes, objects, playlists, services, tokens
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
@@ -24,7 +24,7 @@ api = NinjaAPI(
     auth=TokenAuth(),
     docs=Swagger(settings={"persistAuthorization": False, "docExpansion": "none"}),
 )
-for router in (objects.router, djs.router, services.router, nodes.router, tokens.router):
+for router in (objects.router, playlists.router, djs.router, services.router, nodes.router, tokens.router):
     api.add_router("", router)
 
 

@@ -1,4 +1,4 @@
-"""Documents, and every kind of object by its natural key."""
+"""Documents, and the kinds of object that stand by themselves by their natural keys."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, matching
 from streamfleet_panel.api.schema import apply_body, put_body
 from streamfleet_panel.apply import ApiError, Options, Problem, apply_document
-from streamfleet_panel.apply.fields import COLLECTION_OF, SEPARATOR, key_fields, key_of
-from streamfleet_panel.models import Account, Job, MediaService, Playlist
+from streamfleet_panel.apply.fields import COLLECTION_OF, key_fields, key_of
+from streamfleet_panel.models import Account, Job, MediaService
 
 router = Router()
 LIMIT = Query(100, ge=1, le=1000, description="At most so many items.")
 OFFSET = Query(0, ge=0, le=10_000_000, description="Skip so many items.")
 SEARCH = Query(None, max_length=100, description="Part of key or name.")
 LABEL = Query(None, max_length=100, description="Only objects with this ownership label.")
-_TYPE = Query(None, description="rotation, scheduled or jingle.")
 DRY_RUN = Query(False, description="Plan only.")
 
 
@@ -345,80 +344,6 @@ def restore_service(request: HttpRequest, slug: str, dry_run: bool = DRY_RUN) ->
         found(access.services(actor), "media service", slug=slug)
         raise ApiError("conflict", f"The media service {slug} is not deleted")
     return restore_one(request, "media_service", service, {"media_services": [{"slug": slug}]}, dry_run)
-
-
-# --- playlists ---
-
-
-def _playlists(
-    actor: Actor, slug: str | None, search: str | None, label: str | None, kind: str | None
-) -> QuerySet[Playlist]:
-    """Playlists that the actor may see, of one service or of all; with ``kind`` of one type."""
-    queryset = matching(labelled(access.playlists(actor), label), search, "name")
-    exact = {"media_service__slug": slug, "type": kind}
-    return queryset.filter(**{name: value for name, value in exact.items() if value is not None})
-
-
-@router.get("/playlists", summary="List playlists of all media services", tags=["playlists"])
-def list_all_playlists(
-    request: HttpRequest,
-    limit: int = LIMIT,
-    offset: int = OFFSET,
-    search: str | None = SEARCH,
-    label: str | None = LABEL,
-    media_service: str | None = Query(None, description="Slug of a media service."),
-    type: str | None = _TYPE,
-) -> HttpResponse:
-    """Playlists that the caller may see."""
-    actor = actor_of_call(request)
-    require(actor, "view", "playlist")
-    queryset = _playlists(actor, media_service, search, label, type)
-    return page(queryset, limit, offset, represent.playlist)
-
-
-@router.get("/media-services/{slug}/playlists", summary="List the playlists of a media service", tags=["playlists"])
-def list_playlists(
-    request: HttpRequest,
-    slug: str,
-    limit: int = LIMIT,
-    offset: int = OFFSET,
-    search: str | None = SEARCH,
-    label: str | None = LABEL,
-    type: str | None = _TYPE,
-) -> HttpResponse:
-    """By name."""
-    actor = actor_of_call(request)
-    require(actor, "view", "playlist")
-    found(access.services(actor), "media service", slug=slug)
-    return page(_playlists(actor, slug, search, label, type), limit, offset, represent.playlist)
-
-
-@router.get("/media-services/{slug}/playlists/{name}", summary="Get a playlist", tags=["playlists"])
-def get_playlist(request: HttpRequest, slug: str, name: str) -> HttpResponse:
-    """One playlist."""
-    actor = actor_of_call(request)
-    require(actor, "view", "playlist")
-    return answer(represent.playlist(found(_playlists(actor, slug, None, None, None), "playlist", name=name)))
-
-
-@router.put(
-    "/media-services/{slug}/playlists/{name}",
-    summary="Create or change a playlist",
-    tags=["playlists"],
-    openapi_extra=put_body("playlist"),
-)
-def put_playlist(
-    request: HttpRequest, slug: str, name: str, dry_run: bool = DRY_RUN, label: str | None = None
-) -> HttpResponse:
-    """A document of one playlist."""
-    return put_one(request, "playlist", f"{slug}{SEPARATOR}{name}", dry_run, "on_create", label)
-
-
-@router.delete("/media-services/{slug}/playlists/{name}", summary="Delete a playlist", tags=["playlists"])
-def delete_playlist(request: HttpRequest, slug: str, name: str, dry_run: bool = DRY_RUN) -> HttpResponse:
-    """At once and for good."""
-    queryset = _playlists(actor_of_call(request), slug, None, None, None)
-    return delete_one(request, "playlist", queryset, f"{slug}{SEPARATOR}{name}", dry_run)
 
 
 # --- nodes ---
