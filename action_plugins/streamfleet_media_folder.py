@@ -21,8 +21,9 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
     if _place.is_dir() and str(_place) not in sys.path:
         sys.path.append(str(_place))
 
-from streamfleet import arguments, errors, media_folder
+from streamfleet import arguments, errors, libraries, media_folder
 from streamfleet.http import Client, segment
+from streamfleet.node_apply.users import name_of
 from streamfleet.on_controller import client_of
 
 SPEC: dict[str, dict[str, Any]] = {
@@ -66,7 +67,7 @@ class ActionModule(ActionBase):
             raise errors.BadOption("The controller has no rsync: install it (apt-get install rsync).")
         with client_of(options, "the customer's account, or of one above it") as client:
             uid = _uid(client, options["customer"])
-        result: dict[str, Any] = {"changed": False, "library": media_folder.library_of(uid), "ignored": folder.ignored}
+        result: dict[str, Any] = {"changed": False, "library": libraries.library_of(uid), "ignored": folder.ignored}
         if not self._there(result["library"]):
             if self._task.check_mode:
                 return {**result, "changed": bool(folder.media), "sent": sorted(folder.media), "deleted": []}
@@ -105,7 +106,7 @@ class _Rsync:
     """One transfer over the connection that Ansible has to the node. Raises errors.Error."""
 
     def __init__(self, connection: Any, src: Path, target: str, uid: int, node: str, delete: bool) -> None:
-        self.user = media_folder.user_of(uid)
+        self.user = name_of(uid)
         self.node = node
         host, shell = _way_of(connection)
         self._argv = [

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from .errors import BadOption
 
-LIBRARIES = "/var/lib/streamfleet/media"
 #: What an AutoDJ plays (SUFFIXES of roles/autodj; a test holds the two together).
 SUFFIXES = (".mp3", ".mp2", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff")
 #: Where rsync keeps what it has of a file whose transfer was cut, to go on from there; hidden, so nothing plays it.
@@ -81,16 +80,6 @@ def destination(dest: str) -> str:
     if re.search(r"[\x00-\x1f\x7f]", dest):
         raise BadOption(f"dest: {dest!r} holds a control character.")
     return dest
-
-
-def user_of(uid: int) -> str:
-    """The system user of a customer."""
-    return f"sf{uid}"
-
-
-def library_of(uid: int) -> str:
-    """The customer's media library on a node."""
-    return f"{LIBRARIES}/{uid}"
 
 
 def command(src: Path, target: str, user: str, shell: str, *, delete: bool, dry_run: bool) -> list[str]:

@@ -36,6 +36,7 @@ class NodeDouble:
                 "var/lib/streamfleet/node",
                 "var/lib/streamfleet/services",
                 "var/lib/streamfleet/media",
+                "var/lib/streamfleet/media-index",
                 "proc/net",
                 "run",
             ):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,18 +15,17 @@ from typing import Any
 import pytest
 
 from tests.doubles.panel import autodj, playlist, station
+from tests.live.node import NODE, Node, changed_tasks, counted, password
 from tests.live.streams import Source, on_air
-from tests.live.test_converge import Node, counted, password
 from tests.live.tones import Ears, Encoder, recording
-from tests.nodes.fleet import NodeSpec
 
 pytestmark = pytest.mark.live
 
-NODE = "n1"
 RADIO = ("rock-fm", 200001, 8100)
 OTHER = ("jazz-fm", 200002, 8101)
 UNIT = "streamfleet-autodj@rock-fm.service"
 MEDIA = "/var/lib/streamfleet/media/200001"
+INDEX = "/var/lib/streamfleet/media-index/200001"
 DATA = "/var/lib/streamfleet/services/rock-fm/autodj"
 
 #: Folder of the library → its tone in Hz.
@@ -89,23 +87,14 @@ DAY, NIGHT = playlist("day", folder="day"), playlist("night", folder="night")
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     """A node with nothing on it, and the double, serving."""
-    node = Studio(Path(tmp_path_factory.mktemp("autodj")))
-    try:
-        node.fleet.up([NodeSpec(NODE, os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))], [], [])
-        with node.panel.serving():
-            yield node
-    finally:
-        node.fleet.down()
+    with Studio(Path(tmp_path_factory.mktemp("autodj"))).started() as node:
+        yield node
 
 
 @pytest.fixture(scope="module")
 def logs(bare: Studio) -> dict[str, str]:
     """Check, first and second run of the roles."""
-    return {
-        "check": bare.play(bare.folder / "roles.yml", "--check", "--diff"),
-        "first": bare.play(bare.folder / "roles.yml", "--diff"),
-        "second": bare.play(bare.folder / "roles.yml", "--diff"),
-    }
+    return bare.first_runs()
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +129,7 @@ def ears(studio: Studio) -> Iterator[Ears]:
 
 
 def test_roles_predict_what_they_change_and_change_it_once(bare: Studio, logs: dict[str, str]) -> None:
-    def tasks(output: str) -> list[str]:
-        changed, task = [], ""
-        for line in output.splitlines():
-            if line.startswith(("TASK [", "RUNNING HANDLER [")):
-                task = line.partition("[")[2].partition("]")[0]
-            elif line.startswith("changed:") and task not in changed[-1:]:
-                changed.append(task)
-        return changed
-
-    assert tasks(logs["check"]) == tasks(logs["first"]) != []
+    assert changed_tasks(logs["check"]) == changed_tasks(logs["first"]) != []
     assert bare.changed(logs["second"]) == 0
 
 
@@ -248,7 +228,7 @@ def test_a_station_without_music_is_heard_all_the_same(studio: Studio, ears: Ear
 def test_it_measures_its_library_once(studio: Studio, ears: Ears) -> None:
     deadline = time.monotonic() + 120
     while True:
-        index = json.loads(studio.sh(f"cat {DATA}/index.json 2>/dev/null || echo '{{}}'"))
+        index = json.loads(studio.sh(f"cat {INDEX}/index.json 2>/dev/null || echo '{{}}'"))
         if len([path for path in index if path.startswith(tuple(TONES))]) == 3 * len(TONES):
             break
         assert time.monotonic() < deadline, index
@@ -256,12 +236,12 @@ def test_it_measures_its_library_once(studio: Studio, ears: Ears) -> None:
     entry = index["day/0.mp3"]
     assert entry["seconds"] == pytest.approx(TRACK_SECONDS, abs=0.3)
     assert -30 < entry["lufs"] < -10
-    stamp = studio.sh(f"stat -c %Y.%s {DATA}/index.json")
+    stamp = studio.sh(f"stat -c %Y.%s {INDEX}/index.json")
     count = len(studio.history())
     while len(studio.history()) < count + 2:
         assert time.monotonic() < deadline + SOON
         time.sleep(1)
-    assert studio.sh(f"stat -c %Y.%s {DATA}/index.json") == stamp
+    assert studio.sh(f"stat -c %Y.%s {INDEX}/index.json") == stamp
     assert ears.hears(ALL) is not None
 
 

@@ -19,10 +19,9 @@ from typing import Any
 import pytest
 
 from tests.doubles.panel import autodj, dj, playlist, station
-from tests.live.test_autodj import MEDIA, NODE, OTHER, RADIO, START, Studio
-from tests.live.test_converge import counted
+from tests.live.node import NODE, counted
+from tests.live.test_autodj import MEDIA, OTHER, RADIO, START, Studio
 from tests.live.tones import Ears, Encoder, ShoutcastEncoder, decoded, longest_silence, recording, tone
-from tests.nodes.fleet import NodeSpec
 
 pytestmark = pytest.mark.live
 
@@ -106,18 +105,13 @@ def source(username: str, password: str, mount: str = "", method: str = "PUT") -
 @pytest.fixture(scope="module")
 def booth(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Booth]:
     """A node with two stations, one with an AutoDJ and a library of one tone."""
-    it = Booth(Path(tmp_path_factory.mktemp("djs")))
-    try:
-        it.fleet.up([NodeSpec(NODE, os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))], [], [])
-        with it.panel.serving():
-            it.play(it.folder / "roles.yml")
-            it.with_djs(LOWER, HIGHER)
-            for number in range(3):
-                path = recording(it.folder / f"{number}.mp3", AUTODJ, 60)
-                it.upload(path, f"day/{number}.mp3")
-            yield it
-    finally:
-        it.fleet.down()
+    with Booth(Path(tmp_path_factory.mktemp("djs"))).started() as it:
+        it.play(it.folder / "roles.yml")
+        it.with_djs(LOWER, HIGHER)
+        for number in range(3):
+            path = recording(it.folder / f"{number}.mp3", AUTODJ, 60)
+            it.upload(path, f"day/{number}.mp3")
+        yield it
 
 
 @pytest.fixture

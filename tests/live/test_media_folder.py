@@ -17,8 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.live.test_converge import NODE, ROOT, Node
-from tests.nodes.fleet import NodeSpec
+from tests.live.node import ROOT, Node
 
 pytestmark = pytest.mark.live
 
@@ -65,14 +64,9 @@ class Shelf(Node):
 
 @pytest.fixture(scope="module")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
-    node = Shelf(Path(tmp_path_factory.mktemp("shelf")))
-    try:
-        node.fleet.up([NodeSpec(NODE, os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))], [], [])
+    with Shelf(Path(tmp_path_factory.mktemp("shelf"))).started() as node:
         node.sh(PREPARE)
-        with node.panel.serving():
-            yield node
-    finally:
-        node.fleet.down()
+        yield node
 
 
 @pytest.fixture

@@ -28,10 +28,9 @@ import pytest
 
 from tests.doubles.panel import shoutcast_station as station
 from tests.doubles.shoutcast2 import PROGRAM, pack
+from tests.live.node import NODE, Node
 from tests.live.shoutcast import Audience, LegacySource, on_air
 from tests.live.test_check_mode import changes
-from tests.live.test_converge import NODE, Node
-from tests.nodes.fleet import NodeSpec
 
 pytestmark = pytest.mark.live
 
@@ -130,23 +129,14 @@ class Shoutcast(Node):
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shoutcast]:
     """A node with nothing on it, and the double of the panel, serving."""
-    node = Shoutcast(Path(tmp_path_factory.mktemp("shoutcast")))
-    try:
-        node.fleet.up([NodeSpec(NODE, os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))], [], [])
-        with node.panel.serving():
-            yield node
-    finally:
-        node.fleet.down()
+    with Shoutcast(Path(tmp_path_factory.mktemp("shoutcast"))).started() as node:
+        yield node
 
 
 @pytest.fixture(scope="module")
 def logs(bare: Shoutcast) -> dict[str, str]:
     """Check, first and second run of the roles."""
-    return {
-        "check": bare.play(bare.folder / "roles.yml", "--check", "--diff"),
-        "first": bare.play(bare.folder / "roles.yml", "--diff"),
-        "second": bare.play(bare.folder / "roles.yml", "--diff"),
-    }
+    return bare.first_runs()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import re
 import struct
 import subprocess
@@ -27,9 +26,9 @@ from demo.media import video_publisher
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza import LICENCE, pack
 from tests.live.hls import check_playlist, check_successor, decode
+from tests.live.node import NODE, Node
 from tests.live.test_check_mode import changes
-from tests.live.test_converge import NODE, Node
-from tests.nodes.fleet import Domain, NodeSpec
+from tests.nodes.fleet import Domain
 
 pytestmark = pytest.mark.live
 
@@ -180,25 +179,14 @@ def watched(node: Wowza, slug: str) -> Iterator[list[str]]:
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wowza]:
     """A node with nothing on it, and the double of the panel, serving."""
-    node = Wowza(Path(tmp_path_factory.mktemp("wowza")))
-    try:
-        node.fleet.up(
-            [NodeSpec(NODE, os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm"))], [], [Domain(STREAM, NODE)]
-        )
-        with node.panel.serving():
-            yield node
-    finally:
-        node.fleet.down()
+    with Wowza(Path(tmp_path_factory.mktemp("wowza"))).started(Domain(STREAM, NODE)) as node:
+        yield node
 
 
 @pytest.fixture(scope="module")
 def logs(bare: Wowza) -> dict[str, str]:
     """Check, first and second run of the roles."""
-    return {
-        "check": bare.play(bare.folder / "roles.yml", "--check", "--diff"),
-        "first": bare.play(bare.folder / "roles.yml", "--diff", "-vvv"),
-        "second": bare.play(bare.folder / "roles.yml", "--diff"),
-    }
+    return bare.first_runs("-vvv")
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ def test_the_instance() -> None:
     instance = rendered(service())
     assert instance.key == "rock-fm+autodj"
     assert instance.unit == "streamfleet-autodj@rock-fm.service"
-    assert instance.directories == ["/var/lib/streamfleet/media/200001"]
+    assert instance.directories == [f"/var/lib/streamfleet/{name}/200001" for name in ("media", "media-index")]
     assert (instance.ports, instance.listen) == ([8100], [])
     assert [file.path.rpartition("/")[2] for file in instance.files] == ["settings.json", "playlists.json"]
     for file in instance.files:
@@ -68,6 +68,7 @@ def test_the_instance() -> None:
         "feeds": [{"mount": "/autodj-mp3-128", "format": "mp3", "bitrate_kbps": 128}],
         "live": None,
         "library": "/var/lib/streamfleet/media/200001",
+        "index": "/var/lib/streamfleet/media-index/200001",
         "timezone": "UTC",
         "crossfade_seconds": 3,
         "smart_crossfade": True,

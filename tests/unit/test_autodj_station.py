@@ -35,15 +35,18 @@ class Folders:
     """A station's folders, and what the stand-in for ffprobe and ffmpeg says of its files."""
 
     def __init__(self, root: Path) -> None:
-        self.settings, self.data, self.media = root / "settings", root / "data", root / "media"
-        for folder in (self.settings, self.data, self.media):
-            folder.mkdir()
+        self.settings, self.data, self.media, self.index = (
+            root / name for name in ("settings", "data", "media", "index")
+        )
+        for folder in (self.settings, self.data, self.media, self.index):
+            folder.mkdir(exist_ok=True)
         self.say = {"seconds": 180.0, "title": "Title", "artist": "Artist"}
         self.configure()
 
     def configure(self, *playlists: dict[str, Any], **settings: Any) -> None:
         data = {
             "library": str(self.media),
+            "index": str(self.index),
             "timezone": "UTC",
             "crossfade_seconds": 3,
             "smart_crossfade": True,
@@ -148,7 +151,7 @@ def test_what_cannot_be_played_is_passed_over(folders: Folders, tmp_path: Path) 
     folders.add("good.mp3")
     assert {folders.next()[6] for _ in range(6)} == {"good.mp3"}
     folders.station().measure()
-    entry = library.read_index(folders.data / "index.json")["junk.mp3"]
+    entry = library.read_index(folders.index / "index.json")["junk.mp3"]
     assert entry["bad"] is True
     # Uploaded anew, it is looked at again.
     folders.add("junk.mp3", b"sound after all")
@@ -194,7 +197,7 @@ def test_a_schedule_is_looked_up_for_when_the_track_will_begin(folders: Folders)
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"state": 7, "chosen": [1], "playing": []}', b"\xff\xfe"])
 def test_damaged_files_stop_nothing(folders: Folders, name: str, content: bytes) -> None:
     folders.add("a.mp3")
-    (folders.data / name).write_bytes(content)
+    (folders.index if name == "index.json" else folders.data).joinpath(name).write_bytes(content)
     assert folders.next()[6] == "a.mp3"
     folders.station().started(1, NOW)
 
@@ -205,13 +208,22 @@ def test_the_index_forgets_what_is_gone_and_one_process_is_enough(folders: Folde
     assert folders.station().measure() == 2
     place.unlink()
     assert folders.station().measure() == 0
-    assert set(library.read_index(folders.data / "index.json")) == {"b.mp3"}
-    with (folders.data / "index.lock").open("w") as lock:
+    assert set(library.read_index(folders.index / "index.json")) == {"b.mp3"}
+    with (folders.index / "index.lock").open("w") as lock:
         import fcntl
 
         fcntl.flock(lock, fcntl.LOCK_EX)
         folders.add("c.mp3")
         assert folders.station().measure() == 0
+
+
+def test_what_one_station_has_measured_all_of_its_customer_know(folders: Folders, tmp_path: Path) -> None:
+    folders.add("a.mp3")
+    assert folders.station().measure() == 1
+    (tmp_path / "other").mkdir()
+    other = shell.Station(folders.settings, tmp_path / "other")
+    assert other.measure() == 0
+    assert 'liq_amplify="1.50 dB"' in other.next(NOW)
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..libraries import index_of, library_of
 from . import state
 from .errors import ServiceError
 from .host import Host
@@ -16,8 +17,6 @@ from .host import Host
 #: Where an instance's own files may lie. Nothing else is ever written for a renderer.
 PLACES = ("/etc/streamfleet/instances/", "/etc/streamfleet/routes/", "/etc/streamfleet/publish-keys/")
 INSTANCES = PLACES[0]
-#: Where directories of the tenants' own may lie.
-MEDIA = "/var/lib/streamfleet/media/"
 SUFFIX = ".streamfleet-new"
 #: Up to so many files each is synced by itself, which reports its errors; above, the file system is synced as a whole.
 SYNC_EACH = 32
@@ -75,8 +74,8 @@ def checked_path(path: str) -> str:
 
 def checked_directory(path: str, uid: int) -> Directory:
     """The tenant's directory at ``path``. Raises ServiceError where tenants have none."""
-    if path != f"{MEDIA}{uid}":
-        raise ServiceError(f"directory {path!r} is not {MEDIA}{uid}")
+    if path not in (library_of(uid), index_of(uid)):
+        raise ServiceError(f"directory {path!r} is not {library_of(uid)} and not {index_of(uid)}")
     return Directory(path, uid)
 
 

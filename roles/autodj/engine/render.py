@@ -15,12 +15,12 @@ from typing import Any
 
 from streamfleet.engine import File, Instance, RenderError
 from streamfleet.feeds import feeds_of
+from streamfleet.libraries import index_of, library_of
 
 COMPANION = "autodj"
 LIVE = "live"
 INSTANCES = "/etc/streamfleet/instances"
 DATA = "/var/lib/streamfleet/services"
-MEDIA = "/var/lib/streamfleet/media"
 
 #: How far above the DJs' own port their slots are, on loopback: beyond any usual range of a node, below where the
 #: kernel takes ports from for connections.
@@ -58,7 +58,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[Instance
 
 def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mapping[str, Any] | None) -> Instance:
     uid, folder = service["uid"], f"{INSTANCES}/{COMPANION}/{service['slug']}"
-    library = f"{MEDIA}/{uid}"
+    library, index = library_of(uid), index_of(uid)
     password = service["credentials"]["autodj_password"]
     feeds = [
         {"mount": feed.mount, "format": feed.format, "bitrate_kbps": feed.bitrate_kbps or 0}
@@ -70,6 +70,7 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         "feeds": feeds,
         "live": None if slots is None else {**slots, "folder": f"{DATA}/{service['slug']}/{LIVE}"},
         "library": library,
+        "index": index,
         "timezone": _timezone(autodj.get("timezone", "UTC")),
         "crossfade_seconds": autodj.get("crossfade_seconds", 3),
         "smart_crossfade": autodj.get("smart_crossfade", True),
@@ -86,7 +87,7 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
             _file(service, f"{folder}/playlists.json", playlists),
         ],
         ports=[service["port"]],
-        directories=[library],
+        directories=[library, index],
         fingerprints={
             # The rest is read for every track anew.
             "restart": _fingerprint(service["port"], uid, password, feeds, slots),

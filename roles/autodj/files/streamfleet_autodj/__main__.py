@@ -37,7 +37,8 @@ class Station:
         self.playlists: list[dict[str, Any]] = playlists if isinstance(playlists, list) else []
         self.data = data
         self.media = Path(self.settings.get("library", "/nonexistent"))
-        self.index_file = data / "index.json"
+        # Of the library, not of the station: all stations of a customer know what one has measured.
+        self.index = Path(self.settings.get("index", "/nonexistent"))
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -51,7 +52,7 @@ class Station:
         with self.locked():
             memory = _read(self.data / "state.json", {})
             chosen = [entry for entry in memory.get("chosen", []) if isinstance(entry, dict)]
-            measured = library.read_index(self.index_file)
+            measured = library.read_index(self.index / "index.json")
             files = [path for path in library.files_of(self.media) if not self._is_bad(measured, path)]
             begins = _begins(chosen, memory.get("playing"), now)
             found = self._choose(files, measured, memory.get("state"), begins)
@@ -75,7 +76,7 @@ class Station:
 
     def measure(self) -> int:
         """Bring the index up to date."""
-        return index.update(self.media, self.index_file, self.data / "index.lock")
+        return index.update(self.media, self.index / "index.json", self.index / "index.lock")
 
     def _is_bad(self, measured: library.Index, path: str) -> bool:
         if not measured.get(path, {}).get("bad"):
