@@ -67,6 +67,20 @@ def decoded(data: bytes) -> array[int]:
     return samples
 
 
+def heard_at(url: str, candidates: Iterable[int], within: float) -> int | None:
+    """Which of the candidates a new listener hears at ``url``, in any format, once it plays; None if it does not."""
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-i", url, "-t", "3", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        samples = array("h")
+        output = subprocess.run(argv, capture_output=True, check=False, timeout=60).stdout
+        samples.frombytes(output[: len(output) // 2 * 2])
+        if samples:
+            return tone(samples, candidates)
+        time.sleep(1)
+    return None
+
+
 def longest_silence(samples: array[int], rate: int = RATE) -> float:
     """The longest stretch without sound, in seconds, by pieces of a twentieth."""
     size, longest, now = rate // 20, 0, 0

@@ -184,7 +184,7 @@ def test_one_that_is_switched_off_is_stopped_and_offers_nothing() -> None:
         ({"credentials": {"source_password": "another-one"}}, False),
         ({"credentials": {"autodj_password": "another-one"}}, True),
         ({"port": 8101}, True),
-        ({"settings": {"mounts": [{"name": "/stream", "format": "opus"}]}}, True),
+        ({"settings": {"mounts": [{"name": "/stream", "format": "opus"}]}}, False),
         ({"settings": {"mounts": [{"name": "/other", "format": "mp3", "bitrate_kbps": 128}]}}, False),
         ({"limits": {"max_bitrate_kbps": 64}}, False),
     ],

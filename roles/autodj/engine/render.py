@@ -89,8 +89,8 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         ports=[service["port"]],
         directories=[library, index],
         fingerprints={
-            # The rest is read for every track anew.
-            "restart": _fingerprint(service["port"], uid, password, feeds, slots),
+            # The rest is read for every track anew, feeds every second.
+            "restart": _fingerprint(service["port"], uid, password, slots),
             "reload": "",
         },
     )
