@@ -91,10 +91,13 @@ live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
 live-full: deps players ## The same, with every test of every engine
 	$(PY) -m pytest -m live -n 2 --dist loadfile --durations=20 tests/live
 
-.PHONY: molecule
+# Side by side, each with nodes of its own.
+.PHONY: molecule molecule-default molecule-fleet
 molecule: deps players ## Scenarios default and fleet: check, converge, idempotence, verify
-	molecule test -s default
-	molecule test -s fleet
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line molecule-default molecule-fleet
+
+molecule-default molecule-fleet: molecule-%: deps players
+	molecule test -s $*
 
 .PHONY: test
 test: check contract browser collection molecule live demo-test ## Everything that CI runs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import measure
+from bench import measure, stations
 from bench.figures import Results, machine
 from demo.stage import ROOT, Stage
 
@@ -27,6 +27,7 @@ def main() -> int:
         measure.to_air(results, stage, empty)
         # From here on the worker would compete for the cores with what is measured.
         stage.on_node(["systemctl", "stop", "streamfleet-worker.service"])
+        stations.measure(results, stage, empty)
         # Converge first: what the other measurements delete stays in the node's document for its grace period.
         measure.converge(results, stage, empty, options.size)
         measure.declare(results, stage, empty, options.size)

@@ -59,18 +59,18 @@ def declare(results: Results, stage: Stage, empty: float, size: int) -> None:
     scaled = each / LOOP_OBJECTS * 2 * size
     results.notes.append(f"The loop was measured with {LOOP_OBJECTS} objects and scaled up to {2 * size}.")
     names = [f"bulk{n}" for n in range(3)]
-    bulk = sorted(timed(partial(_apply, stage, document(size, size, prefix=name))) for name in names)[1]
+    bulk = sorted(timed(partial(applied, stage, document(size, size, prefix=name))) for name in names)[1]
     results.add(f"declare {size} customers and {size} services: the loop against streamfleet_apply", bulk, scaled,
                 200, better="higher")  # fmt: skip
     results.add(f"declare {size} customers and {size} services, against an empty play", bulk, empty, 5)
     for name in names[1:]:
-        _apply(stage, absent(document(size, size, prefix=name)), max_delete=3 * size)
+        applied(stage, absent(document(size, size, prefix=name)), max_delete=3 * size)
     secret = document(size, 1, prefix="secret", passwords=True)
-    whole = timed(lambda: _apply(stage, secret))
+    whole = timed(lambda: applied(stage, secret))
     results.add(f"declare {size} customers with passwords (Argon2 included), against an empty play", whole, empty)
     hashing = _hashing_seconds(stage, size)
     results.add(f"of which hashing {size} passwords, on one core, alone", hashing, empty)
-    _apply(stage, absent(secret), max_delete=3 * size)
+    applied(stage, absent(secret), max_delete=3 * size)
 
 
 def _hashing_seconds(stage: Stage, count: int) -> float:
@@ -87,10 +87,10 @@ def _hashing_seconds(stage: Stage, count: int) -> float:
 def unchanged(results: Results, stage: Stage, empty: float, size: int) -> None:
     """A document of which nothing changes."""
     whole = document(size // 2, size // 2, prefix="same")
-    _apply(stage, whole)
-    seconds = median_seconds(lambda: _apply(stage, whole), runs=3, warmup=0)
+    applied(stage, whole)
+    seconds = median_seconds(lambda: applied(stage, whole), runs=3, warmup=0)
     results.add(f"{size} unchanged objects, against an empty play", seconds, empty, 10)
-    _apply(stage, absent(whole), max_delete=2 * size)
+    applied(stage, absent(whole), max_delete=2 * size)
 
 
 def converge(results: Results, stage: Stage, empty: float, size: int) -> None:
@@ -98,13 +98,13 @@ def converge(results: Results, stage: Stage, empty: float, size: int) -> None:
     whole = document(size, size, prefix="node")
     for service in whole["media_services"][:STARTED]:
         service["enabled"] = True
-    _apply(stage, whole)
+    applied(stage, whole)
     first = timed(lambda: stage.playbook("playbooks/converge.yml"))
     results.add(f"converge, {size} new icecast services ({STARTED} started), against an empty play", first, empty)
     again = median_seconds(lambda: stage.playbook("playbooks/converge.yml"))
     results.add(f"converge, nothing changed, {size} services, against an empty play", again, empty, 2.5)
     change = {"media_services": [{"slug": "node-1", "genre": "Changed"}]}
-    _apply(stage, change)
+    applied(stage, change)
     one = timed(lambda: stage.playbook("playbooks/converge.yml"))
     results.add(f"converge, one of {size} services changed, against an empty play", one, empty)
 
@@ -120,8 +120,7 @@ def to_air(results: Results, stage: Stage, empty: float, runs: int = 5) -> None:
         api.request("PUT", f"/media-services/{slug}", {"name": slug, "customer": "air", "engine": "icecast"})
         port = api.request("GET", f"/media-services/{slug}").data["port"]
         password = credentials(api, slug)["source_password"]
-        address = json.loads((Path(".nodes") / stage.fleet / "state.json").read_text())["nodes"]["demo1"]["address"]
-        _wait_for_encoder_port(address, port, password)
+        _wait_for_encoder_port(stage.address, port, password)
         times.append(time.perf_counter() - started)
     middle = sorted(times)[len(times) // 2]
     results.add("one service from the API call until its key is accepted, against an empty play", middle, empty, 3)
@@ -149,7 +148,8 @@ def _wait_for_encoder_port(address: str, port: int, password: str, patience: flo
     raise TimeoutError(f"{address}:{port} did not take the source: {last}")
 
 
-def _apply(stage: Stage, whole: dict[str, Any], max_delete: int = 10) -> None:
+def applied(stage: Stage, whole: dict[str, Any], max_delete: int = 10) -> None:
+    """Apply a document, as playbooks/apply.yml does."""
     variables = {"apply_files": [str(_file(stage, "document", whole))], "apply_max_delete": max_delete}
     stage.playbook("playbooks/apply.yml", "-e", json.dumps(variables), inventory=False)
 

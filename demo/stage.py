@@ -116,6 +116,12 @@ class Stage:
         if done.returncode:
             raise DemoError(f"'{' '.join(command[1:])}' ended with {done.returncode}")
 
+    @property
+    def address(self) -> str:
+        """The node's own IPv4 address."""
+        state = json.loads((ROOT / ".nodes" / self.fleet / "state.json").read_text())
+        return str(state["nodes"][NODE]["address"])
+
     # Ansible ----------------------------------------------------------------------------------------------------------
 
     def playbook(self, path: str, *arguments: str, inventory: bool = True, check: bool = True) -> Recap:

@@ -7,9 +7,8 @@ import time
 
 import pytest
 
-from demo.stage import STREAM_HOST
+from demo.stage import STREAM_HOST, Stage
 from tests.faults.conftest import ROUNDS
-from tests.live.conftest import Platform
 from tests.live.streams import Listener, Source, on_air
 from tests.live.test_platform import apply, published, settled, station, tenant  # noqa: F401
 
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.live
 WORKER = "streamfleet-worker.service"
 
 
-def kill_everything_of_a_run(platform: Platform) -> None:
+def kill_everything_of_a_run(platform: Stage) -> None:
     """SIGKILL to the worker, its Ansible processes, and the module wherever it is on the node."""
     # The brackets keep the pattern from matching the shell that it stands in.
     programs = "[a]nsible-playbook|[A]nsiballZ|[s]treamfleet_node_apply"
@@ -26,7 +25,7 @@ def kill_everything_of_a_run(platform: Platform) -> None:
     platform.on_node(["sh", "-c", kill])
 
 
-def recovers(platform: Platform, *slugs: str, seconds: float = 120) -> None:
+def recovers(platform: Stage, *slugs: str, seconds: float = 120) -> None:
     """Wait until services that may be failed now are running."""
     deadline = time.monotonic() + seconds
     for slug in slugs:
@@ -35,12 +34,12 @@ def recovers(platform: Platform, *slugs: str, seconds: float = 120) -> None:
             time.sleep(0.5)
 
 
-def half_written(platform: Platform) -> str:
+def half_written(platform: Stage) -> str:
     """Files that an atomic write left behind, outside of a run."""
     return platform.on_node(["sh", "-c", "find /etc/streamfleet -name '*.tmp*' -o -name '.*.new' | head"]).strip()
 
 
-def test_killed_at_any_moment(platform: Platform, tenant: str, chance: random.Random) -> None:  # noqa: F811
+def test_killed_at_any_moment(platform: Stage, tenant: str, chance: random.Random) -> None:  # noqa: F811
     witness = f"{tenant}-w"
     churn = [f"{tenant}-c{n}" for n in range(8)]
     apply(platform, {"media_services": [station(tenant, slug) for slug in (witness, *churn)]})
@@ -69,7 +68,7 @@ def test_killed_at_any_moment(platform: Platform, tenant: str, chance: random.Ra
     assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
 
 
-def test_a_full_disk_fails_the_new_service_and_nothing_else(platform: Platform, tenant: str) -> None:  # noqa: F811
+def test_a_full_disk_fails_the_new_service_and_nothing_else(platform: Stage, tenant: str) -> None:  # noqa: F811
     old, new = f"{tenant}-a", f"{tenant}-b"
     apply(platform, {"media_services": [station(tenant, old)]})
     recovers(platform, old)
@@ -102,7 +101,7 @@ def test_a_full_disk_fails_the_new_service_and_nothing_else(platform: Platform, 
         platform.on_node(["sh", "-c", f"{keep} && rm -rf /root/instances.kept {place}/filler"])
 
 
-def test_a_cut_network_is_retried(platform: Platform, tenant: str) -> None:  # noqa: F811
+def test_a_cut_network_is_retried(platform: Stage, tenant: str) -> None:  # noqa: F811
     slug = f"{tenant}-a"
     cut = "add table inet fault; add chain inet fault i { type filter hook input priority -300; }; "
     cut += "add rule inet fault i tcp dport 22 drop"

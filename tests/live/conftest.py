@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from pathlib import Path
 
 import pytest
 
-from demo.stage import NODE, ROOT, Stage
+from demo.stage import ROOT, Stage
 from tests.live.edge import PANEL, STREAM, Edge
-
-
-class Platform(Stage):
-    """A stage with the platform installed, and short ways to what the tests need."""
-
-    @property
-    def address(self) -> str:
-        """The node's own IPv4 address."""
-        state = json.loads((ROOT / ".nodes" / self.fleet / "state.json").read_text())
-        return state["nodes"][NODE]["address"]
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +21,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory):
     kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
     fleet = kept or f"platform{secrets.token_hex(3)}"
     state = (ROOT / ".cache" / f"live-{kept}") if kept else Path(tmp_path_factory.mktemp("platform"))
-    stage = Platform(fleet, state, last_port=9999)
+    stage = Stage(fleet, state, last_port=9999)
     stage.start()
     try:
         if not stage.variables():

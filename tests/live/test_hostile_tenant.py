@@ -9,15 +9,14 @@ import pytest
 from streamfleet.errors import Error
 
 from demo.show import credentials
-from demo.stage import NODE, PANEL_HOST, STREAM_HOST
-from tests.live.conftest import Platform
+from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
 from tests.live.streams import Listener, Source, on_air
 from tests.live.test_platform import account, apply, published, running, settled, station, tenant  # noqa: F401
 
 pytestmark = pytest.mark.live
 
 
-def as_tenant(platform: Platform, slug: str, code: str) -> str:
+def as_tenant(platform: Stage, slug: str, code: str) -> str:
     """Run Python on the node as the system user of a station's customer."""
     unit = f"streamfleet-icecast@{slug}.service"
     user = platform.on_node(["systemctl", "show", unit, "-p", "User", "--value"]).strip()
@@ -25,7 +24,7 @@ def as_tenant(platform: Platform, slug: str, code: str) -> str:
     return platform.on_node(["runuser", "-u", user, "--", "python3", "-c", code]).strip()
 
 
-def connects(platform: Platform, slug: str, port: int, address: str = "127.0.0.1") -> str:
+def connects(platform: Stage, slug: str, port: int, address: str = "127.0.0.1") -> str:
     """``open`` or the reason why a tenant's process could not connect."""
     code = (
         "import socket\ntry:\n"
@@ -36,7 +35,7 @@ def connects(platform: Platform, slug: str, port: int, address: str = "127.0.0.1
 
 
 @pytest.fixture
-def two(platform: Platform, tenant: str) -> tuple[str, str]:  # noqa: F811
+def two(platform: Stage, tenant: str) -> tuple[str, str]:  # noqa: F811
     """Stations of two customers."""
     other = f"{tenant}x"
     apply(
@@ -50,7 +49,7 @@ def two(platform: Platform, tenant: str) -> tuple[str, str]:  # noqa: F811
     return f"{tenant}-a", f"{other}-a"
 
 
-def test_loopback_ports_of_others_are_closed(platform: Platform, two: tuple[str, str]) -> None:
+def test_loopback_ports_of_others_are_closed(platform: Stage, two: tuple[str, str]) -> None:
     mine, theirs = two
     ports = json.loads(platform.on_node(["cat", f"/etc/streamfleet/routes/{theirs}.json"]))
     own = json.loads(platform.on_node(["cat", f"/etc/streamfleet/routes/{mine}.json"]))
@@ -61,7 +60,7 @@ def test_loopback_ports_of_others_are_closed(platform: Platform, two: tuple[str,
     assert connects(platform, mine, ports["port"], platform.address) == "closed"
 
 
-def test_no_listening_loopback_port_takes_a_tenant(platform: Platform, two: tuple[str, str]) -> None:
+def test_no_listening_loopback_port_takes_a_tenant(platform: Stage, two: tuple[str, str]) -> None:
     mine, _ = two
     own = json.loads(platform.on_node(["cat", f"/etc/streamfleet/routes/{mine}.json"]))["port"]
     listening = platform.on_node(["sh", "-c", "ss -Hltn | awk '{print $4}' | sed 's/.*://' | sort -un"]).split()
@@ -71,7 +70,7 @@ def test_no_listening_loopback_port_takes_a_tenant(platform: Platform, two: tupl
         assert connects(platform, mine, port) == "closed", f"port {port}"
 
 
-def test_one_tenant_reads_nothing_of_another(platform: Platform, two: tuple[str, str]) -> None:
+def test_one_tenant_reads_nothing_of_another(platform: Stage, two: tuple[str, str]) -> None:
     mine, theirs = two
     paths = [
         f"/etc/streamfleet/instances/icecast/{theirs}/icecast.xml",
@@ -94,7 +93,7 @@ def test_one_tenant_reads_nothing_of_another(platform: Platform, two: tuple[str,
     assert as_tenant(platform, mine, code) == ""
 
 
-def test_a_source_of_type_html_is_harmless_in_a_browser(platform: Platform, two: tuple[str, str]) -> None:
+def test_a_source_of_type_html_is_harmless_in_a_browser(platform: Stage, two: tuple[str, str]) -> None:
     slug, _ = two
     address, port, password = published(platform, slug)
     with on_air(Source(address, port, "/stream", password, content_type="text/html")):
@@ -110,7 +109,7 @@ def test_a_source_of_type_html_is_harmless_in_a_browser(platform: Platform, two:
 
 
 @pytest.mark.parametrize("slug", ["../x", "..%2fx", "a/../../etc", "a b", "a;b", "a\nb", "%00"])
-def test_a_slug_that_climbs_is_refused_everywhere(platform: Platform, tenant: str, slug: str) -> None:  # noqa: F811
+def test_a_slug_that_climbs_is_refused_everywhere(platform: Stage, tenant: str, slug: str) -> None:  # noqa: F811
     with pytest.raises(Error) as refused:
         apply(platform, {"media_services": [station(tenant, slug)]})
     assert "media_services[0].slug" in str(refused.value)
@@ -123,7 +122,7 @@ def test_a_slug_that_climbs_is_refused_everywhere(platform: Platform, tenant: st
         assert listener.stop().status in (400, 404), path
 
 
-def test_the_panel_does_not_answer_on_the_stream_host(platform: Platform) -> None:
+def test_the_panel_does_not_answer_on_the_stream_host(platform: Stage) -> None:
     done = platform.run_inside(
         [
             "curl",
@@ -150,7 +149,7 @@ def test_the_panel_does_not_answer_on_the_stream_host(platform: Platform) -> Non
         assert "secure" in cookie.lower()
 
 
-def test_the_packaging_port_refuses_a_tenant_and_everybody_else(platform: Platform, two: tuple[str, str]) -> None:
+def test_the_packaging_port_refuses_a_tenant_and_everybody_else(platform: Stage, two: tuple[str, str]) -> None:
     mine, _ = two
     packaging = platform.on_node(
         [

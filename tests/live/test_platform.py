@@ -15,14 +15,13 @@ import pytest
 
 from demo import media
 from demo.show import credentials, try_to_publish, wait_until_running
-from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST
-from tests.live.conftest import Platform
+from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
 from tests.live.streams import Listener, Source, on_air
 
 pytestmark = pytest.mark.live
 
 
-def apply(platform: Platform, document: dict[str, Any], **options: Any) -> dict[str, Any]:
+def apply(platform: Stage, document: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Apply a document through the API and return the answer."""
     body = {"document": document, "max_delete": 1000, **options}
     answer: dict[str, Any] = platform.api().request("POST", "/apply", body).data
@@ -39,18 +38,18 @@ def account(username: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def tenant(platform: Platform) -> str:
+def tenant(platform: Stage) -> str:
     """A customer of this test's own."""
     name = f"t{secrets.token_hex(4)}"
     apply(platform, {"customers": [account(name)]})
     return name
 
 
-def running(platform: Platform, *slugs: str, seconds: float = 90) -> None:
+def running(platform: Stage, *slugs: str, seconds: float = 90) -> None:
     wait_until_running(platform.api(), slugs, seconds)
 
 
-def settled(platform: Platform, seconds: float = 120) -> None:
+def settled(platform: Stage, seconds: float = 120) -> None:
     """Wait until the node has applied the newest generation."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -61,20 +60,20 @@ def settled(platform: Platform, seconds: float = 120) -> None:
     raise AssertionError(f"the node is behind after {seconds} s: {node}")
 
 
-def web_reloads(platform: Platform) -> str:
+def web_reloads(platform: Stage) -> str:
     """What changes when the web nginx is reloaded or restarted: its processes."""
     return platform.on_node(["systemctl", "show", "nginx.service", "-p", "MainPID"]) + platform.on_node(
         ["sh", "-c", "pgrep -P $(systemctl show nginx.service -p MainPID --value) | sort"]
     )
 
 
-def published(platform: Platform, slug: str) -> tuple[str, int, str]:
+def published(platform: Stage, slug: str) -> tuple[str, int, str]:
     """Address, port and source password of a station."""
     service = platform.api().request("GET", f"/media-services/{slug}").data
     return platform.address, service["port"], credentials(platform.api(), slug)["source_password"]
 
 
-def test_fifty_other_services_come_change_and_go_unheard(platform: Platform, tenant: str) -> None:
+def test_fifty_other_services_come_change_and_go_unheard(platform: Stage, tenant: str) -> None:
     slug, channel = f"{tenant}-b", f"{tenant}-tv"
     video = {"slug": channel, "name": channel, "customer": tenant, "engine": "nginx_rtmp"}
     apply(platform, {"media_services": [station(tenant, slug), video]})
@@ -114,7 +113,7 @@ def test_fifty_other_services_come_change_and_go_unheard(platform: Platform, ten
     assert web_reloads(platform) == reloads
 
 
-def test_five_hundred_changes_do_not_reload_the_web_server(platform: Platform, tenant: str) -> None:
+def test_five_hundred_changes_do_not_reload_the_web_server(platform: Stage, tenant: str) -> None:
     slug = f"{tenant}-b"
     churn = [f"{tenant}-c{n}" for n in range(5)]
     apply(platform, {"media_services": [station(tenant, one) for one in (slug, *churn)]})
@@ -134,7 +133,7 @@ def test_five_hundred_changes_do_not_reload_the_web_server(platform: Platform, t
     assert web_reloads(platform) == reloads
 
 
-def test_everything_stays_on_the_air_while_the_panel_is_down(platform: Platform, tenant: str) -> None:
+def test_everything_stays_on_the_air_while_the_panel_is_down(platform: Stage, tenant: str) -> None:
     slug, channel = f"{tenant}-b", f"{tenant}-tv"
     video = {"slug": channel, "name": channel, "customer": tenant, "engine": "nginx_rtmp"}
     apply(platform, {"media_services": [station(tenant, slug, max_listeners=2), video]})
@@ -169,7 +168,7 @@ def test_everything_stays_on_the_air_while_the_panel_is_down(platform: Platform,
         time.sleep(0.5)
 
 
-def _health(platform: Platform) -> list[str]:
+def _health(platform: Stage) -> list[str]:
     return [
         "curl",
         "--connect-to",
@@ -181,7 +180,7 @@ def _health(platform: Platform) -> list[str]:
     ]
 
 
-def test_worker_and_two_hand_runs_exclude_each_other(platform: Platform, tenant: str) -> None:
+def test_worker_and_two_hand_runs_exclude_each_other(platform: Stage, tenant: str) -> None:
     slugs = [f"{tenant}-{n}" for n in range(10)]
     apply(platform, {"media_services": [station(tenant, slug) for slug in slugs]})
     command = [
@@ -203,7 +202,7 @@ def test_worker_and_two_hand_runs_exclude_each_other(platform: Platform, tenant:
     assert set(pids.split()) == {"0"}
 
 
-def test_suspension_survives_a_document_that_does_not_name_it(platform: Platform, tenant: str) -> None:
+def test_suspension_survives_a_document_that_does_not_name_it(platform: Stage, tenant: str) -> None:
     slug = f"{tenant}-b"
     document = {"media_services": [station(tenant, slug)]}
     apply(platform, document)
@@ -221,7 +220,7 @@ def test_suspension_survives_a_document_that_does_not_name_it(platform: Platform
     assert listener.stop().status == 404
 
 
-def test_a_deleted_service_is_restored_with_its_data(platform: Platform, tenant: str) -> None:
+def test_a_deleted_service_is_restored_with_its_data(platform: Stage, tenant: str) -> None:
     slug = f"{tenant}-b"
     apply(platform, {"media_services": [station(tenant, slug, genre="Kept")]})
     running(platform, slug)
@@ -242,7 +241,7 @@ def test_a_deleted_service_is_restored_with_its_data(platform: Platform, tenant:
         pass
 
 
-def test_a_lock_left_by_a_killed_run_does_not_block(platform: Platform, tenant: str) -> None:
+def test_a_lock_left_by_a_killed_run_does_not_block(platform: Stage, tenant: str) -> None:
     slug = f"{tenant}-b"
     hold = (
         "import fcntl, os, signal; f = open('/run/streamfleet/converge.lock', 'a+'); fcntl.flock(f, fcntl.LOCK_EX); "
@@ -253,7 +252,7 @@ def test_a_lock_left_by_a_killed_run_does_not_block(platform: Platform, tenant: 
     running(platform, slug, seconds=30)
 
 
-def test_a_rebooted_node_brings_everything_back(platform: Platform, tenant: str) -> None:
+def test_a_rebooted_node_brings_everything_back(platform: Stage, tenant: str) -> None:
     slug, channel = f"{tenant}-b", f"{tenant}-tv"
     video = {"slug": channel, "name": channel, "customer": tenant, "engine": "nginx_rtmp"}
     apply(platform, {"media_services": [station(tenant, slug), video]})
