@@ -72,7 +72,7 @@ check: deps ## The inner loop: lint, types, unit (under 3 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-yaml unit-panel unit-repository
 
 .PHONY: contract
-contract: deps ## The modules against a real panel
+contract: deps players ## The modules against a real panel
 	@scripts/need.sh 'command -v rsync' rsync
 	$(PY) -m pytest -n 2 tests/contract
 
