@@ -12,7 +12,7 @@ LEFT = ("*icecast*",)
 
 
 def service(slug: str, number: int, **changes: Any) -> dict[str, Any]:
-    return station(slug, 200100 + number, 8100 + number, **changes)
+    return station(slug, 201000 + number, 8100 + number, **changes)
 
 
 def variables(_folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ LEFT = ("*nginx_rtmp*", "*streamfleet*rtmp*")
 
 
 def service(slug: str, number: int, **changes: Any) -> dict[str, Any]:
-    return rtmp_channel(slug, 200200 + number, **changes)
+    return rtmp_channel(slug, 202000 + number, **changes)
 
 
 def variables(_folder: Path) -> dict[str, Any]:

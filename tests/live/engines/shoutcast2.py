@@ -13,7 +13,7 @@ LEFT = ("*shoutcast*", "*sc_serv*")
 
 
 def service(slug: str, number: int, **changes: Any) -> dict[str, Any]:
-    return shoutcast_station(slug, 200300 + number, 8300 + 2 * number, **changes)
+    return shoutcast_station(slug, 203000 + number, 9000 + 2 * number, **changes)
 
 
 def variables(folder: Path) -> dict[str, Any]:

@@ -15,7 +15,7 @@ RTMP_PORT = 1945
 
 
 def service(slug: str, number: int, **changes: Any) -> dict[str, Any]:
-    return wowza_channel(slug, 200400 + number, **changes)
+    return wowza_channel(slug, 204000 + number, **changes)
 
 
 def variables(folder: Path) -> dict[str, Any]:
