@@ -103,6 +103,7 @@ test: check contract browser collection molecule live demo-test ## Everything th
 test-full: check contract browser collection molecule live-full demo-test panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
 	molecule test -s trixie
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py
+	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m "live and not full" tests/live/test_engines.py
 	molecule test -s postgresql
 	molecule test -s lifecycle
 

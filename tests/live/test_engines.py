@@ -133,6 +133,25 @@ def test_deleted_it_is_off_the_air_and_back_when_it_is_restored(stand: Stand) ->
     assert checks.restored(stand.subject)
 
 
+def test_purged_nothing_of_it_is_left(stand: Stand) -> None:
+    node, third = stand.node, stand.adapter.service(f"third-{stand.beside.slug}", 10)
+    kept = list(node.desk.services.values())
+    assert node.converge(*kept, third)[third["slug"]]["state"] == "running"
+    node.converge(*kept, {**third, "state": "deleted"})
+    node.converge(*kept)
+    assert node.sh(f"find /etc /var/lib/streamfleet /run/streamfleet -name '*{third['slug']}*'") == ""
+    assert node.sh(f"getent passwd sf{third['uid']}", check=False) == ""
+
+
+@smoke
+def test_it_runs_as_a_user_of_its_own_in_a_sandbox(stand: Stand) -> None:
+    unit = stand.adapter.UNIT.format(slug=stand.subject.slug)
+    process = stand.node.sh(f"systemctl show --property MainPID --value {unit}")
+    assert stand.node.sh(f"ps -o user:30= -p {process}").startswith(("sf20", "streamfleet-"))
+    exposure = stand.node.sh(f"systemd-analyze security --no-pager {unit} | tail -1")
+    assert float(exposure.partition("service:")[2].split()[0]) <= 3.0
+
+
 def test_a_second_converge_changes_nothing(stand: Stand) -> None:
     assert stand.node.changed(stand.node.play("playbooks/converge.yml")) == 0
 
@@ -194,6 +213,7 @@ def test_after_a_reboot_it_is_back_by_itself(all_of_it: Stand) -> None:
     assert all_of_it.node.changed(all_of_it.node.play("playbooks/converge.yml")) == 0
 
 
+@pytest.mark.full
 def test_uninstalling_leaves_nothing_behind(node: EnginesNode) -> None:
     """Last: with services of every engine on the node."""
     assert node.changed(node.uninstall()) > 0

@@ -7,6 +7,7 @@ Such a file has
 - ``newer(folder)``: those of the next version of the program, or where there is none that a test can have, of another
   change of the host that is an upgrade to the role
 - ``SETTING``: a change of a service's own settings, as ``changes``
+- ``UNIT``: the unit whose process serves it
 - ``LEFT``: patterns of names that must not be on a node from which the engine has gone
 - ``RTMP_PORT``, where it is not the usual one, since all engines are on one node
 """
@@ -32,6 +33,7 @@ class Adapter(Protocol):
     variables: Callable[[Path], dict[str, Any]]
     newer: Callable[[Path], dict[str, Any]]
     SETTING: Mapping[str, Any]
+    UNIT: str
     LEFT: tuple[str, ...]
 
 

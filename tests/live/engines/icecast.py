@@ -8,6 +8,7 @@ from typing import Any
 from tests.doubles.panel import station
 
 SETTING = {"settings": {"mounts": [{"name": "/stream", "format": "mp3"}, {"name": "/low", "format": "mp3"}]}}
+UNIT = "streamfleet-icecast@{slug}.service"
 LEFT = ("*icecast*",)
 
 

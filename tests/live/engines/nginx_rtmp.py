@@ -8,6 +8,7 @@ from typing import Any
 from tests.doubles.panel import rtmp_channel
 
 SETTING = {"limits": {"max_bitrate_kbps": 4000}}
+UNIT = "streamfleet-rtmp.service"
 LEFT = ("*nginx_rtmp*", "*streamfleet*rtmp*")
 
 

@@ -9,6 +9,7 @@ from tests.doubles.panel import shoutcast_station
 from tests.doubles.shoutcast2 import PROGRAM, pack
 
 SETTING = {"settings": {"song_history": 5}}
+UNIT = "streamfleet-shoutcast2@{slug}.service"
 LEFT = ("*shoutcast*", "*sc_serv*")
 
 

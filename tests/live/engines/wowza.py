@@ -9,6 +9,7 @@ from tests.doubles.panel import wowza_channel
 from tests.doubles.wowza import LICENCE, pack
 
 SETTING = {"settings": {"segment_seconds": 3}}
+UNIT = "streamfleet-wowza.service"
 LEFT = ("*wowza*",)
 #: The usual one is nginx_rtmp's on a node that has both.
 RTMP_PORT = 1945
