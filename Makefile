@@ -72,7 +72,7 @@ check: deps ## The inner loop: lint, types, unit (under 3 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-yaml unit-panel unit-repository
 
 .PHONY: contract
-contract: deps ## The modules against a real panel
+contract: deps players ## The modules against a real panel
 	@scripts/need.sh 'command -v rsync' rsync
 	$(PY) -m pytest -n 2 tests/contract
 
@@ -106,6 +106,7 @@ test: check contract browser collection molecule live demo-test ## Everything th
 test-full: check contract browser collection molecule live-full demo-test panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
 	molecule test -s trixie
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py
+	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m "live and not full" tests/live/test_engines.py
 	molecule test -s postgresql
 	molecule test -s lifecycle
 

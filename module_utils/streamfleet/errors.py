@@ -138,3 +138,7 @@ class JobFailed(Error):
 
 class TimedOut(Error):
     """Something asked for did not come about in the time allowed."""
+
+
+class Misbehaved(Error):
+    """A stream did something else than its service promises."""

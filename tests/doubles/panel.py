@@ -73,6 +73,7 @@ class PanelDouble:
                 double.reports.append((node, body))
                 self._answer(200, {})
 
+        self._handler = Handler
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
@@ -81,16 +82,32 @@ class PanelDouble:
         return {"STREAMFLEET_URL": self.url, "STREAMFLEET_TOKEN": self.token}
 
     @contextmanager
+    def down(self) -> Iterator[None]:
+        """Answer nobody until the block ends: connections are refused."""
+        address = self._server.server_address
+        self._server.shutdown()
+        self._server.server_close()
+        try:
+            yield
+        finally:
+            self._server = ThreadingHTTPServer((str(address[0]), int(address[1])), self._handler)
+            self._thread = self._start()
+
+    @contextmanager
     def serving(self) -> Iterator[PanelDouble]:
         """Serve until the block ends."""
-        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
+        self._thread = self._start()
         try:
             yield self
         finally:
             self._server.shutdown()
             self._server.server_close()
-            thread.join(5)
+            self._thread.join(5)
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        thread.start()
+        return thread
 
 
 def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]:
@@ -154,6 +171,16 @@ def wowza_channel(slug: str, uid: int, /, **changes: Any) -> dict[str, Any]:
     service["limits"] = {**service["limits"], "max_listeners": None, "max_bitrate_kbps": None}
     service["settings"] = {"segment_seconds": 2}
     service["credentials"] = {"publish_password": f"publish-{slug}-secret"}
+    return _changed(service, changes)
+
+
+def rtmp_channel(slug: str, uid: int, /, **changes: Any) -> dict[str, Any]:
+    """A video channel of nginx_rtmp, as a node document holds it."""
+    service = station(slug, uid, 0, engine="nginx_rtmp", service_type="live", name=f"Channel {slug}")
+    service["port"] = None
+    service["limits"] = {**service["limits"], "max_listeners": None, "max_bitrate_kbps": None}
+    service["settings"] = {}
+    service["credentials"] = {"stream_key": f"key-of-{slug}-{uid}"}
     return _changed(service, changes)
 
 

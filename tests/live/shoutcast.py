@@ -10,32 +10,12 @@ import re
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-#: MPEG 1 layer III, 128 kbit/s, 44.1 kHz, no padding: 417 bytes, 38.28 frames a second.
-HEADER = bytes([0xFF, 0xFB, 0x90, 0x64])
-FRAME = 417
-FRAMES_PER_SECOND = 44100 / 1152
-NUMBER = re.compile(rb"#([0-9]{8})#")
+from streamfleet.behaviour.counted import FRAME, HEADER, NUMBER, frame, numbered
 
-
-def frame(number: int) -> bytes:
-    """One numbered frame; whoever decodes it hears noise."""
-    return (HEADER + b"#%08d#" % (number % 10**8)).ljust(FRAME, b"\x00")
-
-
-def numbered() -> Callable[[], bytes]:
-    """Frames, numbered from 0; each call gives as many as are due since the first."""
-    begun, sent = time.monotonic(), 0
-
-    def due() -> bytes:
-        nonlocal sent
-        first, sent = sent, int((time.monotonic() - begun) * FRAMES_PER_SECOND) + 1
-        return b"".join(frame(number) for number in range(first, sent))
-
-    return due
+__all__ = ["Audience", "Heard", "LegacySource", "frame", "on_air"]
 
 
 class LegacySource(threading.Thread):

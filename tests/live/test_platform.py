@@ -1,6 +1,6 @@
 """The promises of the whole platform, held on a real node: panel, worker, web and engines together.
 
-Tests playbooks: install.yml apply.yml converge.yml.
+Tests playbooks: install.yml apply.yml converge.yml verify_engine.yml.
 """
 
 from __future__ import annotations
@@ -178,6 +178,42 @@ def _health(platform: Stage) -> list[str]:
         str(platform.ca),
         f"https://{PANEL_HOST}/api/v1/health",
     ]
+
+
+def verify(platform: Stage, engine: str) -> tuple[int, str]:
+    """Failed tasks and output of playbooks/verify_engine.yml; nothing is left of what it has made."""
+    log = platform.state / "verify_engine.log"
+    log.unlink(missing_ok=True)
+    answers = {"engine": engine, "verify_engine_node": NODE, "verify_engine_address": platform.address}
+    recap = platform.playbook("playbooks/verify_engine.yml", "-e", json.dumps(answers), inventory=False, check=False)
+    prefix = f"verify-{engine.replace('_', '-')}"
+    for kind in ("customers", "media-services"):
+        assert platform.api().request("GET", f"/{kind}?search={prefix}").data["items"] == []
+    return recap.failed, log.read_text()
+
+
+@pytest.mark.parametrize("engine", ["icecast", pytest.param("nginx_rtmp", marks=pytest.mark.full)])
+def test_an_operator_verifies_an_engine(platform: Stage, engine: str) -> None:
+    failed, output = verify(platform, engine)
+    assert failed == 0, output
+    assert "ok    published and played" in output
+    assert "ok    neighbour not interrupted" in output
+    assert "FAIL" not in output
+    settled(platform)
+
+
+@pytest.mark.full
+def test_a_broken_stream_fails_its_verification_with_the_reason(platform: Stage) -> None:
+    # The web server may look up nobody's route.
+    platform.on_node(["chmod", "0700", "/etc/streamfleet/routes"])
+    try:
+        failed, output = verify(platform, "icecast")
+    finally:
+        platform.on_node(["chmod", "0750", "/etc/streamfleet/routes"])
+    assert failed == 1, output
+    assert "1 of 4 checks of icecast are not ok" in output
+    assert "440 Hz was not to be had at https://stream.demo.localhost/listen/" in output
+    settled(platform)
 
 
 def test_worker_and_two_hand_runs_exclude_each_other(platform: Stage, tenant: str) -> None:

@@ -106,6 +106,7 @@ def test_a_stream_is_published_played_and_ended(edge: Edge, channel: tuple[str, 
     )
 
 
+@pytest.mark.full
 def test_what_has_ended_is_cleaned_away(edge: Edge, channel: tuple[str, str]) -> None:
     slug, key = channel
     with edge.publishing(key):
@@ -143,6 +144,7 @@ def test_wrong_keys_are_refused(edge: Edge, key: str) -> None:
     assert edge.run(f"ls -A {HLS}/wrong {HLS}/rock-tv 2>/dev/null", check=False) == ""
 
 
+@pytest.mark.full
 def test_the_public_name_is_no_key_and_old_keys_end(edge: Edge, channel: tuple[str, str]) -> None:
     slug, _ = channel
     assert refused(edge, f"rtmp://{edge.address}/live/{slug}")
@@ -185,6 +187,7 @@ def test_a_second_encoder_is_refused_and_the_first_goes_on(edge: Edge, channel: 
         check_successor(before, after)
 
 
+@pytest.mark.full
 def test_an_encoder_that_drops_is_back_at_once(edge: Edge, channel: tuple[str, str]) -> None:
     slug, key = channel
     with edge.publishing(key) as encoder:
@@ -244,6 +247,7 @@ def test_a_revoked_key_takes_its_own_publisher_and_no_other(edge: Edge, channel:
     assert now == main
 
 
+@pytest.mark.full
 def test_limits_of_bitrate_and_space_hold(edge: Edge, channel: tuple[str, str]) -> None:
     slug, key = channel
     edge.grant(key, slug, kbps=50)
@@ -349,6 +353,7 @@ def test_the_unit_is_confined_and_comes_back(edge: Edge, channel: tuple[str, str
         assert again.poll() is None
 
 
+@pytest.mark.full
 def test_a_change_of_the_host_waits_for_encoders(edge: Edge, channel: tuple[str, str]) -> None:
     slug, key = channel
     smaller = ("-e", "streamfleet_nginx_rtmp_hls_max_mib_per_service=1")
@@ -371,6 +376,7 @@ def test_a_change_of_the_host_waits_for_encoders(edge: Edge, channel: tuple[str,
     edge.playbook(["nginx_rtmp"], tasks_from="self_check")
 
 
+@pytest.mark.full
 def test_an_idle_connection_holds_no_place(edge: Edge) -> None:
     with socket.create_connection((edge.address, 1935), timeout=5) as link:
         link.settimeout(45)

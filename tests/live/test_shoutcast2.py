@@ -1,4 +1,6 @@
-"""Stations of Shoutcast 2 on a node: roles common, certificates, shoutcast2 and web, a double of the panel.
+"""What Shoutcast 2 alone does, on a node: roles common, certificates, shoutcast2 and web, a double of the panel.
+
+What every engine does is in test_engines.py, all that `make live` runs of it.
 
 The Shoutcast server is a double (tests/doubles/shoutcast2), since the real one may not be passed on; docs/engines.md
 says what that leaves open. Sources, listeners, encoder and decoder are real. ``STREAMFLEET_LIVE_RELEASE`` chooses the
@@ -14,9 +16,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import select
-import shlex
 import struct
 import subprocess
 import time
@@ -32,7 +31,7 @@ from tests.live.node import NODE, Node
 from tests.live.shoutcast import Audience, LegacySource, on_air
 from tests.live.test_check_mode import changes
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 STREAM = "stream.example.net"
 FIRST = ("rock-fm", 200001, 8100)
@@ -134,14 +133,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shoutcast]:
 
 
 @pytest.fixture(scope="module")
-def logs(bare: Shoutcast) -> dict[str, str]:
-    """Check, first and second run of the roles."""
-    return bare.first_runs()
-
-
-@pytest.fixture(scope="module")
-def node(bare: Shoutcast, logs: dict[str, str]) -> Shoutcast:
+def node(bare: Shoutcast) -> Shoutcast:
     """A node ready for stations."""
+    bare.play(bare.folder / "roles.yml")
     bare.ca.write_text(bare.sh("cat /etc/streamfleet/ca/ca.pem"))
     return bare
 
@@ -175,14 +169,10 @@ def counted(node: Shoutcast, slug: str, port: int) -> Iterator[None]:
 # The role
 
 
-def test_the_roles_predict_what_they_change_and_change_it_once(bare: Shoutcast, logs: dict[str, str]) -> None:
-    predicted, made = changes(logs["check"]), changes(logs["first"])
-    assert len([name for name, _host in made if "hout" in name]) >= 6
-    assert predicted == made, f"predicted only: {sorted(predicted - made)}; made only: {sorted(made - predicted)}"
-    assert changes(logs["second"]) == set()
-    assert set(bare.sh(f"ls {ROOT}").split()) == {bare.checksum[:16], "current"}
-    assert bare.sh(f"readlink -e {ROOT}/current/sc_serv") == f"{ROOT}/{bare.checksum[:16]}/sc_serv"
-    assert bare.sh(f"sha256sum <{ROOT}/current/sc_serv").split()[0] == hashlib.sha256(PROGRAM.read_bytes()).hexdigest()
+def test_the_server_is_where_its_checksum_says(node: Shoutcast) -> None:
+    assert set(node.sh(f"ls {ROOT}").split()) == {node.checksum[:16], "current"}
+    assert node.sh(f"readlink -e {ROOT}/current/sc_serv") == f"{ROOT}/{node.checksum[:16]}/sc_serv"
+    assert node.sh(f"sha256sum <{ROOT}/current/sc_serv").split()[0] == hashlib.sha256(PROGRAM.read_bytes()).hexdigest()
 
 
 def test_archives_that_are_none_are_refused_before_anything_happens(node: Shoutcast) -> None:
@@ -230,7 +220,6 @@ def test_a_station_runs_as_its_tenant_in_a_sandbox(two: Shoutcast) -> None:
     assert "ok=1    changed=0" in two.play("playbooks/converge.yml")
 
 
-@pytest.mark.full
 def test_listeners_get_the_stream_and_its_titles_over_tls_and_directly(two: Shoutcast) -> None:
     with on_air(LegacySource(two.address, 8100, SOURCE.format("rock-fm"))):
         listeners = [two.listen("rock-fm"), two.listen("rock-fm", "/stream"), two.direct(8100)]
@@ -251,50 +240,6 @@ def test_listeners_get_the_stream_and_its_titles_over_tls_and_directly(two: Shou
         assert two.listen("rock-fm", path).heard.status == 404
 
 
-def test_a_real_encoder_and_a_real_decoder(two: Shoutcast, tmp_path: Path) -> None:
-    recording = tmp_path / "heard.mp3"
-    encode = (
-        "ffmpeg -v error -re -f lavfi -i sine=frequency=440:sample_rate=44100 -t 60 -b:a 128k -f mp3 -id3v2_version 0 -"
-    )
-    with subprocess.Popen(shlex.split(encode), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as encoder:
-        assert encoder.stdout is not None
-        pipe = encoder.stdout
-
-        def due() -> bytes:
-            return os.read(pipe.fileno(), 65536) if select.select([pipe], [], [], 0)[0] else b""
-
-        try:
-            with on_air(LegacySource(two.address, 8100, SOURCE.format("rock-fm"), due=due)):
-                time.sleep(1)
-                resolve = f"{STREAM}:443:{two.address}"
-                url = f"https://{STREAM}/listen/rock-fm/stream"
-                listen = [
-                    "curl",
-                    "-s",
-                    "-m",
-                    "8",
-                    "--cacert",
-                    str(two.ca),
-                    "--resolve",
-                    resolve,
-                    "-o",
-                    str(recording),
-                    url,
-                ]
-                # 28: the time was over, and not the stream.
-                assert subprocess.run(listen, check=False).returncode == 28
-        finally:
-            encoder.kill()
-    decode = ["ffmpeg", "-v", "info", "-f", "mp3", "-i", str(recording), "-af", "volumedetect", "-f", "null", "-"]
-    done = subprocess.run(decode, capture_output=True, text=True, check=True)
-    seconds = float(re.findall(r"time=\d+:\d+:([0-9.]+)", done.stderr)[-1])
-    assert 4 < seconds < 14, done.stderr
-    loudness = re.search(r"mean_volume: (-?[0-9.]+) dB", done.stderr)
-    assert loudness is not None
-    assert -30 < float(loudness[1]) < -10
-
-
-@pytest.mark.full
 def test_several_streams_each_with_its_source_and_limit(two: Shoutcast) -> None:
     streams = [{"id": 1, "name": "/high"}, {"id": 2, "name": "/low", "max_listeners": 1, "default": True}]
     two.converge(station(*FIRST, settings={"streams": streams}, limits={"max_listeners": 3}), station(*SECOND))
@@ -315,7 +260,6 @@ def test_several_streams_each_with_its_source_and_limit(two: Shoutcast) -> None:
 # Changes
 
 
-@pytest.mark.full
 def test_nobody_notices_what_happens_to_another_station(two: Shoutcast) -> None:
     third = ("third-fm", 200003, 8104)
     keep = station(*FIRST)
@@ -333,7 +277,6 @@ def test_nobody_notices_what_happens_to_another_station(two: Shoutcast) -> None:
     assert two.sh("getent passwd sf200003", check=False) == ""
 
 
-@pytest.mark.full
 def test_a_change_restarts_this_station_only_and_only_where_it_must(two: Shoutcast) -> None:
     before = two.pid("rock-fm"), two.pid("jazz-fm")
     with counted(two, "rock-fm", 8100):
@@ -352,7 +295,6 @@ def test_a_change_restarts_this_station_only_and_only_where_it_must(two: Shoutca
         assert two.listen("rock-fm").playing.wait(15)
 
 
-@pytest.mark.full
 def test_bans_outlive_changes_and_the_web_server_tells_true_addresses(two: Shoutcast) -> None:
     ban = "/var/lib/streamfleet/services/rock-fm/sc_serv.ban"
     listener_address = two.sh("ip -4 route show default | awk '{print $3}'")
@@ -367,7 +309,6 @@ def test_bans_outlive_changes_and_the_web_server_tells_true_addresses(two: Shout
     two.converge(station(*FIRST), station(*SECOND))
 
 
-@pytest.mark.full
 def test_a_station_that_cannot_start_is_told_and_stays_as_it_was(two: Shoutcast) -> None:
     squatter = "import socket, time\ns = socket.create_server(('', 8301))\ntime.sleep(300)"
     two.fleet.exec(NODE, ["systemd-run", "--quiet", "--unit", "squatter", "python3", "-c", squatter])
@@ -391,30 +332,6 @@ def test_a_station_that_cannot_start_is_told_and_stays_as_it_was(two: Shoutcast)
     two.sh("systemctl stop squatter")
 
 
-def test_suspended_and_deleted_stations_are_off_the_air(two: Shoutcast) -> None:
-    with on_air(LegacySource(two.address, 8100, SOURCE.format("rock-fm"))):
-        listener = two.listen("rock-fm")
-        assert listener.playing.wait(15)
-        told = two.converge(station(*FIRST, state="suspended", reason="unpaid"), station(*SECOND))
-        assert (told["rock-fm"]["state"], told["rock-fm"]["message"]) == ("suspended", "unpaid")
-        listener.join(10)
-        assert listener.heard.disconnects == 1
-    assert two.listen("rock-fm").heard.status == 404
-    assert two.sh("ss -Hltn '( sport = 8100 or sport = 8101 )'") == ""
-    two.converge(station(*FIRST), station(*SECOND))
-    with on_air(LegacySource(two.address, 8100, SOURCE.format("rock-fm"))):
-        assert two.listen("rock-fm").playing.wait(15)
-    two.converge(station(*FIRST, state="deleted"), station(*SECOND))
-    assert two.sh("ls -d /var/lib/streamfleet/services/rock-fm") != ""
-    two.converge(station(*SECOND))
-    places = "/etc/streamfleet/instances/shoutcast2 /var/lib/streamfleet/services /etc/streamfleet/routes"
-    assert "rock-fm" not in two.sh(
-        f"ls {places} /etc/systemd/system /etc/systemd/system/streamfleet-instances.target.wants"
-    )
-    assert two.sh("getent passwd sf200001", check=False) == ""
-
-
-@pytest.mark.full
 def test_self_check_is_content_and_then_names_the_cause(two: Shoutcast) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["shoutcast2"]})]
     assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
@@ -430,7 +347,6 @@ def test_self_check_is_content_and_then_names_the_cause(two: Shoutcast) -> None:
 # Upgrade and end
 
 
-@pytest.mark.full
 def test_an_upgrade_by_url_restarts_nobody_and_can_be_taken_back(two: Shoutcast) -> None:
     newer = two.folder / "newer.tar.gz"
     checksum = pack(newer, {"top/sc_serv": PROGRAM.read_bytes(), "top/changes.txt": b"2\n"})
@@ -468,36 +384,3 @@ def test_an_upgrade_by_url_restarts_nobody_and_can_be_taken_back(two: Shoutcast)
     two.converge(station(*FIRST, restart=1), station(*SECOND, restart=1))
     assert "until they are restarted" not in two.engine({})
     two.sh("systemctl stop vendor; rm -r /run/vendor /usr/local/share/ca-certificates/test.crt")
-
-
-@pytest.mark.full
-def test_after_a_reboot_all_is_back_by_itself(two: Shoutcast) -> None:
-    two.converge(station(*FIRST), station(*SECOND, state="stopped"))
-    two.fleet.reboot(NODE)
-    deadline = time.monotonic() + 30
-    while two.sh(f"systemctl is-active {UNIT.format('rock-fm')}", check=False) != "active":
-        assert time.monotonic() < deadline, two.sh("systemctl --failed --no-pager", check=False)
-        time.sleep(0.5)
-    assert two.sh(f"systemctl is-active {UNIT.format('jazz-fm')}", check=False) == "inactive"
-    with counted(two, "rock-fm", 8100):
-        assert "changed=0" in two.play("playbooks/converge.yml")
-
-
-@pytest.mark.full
-def test_uninstalling_leaves_nothing_behind(two: Shoutcast) -> None:
-    options = {
-        "entry": "uninstall",
-        "roles_in_order": ["web", "shoutcast2", "certificates", "common"],
-        "streamfleet_shoutcast2_uninstall_data": True,
-        "streamfleet_common_uninstall_data": True,
-    }
-    arguments = ["-e", json.dumps(options)]
-    assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) > 0
-    left = two.sh(
-        "find / -xdev \\( -path /proc -o -path /sys -o -path /var/log -o -path /var/cache \\) -prune"
-        " -o \\( -name '*streamfleet*' -o -name '*shoutcast*' -o -name '*sc_serv*' \\) -print",
-    )
-    assert left == ""
-    assert two.sh("getent passwd | grep -E '^(sf2|streamfleet)'", check=False) == ""
-    assert two.sh("systemctl list-units --all --no-legend '*streamfleet*'", check=False) == ""
-    assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0

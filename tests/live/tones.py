@@ -7,7 +7,6 @@ made of it.
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 import socket
 import subprocess
@@ -17,54 +16,9 @@ from array import array
 from collections.abc import Iterable
 from pathlib import Path
 
-RATE = 8000
-#: What a tone must have of all power in the piece to be called the one that is heard.
-SHARE = 0.5
+from streamfleet.behaviour.sound import RATE, decoded, tone
 
-
-def power(samples: Iterable[int], frequency: float, rate: int = RATE) -> float:
-    """The power of one frequency in ``samples``, by Goertzel's algorithm."""
-    turn = 2 * math.cos(2 * math.pi * frequency / rate)
-    before = last = 0.0
-    for sample in samples:
-        before, last = last, sample + turn * last - before
-    return last * last + before * before - turn * last * before
-
-
-def tone(samples: array[int], candidates: Iterable[int], rate: int = RATE) -> int | None:
-    """Which of the candidates (Hz) makes up most of the sound; None for silence, a mixture, or another sound."""
-    total = sum(sample * sample for sample in samples)
-    if not samples or total / len(samples) < 20 * 20:
-        return None
-    # A sine of the full energy gives power n * energy / 2.
-    shares = {frequency: 2 * power(samples, frequency, rate) / (len(samples) * total) for frequency in candidates}
-    best = max(shares, key=lambda frequency: shares[frequency])
-    return best if shares[best] > SHARE else None
-
-
-def decoded(data: bytes) -> array[int]:
-    """Any piece of an MP3 stream as mono samples of 16 bits at RATE."""
-    argv = [
-        "ffmpeg",
-        "-nostdin",
-        "-v",
-        "quiet",
-        "-f",
-        "mp3",
-        "-i",
-        "-",
-        "-ac",
-        "1",
-        "-ar",
-        str(RATE),
-        "-f",
-        "s16le",
-        "-",
-    ]
-    samples = array("h")
-    output = subprocess.run(argv, input=data, capture_output=True, check=False).stdout
-    samples.frombytes(output[: len(output) // 2 * 2])
-    return samples
+__all__ = ["RATE", "Ears", "Encoder", "ShoutcastEncoder", "decoded", "longest_silence", "recording", "tone"]
 
 
 def heard_at(url: str, candidates: Iterable[int], within: float) -> int | None:

@@ -34,6 +34,7 @@ PASSWORD = re.compile(r"[A-Za-z0-9._~-]{8,64}")
 DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
 TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
 LONGEST_PATH = 500
+SURROGATE = re.compile("[\ud800-\udfff]")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 #: In diffs: the password, the old one as well as the new.
@@ -49,6 +50,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[Instance
     autodj = service["settings"].get("autodj")
     if autodj is None:
         return []
+    _texts({"autodj_password": service["credentials"]["autodj_password"]}, "credentials", secret=True)
     port = _live_port(service)
     if port is None:
         return [_autodj(service, autodj, None)]
@@ -171,6 +173,7 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
     seen: set[str] = set()
     for number, item in enumerate(items):
         where, username = f"djs[{number}]", item["username"]
+        _texts(item, where)
         if not isinstance(username, str) or not USERNAME.fullmatch(username):
             raise RenderError(f"{where}.username", username, "is not 1 to 32 letters a-z, digits and - inside")
         if username in seen:
@@ -191,6 +194,7 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
     """The playlist as the chooser reads it, its paths and times checked."""
+    _texts(item, where)
     if item.get("folder") is not None:
         _path(item["folder"], f"{where}.folder", root=True)
     for number, path in enumerate(item.get("files") or []):
@@ -198,6 +202,14 @@ def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
     _windows(item.get("active"), where)
     keys = ("name", "enabled", "type", "folder", "files", "order", "weight", "active", "every_tracks", "every_minutes")
     return {key: item.get(key) for key in keys}
+
+
+def _texts(item: Mapping[str, Any], where: str, secret: bool = False) -> None:
+    """Raises RenderError for a text that no file can hold."""
+    for key, value in item.items():
+        if isinstance(value, str) and SURROGATE.search(value):
+            shown = "(hidden)" if secret or key == "password" else ascii(value)
+            raise RenderError(f"{where}.{key}", shown, "holds half a character (a surrogate): remove it")
 
 
 def _windows(windows: Any, where: str) -> None:

@@ -31,6 +31,9 @@ QUEUE_BYTES = 524288
 BURST_SECONDS = 4
 BURST_BYTES = 65536
 
+#: What mounts may announce; it is in the names of the AutoDJ's feeds, and its encoders are chosen by it.
+FORMATS = ("mp3", "aac", "ogg", "opus", "flac")
+
 POLICY = "sandbox; default-src 'none'; media-src 'self'"
 
 #: In diffs: every password element, whatever it holds, and the old value as well as the new.
@@ -43,6 +46,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     Raises RenderError for what Icecast cannot be told.
     """
     slug, uid = service["slug"], service["uid"]
+    _passwords(service["credentials"])
     mounts = _mounts(service)
     feeds = feeds_of(service)
     group = f"sf{uid}"
@@ -172,11 +176,24 @@ def _feed(
     _add(_mount(root, service, mount, folder), "hidden", 1)
 
 
+def _passwords(credentials: Mapping[str, Any]) -> None:
+    """Check the passwords that a service must have, before anything is derived from them."""
+    for name, password in credentials.items():
+        if password is not None:
+            _text(password, f"credentials.{name}")
+        if password == "" and name != "listener_password":
+            raise RenderError(f"credentials.{name}", None, "is empty, and would let everybody in")
+
+
 def _mounts(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The declared mounts, checked for what their schema cannot say."""
     mounts: list[Mapping[str, Any]] = service["settings"]["mounts"]
     names = [mount["name"] for mount in mounts]
     for number, mount in enumerate(mounts):
+        _text(mount["name"], f"settings.mounts[{number}].name")
+        if (mount.get("format") or FORMATS[0]) not in FORMATS:
+            message = f"is none of {', '.join(FORMATS)}"
+            raise RenderError(f"settings.mounts[{number}].format", mount["format"], message)
         if names.index(mount["name"]) != number:
             raise RenderError(f"settings.mounts[{number}].name", mount["name"], "is declared twice")
         fallback = mount.get("fallback")
