@@ -204,7 +204,8 @@ class Segments(Wowza):
             data = packager.segment(int(found[6]))
             return self.answer(200, "video/MP2T", data) if data else self.answer(404, "text/plain", b"gone\n")
         if found[4]:
-            return self.answer(200, "application/vnd.apple.mpegurl", packager.list(session).encode())
+            text = packager.list(lambda segment: f"media_{session}_{segment.number}.ts")
+            return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
         text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
         return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
 
