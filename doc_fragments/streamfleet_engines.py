@@ -14,7 +14,7 @@ options:
   max_listeners:
     description:
     - Listeners or viewers at a time; V(null) for unlimited.
-    - Held by Icecast 2, Shoutcast 2, Wowza Streaming Engine; refused with any other engine.
+    - Held by Icecast 2, Shoutcast 2, Wowza Streaming Engine, Flussonic Media Server; refused with any other engine.
     type: int
   max_bitrate_kbps:
     description:
@@ -234,6 +234,8 @@ options:
     description:
     - Engine Wowza Streaming Engine. How long a segment of HLS shall be at least; it ends with the next key frame.
     - From V(1) to V(20).
+    - Engine Flussonic Media Server. How long a segment of HLS shall be at least; it ends with the next key frame.
+    - From V(1) to V(20).
     type: int
   publish_password:
     description:
@@ -241,5 +243,35 @@ options:
       its stream key C(live).
     - Made by the panel when omitted.
     - 12 to 64 characters.
+    - Engine Flussonic Media Server. The password that the encoder publishes with.
+    - Made by the panel when omitted.
+    - 12 to 64 characters.
     type: str
+  dvr_hours:
+    description:
+    - Engine Flussonic Media Server. For how many hours what was sent is kept and can be watched again; null for
+      not at all. O(disk_quota_mb) limits it, too.
+    - From V(1) to V(8760).
+    - V(null) for none.
+    type: int
+  renditions:
+    description:
+    - Engine Flussonic Media Server. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
+      Each is encoded on the node, which takes about a processor core for 720 lines, and needs the vendor's package
+      for it.
+    type: list
+    elements: dict
+    suboptions:
+      height:
+        description:
+        - Height.
+        - From V(144) to V(2160).
+        type: int
+        required: true
+      video_kbps:
+        description:
+        - Video kbps.
+        - From V(100) to V(20000).
+        type: int
+        required: true
 """

@@ -51,6 +51,28 @@ def streamfleet_unknown(names: Iterable[str], prefix: str, known: Iterable[str])
     return sorted(name for name in names if name.startswith(prefix) and name not in allowed)
 
 
+def streamfleet_shared_ports(specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> list[str]:
+    """Ports that two engines of one host want, each as a sentence that says who they are and what separates them.
+
+    :param specs: what ``engine/spec.yml`` of each engine of the host says.
+    :param variables: the host's; a port's variable that is not among them has its default.
+    """
+    wanted: dict[int, list[tuple[str, str, str | None]]] = {}
+    for spec in specs:
+        for purpose, plan in (spec.get("host_ports") or {}).items():
+            variable = plan.get("variable")
+            port = int(plan["port"] if variable is None else variables.get(variable, plan["default"]))
+            wanted.setdefault(port, []).append((spec["title"], purpose, variable))
+    shared = []
+    for port, users in sorted(wanted.items()):
+        if len(users) > 1:
+            who = " and ".join(f"{title} ({purpose})" for title, purpose, _variable in users)
+            ways = " or ".join(variable for _title, _purpose, variable in users if variable)
+            fix = f"Give one of them another with {ways}" if ways else "Put them on hosts of their own"
+            shared.append(f"port {port} is wanted by {who}. {fix}")
+    return shared
+
+
 def _text(text: str) -> str:
     return text
 
@@ -104,4 +126,8 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → function."""
-        return {"streamfleet_answer": streamfleet_answer, "streamfleet_unknown": streamfleet_unknown}
+        return {
+            "streamfleet_answer": streamfleet_answer,
+            "streamfleet_shared_ports": streamfleet_shared_ports,
+            "streamfleet_unknown": streamfleet_unknown,
+        }

@@ -69,10 +69,10 @@ def names_of(root: Path) -> Names:
     def stems(folder: str) -> list[str]:
         return sorted((path.stem for path in (root / folder).glob("*.py")), key=len, reverse=True)
 
-    filters = re.findall(r"^ +return \{(.*)\}$", (root / "filter_plugins/streamfleet.py").read_text(), re.MULTILINE)
+    filters = re.findall(r'"(streamfleet_\w+)": streamfleet_', (root / "filter_plugins/streamfleet.py").read_text())
     return Names(
         modules=stems("library"),
-        filters=sorted(re.findall(r'"(streamfleet_\w+)":', " ".join(filters)), key=len, reverse=True),
+        filters=sorted(filters, key=len, reverse=True),
         roles=sorted((path.parent.parent.name for path in (root / "roles").glob("*/meta/main.yml")), reverse=True),
         fragments=stems("doc_fragments"),
     )

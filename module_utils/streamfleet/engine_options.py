@@ -134,4 +134,21 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
         "type": "str",
         "no_log": True,
     },
+    "dvr_hours": {
+        "type": "int",
+    },
+    "renditions": {
+        "type": "list",
+        "elements": "dict",
+        "options": {
+            "height": {
+                "type": "int",
+                "required": True,
+            },
+            "video_kbps": {
+                "type": "int",
+                "required": True,
+            },
+        },
+    },
 }

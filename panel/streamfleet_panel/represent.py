@@ -211,7 +211,10 @@ def connection(
         if "credential" in line:
             item = {"label": line["label"], "credential": line["credential"]}
             if credentials is not None:
-                item["value"] = credentials.get(line["credential"])
+                secret = credentials.get(line["credential"])
+                item["value"] = (
+                    _formatted(line["value"], {**words, "credential": secret or ""}) if "value" in line else secret
+                )
         else:
             item = {"label": line["label"], "value": _formatted(line["value"], words)}
         lines.append(item)

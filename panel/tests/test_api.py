@@ -30,7 +30,9 @@ def test_openapi_and_swagger_are_local(db: None, client: Client) -> None:
     service = properties["document"]["properties"]["media_services"]["items"]["properties"]
     assert "mounts" in service
     assert service["stream_key"]["writeOnly"] is True
-    assert service["max_listeners"]["description"].endswith("Engines that hold it: icecast, shoutcast2, wowza.")
+    assert service["max_listeners"]["description"].endswith(
+        "Engines that hold it: icecast, shoutcast2, wowza, flussonic."
+    )
     assert service["max_bitrate_kbps"]["description"].endswith("Engines that hold it: icecast, nginx_rtmp, shoutcast2.")
     page = client.get("/api/v1/docs").content.decode()
     assert "cdn." not in page
@@ -234,6 +236,18 @@ def test_reading_credentials_is_audited(api: Clients) -> None:
     entry = AuditLog.objects.first()
     assert entry is not None
     assert (entry.actor_name, entry.action, entry.key) == ("alice", "read_credentials", "rock")
+
+
+def test_a_stream_key_with_a_secret_in_it_is_shown_to_whoever_may_see_the_secret(api: Clients) -> None:
+    call = api("root")
+    call("PUT", "/nodes/node1", {"engines": ["icecast", "nginx_rtmp", "flussonic"]})
+    wanted = {"customer": "alice", "engine": "flussonic", "max_listeners": 5, "publish_password": "correct-horse-1"}
+    status, answer = call("PUT", "/media-services/flu-tv", wanted)
+    assert status == 200, answer
+    shown = call("GET", "/media-services/flu-tv")[1]["connection"]
+    assert shown[1] == {"label": "Stream key", "credential": "publish_password"}
+    told = api("alice")("GET", "/media-services/flu-tv/credentials")[1]["connection"]
+    assert told[1] == {**shown[1], "value": "flu-tv?password=correct-horse-1"}
 
 
 def test_rotating_with_overlap(api: Clients) -> None:

@@ -1,8 +1,9 @@
-"""streamfleet_host_files, streamfleet_host_facts, streamfleet_units: as tasks on this machine."""
+"""streamfleet_host_files, _host_facts, _units and _vendor_file: as tasks on this machine."""
 
 from __future__ import annotations
 
 import grp
+import hashlib
 import os
 import pwd
 from pathlib import Path
@@ -55,6 +56,22 @@ def test_facts_of_this_machine(runner: Runner) -> None:
     seen = outcome.real["ansible_facts"]["streamfleet_host"]
     assert seen["uid"] == os.getuid()
     assert seen["memory_mb"] > 100
+
+
+def test_a_vendors_file_is_the_one_that_was_meant(runner: Runner, tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    path.write_text("#!/bin/sh\n")
+    meant = {"path": str(path), "checksum": hashlib.sha256(path.read_bytes()).hexdigest(), "option": "x_checksum"}
+    runner.steps(
+        Step("streamfleet_vendor_file", {**meant, "kind": "program", "machine": "x86_64"}, changed=False),
+        Step("streamfleet_vendor_file", {**meant, "checksum": "0" * 64}, error=f"not {'0' * 64} as x_checksum says"),
+        Step("streamfleet_vendor_file", {**meant, "kind": "package"}, error="kind is package but all of the following"),
+        Step(
+            "streamfleet_vendor_file",
+            {**meant, "kind": "package", "machine": "x86_64"},
+            error="it is not a package of Debian",
+        ),
+    )
 
 
 def test_a_unit_that_is_not_there(runner: Runner) -> None:

@@ -184,6 +184,13 @@ def rtmp_channel(slug: str, uid: int, /, **changes: Any) -> dict[str, Any]:
     return _changed(service, changes)
 
 
+def flussonic_channel(slug: str, uid: int, /, **changes: Any) -> dict[str, Any]:
+    """A video channel of Flussonic, as a node document holds it."""
+    service = wowza_channel(slug, uid, engine="flussonic")
+    service["settings"] = {"segment_seconds": 2, "dvr_hours": None, "renditions": []}
+    return _changed(service, changes)
+
+
 def _changed(service: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(service.get(key), dict):

@@ -10,8 +10,11 @@ from pathlib import Path
 import m3u8
 
 
-def check_playlist(text: str) -> m3u8.M3U8:
-    """Fail unless ``text`` is a media playlist as RFC 8216 wants it; return it parsed."""
+def check_playlist(text: str, folders: bool = False) -> m3u8.M3U8:
+    """Fail unless ``text`` is a media playlist as RFC 8216 wants it; return it parsed.
+
+    ``folders``: segments may lie in folders below it.
+    """
     lines = text.splitlines()
     assert lines[0] == "#EXTM3U", lines[0]
     assert text.endswith("\n")
@@ -26,7 +29,7 @@ def check_playlist(text: str) -> m3u8.M3U8:
     assert parsed.target_duration
     for segment in parsed.segments:
         assert round(segment.duration) <= parsed.target_duration, (segment.duration, parsed.target_duration)
-        assert "/" not in segment.uri
+        assert folders or "/" not in segment.uri
     names = [segment.uri for segment in parsed.segments]
     assert len(names) == len(set(names)), "a segment's name twice"
     if "#EXT-X-ENDLIST" in text:
@@ -34,9 +37,9 @@ def check_playlist(text: str) -> m3u8.M3U8:
     return parsed
 
 
-def check_successor(before: str, after: str) -> None:
+def check_successor(before: str, after: str, folders: bool = False) -> None:
     """Fail unless ``after`` can follow ``before`` at the same address: nothing between is lost, nothing rewritten."""
-    first, second = check_playlist(before), check_playlist(after)
+    first, second = check_playlist(before, folders), check_playlist(after, folders)
     assert second.target_duration == first.target_duration, "the target duration must not change"
     step = (second.media_sequence or 0) - (first.media_sequence or 0)
     assert step >= 0, "the media sequence went back"

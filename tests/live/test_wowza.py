@@ -10,108 +10,48 @@ Tests roles: wowza.
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
-import re
 import struct
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from demo.media import video_publisher
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza import LICENCE, pack
-from tests.live.hls import check_playlist, check_successor, decode
-from tests.live.node import NODE, Node
+from tests.live.hls import decode
+from tests.live.node import NODE
 from tests.live.test_check_mode import changes
+from tests.live.video import STREAM, VideoNode, watched
 from tests.nodes.fleet import Domain
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-STREAM = "stream.example.net"
 FIRST = ("rock-tv", 200001)
 SECOND = ("jazz-tv", 200002)
 THIRD = ("third-tv", 200003)
 HOME = "/usr/local/WowzaStreamingEngine"
 INSTANCES = "/etc/streamfleet/instances/wowza"
-ROLES = """\
----
-- name: Prepare the node
-  hosts: streamfleet_nodes
-  become: true
-  roles:
-    - common
-    - certificates
-    - wowza
-    - web
-"""
-ONE_ROLE = """\
----
-- name: Install the engine
-  hosts: streamfleet_nodes
-  become: true
-  roles: [wowza]
-"""
 
 
-class Wowza(Node):
+class Wowza(VideoNode):
     """The node, and the installer that its operator brought."""
 
+    engine_role = "wowza"
+
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
         self.installer = folder / "WowzaStreamingEngine-4.9.0-linux-x64-installer.run"
         self.checksum = pack(self.installer)
-        self.ca = folder / "ca.pem"
         variables = {
             "streamfleet_wowza_source": str(self.installer),
             "streamfleet_wowza_checksum": self.checksum,
             "streamfleet_wowza_licence_key": LICENCE,
             "streamfleet_wowza_accept_eula": True,
             "streamfleet_wowza_heap": "256M",
-            "streamfleet_certificates_authority_host": NODE,
-            "streamfleet_certificates_names": [{"name": STREAM}],
-            "streamfleet_web_stream_host": STREAM,
-            "streamfleet_web_default_host": STREAM,
         }
-        groups = {"streamfleet_nodes": {"hosts": {NODE: {}}, "vars": variables}}
-        (folder / "groups.json").write_text(json.dumps(groups))
-        (folder / "roles.yml").write_text(ROLES)
-        (folder / "engine.yml").write_text(ONE_ROLE)
-
-    def engine(self, variables: dict[str, Any], *arguments: str, ok: bool = True) -> str:
-        """Run the engine's role alone, with other variables."""
-        return self.play(self.folder / "engine.yml", "-e", json.dumps(variables), *arguments, ok=ok)
-
-    def get(self, slug: str, item: str = "playlist.m3u8", headers: bool = False) -> tuple[int, bytes]:
-        """Status and body (or head) of a request for HLS, through the web server."""
-        command = ["curl", "-s", "-m", "10", "--cacert", str(self.ca), "--resolve", f"{STREAM}:443:{self.address}"]
-        command += ["-D", "-", "-o", "/dev/null"] if headers else ["-w", "\n%{http_code}"]
-        done = subprocess.run(
-            [*command, f"https://{STREAM}/hls/{slug}/{item}"],
-            capture_output=True,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
-        if headers:
-            return int(done.stdout.split()[1]), done.stdout
-        body, _, status = done.stdout.rpartition(b"\n")
-        return int(status), body
-
-    def session(self, slug: str, seconds: float = 20) -> str:
-        """A new viewer's list, once there is one."""
-        end = time.monotonic() + seconds
-        while True:
-            status, body = self.get(slug)
-            if status == 200:
-                return next(line for line in body.decode().splitlines() if line and not line.startswith("#"))
-            assert time.monotonic() < end, f"{slug}: {status} {body!r}"
-            time.sleep(0.5)
+        super().__init__(folder, variables)
 
     def url(self, slug: str, password: str | None = None, stream: str = "live", application: str | None = None) -> str:
         """What an encoder is given."""
@@ -119,63 +59,9 @@ class Wowza(Node):
         login = f"{slug}:{password}@" if password else ""
         return f"rtmp://{login}{self.address}/{application or slug}/{stream}"
 
-    @contextlib.contextmanager
-    def publishing(self, url: str) -> Iterator[subprocess.Popen[str]]:
-        """An ffmpeg that publishes, stopped at the end."""
-        command = video_publisher(url, 300)
-        with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as encoder:
-            try:
-                yield encoder
-            finally:
-                encoder.kill()
-
-    def refused(self, url: str) -> str:
-        """What an encoder says that is turned away."""
-        command = video_publisher(url, 8)
-        start = time.monotonic()
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
-        )
-        assert done.returncode != 0, url
-        assert time.monotonic() - start < 7, url
-        return done.stderr
-
     def pid(self) -> str:
         """Wowza's process."""
         return self.sh("systemctl show --property MainPID --value streamfleet-wowza.service")
-
-
-@contextlib.contextmanager
-def watched(node: Wowza, slug: str) -> Iterator[list[str]]:
-    """Every list that one viewer sees, one after another; no segment is lost, and the encoder is there at the end."""
-    with node.publishing(node.url(slug)) as encoder:
-        item = node.session(slug)
-        seen: list[str] = []
-        ended = threading.Event()
-
-        def watch() -> None:
-            while not ended.wait(0.7):
-                status, body = node.get(slug, item)
-                text = body.decode() if status == 200 else f"{status}"
-                if not seen or seen[-1] != text:
-                    seen.append(text)
-
-        thread = threading.Thread(target=watch, daemon=True)
-        thread.start()
-        try:
-            yield seen
-            time.sleep(3)
-        finally:
-            ended.set()
-            thread.join(15)
-        assert encoder.poll() is None
-    assert len(seen) >= 2
-    for text in seen:
-        check_playlist(text)
-    for before, after in itertools.pairwise(seen):
-        check_successor(before, after)
-    numbers = sorted({int(found) for text in seen for found in re.findall(r"_(\d+)\.ts", text)})
-    assert numbers == list(range(numbers[0], numbers[-1] + 1)), "a gap"
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.errors import AnsibleFilterError
 
-from filter_plugins.streamfleet import FilterModule, streamfleet_answer, streamfleet_unknown
+from filter_plugins.streamfleet import (
+    FilterModule,
+    streamfleet_answer,
+    streamfleet_shared_ports,
+    streamfleet_unknown,
+)
 
 OMIT = object()
+ROOT = Path(__file__).resolve().parents[2]
+ENGINES = yaml.safe_load((ROOT / "engines.yml").read_text())["engines"]
+SPECS = {name: yaml.safe_load((ROOT / f"roles/{name}/engine/spec.yml").read_text()) for name in ENGINES}
+VIDEO = [name for name, spec in SPECS.items() if spec["kind"] == "video"]
 
 
 @pytest.mark.parametrize("kind", ["text", "number", "choice", "bool", "list", "data", "secret"])
@@ -81,4 +93,47 @@ def test_unknown_variables_are_found() -> None:
 
 
 def test_ansible_finds_them() -> None:
-    assert set(FilterModule().filters()) == {"streamfleet_answer", "streamfleet_unknown"}
+    assert set(FilterModule().filters()) == {"streamfleet_answer", "streamfleet_shared_ports", "streamfleet_unknown"}
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(VIDEO, 2)), ids="-".join)
+def test_two_video_engines_on_one_host_want_one_port_unless_a_variable_separates_them(pair: tuple[str, str]) -> None:
+    specs = [SPECS[name] for name in pair]
+    shared = streamfleet_shared_ports(specs, {})
+    first, second = (spec["title"] for spec in specs)
+    variables = [f"streamfleet_{name}_port" for name in pair]
+    who = f"port 1935 is wanted by {first} (RTMP) and {second} (RTMP)"
+    assert shared == [f"{who}. Give one of them another with {' or '.join(variables)}"]
+    for variable in variables:
+        assert streamfleet_shared_ports(specs, {variable: "1945", "other": 1935}) == []
+        # Onto a port of the other that is not for encoders.
+        plan = SPECS[pair[1 - variables.index(variable)]]["host_ports"]
+        taken = next(item.get("port") or item["default"] for name, item in plan.items() if name != "RTMP")
+        assert f"port {taken} is wanted by" in streamfleet_shared_ports(specs, {variable: taken})[0]
+
+
+def test_all_video_engines_on_one_host() -> None:
+    specs = [SPECS[name] for name in VIDEO]
+    assert len(VIDEO) == 3
+    assert len(streamfleet_shared_ports(specs, {})) == 1
+    separated = {"streamfleet_wowza_port": 1945, "streamfleet_flussonic_port": 1955}
+    assert streamfleet_shared_ports(specs, separated) == []
+    assert streamfleet_shared_ports(specs[:1], {}) == []
+
+
+def test_where_no_variable_separates_them_hosts_must() -> None:
+    specs = [{"title": title, "host_ports": {"x": {"port": 99}}} for title in ("A", "B")]
+    assert streamfleet_shared_ports(specs, {}) == [
+        "port 99 is wanted by A (x) and B (x). Put them on hosts of their own"
+    ]
+
+
+@pytest.mark.parametrize("name", VIDEO)
+def test_the_plan_of_ports_is_what_the_roles_have(name: str) -> None:
+    defaults = yaml.safe_load((ROOT / f"roles/{name}/defaults/main.yml").read_text())
+    own = yaml.safe_load((ROOT / f"roles/{name}/vars/main.yml").read_text())
+    for plan in SPECS[name]["host_ports"].values():
+        if "variable" in plan:
+            assert defaults[plan["variable"]] == plan["default"]
+        else:
+            assert plan["port"] in own.values()

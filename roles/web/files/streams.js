@@ -9,8 +9,9 @@ const CERTIFICATES = '/etc/streamfleet/tls/';
 
 const LISTEN = /^\/listen\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/[^/]*)?$/;
 const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
-const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/([A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
-const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\/[a-z0-9]{1,32}$/;
+const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-]{1,40}\/){0,8}[A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
+const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[a-z0-9]{1,32})?$/;
+const TOKEN = /^[A-Za-z0-9]{1,64}$/;
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
 // What a browser may be told that a stream is. Whatever else a source claims becomes a download.
@@ -54,6 +55,7 @@ function upstream(r) {
 }
 
 // The address and path of the engine for /hls/<slug>/<item>, "127.0.0.1:<port>/<path>/<item>"; empty: this host has the file, or nobody.
+// An engine that tells viewers apart by a token gets the viewer's, or a new one; no other argument is passed on.
 function origin(r) {
     const match = HLS.exec(r.uri);
     if (!match) {
@@ -65,7 +67,12 @@ function origin(r) {
         if (!ORIGIN.test(route.hls) || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
             return '';
         }
-        return '127.0.0.1:' + port + route.hls + '/' + match[2];
+        const address = '127.0.0.1:' + port + route.hls + '/' + match[2];
+        if (!route.token) {
+            return address;
+        }
+        const token = r.args.token;
+        return address + '?token=' + (typeof token === 'string' && TOKEN.test(token) ? token : r.variables.request_id);
     } catch (e) {
         // No file, or a broken one: as in upstream().
         return '';

@@ -15,16 +15,16 @@ STARTUP = """\
 #!/bin/sh
 home=$(dirname "$(dirname "$(readlink -f "$0")")")
 export PYTHONPATH="$home/lib" PYTHONDONTWRITEBYTECODE=1
-exec /usr/bin/python3 -m wowza_double.server "$home"
+exec /usr/bin/python3 -m doubles.wowza.server "$home"
 """
 
 
 def tree() -> dict[str, tuple[bytes, int]]:
     """What the installer installs: path → content and mode."""
     files = {f"conf/{path.name}": (path.read_bytes(), 0o644) for path in sorted((HERE / "conf").iterdir())}
-    for name in ("configuration", "media", "rtmp", "server"):
-        files[f"lib/wowza_double/{name}.py"] = ((HERE / f"{name}.py").read_bytes(), 0o644)
-    files["lib/wowza_double/__init__.py"] = (b"", 0o644)
+    for path in (HERE / "configuration.py", HERE / "server.py", *sorted((HERE.parent / "video").glob("*.py"))):
+        files[f"lib/doubles/{path.parent.name}/{path.name}"] = (path.read_bytes(), 0o644)
+    files["lib/doubles/__init__.py"] = files["lib/doubles/wowza/__init__.py"] = (b"", 0o644)
     files["bin/startup.sh"] = (STARTUP.encode(), 0o755)
     files["uninstall"] = ((HERE / "uninstaller.py").read_bytes(), 0o755)
     return files

@@ -8,7 +8,6 @@ An application is loaded when somebody asks for it, and stays as it was loaded u
 
 from __future__ import annotations
 
-import base64
 import json
 import re
 import secrets
@@ -17,14 +16,16 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from . import rtmp
+from ..video import rtmp
+from ..video.encoder import Encoder, serve_rtmp
+from ..video.media import Packager
+from ..video.web import Handler, serve_http
 from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
-from .media import Packager
 
 #: Seconds after which a viewer who asks for nothing any more is none.
 SESSION = 30.0
@@ -36,7 +37,7 @@ class Loaded:
 
     settings: Application
     streams: dict[str, Packager] = field(default_factory=dict)
-    publishers: dict[str, socket.socket] = field(default_factory=dict)
+    publishers: dict[str, Encoder] = field(default_factory=dict)
     sessions: dict[str, float] = field(default_factory=dict)
 
     def session(self, name: str | None) -> str | None:
@@ -103,8 +104,8 @@ class Engine:
         """Shut the application down and load it anew; returns why that failed."""
         with self.lock:
             old = self.loaded.pop(name, None)
-            for link in list(old.publishers.values()) if old else []:
-                link.shutdown(socket.SHUT_RDWR)
+            for encoder in list(old.publishers.values()) if old else []:
+                encoder.throw_out()
             try:
                 self.loaded[name] = Loaded(Application(self.home, name))
             except Wrong as error:
@@ -113,132 +114,76 @@ class Engine:
             return ""
 
 
-class Encoder:
-    """One connection to an RTMP port."""
+class Publisher(Encoder):
+    """An encoder that must log in to an application."""
 
     def __init__(self, engine: Engine, link: socket.socket) -> None:
-        self._engine, self._link = engine, link
+        super().__init__(link)
+        self._engine = engine
         self._app: Loaded | None = None
         self._name = ""
-        self._packager: Packager | None = None
         self._user = False
 
-    def run(self) -> None:
-        """Until it goes or is sent away."""
-        try:
-            with self._link:
-                self._link.settimeout(60)
-                self._talk(rtmp.Connection(self._link))
-        except (rtmp.Ended, OSError, IndexError, ValueError) as error:
-            print(f"INFO encoder gone: {error}", flush=True)
-        finally:
-            self._stop()
-
-    def _talk(self, connection: rtmp.Connection) -> None:
-        while True:
-            kind, moment, body = connection.message()
-            if kind == rtmp.COMMAND:
-                self._command(connection, *rtmp.decode(body))
-            elif kind == rtmp.VIDEO and self._packager:
-                self._packager.video(moment, body)
-            elif kind == rtmp.AUDIO and self._packager:
-                self._packager.audio(moment, body)
-
-    def _command(self, connection: rtmp.Connection, name: str, number: float, *rest: Any) -> None:
-        if name == "connect":
-            self._connect(connection, number, rest[0])
-        elif self._app is None:
-            raise rtmp.Ended("a command before connect")
-        elif name == "createStream":
-            connection.send("_result", number, None, 1)
-        elif name == "publish":
-            self._publish(connection, str(rest[1]))
-        elif name == "play":
-            if not self._app.settings.may(self._app.settings.read_access, str(rest[1])):
-                self._status(connection, "error", "NetStream.Play.Failed", "access denied")
-                raise rtmp.Ended("play refused")
-            raise rtmp.Ended("the double plays nothing by RTMP")
-        elif name in ("deleteStream", "FCUnpublish", "closeStream"):
-            self._stop()
-
-    def _connect(self, connection: rtmp.Connection, number: float, said: dict[str, Any]) -> None:
+    def connect(self, said: dict[str, Any]) -> str:
+        """To an application that is to be had, with the log-in that it wants."""
         path, _, query = str(said.get("app", "")).partition("?")
         name = path.strip("/").split("/")[0]
         app = self._engine.application(name)
         if app is None or not app.settings.accept:
-            self._reject(connection, number, f"[ application {name} is not to be had ]")
-        assert app is not None
+            return f"[ application {name} is not to be had ]"
         if app.settings.password_needed and str(said.get("flashVer", "")).startswith("FMLE/"):
             passwords = app.settings.passwords()
             # "+" is what it is in base64, and no blank.
             asked = dict(parse_qsl(query.replace("+", "%2B"), keep_blank_values=True))
             refusal = rtmp.log_in(asked, passwords.get, self._engine.asked)
             if refusal:
-                self._reject(connection, number, refusal)
+                return refusal
             self._user = True
         self._app = app
-        answer = {"level": "status", "code": "NetConnection.Connect.Success", "description": "Connection succeeded."}
-        connection.send("_result", number, {"fmsVer": "FMS/3,5,7,7009", "capabilities": 31}, answer)
+        return ""
 
-    @staticmethod
-    def _reject(connection: rtmp.Connection, number: float, why: str) -> None:
-        connection.send(
-            "_error", number, None, {"level": "error", "code": "NetConnection.Connect.Rejected", "description": why}
-        )
-        raise rtmp.Ended(why.split("salt=")[0])
-
-    def _publish(self, connection: rtmp.Connection, stream: str) -> None:
+    def publish(self, stream: str) -> Packager | str:
+        """A stream that is allowed, and that nobody else sends."""
         app, stream = self._app, stream.partition("?")[0]
         assert app is not None
         settings = app.settings
         with self._engine.lock:
             allowed = (self._user or not settings.password_needed) and settings.may(settings.write_access, stream)
-            taken = settings.one_publisher and stream in app.publishers
-            if not allowed or taken or self._name or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", stream):
-                self._status(connection, "error", "NetStream.Publish.BadName", "in use" if taken else "access denied")
-                raise rtmp.Ended(f"publishing {stream} refused")
+            if settings.one_publisher and stream in app.publishers:
+                return "in use"
+            if not allowed or not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", stream):
+                return "access denied"
             self._name = stream
-            app.publishers[stream] = self._link
-            app.streams[stream] = self._packager = Packager(settings.segment_seconds)
+            app.publishers[stream] = self
+            app.streams[stream] = Packager(settings.segment_seconds)
         print(f"INFO {settings.name}/{stream} published", flush=True)
-        self._status(connection, "status", "NetStream.Publish.Start", f"{stream} is now published.")
+        return app.streams[stream]
 
-    @staticmethod
-    def _status(connection: rtmp.Connection, level: str, code: str, why: str) -> None:
-        connection.send("onStatus", 0, None, {"level": level, "code": code, "description": why}, stream=1)
+    def play(self, stream: str) -> str:
+        """What the application allows."""
+        assert self._app is not None
+        settings = self._app.settings
+        return "" if settings.may(settings.read_access, stream) else "access denied"
 
-    def _stop(self) -> None:
+    def stopped(self) -> None:
+        """With its encoder goes the stream."""
         with self._engine.lock:
-            if self._name and self._app and self._app.publishers.get(self._name) is self._link:
-                # With its encoder goes the stream.
+            if self._name and self._app and self._app.publishers.get(self._name) is self:
                 del self._app.publishers[self._name], self._app.streams[self._name]
-            self._name, self._packager = "", None
+            self._name = ""
 
 
-class Handler(BaseHTTPRequestHandler):
+class Wowza(Handler):
     """What both HTTP servers have in common."""
 
+    product = "WowzaStreamingEngine/double"
     engine: Engine
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *arguments: object) -> None:
-        """Nothing: a log of every segment helps nobody."""
-
-    def answer(self, status: int, kind: str, body: bytes) -> None:
-        """The whole answer."""
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        # As the vendor's does; the web server must not pass it on.
-        self.send_header("Server", "WowzaStreamingEngine/double")
-        self.end_headers()
-        self.wfile.write(body)
 
 
-class Segments(Handler):
+class Segments(Wowza):
     """HLS: ``/<application>/<stream>/{playlist.m3u8,chunklist_<session>.m3u8,media_<session>_<n>.ts}``."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """A list or a segment."""
         found = re.fullmatch(
             r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
@@ -259,12 +204,13 @@ class Segments(Handler):
             data = packager.segment(int(found[6]))
             return self.answer(200, "video/MP2T", data) if data else self.answer(404, "text/plain", b"gone\n")
         if found[4]:
-            return self.answer(200, "application/vnd.apple.mpegurl", packager.list(session).encode())
+            text = packager.list(lambda segment: f"media_{session}_{segment.number}.ts")
+            return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
         text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
         return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
 
 
-class Rest(Handler):
+class Rest(Wowza):
     """The applications of the one virtual host, for administrators."""
 
     BASE = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications"
@@ -272,9 +218,7 @@ class Rest(Handler):
     def _may(self) -> bool:
         if self.engine.rest["AuthenticationMethod"] == "none":
             return True
-        kind, _, login = (self.headers.get("Authorization") or "").partition(" ")
-        pair = base64.b64decode(login).decode(errors="replace").partition(":")[::2] if kind == "Basic" else ("", "")
-        return self.engine.rest["AuthenticationMethod"] == "basic" and pair in self.engine.administrators
+        return self.engine.rest["AuthenticationMethod"] == "basic" and self.login() in self.engine.administrators
 
     def _json(self, status: int, **data: Any) -> None:
         self.answer(status, "application/json; charset=utf-8", json.dumps(data).encode())
@@ -291,7 +235,7 @@ class Rest(Handler):
             return self.path.removeprefix(self.BASE)
         return None
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802
         """All applications."""
         asked = self._asked()
         if asked == "":
@@ -299,7 +243,7 @@ class Rest(Handler):
         elif asked is not None:
             self._json(404, success=False, message="No such resource", code="404")
 
-    def do_PUT(self) -> None:
+    def do_PUT(self) -> None:  # noqa: N802
         """Restart one."""
         asked = self._asked()
         if asked is None:
@@ -313,50 +257,19 @@ class Rest(Handler):
         return self._json(200, success=True, message="Application restarted")
 
 
-def serve_rtmp(engine: Engine, address: str, port: int) -> None:
-    """Take encoders for ever."""
-    listening = socket.create_server(("" if address == "*" else address, port), backlog=100)
-
-    def accept() -> None:
-        while True:
-            link, _ = listening.accept()
-            threading.Thread(target=Encoder(engine, link).run, daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-
-
-class Quiet(ThreadingHTTPServer):
-    """Does not tell about clients that have gone."""
-
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell about anything else."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)
-
-
-def serve_http(engine: Engine, handler: type[Handler], address: str, port: int) -> ThreadingHTTPServer:
-    """Answer over HTTP in the background."""
-    made = type(handler.__name__, (handler,), {"engine": engine})
-    server = Quiet(("" if address == "*" else address, port), made)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
 def main(home: Path) -> int:
     """Start all, or say why not."""
     try:
         engine = Engine(home)
         for port in engine.ports:
-            number, address = int(port["Port"]), port["IpAddress"]
+            number, address = int(port["Port"]), port["IpAddress"].replace("*", "")
             # The vendor's takes both protocols on one port; a port for HTTP takes no encoders here.
             if port["Type"] == "Streaming" and "cupertinostreaming" in port["HTTPStreamerAdapterIDs"]:
-                serve_http(engine, Segments, address, number)
+                serve_http(Segments, address, number, engine=engine)
             elif port["Type"] == "Streaming":
-                serve_rtmp(engine, address, number)
+                serve_rtmp(partial(Publisher, engine), address, number)
         if engine.rest["Enable"] == "true":
-            serve_http(engine, Rest, engine.rest["IPAddress"], int(engine.rest["Port"]))
+            serve_http(Rest, engine.rest["IPAddress"], int(engine.rest["Port"]), engine=engine)
     except (Wrong, OSError) as error:
         print(f"ERROR {error}", file=sys.stderr, flush=True)
         return 1

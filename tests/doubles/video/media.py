@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 KEPT, LISTED = 8, 5
@@ -114,6 +115,8 @@ class Packager:
 
     target: float
     segments: list[Segment] = field(default_factory=list)
+    #: Called with every segment when it is whole.
+    closed: Callable[[Segment], None] | None = None
 
     def __post_init__(self) -> None:
         self._packets = Packets()
@@ -159,15 +162,15 @@ class Packager:
             head = bytes((0xFF, 0xF1, *form, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC))
             self._open.append(self._packets.pes(AUDIO, time, time, head + body[2:], clock=False))
 
-    def list(self, session: str) -> str:
-        """The media playlist for a viewer's session."""
+    def list(self, name: Callable[[Segment], str]) -> str:
+        """The media playlist; ``name`` says how a segment is called in it."""
         with self._lock:
             listed = self.segments[-LISTED:]
             longest = max([self.target, *(segment.seconds for segment in listed)])
             lines = ["#EXTM3U", "#EXT-X-VERSION:3", f"#EXT-X-TARGETDURATION:{round(longest + 0.49)}"]
             lines.append(f"#EXT-X-MEDIA-SEQUENCE:{listed[0].number if listed else 0}")
             for segment in listed:
-                lines += [f"#EXTINF:{segment.seconds:.3f},", f"media_{session}_{segment.number}.ts"]
+                lines += [f"#EXTINF:{segment.seconds:.3f},", name(segment)]
             return "\n".join(lines) + "\n"
 
     def segment(self, number: int) -> bytes | None:
@@ -199,6 +202,9 @@ class Packager:
 
     def _close(self, time: int) -> None:
         seconds = max(time - self._begun, 1) / 1000
-        self.segments = [*self.segments, Segment(self._number, seconds, b"".join(self._open))][-KEPT:]
+        segment = Segment(self._number, seconds, b"".join(self._open))
+        self.segments = [*self.segments, segment][-KEPT:]
+        if self.closed:
+            self.closed(segment)
         self._number += 1
         self._open = []
