@@ -22,6 +22,7 @@ DETAILS = {
     "icecast": {"Server": "s.example", "Port": "8100", "Mount": "/stream", "User": "source", "Password": "secret-1"},
     "shoutcast2": {"Server": "s.example", "Port": "8100", "Password": "secret-1"},
     "nginx_rtmp": {"Server": "rtmp://s.example/live", "Stream key": "secret-1"},
+    "flussonic": {"Server": "rtmp://s.example/static", "Stream key": "rock-tv?password=secret-1"},
     "wowza": {"Server": "rtmp://s.example/rock-tv", "Stream key": "live", "User": "rock-tv", "Password": "secret-1"},
 }
 
@@ -32,6 +33,7 @@ DETAILS = {
         ("icecast", "icecast://source:secret-1@s.example:8100/stream"),
         ("shoutcast2", "shoutcast://:secret-1@s.example:8100"),
         ("nginx_rtmp", "rtmp://s.example:1935/live/secret-1"),
+        ("flussonic", "rtmp://s.example:1935/static/rock-tv?password=secret-1"),
         ("wowza", "rtmp://rock-tv:secret-1@s.example:1935/rock-tv/live"),
     ],
 )
@@ -47,7 +49,14 @@ def test_an_encoder_goes_where_the_connection_details_say(engine: str, url: str)
 @pytest.mark.parametrize("engine", NAMES)
 def test_every_engine_says_how_it_is_published_to(engine: str) -> None:
     spec = spec_of(engine)
-    labels = {entry["label"]: "rtmp://x" if entry["label"] == "Server" else "1" for entry in spec["connection"]}
+    labels = {
+        entry["label"]: "rtmp://x"
+        if entry["label"] == "Server"
+        else str(entry["value"]).format(slug="s", credential="1")
+        if "credential" in entry and "value" in entry
+        else "1"
+        for entry in spec["connection"]
+    }
     if not str(spec["publish"]["url"]).startswith("{Server}"):
         labels["Server"] = "x"
     assert target_of(spec, labels).secret == "1"

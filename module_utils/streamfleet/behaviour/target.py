@@ -46,13 +46,30 @@ class Target:
 
 def secret_of(spec: Mapping[str, Any]) -> tuple[str, str]:
     """Label and name of the credential that a service of this engine is published with. Raises BadOption."""
-    found = [(entry["label"], entry["credential"]) for entry in spec.get("connection") or [] if "credential" in entry]
+    entry = _entry_of(spec)
+    return str(entry["label"]), str(entry["credential"])
+
+
+def _entry_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    found = [entry for entry in spec.get("connection") or [] if "credential" in entry]
     if len(found) != 1 or not spec.get("publish"):
         raise BadOption(
             f"engine: {spec.get('name')!r} does not say how it is published to: its engine/spec.yml needs `publish`,"
             " and one `credential` in `connection` (docs/contracts.md)."
         )
-    return str(found[0][0]), str(found[0][1])
+    entry: Mapping[str, Any] = found[0]
+    return entry
+
+
+def _place_of(entry: Mapping[str, Any], shown: str) -> slice:
+    """Where the credential is in what is shown of this entry: all of it, or what stands for it in ``value``."""
+    parts = _LABEL.split(str(entry.get("value") or "{credential}"))
+    names = {"credential": "(.+)"}
+    pattern = "".join(names.get(part, ".*?") if number % 2 else re.escape(part) for number, part in enumerate(parts))
+    found = re.fullmatch(pattern, shown)
+    if found is None:
+        raise BadOption(f"{entry['label']} is not shown as `connection` says, {entry.get('value')!r}.")
+    return slice(*found.span(1))
 
 
 def target_of(spec: Mapping[str, Any], details: Mapping[str, str], secret: str | None = None) -> Target:
@@ -60,8 +77,11 @@ def target_of(spec: Mapping[str, Any], details: Mapping[str, str], secret: str |
 
     Raises BadOption for an engine whose ``publish`` names what is not there.
     """
-    label, _credential = secret_of(spec)
-    values = {**details, **({} if secret is None else {label: secret})}
+    entry = _entry_of(spec)
+    shown = str(details[entry["label"]])
+    place = _place_of(entry, shown)
+    secret = shown[place] if secret is None else secret
+    values = {**details, entry["label"]: shown[: place.start] + secret + shown[place.stop :]}
 
     def filled(key: str) -> str:
         def value(found: re.Match[str]) -> str:
@@ -76,4 +96,5 @@ def target_of(spec: Mapping[str, Any], details: Mapping[str, str], secret: str |
         raise BadOption(f"publish.url of {spec.get('name')!r}: {parts.scheme!r} is none of {', '.join(SCHEMES)}.")
     port = parts.port or {"rtmp": 1935}.get(parts.scheme, 8000)
     login = (filled("user"), filled("password"))
-    return Target(parts.scheme, parts.hostname, port, parts.path, *login, str(values[label]))
+    path = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    return Target(parts.scheme, parts.hostname, port, path, *login, secret)

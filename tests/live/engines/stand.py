@@ -92,9 +92,9 @@ class Desk:
         mount = service["settings"][mounts][0]["name"] if mounts else ""
         words = {"stream_host": STREAM, "slug": slug, "port": service["port"], "mount": mount}
         details = {
-            entry["label"]: service["credentials"][entry["credential"]]
-            if "credential" in entry
-            else str(entry["value"]).format(**words)
+            entry["label"]: str(entry.get("value", "{credential}")).format(
+                **words, credential=service["credentials"].get(entry.get("credential"))
+            )
             for entry in spec["connection"]
         }
         port = getattr(adapter(name), "RTMP_PORT", None)
