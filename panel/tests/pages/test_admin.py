@@ -70,6 +70,7 @@ def test_models_are_all_there() -> None:
         "mediaservice",
         "playlist",
         "dj",
+        "relay",
         "apitoken",
         "auditlog",
         "convergerun",
