@@ -69,6 +69,7 @@ seealso:
   - module: streamfleet_media_service_info
   - module: streamfleet_dj
   - module: streamfleet_playlist
+  - module: streamfleet_relay
 """
 
 EXAMPLES = r"""

@@ -20,10 +20,11 @@ COLLECTIONS = {
     "media_service": "media_services",
     "playlist": "playlists",
     "dj": "djs",
+    "relay": "relays",
 }
 
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
-PARENTS = {"playlist": "media_service", "dj": "media_service"}
+PARENTS = {"playlist": "media_service", "dj": "media_service", "relay": "media_service"}
 
 Progress = Callable[[int, int], None]
 

@@ -26,6 +26,7 @@ from streamfleet_panel.models import (
     MediaService,
     Node,
     Playlist,
+    Relay,
     ResellerPlan,
 )
 
@@ -156,6 +157,11 @@ def djs(actor: Actor) -> QuerySet[Dj]:
     return Dj.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service__node")
 
 
+def relays(actor: Actor) -> QuerySet[Relay]:
+    """Relays (never their passwords), like playlists."""
+    return Relay.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
+
+
 def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
@@ -216,6 +222,7 @@ SCOPES: dict[type[Model], Any] = {
     MediaService: services,
     Playlist: playlists,
     Dj: djs,
+    Relay: relays,
     ResellerPlan: plans,
     Node: nodes,
     ConvergeRun: runs,
@@ -242,6 +249,7 @@ _MACHINE = {
     "media_service": frozenset({"view"}),
     "playlist": frozenset({"view"}),
     "dj": frozenset({"view"}),
+    "relay": frozenset({"view"}),
 }
 _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.ADMINISTRATOR: {
@@ -251,6 +259,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "relay": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -261,6 +270,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "relay": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -270,6 +280,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": frozenset({"view", "update", "credentials", "rotate", "control"}),
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "relay": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -329,7 +340,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind in ("playlist", "dj"):
+    if kind in ("playlist", "dj", "relay"):
         return None
     return frozenset()
 

@@ -19,7 +19,7 @@ STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted"
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Five queries."""
+    """All of the node's services as they shall be, deleted ones in grace included. Six queries."""
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")

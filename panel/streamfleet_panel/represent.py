@@ -19,6 +19,7 @@ from streamfleet_panel.models import (
     MediaService,
     Node,
     Playlist,
+    Relay,
     ResellerPlan,
 )
 from streamfleet_panel.times import rfc3339
@@ -337,12 +338,23 @@ def dj_server(obj: MediaService) -> list[dict[str, Any]]:
     ]
 
 
+def relay(obj: Relay) -> dict[str, Any]:
+    """A relay; reads ``media_service``: select it along."""
+    return {
+        "media_service": obj.media_service.slug,
+        **{name: value for name, value in obj.for_node().items() if name != "password"},
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
 _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "reseller_plan": plan,
     "customer": customer,
     "node": node,
     "playlist": playlist,
     "dj": dj,
+    "relay": relay,
 }
 
 
@@ -362,6 +374,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
             "playlist": Playlist.objects.select_related("media_service"),
             "dj": Dj.objects.select_related("media_service__node"),
+            "relay": Relay.objects.select_related("media_service"),
         }
         for kind, pks in wanted.items():
             stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}

@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from streamfleet_panel.models import Account, ApiToken, Dj, MediaService
+from streamfleet_panel.models import Account, ApiToken, Dj, MediaService, Relay
 from tests_support import apply_as
 
 pytestmark = pytest.mark.django_db
@@ -128,11 +128,14 @@ def test_check_ready(world: None, settings: Any) -> None:
 
 def test_rotate_keys(world: None, settings: Any) -> None:
     djs = [{"media_service": "rock", "username": name, "password": f"password-{name}"} for name in ("anna", "ben")]
-    apply_as(None, {"media_services": [{"slug": "rock", "autodj": {}}], "djs": djs})
+    ends = {"direction": "out", "address": "icecast://other.example/live", "password": "password-of-other"}
+    relays = [{"media_service": "rock", "name": "other", **ends}]
+    apply_as(None, {"media_services": [{"slug": "rock", "autodj": {}}], "djs": djs, "relays": relays})
     before = {service.slug: service.credentials for service in MediaService.objects.all()}
     settings.FIELD_KEYS = [Fernet.generate_key().decode(), *settings.FIELD_KEYS]
-    assert command("rotate_keys") == {"services": 5, "djs": 2}
+    assert command("rotate_keys") == {"services": 5, "djs": 2, "relays": 1}
     settings.FIELD_KEYS = settings.FIELD_KEYS[:1]
     assert {service.slug: service.credentials for service in MediaService.objects.all()} == before
     assert [dj.password for dj in Dj.objects.order_by("username")] == ["password-anna", "password-ben"]
+    assert Relay.objects.get().password == "password-of-other"
     command("check_ready")

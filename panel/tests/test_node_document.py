@@ -58,6 +58,21 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                     "record": True,
                 },
             ],
+            "relays": [
+                {
+                    "media_service": "rock",
+                    "name": "other",
+                    "direction": "out",
+                    "address": "icecasts://other.example:8443/live",
+                    "password": "relay-password",
+                },
+                {
+                    "media_service": "rock",
+                    "name": "network",
+                    "direction": "in",
+                    "address": "http://network.example/live",
+                },
+            ],
         }
     )
     document = nodedoc.document(Node.objects.get(name="node1"))
@@ -185,11 +200,37 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                 "kick": 0,
             },
         ],
+        "relays": [
+            {
+                "name": "network",
+                "direction": "in",
+                "address": "http://network.example/live",
+                "mount": "/a",
+                "username": None,
+                "password": None,
+                "enabled": True,
+                "djs_first": True,
+                "silence_seconds": 15,
+                "reconnect_seconds": 30,
+            },
+            {
+                "name": "other",
+                "direction": "out",
+                "address": "icecasts://other.example:8443/live",
+                "mount": "/a",
+                "username": None,
+                "password": "relay-password",
+                "enabled": True,
+                "djs_first": True,
+                "silence_seconds": 15,
+                "reconnect_seconds": 30,
+            },
+        ],
     }
     assert document["services"][3]["settings"]["autodj"] is None
     assert document["services"][3]["settings"]["live_port"] is None
-    # A video channel has no AutoDJ, and so neither playlists nor DJs at all.
-    assert not {"playlists", "djs"} & document["services"][4].keys()
+    # A video channel has no companions, and so none of what belongs to them.
+    assert not {"playlists", "djs", "relays"} & document["services"][4].keys()
     assert document["services"][4]["state"] == "suspended"
     assert document["services"][4]["reason"] == "unpaid"
     assert document["services"][0]["state"] == "deleted"
@@ -226,9 +267,11 @@ def test_constant_queries(
     services = [{"slug": f"s{n}", "customer": "bob", "engine": "icecast", "autodj": {}} for n in range(50)]
     playlists = [{"media_service": f"s{n}", "name": "all", "folder": "."} for n in range(50)]
     djs = [{"media_service": f"s{n}", "username": "anna"} for n in range(50)]
-    run({"media_services": services, "playlists": playlists, "djs": djs})
+    ends = {"direction": "in", "address": "https://network.example/live.mp3"}
+    relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
+    run({"media_services": services, "playlists": playlists, "djs": djs, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(4):
+    with django_assert_max_num_queries(5):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

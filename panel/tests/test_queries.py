@@ -33,6 +33,11 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
         "djs": [
             {"media_service": f"{prefix}{n}", "username": name} for n in range(0, count, 2) for name in ("anna", "ben")
         ],
+        "relays": [
+            {"media_service": f"{prefix}{n}", "name": name, "direction": "out", "address": url, "password": "of-other"}
+            for n in range(0, count, 2)
+            for name, url in (("one", "icecast://one.example/live"), ("two", "icecasts://two.example/live"))
+        ],
     }
 
 
@@ -51,10 +56,13 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         changed = document(count, prefix, name="new")
         gone = {"customers": [{"username": f"{prefix}{n}", "state": "absent"} for n in range(count)]}
         back = document(count, prefix)
-        fewer = {**back, "playlists": back["playlists"][::2], "djs": back["djs"][::2]}
+        fewer = {**back, "playlists": back["playlists"][::2], "djs": back["djs"][::2], "relays": back["relays"][::2]}
         weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
         ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
-        dropped = {kind: [{**item, "state": "absent"} for item in back[kind]] for kind in ("playlists", "djs")}
+        patient = {"relays": [{**item, "silence_seconds": 30} for item in back["relays"]]}
+        dropped = {
+            kind: [{**item, "state": "absent"} for item in back[kind]] for kind in ("playlists", "djs", "relays")
+        }
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
             "create": lambda first=first: run(first),
@@ -66,8 +74,9 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "restore": lambda back=back: run(back),
             "playlists": lambda weighed=weighed: run(weighed),
             "djs": lambda ranked=ranked: run(ranked),
-            "prune playlists and DJs": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
-            "drop playlists and DJs": lambda dropped=dropped: run(dropped),
+            "relays": lambda patient=patient: run(patient),
+            "prune what belongs to services": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
+            "drop what belongs to services": lambda dropped=dropped: run(dropped),
             "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
         }
         for name, step in steps.items():
@@ -80,7 +89,17 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
 def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
     run(document(60, "x"))
     root = api("root")
-    for route in ("customers", "media-services", "playlists", "djs", "nodes", "audit-log", "reseller-plans", "tokens"):
+    for route in (
+        "customers",
+        "media-services",
+        "playlists",
+        "djs",
+        "relays",
+        "nodes",
+        "audit-log",
+        "reseller-plans",
+        "tokens",
+    ):
         root("GET", f"/{route}")
         few = statements(lambda route=route: root("GET", f"/{route}?limit=2"))
         many = statements(lambda route=route: root("GET", f"/{route}?limit=1000"))

@@ -24,6 +24,7 @@ from streamfleet_panel.models import (
     MediaService,
     Node,
     Playlist,
+    Relay,
     ResellerPlan,
     ServiceStatus,
 )
@@ -45,9 +46,21 @@ REACH = {
 OWNER = {"rock": "alice", "tv": "alice", "shop-fm": "shop", "eve-fm": "eve", "bob-tv": "bob"}
 PLAYLISTS = [("rock", "day"), ("rock", "jingles"), ("shop-fm", "day"), ("eve-fm", "day")]
 DJS = [("rock", "anna"), ("rock", "ben"), ("shop-fm", "anna"), ("eve-fm", "anna")]
+RELAYS = [("rock", "network"), ("shop-fm", "network"), ("eve-fm", "network")]
 WITH_DJS = {
     "media_services": [{"slug": slug, "autodj": {}} for slug in ("rock", "shop-fm", "eve-fm")],
     "djs": [{"media_service": slug, "username": name, "password": "dj-password"} for slug, name in DJS],
+    "relays": [
+        {
+            "media_service": slug,
+            "name": name,
+            "direction": "in",
+            "address": "https://network.example/live",
+            "username": "relay-user",
+            "password": "relay-password",
+        }
+        for slug, name in RELAYS
+    ],
 }
 NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
 PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
@@ -62,6 +75,7 @@ BODIES: dict[str, Any] = {
     "POST /media-services/{slug}/credentials/rotate": {},
     "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
     "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
+    "PUT /media-services/{slug}/relays/{name}": {"enabled": False},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
 ON_CUSTOMERS = {
@@ -81,6 +95,7 @@ ON_SERVICES = {
     "POST /media-services/{slug}/actions": PEOPLE,
     "GET /media-services/{slug}/playlists": None,
     "GET /media-services/{slug}/djs": None,
+    "GET /media-services/{slug}/relays": None,
 }
 ON_PLAYLISTS = {
     "GET /media-services/{slug}/playlists/{name}": None,
@@ -93,6 +108,11 @@ ON_DJS = {
     "DELETE /media-services/{slug}/djs/{username}": PEOPLE,
     "GET /media-services/{slug}/djs/{username}/credentials": PEOPLE,
     "POST /media-services/{slug}/djs/{username}/kick": PEOPLE,
+}
+ON_RELAYS = {
+    "GET /media-services/{slug}/relays/{name}": None,
+    "PUT /media-services/{slug}/relays/{name}": PEOPLE,
+    "DELETE /media-services/{slug}/relays/{name}": PEOPLE,
 }
 ON_NODES = {
     "GET /nodes/{name}": None,
@@ -122,6 +142,7 @@ OTHERS = {
     "GET /media-services",
     "GET /nodes",
     "GET /playlists",
+    "GET /relays",
     "GET /reseller-plans",
 }
 
@@ -137,7 +158,7 @@ def routes() -> set[str]:
 
 @cache
 def _queries() -> list[str]:
-    models = (Account, MediaService, Playlist, Dj, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
+    models = (Account, MediaService, Playlist, Dj, Relay, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
     of_tokens = ("token_id", "name", "account_id", "scope")
     return [
         *(str(model.objects.order_by("pk").values_list().query) for model in models),
@@ -178,7 +199,7 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 
 def test_every_route_is_known() -> None:
-    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_DJS, *ON_NODES, *ON_PLANS, *OTHERS}
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_DJS, *ON_RELAYS, *ON_NODES, *ON_PLANS, *OTHERS}
     assert routes() == known
 
 
@@ -235,6 +256,15 @@ def test_plans(callers: Callers, caller: str, route: str) -> None:
         _check(callers[caller], caller, route, {"name": target}, visible, ON_PLANS[route])
 
 
+@pytest.mark.parametrize("route", sorted(ON_RELAYS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_relays(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_DJS)
+    for slug, name in RELAYS:
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_RELAYS[route])
+
+
 def _check(
     call: Api,
     caller: str,
@@ -266,6 +296,8 @@ def _check(
         "8101",
         "music",
         "dj-password",
+        "relay-user",
+        "relay-password",
         "gold" if "gold" not in target.values() else "\0",
     ):
         assert secret not in told, f"{caller} learns {secret} from {method} {address}: {told}"
@@ -273,7 +305,7 @@ def _check(
         assert status in (403, 404), (address, status, answer)
 
 
-LISTS = ["customers", "media-services", "playlists", "djs", "nodes", "reseller-plans", "tokens", "audit-log"]
+LISTS = ["customers", "media-services", "playlists", "djs", "relays", "nodes", "reseller-plans", "tokens", "audit-log"]
 
 
 @pytest.mark.parametrize("route", LISTS)
@@ -289,6 +321,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
         "media-services": slugs,
         "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
         "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
+        "relays": {f"{slug}/{name}" for slug, name in RELAYS if slug in slugs},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
     }
@@ -312,6 +345,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
                 "media-services": ["slug"],
                 "playlists": ["media_service", "name"],
                 "djs": ["media_service", "username"],
+                "relays": ["media_service", "name"],
             }
             found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
             assert found <= expected[route]
@@ -339,6 +373,13 @@ ESCAPES: list[dict[str, Any]] = [
     {"djs": [{"media_service": "eve-fm", "username": "anna", "password": "taken-over"}]},
     {"djs": [{"media_service": "eve-fm", "username": "mine"}]},
     {"djs": [{"media_service": "eve-fm", "username": "anna", "state": "absent"}]},
+    {"relays": [{"media_service": "eve-fm", "name": "network", "enabled": False}]},
+    {
+        "relays": [
+            {"media_service": "eve-fm", "name": "mine", "direction": "in", "address": "https://mine.example/live"}
+        ]
+    },
+    {"relays": [{"media_service": "eve-fm", "name": "network", "state": "absent"}]},
     {"media_services": [{"slug": "eve-fm", "live_port": 8150}]},
     {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
     {"reseller_plans": [{"name": "mine"}]},

@@ -1,6 +1,6 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
-And streamfleet_playlist_info, streamfleet_dj_info.
+And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_relay_info.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ KEYS = {
     "media_service": "slug",
     "playlist": "name",
     "dj": "username",
+    "relay": "name",
 }
 
 
@@ -41,11 +42,21 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
             {"media_service": "info-am", "username": "info-anna", "name": "Anna Info", "password": word},
             {"media_service": "info-am", "username": "info-ben"},
         ],
+        "relays": [
+            {"media_service": "info-fm", "name": "info-in", "direction": "in", "address": "https://a.example/live"},
+            {
+                "media_service": "info-fm",
+                "name": "info-out",
+                "direction": "out",
+                "address": "icecast://a.example/live",
+                "password": runner.canary("canary-info-relay"),
+            },
+        ],
     }
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist, dj = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist, dj, relay = (f"streamfleet_{kind}_info" for kind in KEYS)
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -71,6 +82,10 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "djs": (dj, {"label": "infos", "media_service": "info-am"}, ["info-anna", "info-ben"]),
         "dj by name": (dj, {"search": "anna inf"}, ["info-anna"]),
         "words": (dj, {"media_service": "info-am", "username": "info-anna", "credentials": True}, None),
+        "relay": (relay, {"media_service": "info-fm", "name": "info-in"}, ["info-in"]),
+        "no relay": (relay, {"media_service": "info-am", "name": "info-in"}, []),
+        "relays": (relay, {"label": "infos"}, ["info-in", "info-out"]),
+        "relays out": (relay, {"label": "infos", "direction": "out"}, ["info-out"]),
         "deleted": (service, {"label": "infos", "deleted": True}, ["info-tv"]),
         "secrets": (service, {"slug": "info-fm", "credentials": True}, None),
     }

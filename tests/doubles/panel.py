@@ -146,6 +146,7 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
         },
         "playlists": [],
         "djs": [],
+        "relays": [],
         "previous_credentials": {},
     }
     return _changed(service, changes)
@@ -245,6 +246,23 @@ def dj(username: str, **changes: Any) -> dict[str, Any]:
         "grace_seconds": 10,
         "record": False,
         "kick": 0,
+        **changes,
+    }
+
+
+def relay(name: str, **changes: Any) -> dict[str, Any]:
+    """A relay as a node document holds it; in, if nothing else is said."""
+    return {
+        "name": name,
+        "direction": "in",
+        "address": "https://network.example/live",
+        "mount": "/stream",
+        "username": None,
+        "password": None,
+        "enabled": True,
+        "djs_first": True,
+        "silence_seconds": 15,
+        "reconnect_seconds": 30,
         **changes,
     }
 

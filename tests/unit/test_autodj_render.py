@@ -119,16 +119,16 @@ def test_one_feed_for_each_encoding(mounts: list[dict[str, Any]], limit: int | N
         assert hidden.findtext("password") == "autodj-rock-fm-secret"
         assert hidden.find("fallback-mount") is None
         for public in serves:
-            assert mount_of(root, public).findtext("fallback-mount") == name
+            assert mount_of(root, f"/_relay-{public[1:]}").findtext("fallback-mount") == name
             assert mount_of(root, public).findtext("fallback-override") == "1"
             assert mount_of(root, public).findtext("password") == "source-rock-fm-secret"
-    assert root.findtext("limits/sources") == str(len(mounts) + len(feeds))
+    assert root.findtext("limits/sources") == str(2 * len(mounts) + len(feeds))
 
 
 def test_a_fallback_of_ones_own_stays() -> None:
     root = station_of(service({"name": "/a", "fallback": "/b"}, {"name": "/b"}))
-    assert mount_of(root, "/a").findtext("fallback-mount") == "/b"
-    assert mount_of(root, "/b").findtext("fallback-mount") == "/autodj-mp3-128"
+    assert mount_of(root, "/_relay-a").findtext("fallback-mount") == "/b"
+    assert mount_of(root, "/_relay-b").findtext("fallback-mount") == "/autodj-mp3-128"
 
 
 def test_hidden_mounts_are_never_proxied_and_as_closed_as_the_others() -> None:
@@ -170,7 +170,7 @@ def test_one_that_is_switched_off_is_stopped_and_offers_nothing() -> None:
     off = service(settings=autodj(enabled=False))
     assert rendered(off).state == "stopped"
     assert rendered(off).reason == ""
-    assert len(station_of(off).findall("mount")) == 1
+    assert [entry.findtext("mount-name") for entry in station_of(off).findall("mount")] == ["/stream", "/_relay-stream"]
     assert rendered(service(state="suspended", reason="unpaid", settings=autodj(enabled=False))).state == "suspended"
 
 

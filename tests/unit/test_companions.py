@@ -40,9 +40,9 @@ def test_a_companion_of_no_engine_is_refused() -> None:
         companions_of(ENGINES, {"c": {"companion_of": ["z"]}})
 
 
-def test_stations_of_this_release_can_have_an_autodj() -> None:
+def test_stations_of_this_release_can_have_an_autodj_and_relays() -> None:
     specs = engine_specs(ROOT)
-    assert specs["icecast"]["companions"] == ["autodj"]
-    assert specs["icecast"]["objects"] == ["playlists", "djs"]
+    assert specs["icecast"]["companions"] == ["autodj", "relay"]
+    assert specs["icecast"]["objects"] == ["playlists", "djs", "relays"]
     assert {"mounts", "autodj", "live_port"} <= set(specs["icecast"]["fields"])
     assert specs["nginx_rtmp"]["companions"] == []

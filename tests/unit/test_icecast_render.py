@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamfleet.engine import Instance, RenderError, load_renderer
 
-from tests.doubles.panel import station
+from tests.doubles.panel import relay, station
 
 render = load_renderer(Path(__file__).resolve().parents[2], "icecast")
 NODE = {"node": "n1", "stream_host": "stream.example.net"}
@@ -81,7 +81,7 @@ def test_any_text_is_kept_or_refused(name: str, password: str) -> None:
     root = config(instance)
     assert mount(root).findtext("stream-name") == name
     assert mount(root).findtext("password") == password
-    assert len(root.findall("mount")) == 1
+    assert [entry.findtext("mount-name") for entry in root.findall("mount")] == ["/stream", "/_relay-stream"]
     listeners = next(file for file in instance.files if file.path.endswith("listeners.htpasswd"))
     assert re.fullmatch(r"listener:[0-9a-f]{32}\n", listeners.content)
 
@@ -129,8 +129,10 @@ def test_a_source_can_use_declared_mounts_only() -> None:
 def test_limits_of_listeners(total: int | None, entries: list[dict[str, Any]], clients: int, each: list[str]) -> None:
     root = config(render(station(*A, limits={"max_listeners": total}, settings=mounts(*entries)), NODE))
     assert root.findtext("limits/clients") == str(clients)
-    assert root.findtext("limits/sources") == str(len(entries))
-    assert [entry.findtext("max-listeners") for entry in root.findall("mount")] == each
+    assert root.findtext("limits/sources") == str(2 * len(entries))
+    for names in ("/{}", "/_relay-{}"):
+        found = [mount(root, names.format(entry["name"].strip("/"))) for entry in entries]
+        assert [entry.findtext("max-listeners") for entry in found] == each
 
 
 @pytest.mark.parametrize("bitrate", [None, 8, 64, 128, 320, 2000])
@@ -151,15 +153,37 @@ def test_what_a_source_sends_is_inert_in_a_browser() -> None:
 
 def test_every_mount_says_utf_8_and_is_not_listed_anywhere() -> None:
     root = config(render(station(*A, settings=mounts({"name": "/a"}, {"name": "/b"})), NODE))
-    assert [entry.findtext("charset") for entry in root.findall("mount")] == ["UTF-8", "UTF-8"]
+    assert [entry.findtext("charset") for entry in root.findall("mount")] == ["UTF-8"] * 4
     assert root.findall("directory") == []
 
 
 def test_fallbacks() -> None:
     entries = mounts({"name": "/live", "fallback": "/autodj"}, {"name": "/autodj"})
-    entry = mount(config(render(station(*A, settings=entries), NODE)), "/live")
-    assert entry.findtext("fallback-mount") == "/autodj"
-    assert entry.findtext("fallback-override") == "1"
+    root = config(render(station(*A, settings=entries), NODE))
+    # What is relayed into a mount is behind its own source, and before what it falls back to else.
+    chain = {"/live": "/_relay-live", "/_relay-live": "/autodj", "/autodj": "/_relay-autodj", "/_relay-autodj": None}
+    for name, fallback in chain.items():
+        entry = mount(root, name)
+        assert entry.findtext("fallback-mount") == fallback
+        assert entry.findtext("fallback-override") == ("1" if fallback else None)
+
+
+def test_what_is_relayed_has_a_mount_of_its_own_that_nobody_else_can_use() -> None:
+    service = station(*A, credentials={"listener_password": "let-me-in"})
+    instance = render(service, NODE)
+    root = config(instance)
+    hidden = mount(root, "/_relay-stream")
+    assert hidden.findtext("hidden") == "1"
+    assert hidden.findtext("password") not in {*service["credentials"].values()}
+    assert len(hidden.findtext("password") or "") == 64
+    assert hidden.find("authentication") is not None
+    route = next(file for file in instance.files if file.kind == "route")
+    assert json.loads(route.content)["mounts"] == ["/stream"]
+    # Whether there are relays or not: one that comes or goes takes no mount from under its listeners.
+    relays = [relay("a"), relay("b", direction="out", address="icecast://other.example/live", password="secret")]
+    other = config(render(station(*A, credentials={"listener_password": "let-me-in"}, relays=relays), NODE))
+    assert [ET.tostring(entry) for entry in other.findall("mount")] == [ET.tostring(e) for e in root.findall("mount")]
+    assert int(other.findtext("limits/clients") or 0) == int(root.findtext("limits/clients") or 0) + 1
 
 
 @pytest.mark.parametrize(

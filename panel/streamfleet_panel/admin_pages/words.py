@@ -5,6 +5,7 @@ from __future__ import annotations
 LABELS = {
     "username": "User name",
     "email": "E-mail",
+    "djs_first": "DJs first",
     "ssh_port": "SSH port",
     "ssh_user": "SSH user",
     "max_bitrate_kbps": "Max bitrate (kbit/s)",

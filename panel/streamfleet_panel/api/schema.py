@@ -42,6 +42,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "scheduled_only": True,
         "active": [{"days": ["fri"], "start": "20:00", "end": "22:00"}],
     },
+    "relay": {
+        "media_service": "rock-fm",
+        "name": "network",
+        "direction": "in",
+        "address": "https://radio.example.net/live.mp3",
+        "mount": "/stream",
+    },
 }
 
 
@@ -128,6 +135,7 @@ def apply_body() -> dict[str, Any]:
             "media_services": [{**EXAMPLES["media_service"], "autodj": {"timezone": "Europe/Prague"}}],
             "playlists": [EXAMPLES["playlist"]],
             "djs": [EXAMPLES["dj"]],
+            "relays": [EXAMPLES["relay"]],
         },
         "dry_run": True,
         "label": "shop",

@@ -27,8 +27,9 @@ from streamfleet_panel.apply.checks import (
 from streamfleet_panel.apply.dj_fields import DJ, USERNAME_FIX
 from streamfleet_panel.apply.dj_fields import USERNAME as DJ_USERNAME
 from streamfleet_panel.apply.playlist_fields import PLAYLIST
+from streamfleet_panel.apply.relay_fields import RELAY
 from streamfleet_panel.engines import engines
-from streamfleet_panel.models import Dj, Playlist
+from streamfleet_panel.models import Dj, Playlist, Relay
 
 SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 USERNAME = r"^[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?$"
@@ -212,6 +213,11 @@ KINDS: dict[str, dict[str, Field]] = {
         text("username", "Log-in name and mount; part of the key.", 32, DJ_USERNAME, USERNAME_FIX),
         *DJ,
     ),
+    "relay": table(
+        text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
+        text("name", "Name of the relay in its service; part of the key.", 63, SLUG, _NAME_FIX),
+        *RELAY,
+    ),
 }
 
 # The fields of the key. Where there are several, the first names the object that this one belongs to.
@@ -222,9 +228,10 @@ KEYS: dict[str, tuple[str, ...]] = {
     "media_service": ("slug",),
     "playlist": ("media_service", "name"),
     "dj": ("media_service", "username"),
+    "relay": ("media_service", "name"),
 }
 # What belongs to a media service: whoever may change that may change them, and they go and come back with it.
-OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj}
+OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj, "relay": Relay}
 # Between the parts of a key in one text; no key may contain it.
 SEPARATOR = "/"
 COLLECTIONS = {
@@ -234,9 +241,10 @@ COLLECTIONS = {
     "media_services": "media_service",
     "playlists": "playlist",
     "djs": "dj",
+    "relays": "relay",
 }
 COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
-REQUIRED = {"node": ("address",), "media_service": ("customer", "engine")}
+REQUIRED = {"node": ("address",), "media_service": ("customer", "engine"), "relay": ("direction", "address")}
 
 
 def key_fields(kind: str, key: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from streamfleet_panel.apply import (
     of_service,
     passwords,
     playlists,
+    relays,
     service_ports,
     services,
 )
@@ -169,6 +170,8 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         playlists.plan_playlist(plan, entry, declared)
     for entry in of_kind["dj"]:
         djs.plan_dj(plan, entry, declared)
+    for entry in of_kind["relay"]:
+        relays.plan_relay(plan, entry, declared)
     service_ports.allot(plan)
     order = {entry.path: entry.index for entry in entries}
     plan.results.sort(key=lambda result: order[result.path])
@@ -181,6 +184,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         services.check_unique(plan)
         playlists.check_room(plan)
         djs.check_room(plan)
+        relays.check(plan)
         hosts.check_removed(plan)
     if plan.problems:
         raise invalid(plan.problems)

@@ -9,6 +9,7 @@ from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.node import ConvergeRun, Node
 from streamfleet_panel.models.playlist import Playlist
+from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.token import ApiToken
 
@@ -26,6 +27,7 @@ __all__ = [
     "MediaService",
     "Node",
     "Playlist",
+    "Relay",
     "ResellerPlan",
     "ServiceStatus",
     "UniqueCredential",

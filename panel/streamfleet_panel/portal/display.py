@@ -9,7 +9,7 @@ from typing import Any
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import Dj, MediaService, Playlist
+from streamfleet_panel.models import Dj, MediaService, Playlist, Relay
 
 # state → (words, look, whether it stays like that without anybody doing something)
 _STATES = {
@@ -145,7 +145,7 @@ class Beside:
 
 
 def companions(service: MediaService) -> list[Beside]:
-    """What may run beside the service's engine, and whether it does."""
+    """What may run beside the service's engine and can be switched on and off, and whether it is on."""
     engine = engine_of(service)
     if engine is None:
         return []
@@ -153,6 +153,7 @@ def companions(service: MediaService) -> list[Beside]:
     return [
         Beside(companion.title, companion.is_on(settings), (settings.get(companion.name) or {}).get("timezone", ""))
         for companion in engine.companions
+        if companion.name in companion.fields
     ]
 
 
@@ -240,6 +241,40 @@ def djs(service: MediaService, actor: Actor, shown: Dj | None = None) -> Djs | N
 def dj_times(dj: Dj) -> str:
     """When the DJ may be on the air."""
     return (_times(dj.active) or "Never") if dj.scheduled_only else "Always"
+
+
+# --- what comes from elsewhere and goes there -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ListedRelay:
+    """A relay in words."""
+
+    name: str
+    enabled: bool
+    incoming: bool
+    address: str
+    mount: str
+    notes: str
+
+
+def relays(service: MediaService, actor: Actor) -> list[ListedRelay] | None:
+    """The service's relays; None where its engine has none. One query."""
+    engine = engine_of(service)
+    if engine is None or "relays" not in engine.objects:
+        return None
+    found = access.relays(actor).filter(media_service=service).order_by("name")
+    return [
+        ListedRelay(
+            relay.name,
+            relay.enabled,
+            relay.direction == Relay.Direction.IN,
+            relay.address,
+            relay.mount,
+            "Steps aside for DJs" if relay.direction == Relay.Direction.IN and relay.djs_first else "",
+        )
+        for relay in found
+    ]
 
 
 def _times(active: Iterable[Mapping[str, Any]] | None) -> str:

@@ -52,6 +52,14 @@ DOCUMENT = {
         {"media_service": "eve-fm", "name": "secret-list", "folder": "."},
     ],
     "djs": [{"media_service": "eve-fm", "username": "eves-dj", "password": "eves-password"}],
+    "relays": [
+        {
+            "media_service": "eve-fm",
+            "name": "eves-network",
+            "direction": "in",
+            "address": "https://network.example/live.mp3",
+        }
+    ],
 }
 
 

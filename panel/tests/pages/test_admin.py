@@ -20,6 +20,7 @@ from streamfleet_panel.models import (
     MediaService,
     Node,
     Playlist,
+    Relay,
     ResellerPlan,
 )
 
@@ -70,6 +71,7 @@ def test_models_are_all_there() -> None:
         "mediaservice",
         "playlist",
         "dj",
+        "relay",
         "apitoken",
         "auditlog",
         "convergerun",
@@ -651,3 +653,50 @@ def test_policy_allows_no_inline_script(admin: Client) -> None:
         scripts = response.headers["Content-Security-Policy"].split("script-src ")[1].split(";")[0]
         assert scripts == "'self' 'unsafe-eval'"
         assert not re.findall(r"<script(?![^>]*\bsrc=)[^>]*>", response.content.decode())
+
+
+RELAY = {
+    "name": "mirror",
+    "direction": "out",
+    "address": "icecasts://mirror.example:8443/eve",
+    "username": "",
+    "password": "correct-horse",
+    "mount": "",
+    "enabled": "on",
+    "djs_first": "on",
+    "silence_seconds": "15",
+    "reconnect_seconds": "30",
+}
+
+
+def test_create_edit_and_delete_a_relay(admin: Client) -> None:
+    service = MediaService.objects.get(slug="eve-fm")
+    answer = admin.post("/admin/panel/relay/add/", {**RELAY, "media_service": service.pk})
+    assert answer["Location"] == "/admin/panel/relay/"
+    relay = Relay.objects.get(name="mirror")
+    assert (relay.media_service, relay.mount, relay.password) == (service, "/stream", "correct-horse")
+    path = f"/admin/panel/relay/{relay.pk}/change/"
+    assert "correct-horse" not in admin.get(path).content.decode()
+    data = form_of(admin, path)
+    assert data["password"] == ""
+    admin.post(path, {**data, "silence_seconds": "60"})
+    relay.refresh_from_db()
+    assert (relay.silence_seconds, relay.password) == (60, "correct-horse")
+    admin.post(f"/admin/panel/relay/{relay.pk}/delete/", {"post": "yes"})
+    entries = AuditLog.objects.filter(kind="relay", key="eve-fm/mirror").order_by("pk")
+    assert [(entry.action, entry.via) for entry in entries] == [(a, "admin") for a in ("created", "updated", "deleted")]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"address": "icecast://10.0.0.5:8000/a"}, "address", "Names 10.0.0.5, which is not on the public Internet"),
+        ({"password": ""}, "password", "Is missing: relays out log in"),
+        ({"mount": "/nowhere"}, "mount", "Is not a mount of this service"),
+    ],
+)
+def test_create_relay_refuses_bad_input(admin: Client, change: dict[str, str], field: str, words: str) -> None:
+    service = MediaService.objects.get(slug="eve-fm")
+    response = admin.post("/admin/panel/relay/add/", {**RELAY, "media_service": service.pk, **change})
+    assert words in str(response.context["adminform"].form.errors[field])
+    assert not Relay.objects.filter(name="mirror").exists()

@@ -618,3 +618,23 @@ def test_next_of_a_take_over_stays_here(as_) -> None:  # type: ignore[no-untyped
 @pytest.mark.parametrize("pk", ["0", "x", "99999999999999999999", "'"])
 def test_nonsense_take_over(as_, pk: str) -> None:  # type: ignore[no-untyped-def]
     assert as_("root").post("/hijack/acquire/", {"user_pk": pk}).status_code in (400, 403, 404)
+
+
+def test_service_page_shows_its_relays(as_) -> None:  # type: ignore[no-untyped-def]
+    def page(slug: str = "rock-fm") -> str:
+        return as_("alice").get(f"/services/{slug}/").content.decode()
+
+    assert "Relays" in page()
+    assert "network.example" not in page()
+    assert "Relays" not in page("alice-tv")
+    ends = {"direction": "out", "address": "icecast://mirror.example/rock", "password": "relay-secret"}
+    relays = [
+        {"name": "network", "direction": "in", "address": "https://network.example/live?a=1&b=2", "enabled": False},
+        {"name": "mirror", **ends},
+    ]
+    apply_document({"relays": [{"media_service": "rock-fm", **item} for item in relays]}, access.system())
+    text = page()
+    assert "https://network.example/live?a=1&amp;b=2" in text
+    assert "Steps aside for DJs" in text
+    assert "icecast://mirror.example/rock" in text
+    assert "relay-secret" not in text

@@ -11,6 +11,7 @@ from xml.etree import ElementTree as ET
 
 from streamfleet.engine import File, Instance, RenderError
 from streamfleet.feeds import Feed, feeds_of
+from streamfleet.relays import mount_of, password_of
 
 ENGINE = "icecast"
 INSTANCES = "/etc/streamfleet/instances/icecast"
@@ -86,8 +87,8 @@ def _config(
     _add(root, "admin", f"postmaster@{node['stream_host']}")
     _add(root, "hostname", node["stream_host"])
     limits = ET.SubElement(root, "limits")
-    _add(limits, "clients", _connections(service, mounts) + len(feeds))
-    _add(limits, "sources", len(mounts) + len(feeds))
+    _add(limits, "clients", _connections(service, mounts) + len(feeds) + _relayed(service))
+    _add(limits, "sources", 2 * len(mounts) + len(feeds))
     _add(limits, "queue-size", QUEUE_BYTES)
     _add(limits, "client-timeout", 30)
     _add(limits, "header-timeout", 15)
@@ -111,7 +112,9 @@ def _config(
     fallbacks = {name: feed.mount for feed in feeds for name in feed.serves}
     for mount in mounts:
         fallback = mount.get("fallback") or fallbacks.get(mount["name"])
-        _mount(root, service, {**mount, "fallback": fallback}, folder)
+        relayed = mount_of(mount["name"])
+        _mount(root, service, {**mount, "fallback": relayed}, folder)
+        _relay(root, service, {**mount, "name": relayed, "fallback": fallback}, folder)
     for feed in feeds:
         _feed(root, service, mounts, feed, folder)
     # No file of the server's is served; status and admin pages are transformations, not files.
@@ -131,13 +134,13 @@ def _config(
 
 
 def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any], folder: str) -> ET.Element:
-    """One mount of the broadcasters, or with ``password_of`` another credential's."""
+    """One mount of the broadcasters, or with ``password_of`` another credential's, or with ``password`` others'."""
     settings, credentials = service["settings"], service["credentials"]
     credential = mount.get("password_of", "source_password")
     entry = ET.SubElement(root, "mount", {"type": "normal"})
     _add(entry, "mount-name", mount["name"])
     _add(entry, "username", "source")
-    _add(entry, "password", credentials[credential], f"credentials.{credential}")
+    _add(entry, "password", mount.get("password") or credentials[credential], f"credentials.{credential}")
     listeners = _lowest(mount.get("max_listeners"), service["limits"].get("max_listeners"))
     if listeners is not None:
         _add(entry, "max-listeners", listeners)
@@ -159,6 +162,16 @@ def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any
         ET.SubElement(check, "option", {"name": "filename", "value": f"{folder}/listeners.htpasswd"})
         ET.SubElement(check, "option", {"name": "allow_duplicate_users", "value": "1"})
     return entry
+
+
+def _relay(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any], folder: str) -> None:
+    """The hidden mount behind a mount, which is relayed into; behind it is what the mount falls back to else."""
+    _add(_mount(root, service, {**mount, "password": password_of(service)}, folder), "hidden", 1)
+
+
+def _relayed(service: Mapping[str, Any]) -> int:
+    """How many sources are relays in; what changes is a limit, which nobody on the air notices."""
+    return sum(relay["direction"] == "in" for relay in service.get("relays") or [])
 
 
 def _feed(

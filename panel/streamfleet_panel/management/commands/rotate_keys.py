@@ -10,7 +10,7 @@ from django.db import transaction
 
 from streamfleet_panel import secrets
 from streamfleet_panel.apply.execute import bulk_update
-from streamfleet_panel.models import Counter, Dj, Job, MediaService
+from streamfleet_panel.models import Counter, Dj, Job, MediaService, Relay
 
 
 class Command(BaseCommand):
@@ -30,7 +30,11 @@ class Command(BaseCommand):
             for dj in djs:
                 dj.credentials_encrypted = secrets.reencrypt(dj.credentials_encrypted)
             bulk_update(Dj, djs, ["credentials_encrypted"])
+            relays = list(Relay.objects.all())
+            for relay in relays:
+                relay.credentials_encrypted = secrets.reencrypt(relay.credentials_encrypted)
+            bulk_update(Relay, relays, ["credentials_encrypted"])
             for job in Job.objects.exclude(payload_encrypted=""):
                 job.payload_encrypted = secrets.reencrypt(job.payload_encrypted)
                 job.save(update_fields=["payload_encrypted"])
-        self.stdout.write(json.dumps({"services": len(services), "djs": len(djs)}))
+        self.stdout.write(json.dumps({"services": len(services), "djs": len(djs), "relays": len(relays)}))

@@ -76,6 +76,7 @@ def _page(
         "companions": display.companions(service),
         "playlists": display.playlists(service, actor),
         "djs": display.djs(service, actor, shown_dj),
+        "relays": display.relays(service, actor),
         "may_show_djs": access.may(actor, "credentials", "dj"),
         "may_kick": access.may(actor, "kick", "dj"),
         "shown": shown is not None,
