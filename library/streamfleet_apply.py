@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: streamfleet_apply
-short_description: Apply a document of reseller plans, customers, nodes, media services, playlists and DJs
+short_description: Apply a document of reseller plans, customers, nodes, media services, playlists, DJs, media users
 version_added: 0.1.0
 description:
   - Sends any number of objects to the panel in one request. The panel checks all of them, lists every error, and then
@@ -16,10 +16,9 @@ options:
   document:
     description:
       - The document. A mapping with the lists V(reseller_plans), V(customers), V(nodes), V(media_services),
-        V(playlists) and V(djs); each object has the fields that are the options of M(streamfleet_reseller_plan),
-        M(streamfleet_customer), M(streamfleet_node),
-        M(streamfleet_media_service), M(streamfleet_playlist) and M(streamfleet_dj), and
-        may have C(state=absent).
+        V(playlists), V(djs) and V(media_users); each object has the fields that are the options of
+        M(streamfleet_reseller_plan), M(streamfleet_customer), M(streamfleet_node), M(streamfleet_media_service),
+        M(streamfleet_playlist), M(streamfleet_dj) and M(streamfleet_media_user), and may have C(state=absent).
       - At most 100,000 objects and 32 MiB.
     type: dict
   files:
@@ -71,6 +70,7 @@ seealso:
   - module: streamfleet_customer
   - module: streamfleet_dj
   - module: streamfleet_media_service
+  - module: streamfleet_media_user
   - module: streamfleet_playlist
 """
 

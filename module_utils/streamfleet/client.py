@@ -20,10 +20,11 @@ COLLECTIONS = {
     "media_service": "media_services",
     "playlist": "playlists",
     "dj": "djs",
+    "media_user": "media_users",
 }
 
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
-PARENTS = {"playlist": "media_service", "dj": "media_service"}
+PARENTS = {"playlist": "media_service", "dj": "media_service", "media_user": "customer"}
 
 Progress = Callable[[int, int], None]
 

@@ -24,6 +24,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     ResellerPlan,
@@ -156,6 +157,11 @@ def djs(actor: Actor) -> QuerySet[Dj]:
     return Dj.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service__node")
 
 
+def media_users(actor: Actor) -> QuerySet[MediaUser]:
+    """Media users (never their passwords) of the customers that the actor may see; not those of deleted ones."""
+    return MediaUser.objects.filter(customer__in=accounts(actor).values("pk")).select_related("customer")
+
+
 def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
@@ -216,6 +222,7 @@ SCOPES: dict[type[Model], Any] = {
     MediaService: services,
     Playlist: playlists,
     Dj: djs,
+    MediaUser: media_users,
     ResellerPlan: plans,
     Node: nodes,
     ConvergeRun: runs,
@@ -251,6 +258,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -261,6 +269,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -270,6 +279,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": frozenset({"view", "update", "credentials", "rotate", "control"}),
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -329,7 +339,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind in ("playlist", "dj"):
+    if kind in ("playlist", "dj", "media_user"):
         return None
     return frozenset()
 

@@ -17,6 +17,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     ResellerPlan,
@@ -334,12 +335,27 @@ def dj_server(obj: MediaService) -> list[dict[str, Any]]:
     ]
 
 
+def media_user(obj: MediaUser) -> dict[str, Any]:
+    """A media user; reads ``customer``: select it along."""
+    return {
+        "customer": obj.customer.username,
+        "name": obj.name,
+        "login": obj.login,
+        "read_only": obj.read_only,
+        "protocols": obj.protocols,
+        "enabled": obj.enabled,
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
 _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "reseller_plan": plan,
     "customer": customer,
     "node": node,
     "playlist": playlist,
     "dj": dj,
+    "media_user": media_user,
 }
 
 
@@ -358,6 +374,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "node": Node.objects.all(),
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
             "playlist": Playlist.objects.select_related("media_service"),
+            "media_user": MediaUser.objects.select_related("customer"),
             "dj": Dj.objects.select_related("media_service__node"),
         }
         for kind, pks in wanted.items():

@@ -20,6 +20,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     ResellerPlan,
@@ -47,6 +48,10 @@ WITH_DJS = {
     "media_services": [{"slug": slug, "autodj": {}} for slug in ("rock", "shop-fm", "eve-fm")],
     "djs": [{"media_service": slug, "username": name, "password": "dj-password"} for slug, name in DJS],
 }
+MEDIA_USERS = [("alice", "studio"), ("shop", "studio"), ("eve", "studio"), ("eve", "desk")]
+WITH_MEDIA_USERS = {
+    "media_users": [{"customer": owner, "name": name, "password": "media-password"} for owner, name in MEDIA_USERS],
+}
 NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
 PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
 RESELLERS, ADMINS = {"shop", "rival"}, {"root"}
@@ -60,6 +65,7 @@ BODIES: dict[str, Any] = {
     "POST /media-services/{slug}/credentials/rotate": {},
     "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
     "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
+    "PUT /customers/{username}/media-users/{name}": {"enabled": False},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
 ON_CUSTOMERS = {
@@ -67,6 +73,7 @@ ON_CUSTOMERS = {
     "PUT /customers/{username}": PEOPLE,
     "DELETE /customers/{username}": RESELLERS | ADMINS,
     "POST /customers/{username}/restore": RESELLERS | ADMINS,
+    "GET /customers/{username}/media-users": PEOPLE,
 }
 ON_SERVICES = {
     "GET /media-services/{slug}": None,
@@ -91,6 +98,11 @@ ON_DJS = {
     "DELETE /media-services/{slug}/djs/{username}": PEOPLE,
     "GET /media-services/{slug}/djs/{username}/credentials": PEOPLE,
     "POST /media-services/{slug}/djs/{username}/kick": PEOPLE,
+}
+ON_MEDIA_USERS = {
+    "GET /customers/{username}/media-users/{name}": PEOPLE,
+    "PUT /customers/{username}/media-users/{name}": PEOPLE,
+    "DELETE /customers/{username}/media-users/{name}": PEOPLE,
 }
 ON_NODES = {
     "GET /nodes/{name}": None,
@@ -118,6 +130,7 @@ OTHERS = {
     "GET /customers",
     "GET /djs",
     "GET /media-services",
+    "GET /media-users",
     "GET /nodes",
     "GET /playlists",
     "GET /reseller-plans",
@@ -134,7 +147,7 @@ def routes() -> set[str]:
 
 
 def snapshot() -> list[Any]:
-    models = (Account, MediaService, Playlist, Dj, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
+    models = (Account, MediaService, Playlist, Dj, MediaUser, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
     return [list(model.objects.order_by("pk").values_list()) for model in models] + [
         list(ApiToken.objects.order_by("pk").values_list("token_id", "name", "account_id", "scope")),
         list(AuditLog.objects.exclude(action="read_credentials").values_list("pk")),
@@ -155,7 +168,7 @@ def callers(api: Callable[..., Api]) -> dict[str, Api]:
 
 
 def test_every_route_is_known() -> None:
-    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_DJS, *ON_NODES, *ON_PLANS, *OTHERS}
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_DJS, *ON_MEDIA_USERS, *ON_NODES, *ON_PLANS, *OTHERS}
     assert routes() == known
 
 
@@ -190,6 +203,15 @@ def test_djs(callers: dict[str, Api], run: Callable[..., Any], caller: str, rout
     for slug, name in DJS:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "username": name}, visible, ON_DJS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_MEDIA_USERS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_media_users(callers: dict[str, Api], run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_MEDIA_USERS)
+    for owner, name in MEDIA_USERS:
+        visible = owner in REACH.get(caller, set())
+        _check(callers[caller], caller, route, {"username": owner, "name": name}, visible, ON_MEDIA_USERS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_NODES))
@@ -243,6 +265,8 @@ def _check(
         "8101",
         "music",
         "dj-password",
+        "media-password",
+        "$y$",
         "gold" if "gold" not in target.values() else "\0",
     ):
         assert secret not in told, f"{caller} learns {secret} from {method} {address}: {told}"
@@ -250,13 +274,24 @@ def _check(
         assert status in (403, 404), (address, status, answer)
 
 
-LISTS = ["customers", "media-services", "playlists", "djs", "nodes", "reseller-plans", "tokens", "audit-log"]
+LISTS = [
+    "customers",
+    "media-services",
+    "playlists",
+    "djs",
+    "media-users",
+    "nodes",
+    "reseller-plans",
+    "tokens",
+    "audit-log",
+]
 
 
 @pytest.mark.parametrize("route", LISTS)
 @pytest.mark.parametrize("caller", CALLERS)
 def test_lists_hold_nothing_foreign(callers: dict[str, Api], run: Callable[..., Any], caller: str, route: str) -> None:
     run(WITH_DJS)
+    run(WITH_MEDIA_USERS)
     callers["root"]("PUT", "/customers/eve", {"name": "Eve"})
     callers["root"]("PUT", "/customers/alice", {"name": "Alice"})
     reach = REACH.get(caller, set())
@@ -266,6 +301,7 @@ def test_lists_hold_nothing_foreign(callers: dict[str, Api], run: Callable[..., 
         "media-services": slugs,
         "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
         "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
+        "media-users": {f"{owner}/{name}" for owner, name in MEDIA_USERS if owner in reach},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
     }
@@ -289,6 +325,7 @@ def test_lists_hold_nothing_foreign(callers: dict[str, Api], run: Callable[..., 
                 "media-services": ["slug"],
                 "playlists": ["media_service", "name"],
                 "djs": ["media_service", "username"],
+                "media-users": ["customer", "name"],
             }
             found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
             assert found <= expected[route]
@@ -317,6 +354,9 @@ ESCAPES: list[dict[str, Any]] = [
     {"djs": [{"media_service": "eve-fm", "username": "mine"}]},
     {"djs": [{"media_service": "eve-fm", "username": "anna", "state": "absent"}]},
     {"media_services": [{"slug": "eve-fm", "live_port": 8150}]},
+    {"media_users": [{"customer": "eve", "name": "studio", "password": "taken-over"}]},
+    {"media_users": [{"customer": "eve", "name": "mine"}]},
+    {"media_users": [{"customer": "eve", "name": "studio", "state": "absent"}]},
     {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
     {"reseller_plans": [{"name": "mine"}]},
     {"nodes": [{"name": "node1", "address": "203.0.113.66"}]},

@@ -1,6 +1,6 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
-And streamfleet_playlist_info, streamfleet_dj_info.
+And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_media_user_info.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ KEYS = {
     "media_service": "slug",
     "playlist": "name",
     "dj": "username",
+    "media_user": "name",
 }
 
 
@@ -41,11 +42,16 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
             {"media_service": "info-am", "username": "info-anna", "name": "Anna Info", "password": word},
             {"media_service": "info-am", "username": "info-ben"},
         ],
+        "media_users": [
+            {"customer": "info-a", "name": "studio"},
+            {"customer": "info-a", "name": "desk"},
+            {"customer": "info-b", "name": "studio"},
+        ],
     }
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist, dj = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist, dj, login = (f"streamfleet_{kind}_info" for kind in KEYS)
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -70,6 +76,9 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "no dj": (dj, {"media_service": "info-fm", "username": "info-anna"}, []),
         "djs": (dj, {"label": "infos", "media_service": "info-am"}, ["info-anna", "info-ben"]),
         "dj by name": (dj, {"search": "anna inf"}, ["info-anna"]),
+        "login": (login, {"customer": "info-a", "name": "studio"}, ["studio"]),
+        "no login": (login, {"customer": "info-b", "name": "desk"}, []),
+        "logins": (login, {"label": "infos", "customer": "info-a"}, ["desk", "studio"]),
         "words": (dj, {"media_service": "info-am", "username": "info-anna", "credentials": True}, None),
         "deleted": (service, {"label": "infos", "deleted": True}, ["info-tv"]),
         "secrets": (service, {"slug": "info-fm", "credentials": True}, None),

@@ -51,6 +51,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Media services", "sensors", "mediaservice"),
                     _item("Playlists", "queue_music", "playlist"),
                     _item("DJs", "mic", "dj"),
+                    _item("Media users", "upload_file", "mediauser"),
                 ],
             },
             {

@@ -42,6 +42,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "scheduled_only": True,
         "active": [{"days": ["fri"], "start": "20:00", "end": "22:00"}],
     },
+    "media_user": {"customer": "alice", "name": "studio", "password": "correct horse", "protocols": ["sftp"]},
 }
 
 
@@ -128,6 +129,7 @@ def apply_body() -> dict[str, Any]:
             "media_services": [{**EXAMPLES["media_service"], "autodj": {"timezone": "Europe/Prague"}}],
             "playlists": [EXAMPLES["playlist"]],
             "djs": [EXAMPLES["dj"]],
+            "media_users": [EXAMPLES["media_user"]],
         },
         "dry_run": True,
         "label": "shop",

@@ -26,6 +26,9 @@ from streamfleet_panel.apply.checks import (
 )
 from streamfleet_panel.apply.dj_fields import DJ, USERNAME_FIX
 from streamfleet_panel.apply.dj_fields import USERNAME as DJ_USERNAME
+from streamfleet_panel.apply.media_user_fields import MEDIA_USER
+from streamfleet_panel.apply.media_user_fields import NAME as MEDIA_USER_NAME
+from streamfleet_panel.apply.media_user_fields import NAME_FIX as MEDIA_USER_NAME_FIX
 from streamfleet_panel.apply.playlist_fields import PLAYLIST
 from streamfleet_panel.engines import engines
 from streamfleet_panel.models import Dj, Playlist
@@ -212,6 +215,19 @@ KINDS: dict[str, dict[str, Field]] = {
         text("username", "Log-in name and mount; part of the key.", 32, DJ_USERNAME, USERNAME_FIX),
         *DJ,
     ),
+    "media_user": table(
+        text(
+            "customer",
+            "User name of the customer; part of the key.",
+            64,
+            USERNAME,
+            "Lower-case letters, digits and . _ @ + -; begins and ends with a letter or digit; at most 64 characters.",
+        ),
+        text(
+            "name", "Name among the customer's media users; part of the key.", 32, MEDIA_USER_NAME, MEDIA_USER_NAME_FIX
+        ),
+        *MEDIA_USER,
+    ),
 }
 
 # The fields of the key. Where there are several, the first names the object that this one belongs to.
@@ -222,6 +238,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "media_service": ("slug",),
     "playlist": ("media_service", "name"),
     "dj": ("media_service", "username"),
+    "media_user": ("customer", "name"),
 }
 # What belongs to a media service: whoever may change that may change them, and they go and come back with it.
 OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj}
@@ -234,6 +251,7 @@ COLLECTIONS = {
     "media_services": "media_service",
     "playlists": "playlist",
     "djs": "dj",
+    "media_users": "media_user",
 }
 COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
 REQUIRED = {"node": ("address",), "media_service": ("customer", "engine")}

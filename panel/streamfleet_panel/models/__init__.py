@@ -7,6 +7,7 @@ from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.dj import Dj
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
+from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
@@ -24,6 +25,7 @@ __all__ = [
     "Installation",
     "Job",
     "MediaService",
+    "MediaUser",
     "Node",
     "Playlist",
     "ResellerPlan",
