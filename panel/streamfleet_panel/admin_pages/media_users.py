@@ -31,6 +31,11 @@ class MediaUserForm(PlannedForm):
         help_text="Ways in.",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # The stored hash is nobody's business, and nothing typed is no change of it.
+        self.initial.pop("password", None)
+
 
 class MediaUserAdmin(PlannedAdmin):
     """Media users of every customer that is not deleted."""

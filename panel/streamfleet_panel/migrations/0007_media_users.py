@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ("name", models.CharField(max_length=32)),
                 (
                     "password",
-                    models.CharField(default="!", editable=False, max_length=255),
+                    models.CharField(default="!", max_length=255),
                 ),
                 ("read_only", models.BooleanField(default=False)),
                 (

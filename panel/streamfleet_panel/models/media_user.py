@@ -23,7 +23,7 @@ class MediaUser(models.Model):
     customer = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="media_users")
     name = models.CharField(max_length=32)
     # A hash of crypt(5), which nodes check; "!" while there is none.
-    password = models.CharField(max_length=255, default="!", editable=False)
+    password = models.CharField(max_length=255, default="!")
     read_only = models.BooleanField(default=False)
     protocols = models.JSONField(default=both)
     enabled = models.BooleanField(default=True)

@@ -52,6 +52,7 @@ DOCUMENT = {
         {"media_service": "eve-fm", "name": "secret-list", "folder": "."},
     ],
     "djs": [{"media_service": "eve-fm", "username": "eves-dj", "password": "eves-password"}],
+    "media_users": [{"customer": "carol", "name": "desk"}],
 }
 
 
