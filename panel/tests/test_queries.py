@@ -33,6 +33,9 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
         "djs": [
             {"media_service": f"{prefix}{n}", "username": name} for n in range(0, count, 2) for name in ("anna", "ben")
         ],
+        "media_users": [
+            {"customer": f"{prefix}{n}", "name": name} for n in range(0, count, 2) for name in ("desk", "studio")
+        ],
     }
 
 
@@ -53,8 +56,11 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         back = document(count, prefix)
         fewer = {**back, "playlists": back["playlists"][::2], "djs": back["djs"][::2]}
         weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
+        limited = {"media_users": [{**item, "read_only": True} for item in back["media_users"]]}
         ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
-        dropped = {kind: [{**item, "state": "absent"} for item in back[kind]] for kind in ("playlists", "djs")}
+        dropped = {
+            kind: [{**item, "state": "absent"} for item in back[kind]] for kind in ("playlists", "djs", "media_users")
+        }
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
             "create": lambda first=first: run(first),
@@ -66,6 +72,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "restore": lambda back=back: run(back),
             "playlists": lambda weighed=weighed: run(weighed),
             "djs": lambda ranked=ranked: run(ranked),
+            "media users": lambda limited=limited: run(limited),
             "prune playlists and DJs": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
             "drop playlists and DJs": lambda dropped=dropped: run(dropped),
             "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
@@ -80,7 +87,17 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
 def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
     run(document(60, "x"))
     root = api("root")
-    for route in ("customers", "media-services", "playlists", "djs", "nodes", "audit-log", "reseller-plans", "tokens"):
+    for route in (
+        "customers",
+        "media-services",
+        "playlists",
+        "djs",
+        "media-users",
+        "nodes",
+        "audit-log",
+        "reseller-plans",
+        "tokens",
+    ):
         root("GET", f"/{route}")
         few = statements(lambda route=route: root("GET", f"/{route}?limit=2"))
         many = statements(lambda route=route: root("GET", f"/{route}?limit=1000"))
