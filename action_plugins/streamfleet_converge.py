@@ -73,6 +73,7 @@ class ActionModule(ActionBase):
                 "services": instances,
                 "failed": failed,
                 "secrets": secrets_of(document),
+                "media_users": document.get("media_users", []),
             }
         )
         arguments_of_module = {

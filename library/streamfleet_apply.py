@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: streamfleet_apply
-short_description: Apply a document of reseller plans, customers, nodes, media services, playlists, DJs and relays
+short_description: Apply a document of customers, nodes, media services and all that belongs to them
 version_added: 0.1.0
 description:
   - Sends any number of objects to the panel in one request. The panel checks all of them, lists every error, and then
@@ -16,9 +16,10 @@ options:
   document:
     description:
       - The document. A mapping with the lists V(reseller_plans), V(customers), V(nodes), V(media_services),
-        V(playlists), V(djs) and V(relays); each object has the fields that are the options of
+        V(playlists), V(djs), V(relays) and V(media_users); each object has the fields that are the options of
         M(streamfleet_reseller_plan), M(streamfleet_customer), M(streamfleet_node), M(streamfleet_media_service),
-        M(streamfleet_playlist), M(streamfleet_dj) and M(streamfleet_relay), and may have C(state=absent).
+        M(streamfleet_playlist), M(streamfleet_dj), M(streamfleet_relay) and M(streamfleet_media_user), and may have
+        C(state=absent).
       - At most 100,000 objects and 32 MiB.
     type: dict
   files:
@@ -70,6 +71,7 @@ seealso:
   - module: streamfleet_customer
   - module: streamfleet_dj
   - module: streamfleet_media_service
+  - module: streamfleet_media_user
   - module: streamfleet_playlist
 """
 

@@ -21,10 +21,11 @@ COLLECTIONS = {
     "playlist": "playlists",
     "dj": "djs",
     "relay": "relays",
+    "media_user": "media_users",
 }
 
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
-PARENTS = {"playlist": "media_service", "dj": "media_service", "relay": "media_service"}
+PARENTS = {"playlist": "media_service", "dj": "media_service", "relay": "media_service", "media_user": "customer"}
 
 Progress = Callable[[int, int], None]
 

@@ -24,6 +24,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     Relay,
@@ -162,6 +163,11 @@ def relays(actor: Actor) -> QuerySet[Relay]:
     return Relay.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
 
 
+def media_users(actor: Actor) -> QuerySet[MediaUser]:
+    """Media users (never their passwords) of the customers that the actor may see; not those of deleted ones."""
+    return MediaUser.objects.filter(customer__in=accounts(actor).values("pk")).select_related("customer")
+
+
 def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
@@ -223,6 +229,7 @@ SCOPES: dict[type[Model], Any] = {
     Playlist: playlists,
     Dj: djs,
     Relay: relays,
+    MediaUser: media_users,
     ResellerPlan: plans,
     Node: nodes,
     ConvergeRun: runs,
@@ -260,6 +267,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -271,6 +279,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -281,6 +290,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -340,7 +350,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind in ("playlist", "dj", "relay"):
+    if kind in ("playlist", "dj", "relay", "media_user"):
         return None
     return frozenset()
 

@@ -124,6 +124,10 @@ class Engine:
         """Kinds of objects that its services may have, as they are called in a document."""
         return frozenset(kind for companion in self.companions for kind in companion.objects)
 
+    def has_library(self, settings: Mapping[str, Any]) -> bool:
+        """Whether a service with these settings plays files of its customer's media library."""
+        return any("playlists" in companion.objects and companion.is_there(settings) for companion in self.companions)
+
     @property
     def port_fields(self) -> tuple[str, ...]:
         """Fields that hold ports beside the engine's own: one for each companion that needs one."""

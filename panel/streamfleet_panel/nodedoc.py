@@ -12,8 +12,9 @@ from django.utils import timezone
 from streamfleet_panel.apply.checks import kind_of
 from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, OF_SERVICE
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
+from streamfleet_panel.apply.world import rows
 from streamfleet_panel.engines import EngineSpecError, engines, release_digest
-from streamfleet_panel.models import Installation, MediaService, Node, ServiceStatus
+from streamfleet_panel.models import Installation, MediaService, MediaUser, Node, ServiceStatus
 
 STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
 
@@ -26,11 +27,14 @@ def document(node: Node) -> dict[str, Any]:
     now = timezone.now()
     belonging = {COLLECTION_OF[kind]: _belonging(kind, node) for kind in OF_SERVICE}
     services = []
+    libraries: dict[int, list[tuple[str, int | None]]] = {}
     for service in found:
         engine = known.get(service.engine)
         if engine is None:
             raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
         state, reason = service.desired_state()
+        if engine.has_library(service.settings):
+            libraries.setdefault(service.customer_id, []).append((state, service.disk_quota_mb))
         services.append(
             {
                 "slug": service.slug,
@@ -67,7 +71,25 @@ def document(node: Node) -> dict[str, Any]:
         "generation": node.generation,
         "stream_host": node.stream_host or node.address,
         "services": services,
+        "media_users": _media_users(libraries),
     }
+
+
+def _media_users(libraries: Mapping[int, list[tuple[str, int | None]]]) -> list[dict[str, Any]]:
+    """Who may log in: of customers who have a library on the node, with a service that is not switched off.
+
+    ``libraries``: by the customer's id, state and disk quota of each service that uses the library. The quotas are
+    added; one service without makes the library unlimited.
+    """
+    quotas: dict[int, int | None] = {}
+    for customer_id, found in libraries.items():
+        kept = [(state, quota) for state, quota in found if state != "deleted"]
+        if any(state not in ("disabled", "suspended") for state, _ in kept):
+            limits = [quota for _, quota in kept]
+            quotas[customer_id] = None if None in limits else sum(limit or 0 for limit in limits)
+    users = rows(MediaUser.objects.filter(enabled=True).select_related("customer"), "customer_id", quotas)
+    ready = (user for user in users if user.password.startswith("$"))
+    return sorted((user.for_node(quotas[user.customer_id]) for user in ready), key=lambda item: str(item["login"]))
 
 
 def _belonging(kind: str, node: Node) -> dict[int, list[dict[str, Any]]]:

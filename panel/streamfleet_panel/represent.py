@@ -17,6 +17,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     Relay,
@@ -343,6 +344,18 @@ def relay(obj: Relay) -> dict[str, Any]:
     return {
         "media_service": obj.media_service.slug,
         **{name: value for name, value in obj.for_node().items() if name != "password"},
+    }
+
+
+def media_user(obj: MediaUser) -> dict[str, Any]:
+    """A media user; reads ``customer``: select it along."""
+    return {
+        "customer": obj.customer.username,
+        "name": obj.name,
+        "login": obj.login,
+        "read_only": obj.read_only,
+        "protocols": obj.protocols,
+        "enabled": obj.enabled,
         "label": obj.label,
         "created_at": rfc3339(obj.created_at),
     }
@@ -355,6 +368,7 @@ _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "playlist": playlist,
     "dj": dj,
     "relay": relay,
+    "media_user": media_user,
 }
 
 
@@ -373,6 +387,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "node": Node.objects.all(),
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
             "playlist": Playlist.objects.select_related("media_service"),
+            "media_user": MediaUser.objects.select_related("customer"),
             "dj": Dj.objects.select_related("media_service__node"),
             "relay": Relay.objects.select_related("media_service"),
         }

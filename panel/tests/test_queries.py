@@ -38,6 +38,9 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
             for n in range(0, count, 2)
             for name, url in (("one", "icecast://one.example/live"), ("two", "icecasts://two.example/live"))
         ],
+        "media_users": [
+            {"customer": f"{prefix}{n}", "name": name} for n in range(0, count, 2) for name in ("desk", "studio")
+        ],
     }
 
 
@@ -58,10 +61,12 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         back = document(count, prefix)
         fewer = {**back, "playlists": back["playlists"][::2], "djs": back["djs"][::2], "relays": back["relays"][::2]}
         weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
+        limited = {"media_users": [{**item, "read_only": True} for item in back["media_users"]]}
         ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
         patient = {"relays": [{**item, "silence_seconds": 30} for item in back["relays"]]}
         dropped = {
-            kind: [{**item, "state": "absent"} for item in back[kind]] for kind in ("playlists", "djs", "relays")
+            kind: [{**item, "state": "absent"} for item in back[kind]]
+            for kind in ("playlists", "djs", "relays", "media_users")
         }
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
@@ -74,9 +79,10 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "restore": lambda back=back: run(back),
             "playlists": lambda weighed=weighed: run(weighed),
             "djs": lambda ranked=ranked: run(ranked),
+            "media users": lambda limited=limited: run(limited),
             "relays": lambda patient=patient: run(patient),
-            "prune what belongs to services": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
-            "drop what belongs to services": lambda dropped=dropped: run(dropped),
+            "prune what belongs to others": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
+            "drop what belongs to others": lambda dropped=dropped: run(dropped),
             "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
         }
         for name, step in steps.items():
@@ -95,6 +101,7 @@ def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> N
         "playlists",
         "djs",
         "relays",
+        "media-users",
         "nodes",
         "audit-log",
         "reseller-plans",

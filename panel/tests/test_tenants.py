@@ -22,6 +22,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     Relay,
@@ -62,6 +63,10 @@ WITH_DJS = {
         for slug, name in RELAYS
     ],
 }
+MEDIA_USERS = [("alice", "studio"), ("shop", "studio"), ("eve", "studio"), ("eve", "desk")]
+WITH_MEDIA_USERS = {
+    "media_users": [{"customer": owner, "name": name, "password": "media-password"} for owner, name in MEDIA_USERS],
+}
 NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
 PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
 RESELLERS, ADMINS = {"shop", "rival"}, {"root"}
@@ -76,6 +81,7 @@ BODIES: dict[str, Any] = {
     "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
     "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
     "PUT /media-services/{slug}/relays/{name}": {"enabled": False},
+    "PUT /customers/{username}/media-users/{name}": {"enabled": False},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
 ON_CUSTOMERS = {
@@ -83,6 +89,7 @@ ON_CUSTOMERS = {
     "PUT /customers/{username}": PEOPLE,
     "DELETE /customers/{username}": RESELLERS | ADMINS,
     "POST /customers/{username}/restore": RESELLERS | ADMINS,
+    "GET /customers/{username}/media-users": PEOPLE,
 }
 ON_SERVICES = {
     "GET /media-services/{slug}": None,
@@ -114,6 +121,11 @@ ON_RELAYS = {
     "PUT /media-services/{slug}/relays/{name}": PEOPLE,
     "DELETE /media-services/{slug}/relays/{name}": PEOPLE,
 }
+ON_MEDIA_USERS = {
+    "GET /customers/{username}/media-users/{name}": PEOPLE,
+    "PUT /customers/{username}/media-users/{name}": PEOPLE,
+    "DELETE /customers/{username}/media-users/{name}": PEOPLE,
+}
 ON_NODES = {
     "GET /nodes/{name}": None,
     "PUT /nodes/{name}": ADMINS,
@@ -140,6 +152,7 @@ OTHERS = {
     "GET /customers",
     "GET /djs",
     "GET /media-services",
+    "GET /media-users",
     "GET /nodes",
     "GET /playlists",
     "GET /relays",
@@ -158,7 +171,19 @@ def routes() -> set[str]:
 
 @cache
 def _queries() -> list[str]:
-    models = (Account, MediaService, Playlist, Dj, Relay, Node, ResellerPlan, ServiceStatus, ConvergeRun, Job)
+    models = (
+        Account,
+        MediaService,
+        Playlist,
+        Dj,
+        Relay,
+        MediaUser,
+        Node,
+        ResellerPlan,
+        ServiceStatus,
+        ConvergeRun,
+        Job,
+    )
     of_tokens = ("token_id", "name", "account_id", "scope")
     return [
         *(str(model.objects.order_by("pk").values_list().query) for model in models),
@@ -199,7 +224,8 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 
 def test_every_route_is_known() -> None:
-    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_PLAYLISTS, *ON_DJS, *ON_RELAYS, *ON_NODES, *ON_PLANS, *OTHERS}
+    of_objects = (ON_PLAYLISTS, ON_DJS, ON_RELAYS, ON_MEDIA_USERS)
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}.union(*of_objects)
     assert routes() == known
 
 
@@ -234,6 +260,15 @@ def test_djs(callers: Callers, run: Callable[..., Any], caller: str, route: str)
     for slug, name in DJS:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "username": name}, visible, ON_DJS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_MEDIA_USERS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_media_users(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_MEDIA_USERS)
+    for owner, name in MEDIA_USERS:
+        visible = owner in REACH.get(caller, set())
+        _check(callers[caller], caller, route, {"username": owner, "name": name}, visible, ON_MEDIA_USERS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_NODES))
@@ -298,6 +333,8 @@ def _check(
         "dj-password",
         "relay-user",
         "relay-password",
+        "media-password",
+        "$y$",
         "gold" if "gold" not in target.values() else "\0",
     ):
         assert secret not in told, f"{caller} learns {secret} from {method} {address}: {told}"
@@ -305,13 +342,25 @@ def _check(
         assert status in (403, 404), (address, status, answer)
 
 
-LISTS = ["customers", "media-services", "playlists", "djs", "relays", "nodes", "reseller-plans", "tokens", "audit-log"]
+LISTS = [
+    "customers",
+    "media-services",
+    "playlists",
+    "djs",
+    "relays",
+    "media-users",
+    "nodes",
+    "reseller-plans",
+    "tokens",
+    "audit-log",
+]
 
 
 @pytest.mark.parametrize("route", LISTS)
 @pytest.mark.parametrize("caller", CALLERS)
 def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
     run(WITH_DJS)
+    run(WITH_MEDIA_USERS)
     callers["root"]("PUT", "/customers/eve", {"name": "Eve"})
     callers["root"]("PUT", "/customers/alice", {"name": "Alice"})
     reach = REACH.get(caller, set())
@@ -322,6 +371,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
         "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
         "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
         "relays": {f"{slug}/{name}" for slug, name in RELAYS if slug in slugs},
+        "media-users": {f"{owner}/{name}" for owner, name in MEDIA_USERS if owner in reach},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
     }
@@ -346,6 +396,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
                 "playlists": ["media_service", "name"],
                 "djs": ["media_service", "username"],
                 "relays": ["media_service", "name"],
+                "media-users": ["customer", "name"],
             }
             found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
             assert found <= expected[route]
@@ -381,6 +432,9 @@ ESCAPES: list[dict[str, Any]] = [
     },
     {"relays": [{"media_service": "eve-fm", "name": "network", "state": "absent"}]},
     {"media_services": [{"slug": "eve-fm", "live_port": 8150}]},
+    {"media_users": [{"customer": "eve", "name": "studio", "password": "taken-over"}]},
+    {"media_users": [{"customer": "eve", "name": "mine"}]},
+    {"media_users": [{"customer": "eve", "name": "studio", "state": "absent"}]},
     {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
     {"reseller_plans": [{"name": "mine"}]},
     {"nodes": [{"name": "node1", "address": "203.0.113.66"}]},

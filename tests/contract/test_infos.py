@@ -1,6 +1,6 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
-And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_relay_info.
+And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_relay_info, streamfleet_media_user_info.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ KEYS = {
     "playlist": "name",
     "dj": "username",
     "relay": "name",
+    "media_user": "name",
 }
 
 
@@ -52,11 +53,16 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
                 "password": runner.canary("canary-info-relay"),
             },
         ],
+        "media_users": [
+            {"customer": "info-a", "name": "studio"},
+            {"customer": "info-a", "name": "desk"},
+            {"customer": "info-b", "name": "studio"},
+        ],
     }
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist, dj, relay = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist, dj, relay, login = (f"streamfleet_{kind}_info" for kind in KEYS)
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -81,6 +87,9 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "no dj": (dj, {"media_service": "info-fm", "username": "info-anna"}, []),
         "djs": (dj, {"label": "infos", "media_service": "info-am"}, ["info-anna", "info-ben"]),
         "dj by name": (dj, {"search": "anna inf"}, ["info-anna"]),
+        "login": (login, {"customer": "info-a", "name": "studio"}, ["studio"]),
+        "no login": (login, {"customer": "info-b", "name": "desk"}, []),
+        "logins": (login, {"label": "infos", "customer": "info-a"}, ["desk", "studio"]),
         "words": (dj, {"media_service": "info-am", "username": "info-anna", "credentials": True}, None),
         "relay": (relay, {"media_service": "info-fm", "name": "info-in"}, ["info-in"]),
         "no relay": (relay, {"media_service": "info-am", "name": "info-in"}, []),

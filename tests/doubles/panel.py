@@ -267,6 +267,19 @@ def relay(name: str, **changes: Any) -> dict[str, Any]:
     }
 
 
+def media_user(login: str, uid: int, password: str, /, **changes: Any) -> dict[str, Any]:
+    """A log-in for media as a node document holds it; ``password`` is a hash of crypt(5)."""
+    return {
+        "login": login,
+        "uid": uid,
+        "password": password,
+        "read_only": False,
+        "protocols": ["ftps", "sftp"],
+        "disk_quota_mb": None,
+        **changes,
+    }
+
+
 def document(node: str, generation: int, *services: dict[str, Any], epoch: str = "epoch-1") -> dict[str, Any]:
     """A node document."""
     return {

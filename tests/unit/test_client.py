@@ -41,6 +41,7 @@ def test_routes_escape_the_key() -> None:
 def test_what_belongs_to_another_object_is_below_it() -> None:
     assert route("playlist") == "/playlists"
     assert route("dj", "rock-fm", "anna") == "/media-services/rock-fm/djs/anna"
+    assert route("media_user", "alice", "studio") == "/customers/alice/media-users/studio"
     assert route("playlist", "rock-fm", "a/b") == "/media-services/rock-fm/playlists/a%2Fb"
 
 

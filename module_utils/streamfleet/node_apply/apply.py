@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from . import diff, files, firewall, lock, outcome, state, units, users
+from . import diff, files, firewall, lock, outcome, state, transfer, units, users
 from .errors import ApplyError
 from .host import Host
 from .plan import Plan, make, slug_of
@@ -63,6 +63,9 @@ def _plan(run: Run) -> None:
     _fail_together(run)
     _leftovers(run)
     _plan_firewall(run)
+    run.transfer = transfer.plan(host, run.payload.get("media_users", []), run.accounts)
+    if run.transfer.problem:
+        run.warnings.append(run.transfer.problem)
 
 
 def _fail_together(run: Run) -> None:
@@ -123,6 +126,7 @@ def _diff(run: Run) -> list[dict[str, str]]:
     if len(entries) > diff.MOST:
         more = {"prepared": f"and {len(entries) - diff.MOST} more files\n"}
         entries = [*entries[: diff.MOST], more]
+    entries += [diff.of(target, target.path, found, secrets) for target, found in run.transfer.writes]
     return entries
 
 
@@ -148,6 +152,9 @@ def _execute(run: Run) -> None:
         host.checkpoint("units")
         _purge(run)
         host.checkpoint("purged")
+    run.transfer.problem = transfer.execute(host, run.transfer)
+    if run.transfer.problem:
+        run.warnings.append(run.transfer.problem)
     _remember(run)
 
 

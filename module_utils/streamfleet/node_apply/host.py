@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
@@ -46,6 +47,12 @@ def run_program(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
+def send_signal(pid: int, number: int) -> None:
+    """Signal a process, if it is there still."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
 def _no_checkpoint(_name: str) -> None:
     """Nothing: only tests stop here."""
 
@@ -59,6 +66,7 @@ class Host:
     own: bool = True
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
+    signal: Callable[[int, int], None] = send_signal
     checkpoint: Callable[[str], None] = field(default=_no_checkpoint)
 
     def path(self, absolute: str) -> Path:

@@ -187,6 +187,7 @@ def of(run: Run) -> dict[str, Any]:
         }
     purged = {slug_of(key) for key in (run.purge if run.options.check else run.purged)}
     changed = bool(purged) or run.firewall_differs or any(item["changed"] for item in results.values())
+    changed |= run.transfer.changes and not run.transfer.problem
     return {
         "changed": changed,
         "skipped_older": False,

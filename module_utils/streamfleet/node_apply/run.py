@@ -9,6 +9,7 @@ from typing import Any
 from . import firewall, users
 from .host import Host
 from .plan import Plan
+from .transfer import Transfer
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Run:
     pairs: set[firewall.Pair] = field(default_factory=set)
     firewall_differs: bool = False
     warnings: list[str] = field(default_factory=list)
+    transfer: Transfer = field(default_factory=Transfer)
 
     @property
     def live(self) -> list[Plan]:

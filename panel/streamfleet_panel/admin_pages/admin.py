@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from streamfleet_panel.admin_pages import accounts, djs, logs, nodes, playlists, relays, services, tokens
+from streamfleet_panel.admin_pages import accounts, djs, logs, media_users, nodes, playlists, relays, services, tokens
 
-__all__ = ["accounts", "djs", "logs", "nodes", "playlists", "relays", "services", "tokens"]
+__all__ = ["accounts", "djs", "logs", "media_users", "nodes", "playlists", "relays", "services", "tokens"]

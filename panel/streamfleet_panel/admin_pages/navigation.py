@@ -52,6 +52,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Playlists", "queue_music", "playlist"),
                     _item("DJs", "mic", "dj"),
                     _item("Relays", "share", "relay"),
+                    _item("Media users", "upload_file", "mediauser"),
                 ],
             },
             {

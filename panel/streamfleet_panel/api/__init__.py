@@ -10,16 +10,16 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 import streamfleet_panel
-from streamfleet_panel.api import djs, nodes, objects, playlists, relays, services, tokens
+from streamfleet_panel.api import djs, media_users, nodes, objects, playlists, relays, services, tokens
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
 api = NinjaAPI(
     title="Streamfleet",
     version=streamfleet_panel.__version__,
-    description="Customers, reseller plans, nodes, media services, playlists, DJs and relays of a streaming fleet. "
-    'Send `Authorization: Bearer <token>`. Every error has the shape `{"error": {"code", "message", "errors": '
-    '[{"path", "value", "message", "fix"}]}}`.',
+    description="Customers, reseller plans, nodes, media services, playlists, DJs, relays and media users "
+    "of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
+    '`{"error": {"code", "message", "errors": [{"path", "value", "message", "fix"}]}}`.',
     urls_namespace="api",
     auth=TokenAuth(),
     docs=Swagger(settings={"persistAuthorization": False, "docExpansion": "none"}),
@@ -29,6 +29,7 @@ for router in (
     playlists.router,
     djs.router,
     relays.router,
+    media_users.router,
     services.router,
     nodes.router,
     tokens.router,

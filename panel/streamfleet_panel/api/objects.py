@@ -84,7 +84,9 @@ def apply(request: HttpRequest) -> HttpResponse:
         kind=Job.Kind.APPLY,
         payload_encrypted=secrets.encrypt(payload),
         requested_by=actor.account,
-        total=sum("password" in item for item in data["document"].get("customers") or []),
+        total=sum(
+            "password" in item for name in ("customers", "media_users") for item in data["document"].get(name) or []
+        ),
     )
     return answer({"job": {"id": str(job.pk), "url": f"/api/v1/jobs/{job.pk}"}}, 202)
 

@@ -49,6 +49,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "address": "https://radio.example.net/live.mp3",
         "mount": "/stream",
     },
+    "media_user": {"customer": "alice", "name": "studio", "password": "correct horse", "protocols": ["sftp"]},
 }
 
 
@@ -136,6 +137,7 @@ def apply_body() -> dict[str, Any]:
             "playlists": [EXAMPLES["playlist"]],
             "djs": [EXAMPLES["dj"]],
             "relays": [EXAMPLES["relay"]],
+            "media_users": [EXAMPLES["media_user"]],
         },
         "dry_run": True,
         "label": "shop",

@@ -19,15 +19,16 @@ from streamfleet_panel.models import (
     Counter,
     Job,
     MediaService,
+    MediaUser,
     Node,
     ResellerPlan,
     UniqueCredential,
 )
 
 # In the order in which they are written; accounts and plans are created apart.
-_CREATED: tuple[type[Model], ...] = (Node, MediaService, *OF_SERVICE.values())
-_UPDATED: tuple[type[Model], ...] = (ResellerPlan, Node, Account, MediaService, *OF_SERVICE.values())
-_REMOVED: tuple[type[Model], ...] = (*OF_SERVICE.values(), ResellerPlan, Node)
+_CREATED: tuple[type[Model], ...] = (Node, MediaService, MediaUser, *OF_SERVICE.values())
+_UPDATED: tuple[type[Model], ...] = (ResellerPlan, Node, Account, MediaService, MediaUser, *OF_SERVICE.values())
+_REMOVED: tuple[type[Model], ...] = (*OF_SERVICE.values(), MediaUser, ResellerPlan, Node)
 # An audit entry shows so many items of a list; a list of files may have thousands.
 MOST_ITEMS = 100
 

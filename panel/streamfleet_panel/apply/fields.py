@@ -26,6 +26,9 @@ from streamfleet_panel.apply.checks import (
 )
 from streamfleet_panel.apply.dj_fields import DJ, USERNAME_FIX
 from streamfleet_panel.apply.dj_fields import USERNAME as DJ_USERNAME
+from streamfleet_panel.apply.media_user_fields import MEDIA_USER
+from streamfleet_panel.apply.media_user_fields import NAME as MEDIA_USER_NAME
+from streamfleet_panel.apply.media_user_fields import NAME_FIX as MEDIA_USER_NAME_FIX
 from streamfleet_panel.apply.playlist_fields import PLAYLIST
 from streamfleet_panel.apply.relay_fields import RELAY
 from streamfleet_panel.engines import engines
@@ -218,6 +221,19 @@ KINDS: dict[str, dict[str, Field]] = {
         text("name", "Name of the relay in its service; part of the key.", 63, SLUG, _NAME_FIX),
         *RELAY,
     ),
+    "media_user": table(
+        text(
+            "customer",
+            "User name of the customer; part of the key.",
+            64,
+            USERNAME,
+            "Lower-case letters, digits and . _ @ + -; begins and ends with a letter or digit; at most 64 characters.",
+        ),
+        text(
+            "name", "Name among the customer's media users; part of the key.", 32, MEDIA_USER_NAME, MEDIA_USER_NAME_FIX
+        ),
+        *MEDIA_USER,
+    ),
 }
 
 # The fields of the key. Where there are several, the first names the object that this one belongs to.
@@ -229,6 +245,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "playlist": ("media_service", "name"),
     "dj": ("media_service", "username"),
     "relay": ("media_service", "name"),
+    "media_user": ("customer", "name"),
 }
 # What belongs to a media service: whoever may change that may change them, and they go and come back with it.
 OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj, "relay": Relay}
@@ -242,6 +259,7 @@ COLLECTIONS = {
     "playlists": "playlist",
     "djs": "dj",
     "relays": "relay",
+    "media_users": "media_user",
 }
 COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
 REQUIRED = {"node": ("address",), "media_service": ("customer", "engine"), "relay": ("direction", "address")}

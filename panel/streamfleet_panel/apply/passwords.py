@@ -8,10 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 
 from django.contrib.auth.hashers import check_password, make_password
 
+from streamfleet_panel import crypt
 from streamfleet_panel.apply.plan import SECRET_CHANGE, Plan
+from streamfleet_panel.models import Account, MediaUser
 
 # path of the object → (stored hash it was compared with, new hash; None = the password is what it was)
 Hashes = dict[str, tuple[str, str | None]]
+
+
+def _check(whose: Account | MediaUser, password: str, stored: str) -> bool:
+    """Log-ins for media are checked by nodes, with what their system has; accounts by the panel."""
+    return crypt.check(password, stored) if isinstance(whose, MediaUser) else check_password(password, stored)
+
+
+def _make(whose: Account | MediaUser, password: str) -> str:
+    return crypt.make(password) if isinstance(whose, MediaUser) else make_password(password)
 
 
 def prepare(plan: Plan, progress: Callable[[int], None] | None = None) -> Hashes:
@@ -20,15 +31,15 @@ def prepare(plan: Plan, progress: Callable[[int], None] | None = None) -> Hashes
     Threads: argon2 lets go of the interpreter's lock.
     """
     wanted = [
-        (path, password, account.password if account.pk is not None else "")
+        (path, account, password, account.password if account.pk is not None else "")
         for path, (account, password) in plan.passwords.items()
     ]
     done: Hashes = {}
 
-    def one(item: tuple[str, str, str]) -> tuple[str, tuple[str, str | None]]:
-        path, password, stored = item
-        same = bool(stored) and path not in plan.new_passwords and check_password(password, stored)
-        return path, (stored, None if same else make_password(password))
+    def one(item: tuple[str, Account | MediaUser, str, str]) -> tuple[str, tuple[str, str | None]]:
+        path, whose, password, stored = item
+        same = bool(stored) and path not in plan.new_passwords and _check(whose, password, stored)
+        return path, (stored, None if same else _make(whose, password))
 
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         for count, (path, result) in enumerate(pool.map(one, wanted), 1):
@@ -47,8 +58,8 @@ def settle(plan: Plan, hashes: Hashes) -> None:
         stored = account.password if account.pk is not None else ""
         prepared = hashes.get(path)
         if prepared is None or prepared[0] != stored:
-            same = bool(stored) and path not in plan.new_passwords and check_password(password, stored)
-            prepared = (stored, None if same else make_password(password))
+            same = bool(stored) and path not in plan.new_passwords and _check(account, password, stored)
+            prepared = (stored, None if same else _make(account, password))
         _set(plan, path, prepared[1])
 
 
@@ -57,7 +68,7 @@ def compare_only(plan: Plan) -> None:
     for path, (account, password) in plan.passwords.items():
         if path in plan.new_passwords:
             continue
-        if not check_password(password, account.password):
+        if not _check(account, password, account.password):
             _note(plan, path)
 
 
@@ -73,5 +84,8 @@ def _set(plan: Plan, path: str, new: str | None) -> None:
 def _note(plan: Plan, path: str) -> None:
     result = plan.by_path[path]
     result.changes["password"] = dict(SECRET_CHANGE)
+    whose = plan.passwords[path][0]
+    if isinstance(whose, MediaUser):
+        plan.media_owners[id(whose.customer)] = whose.customer
     if result.action == "unchanged":
         result.action = "updated"

@@ -17,7 +17,7 @@ from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.ports import Ports
 from streamfleet_panel.apply.problems import Problem, shown
 from streamfleet_panel.apply.world import World
-from streamfleet_panel.models import Account, MediaService, Node
+from streamfleet_panel.models import Account, MediaService, MediaUser, Node
 from streamfleet_panel.secrets import MASK
 from streamfleet_panel.times import rfc3339
 
@@ -90,8 +90,8 @@ class Plan:
     # What limit checks look at: entry paths by service, resellers by reason.
     limit_services: dict[int, tuple[MediaService, str]] = field(default_factory=dict)
     limit_resellers: dict[int, tuple[Account, str]] = field(default_factory=dict)
-    # Passwords: path → (account, plain text); new ones are set whatever was there, others compared first.
-    passwords: dict[str, tuple[Account, str]] = field(default_factory=dict)
+    # Passwords: path → (whose, plain text); new ones are set whatever was there, others compared first.
+    passwords: dict[str, tuple[Account | MediaUser, str]] = field(default_factory=dict)
     new_passwords: set[str] = field(default_factory=set)
     welcome: list[Account] = field(default_factory=list)
     # Accounts that go, each with the path that says so ("" = pruned), and the services that go with them.
@@ -104,6 +104,9 @@ class Plan:
     ports: Ports = field(default_factory=Ports)
     # Services that lack ports: path and changes of the entry.
     portless: dict[int, tuple[MediaService, str, dict[str, Any]]] = field(default_factory=dict)
+    # Customers whose log-ins for media change; and those who get more (or fewer): customer, path, by how many.
+    media_owners: dict[int, Account] = field(default_factory=dict)
+    media_growth: dict[int, tuple[Account, str, int]] = field(default_factory=dict)
     by_path: dict[str, Result] = field(default_factory=dict)
 
     # --- recording ---

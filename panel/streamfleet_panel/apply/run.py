@@ -15,6 +15,7 @@ from streamfleet_panel.apply import (
     djs,
     hosts,
     limits,
+    media_users,
     of_service,
     passwords,
     playlists,
@@ -93,7 +94,7 @@ def apply_document(
     if faults:
         # Refused in any case; planning finds what else is wrong.
         _plan(entries, actor, options, faults)
-    if not any(entry.kind == "customer" and "password" in entry.fields for entry in entries):
+    if not any(entry.kind in ("customer", "media_user") and "password" in entry.fields for entry in entries):
         return _locked(entries, actor, options, {})
     # Passwords cost 25 ms each: a first plan, without the lock, finds out which there are and whether all is well.
     draft = _plan(entries, actor, options)
@@ -104,6 +105,7 @@ def apply_document(
         return None
     if options.dry_run:
         passwords.compare_only(draft)
+        media_users.touch_nodes(draft)
         return _outcome(draft)
     return _locked(entries, actor, options, passwords.prepare(draft, progress))
 
@@ -140,6 +142,7 @@ def _locked(entries: list[Entry], actor: Actor, options: Options, hashes: Hashes
         counter = Counter.lock()
         plan = _plan(entries, actor, options)
         passwords.settle(plan, hashes)
+        media_users.touch_nodes(plan)
         try:
             execute(plan, counter)
         except UidsExhausted as error:
@@ -172,6 +175,9 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         djs.plan_dj(plan, entry, declared)
     for entry in of_kind["relay"]:
         relays.plan_relay(plan, entry, declared)
+    declared = {entry.key for entry in of_kind["customer"] if not entry.absent}
+    for entry in of_kind["media_user"]:
+        media_users.plan_media_user(plan, entry, declared)
     service_ports.allot(plan)
     order = {entry.path: entry.index for entry in entries}
     plan.results.sort(key=lambda result: order[result.path])
@@ -185,11 +191,13 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         playlists.check_room(plan)
         djs.check_room(plan)
         relays.check(plan)
+        media_users.check_room(plan)
         hosts.check_removed(plan)
     if plan.problems:
         raise invalid(plan.problems)
     if options.prune:
         _guard(plan)
+    media_users.touch_nodes(plan)
     return plan
 
 
@@ -224,6 +232,10 @@ def _prune(plan: Plan, entries: list[Entry]) -> list[Result]:
             if node.pk is not None and node.label == label and ("node", node.name) not in named:
                 plan.remove(node)
                 note("node", node.name, node, None)
+    for key, login in sorted(world.media_users.items()) if may(actor, "delete", "media_user") else ():
+        if login.label == label and ("media_user", key) not in named and media_users.prunable(plan, login):
+            media_users.delete(plan, login)
+            note("media_user", key, login, login.customer)
     for kind in OF_SERVICE:
         # Last: what goes with its service is not deleted by itself.
         for key, obj in sorted(world.of_service[kind].items()) if may(actor, "delete", kind) else ():

@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KEYS, OF_SERVICE, key_of
-from streamfleet_panel.models import Account, MediaService, Node, ResellerPlan
+from streamfleet_panel.models import Account, MediaService, MediaUser, Node, ResellerPlan
 
 M = TypeVar("M", bound=Model)
 
@@ -62,6 +62,8 @@ class World:
             theirs = {obj.media_service_id for objects in stored.values() for obj in objects}
             services += rows(MediaService.objects.all(), "pk", theirs - known)
         names = [*also, *(entry.key for entry in entries if entry.kind == "customer")]
+        media_users = {entry.parts for entry in entries if entry.kind == "media_user"}
+        names += sorted({customer for customer, _ in media_users})
         for entry in entries:
             for reference in ("customer", "reseller"):
                 value = entry.fields.get(reference)
@@ -72,6 +74,9 @@ class World:
         if prune:
             accounts.extend(a for a in Account.objects.filter(label=label, deleted_at=None) if a.pk not in known)
             known = {account.pk for account in accounts}
+        logins = _logins(accounts, media_users, label if prune else None)
+        accounts += rows(Account.objects.all(), "pk", {login.customer_id for login in logins} - known)
+        known = {account.pk for account in accounts}
         accounts += rows(Account.objects.all(), "pk", {s.customer_id for s in services} - known)
         known = {account.pk for account in accounts}
         accounts += rows(Account.objects.all(), "pk", {a.reseller_id for a in accounts if a.reseller_id} - known)
@@ -88,12 +93,31 @@ class World:
             cache = service._state.fields_cache
             cache["customer"] = self.accounts_by_id[service.customer_id]
             cache["node"] = self.nodes_by_id[service.node_id]
+        for login in logins:
+            login._state.fields_cache["customer"] = self.accounts_by_id[login.customer_id]
+        self.media_users: dict[str, MediaUser] = {key_of("media_user", login): login for login in logins}
         by_id = {service.pk: service for service in services}
         self.of_service: dict[str, dict[str, Any]] = {}
         for kind, objects in stored.items():
             for obj in objects:
                 obj._state.fields_cache["media_service"] = by_id[obj.media_service_id]
             self.of_service[kind] = {key_of(kind, obj): obj for obj in objects}
+
+
+def _logins(accounts: Iterable[Account], wanted: set[tuple[str, ...]], label: str | None) -> list[MediaUser]:
+    """The media users that are ``wanted`` by the parts of their keys, and those with the label, if one is given."""
+    named = {customer for customer, _ in wanted}
+    usernames = {account.pk: account.username for account in accounts if account.username in named}
+    found = [
+        login
+        for login in rows(MediaUser.objects.all(), "customer_id", usernames)
+        if (usernames[login.customer_id], login.name) in wanted
+    ]
+    if label is not None:
+        known = {login.pk for login in found}
+        ours = MediaUser.objects.filter(label=label, customer__deleted_at=None)
+        found.extend(login for login in ours if login.pk not in known)
+    return found
 
 
 def _of_service(kind: str, services: Iterable[MediaService], wanted: set[tuple[str, ...]]) -> list[Any]:

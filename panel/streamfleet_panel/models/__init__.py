@@ -7,6 +7,7 @@ from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.dj import Dj
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
+from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.relay import Relay
@@ -25,6 +26,7 @@ __all__ = [
     "Installation",
     "Job",
     "MediaService",
+    "MediaUser",
     "Node",
     "Playlist",
     "Relay",

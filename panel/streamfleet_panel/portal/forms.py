@@ -229,6 +229,24 @@ class TokenForm(PortalForm):
     )
 
 
+class MediaUserForm(PortalForm):
+    """A log-in for media, new or again."""
+
+    name = forms.CharField(max_length=32, help_text="For example “studio”. That of a log-in that exists changes it.")
+    password = _password("Password", help_text="8 to 128 characters.")
+    protocols = forms.MultipleChoiceField(
+        label="Ways in",
+        choices=[("sftp", "SFTP"), ("ftps", "FTP over TLS")],
+        initial=["sftp", "ftps"],
+        widget=forms.CheckboxSelectMultiple,
+    )
+    read_only = forms.BooleanField(label="May only fetch files", required=False)
+
+    def document(self) -> dict[str, Any]:
+        """The object of the document, without its customer."""
+        return {name: self.cleaned_data[name] for name in ("name", "password", "protocols", "read_only")}
+
+
 class RotateForm(PortalForm):
     """Which credentials of a service are made anew, and how long the old ones still work."""
 

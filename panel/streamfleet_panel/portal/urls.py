@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from streamfleet_panel.portal.views import customers, profile, services, session, tokens
+from streamfleet_panel.portal.views import customers, media, profile, services, session, tokens
 
 app_name = "portal"
 urlpatterns = [
@@ -28,6 +28,8 @@ urlpatterns = [
     path("customers/new/", customers.create, name="customer_new"),
     path("customers/of/<str:username>/", customers.edit, name="customer"),
     path("customers/of/<str:username>/delete/", customers.delete, name="customer_delete"),
+    path("media/", media.index, name="media"),
+    path("media/<slug:name>/delete/", media.delete, name="media_delete"),
     path("tokens/", tokens.index, name="tokens"),
     path("tokens/<str:token_id>/revoke/", tokens.revoke, name="token_revoke"),
     path("profile/", profile.profile, name="profile"),

@@ -60,6 +60,7 @@ DOCUMENT = {
             "address": "https://network.example/live.mp3",
         }
     ],
+    "media_users": [{"customer": "carol", "name": "desk"}],
 }
 
 

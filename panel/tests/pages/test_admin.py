@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from streamfleet_panel import access, control
+from streamfleet_panel import access, control, crypt
 from streamfleet_panel.admin_pages.site import site
 from streamfleet_panel.models import (
     Account,
@@ -18,6 +18,7 @@ from streamfleet_panel.models import (
     Dj,
     Job,
     MediaService,
+    MediaUser,
     Node,
     Playlist,
     Relay,
@@ -72,6 +73,7 @@ def test_models_are_all_there() -> None:
         "playlist",
         "dj",
         "relay",
+        "mediauser",
         "apitoken",
         "auditlog",
         "convergerun",
@@ -579,6 +581,46 @@ def test_djs_list_and_kick(admin: Client) -> None:
     dj.refresh_from_db()
     assert dj.kick == 1
     assert AuditLog.objects.get(action="kick").via == "admin"
+
+
+MEDIA_USER = {
+    "name": "studio",
+    "password": "correct horse",
+    "protocols": ["sftp", "ftps"],
+    "read_only": "",
+    "enabled": "on",
+}
+
+
+def test_create_edit_and_delete_a_media_user(admin: Client) -> None:
+    eve = Account.objects.get(username="eve")
+    answer = admin.post("/admin/panel/mediauser/add/", {**MEDIA_USER, "customer": eve.pk})
+    assert answer["Location"] == "/admin/panel/mediauser/"
+    user = MediaUser.objects.get(name="studio")
+    assert (user.login, user.protocols) == ("eve.studio", ["sftp", "ftps"])
+    assert crypt.check("correct horse", user.password)
+    assert "eve.studio" in admin.get("/admin/panel/mediauser/").content.decode()
+    path = f"/admin/panel/mediauser/{user.pk}/change/"
+    page = admin.get(path).content.decode()
+    assert user.password not in page
+    generation = Node.objects.get().generation
+    unchanged = {**MEDIA_USER, "password": ""}
+    assert admin.post(path, unchanged).status_code == 302
+    # An empty password is no password.
+    assert Node.objects.get().generation == generation
+    admin.post(path, {**unchanged, "password": "another one", "protocols": ["sftp"], "name": "other"})
+    user.refresh_from_db()
+    assert (user.name, user.protocols) == ("studio", ["sftp"])
+    assert crypt.check("another one", user.password)
+    refused = admin.post(
+        "/admin/panel/mediauser/add/", {**MEDIA_USER, "customer": eve.pk, "name": "a.b", "password": "x"}
+    )
+    errors = refused.context["adminform"].form.errors
+    assert set(errors) == {"name", "password"}
+    admin.post(f"/admin/panel/mediauser/{user.pk}/delete/", {"post": "yes"})
+    entries = AuditLog.objects.filter(kind="media_user", key="eve/studio").order_by("pk")
+    assert [(entry.action, entry.via) for entry in entries] == [(a, "admin") for a in ("created", "updated", "deleted")]
+    assert "another one" not in str([entry.changes for entry in entries])
 
 
 def test_states_filters_and_history(admin: Client) -> None:

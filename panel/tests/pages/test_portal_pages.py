@@ -8,9 +8,9 @@ from html.parser import HTMLParser
 import pytest
 from django.test import Client
 
-from streamfleet_panel import access
+from streamfleet_panel import access, crypt
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService
+from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService, MediaUser, Node
 
 PASSWORD = "correct horse"
 pytestmark = pytest.mark.usefixtures("world")
@@ -22,7 +22,7 @@ SLUG_ROUTES = {
     "/services/{}/action/": "post",
 }
 CUSTOMER_ROUTES = ["/customers/of/{}/", "/customers/of/{}/delete/"]
-OWN_PAGES = ["/services/", "/tokens/", "/profile/", "/profile/password/"]
+OWN_PAGES = ["/services/", "/media/", "/tokens/", "/profile/", "/profile/password/"]
 POSTS = [
     "/login/",
     "/logout/",
@@ -34,6 +34,8 @@ POSTS = [
     "/customers/new/",
     "/customers/of/alice/",
     "/customers/of/alice/delete/",
+    "/media/",
+    "/media/studio/delete/",
     "/tokens/",
     "/tokens/abcdefgh/revoke/",
     "/profile/",
@@ -117,7 +119,10 @@ def test_every_post_needs_the_csrf_token(as_, path: str) -> None:  # type: ignor
     assert b"The form is too old" in answer.content
 
 
-@pytest.mark.parametrize("path", ["/services/rock-fm/credentials/", "/services/rock-fm/action/", "/tokens/abc/revoke/"])
+@pytest.mark.parametrize(
+    "path",
+    ["/services/rock-fm/credentials/", "/services/rock-fm/action/", "/media/studio/delete/", "/tokens/abc/revoke/"],
+)
 def test_what_changes_something_is_no_get(as_, path: str) -> None:  # type: ignore[no-untyped-def]
     assert as_("alice").get(path).status_code == 405
 
@@ -452,6 +457,34 @@ def test_password_change(as_) -> None:  # type: ignore[no-untyped-def]
     assert Account.objects.get(username="alice").check_password("another one")
     assert client.get("/profile/").status_code == 200
     assert elsewhere.get("/profile/").status_code == 302
+
+
+def test_log_ins_for_media_are_made_changed_and_deleted(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("eve")
+    given = {"name": "studio", "password": "correct horse", "protocols": ["sftp", "ftps"]}
+    assert client.post("/media/", given).status_code == 302
+    user = MediaUser.objects.get(customer__username="eve")
+    assert crypt.check("correct horse", user.password)
+    text = client.get("/media/").content.decode()
+    assert "eve.studio" in text
+    assert "correct horse" not in text
+    assert "Nowhere yet" in text
+    Node.objects.update(facts={"file_transfer": {"sftp_port": 2022, "ftps_port": 21}})
+    assert "SFTP on port 2022, FTP over TLS (explicit) on port 21" in client.get("/media/").content.decode()
+    # The same name again: another password, and no more than is ticked.
+    changed = {"name": "studio", "password": "another one", "protocols": ["sftp"], "read_only": "on"}
+    assert client.post("/media/", changed).status_code == 302
+    user.refresh_from_db()
+    assert crypt.check("another one", user.password)
+    assert (user.protocols, user.read_only) == (["sftp"], True)
+    refused = client.post("/media/", {"name": "No Name", "password": "x", "protocols": ["sftp"]}).content.decode()
+    assert "Choose 8 to 128 characters" in refused
+    assert "Lower-case letters" in refused
+    for other in ("bob", "rival", "root"):
+        assert as_(other).post("/media/studio/delete/").status_code == 404
+        assert "eve.studio" not in as_(other).get("/media/").content.decode()
+    assert client.post("/media/studio/delete/").status_code == 302
+    assert not MediaUser.objects.filter(customer__username="eve").exists()
 
 
 def test_tokens_are_shown_once_and_revoked(as_) -> None:  # type: ignore[no-untyped-def]

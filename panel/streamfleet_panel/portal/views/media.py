@@ -1,0 +1,64 @@
+"""Log-ins with which the account brings media by SFTP and FTP over TLS."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from streamfleet_panel import access
+from streamfleet_panel.access import Actor
+from streamfleet_panel.apply import ApiError, apply_one
+from streamfleet_panel.engines import engines
+from streamfleet_panel.models import Account
+from streamfleet_panel.portal.forms import MediaUserForm
+from streamfleet_panel.portal.pages import NEW_PASSWORD, own, page
+
+
+@require_http_methods(["GET", "POST"])
+@page
+def index(request: HttpRequest, actor: Actor) -> HttpResponse:
+    """The account's log-ins and where they are entered; a new one, or another password for one."""
+    account = own(actor)
+    form = MediaUserForm(request.POST or None)
+    if form.is_valid():
+        try:
+            result, _ = apply_one("media_user", {"customer": account.username, **form.document()}, actor, NEW_PASSWORD)
+        except ApiError as error:
+            form.refuse(error)
+        else:
+            done = "made" if result["action"] == "created" else "saved"
+            messages.success(request, f"The log-in {account.username}.{form.cleaned_data['name']} is {done}.")
+            return redirect("portal:media")
+    users = access.media_users(actor).filter(customer_id=account.pk).order_by("name")
+    context = {"section": "media", "users": users, "form": form, "servers": _servers(actor, account)}
+    return render(request, "portal/media.html", context)
+
+
+@require_POST
+@page
+def delete(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
+    """At once; sessions end."""
+    account = own(actor)
+    user = access.media_users(actor).filter(customer_id=account.pk, name=name).first()
+    if user is None:
+        raise Http404("There is no such log-in")
+    apply_one("media_user", {"customer": account.username, "name": name, "state": "absent"}, actor)
+    messages.success(request, f"Nobody can log in as {account.username}.{name} any more.")
+    return redirect("portal:media")
+
+
+def _servers(actor: Actor, account: Account) -> list[dict[str, Any]]:
+    """Hosts with the account's library that take files, as their nodes' facts say, each once."""
+    known = engines()
+    found: dict[str, dict[str, Any]] = {}
+    for service in access.services(actor).filter(customer_id=account.pk).order_by("slug"):
+        ports = service.node.facts.get("file_transfer")
+        engine = known.get(service.engine)
+        if isinstance(ports, dict) and engine is not None and engine.has_library(service.settings):
+            host = service.node.stream_host or service.node.address
+            found[host] = {"host": host, "sftp": ports.get("sftp_port"), "ftps": ports.get("ftps_port")}
+    return list(found.values())

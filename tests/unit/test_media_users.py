@@ -1,0 +1,270 @@
+"""Log-ins for media as ProFTPD reads them, and what an apply does with them on a node."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import struct
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from streamfleet import media_users
+from streamfleet.media_users import MediaUserError, all_of
+from streamfleet.node_apply import apply as module
+from streamfleet.node_apply.payload import decode, encode
+from streamfleet.node_apply.run import Options
+
+from tests.doubles.node import NodeDouble
+from tests.doubles.panel import media_user
+
+ROOT = Path(__file__).resolve().parents[2]
+HASH = "$y$j9T$0123456789abcdef$0123456789abcdef0123456789abcdef"
+OTHER = HASH.replace("j9T$0", "j9T$1")
+FOLDER = "etc/streamfleet/file-transfer"
+READERS = 990
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_log_in_stands_where_it_may_come_in() -> None:
+    users = all_of(
+        [
+            media_user("bob.x", 200002, HASH, protocols=["sftp"], disk_quota_mb=3),
+            media_user("alice.b", 200001, HASH, read_only=True),
+            media_user("alice.a", 200001, OTHER, protocols=["ftps"]),
+        ]
+    )
+    home = "/var/lib/streamfleet/media/200001:/usr/sbin/nologin\n"
+    assert media_users.passwd(users, "ftps") == (
+        f"alice.a:{OTHER}:200001:200001::{home}alice.b:{HASH}:200001:200001::{home}"
+    )
+    assert [line.split(":")[0] for line in media_users.passwd(users, "sftp").splitlines()] == ["alice.b", "bob.x"]
+    assert media_users.groups(users, READERS) == (
+        "sf200001:x:200001:\nsf200002:x:200002:\nstreamfleet-transfer-ro:x:990:alice.b\n"
+    )
+
+
+def test_limits_are_what_proftpd_reads() -> None:
+    """The layout of mod_quotatab_file: a number, then records of 126 bytes, the name in 81 of them."""
+    users = all_of([media_user("alice.a", 200001, HASH, disk_quota_mb=3), media_user("bob.x", 200002, HASH)])
+    raw = media_users.limits(users)
+    assert raw[:4] == b"\x26\x76\x00\x00"
+    assert len(raw) == 4 + 2 * 126
+    first, second = raw[4:130], raw[130:]
+    assert first[:81].rstrip(b"\0") == b"sf200001"
+    assert struct.unpack("<iBi", first[81:90]) == (30, 0, 1)  # a group's, not per session, hard
+    assert struct.unpack("<3d3I", first[90:]) == (3 * 1024 * 1024, 0, 0, 200_000, 0, 0)
+    assert struct.unpack("<d", second[90:98]) == (0.0,)  # ProFTPD's word for unlimited
+    nothing = media_users.limits(all_of([media_user("alice.a", 200001, HASH, disk_quota_mb=0)]))
+    assert struct.unpack("<d", nothing[94:102])[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("login", "changes"),
+    [
+        ("alice", {}),
+        ("alice.a:x", {}),
+        ("alice.a\nroot", {}),
+        ("alice.a,bob", {}),
+        ("alice.a b", {}),
+        (".a", {}),
+        ("alice.a", {"password": "secret"}),
+        ("alice.a", {"password": f"{HASH}:0:0"}),
+        ("alice.a", {"password": f"{HASH}\nroot"}),
+        ("alice.a", {"password": ""}),
+        ("alice.a", {"uid": 0}),
+        ("alice.a", {"uid": "200001"}),
+        ("alice.a", {"protocols": ["ftp"]}),
+        ("alice.a", {"disk_quota_mb": -1}),
+    ],
+)
+def test_what_would_mean_something_else_is_refused(login: str, changes: dict[str, Any]) -> None:
+    with pytest.raises(MediaUserError) as refused:
+        all_of([media_user(login, 200001, HASH, **changes)])
+    assert HASH not in str(refused.value)
+
+
+def test_one_log_in_cannot_be_two_customers() -> None:
+    with pytest.raises(MediaUserError, match="twice"):
+        all_of([media_user("alice.a", 200001, HASH), media_user("alice.a", 200002, HASH)])
+
+
+# --- on a node --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeDouble:
+    """A node with the role file_transfer."""
+    double = NodeDouble(tmp_path)
+    (double.root / FOLDER).mkdir(parents=True)
+    (double.root / "var/lib/streamfleet/media").mkdir(parents=True, exist_ok=True)
+    with (double.root / "etc/group").open("a") as stream:
+        stream.write(f"streamfleet-transfer-ro:x:{READERS}:\n")
+    return double
+
+
+def apply(node: NodeDouble, generation: int, *users: dict[str, Any], **options: Any) -> dict[str, Any]:
+    whole = {"epoch": "e", "generation": generation, "services": [], "failed": {}, "media_users": list(users)}
+    host = options.pop("host", None) or node.host()
+    return module.apply(host, decode(encode(whole)), Options(**options))
+
+
+def session(node: NodeDouble, pid: int, title: str, unit: str = "streamfleet-file-transfer.service") -> None:
+    """A process of the node."""
+    folder = node.root / "proc" / str(pid)
+    folder.mkdir(parents=True)
+    (folder / "cmdline").write_bytes(title.encode() + b"\0")
+    (folder / "cgroup").write_text(f"0::/system.slice/{unit}\n")
+
+
+def signalled(node: NodeDouble, **more: Any) -> tuple[Any, list[int]]:
+    """A host that notes whom it signals."""
+    told: list[int] = []
+    return node.host(signal=lambda pid, _number: told.append(pid), **more), told
+
+
+def test_log_ins_are_written_once_with_user_and_library(node: NodeDouble) -> None:
+    alice = media_user("alice.a", 200001, HASH)
+    predicted = apply(node, 1, alice, check=True, diff=True)
+    assert predicted["changed"]
+    assert HASH not in json.dumps(predicted)
+    assert list((node.root / FOLDER).iterdir()) == []
+    assert apply(node, 1, alice)["changed"]
+    for name in ("users-ftps", "users-sftp", "groups", "limits"):
+        assert (node.root / FOLDER / name).stat().st_mode & 0o777 == 0o600
+    assert "alice.a" in (node.root / FOLDER / "users-sftp").read_text()
+    assert (node.root / "var/lib/streamfleet/media/200001").is_dir()
+    assert "sf200001" in (node.root / "etc/passwd").read_text()
+    assert not apply(node, 1, alice)["changed"]
+
+
+def test_a_node_without_the_role_is_left_alone(tmp_path: Path) -> None:
+    double = NodeDouble(tmp_path)
+    apply(double, 1)
+    assert not apply(double, 2, media_user("alice.a", 200001, HASH))["changed"]
+    assert not (double.root / FOLDER).exists()
+
+
+def test_who_is_changed_or_gone_is_sent_away_and_nobody_else(node: NodeDouble) -> None:
+    everybody = [media_user(f"{name}.x", 200001 + n, HASH) for n, name in enumerate(["a", "b", "c", "d", "e"])]
+    apply(node, 1, *everybody)
+    titles = ["a.x", "b.x", "c.x", "d.x", "e.x"]
+    for pid, login in enumerate(titles, 100):
+        session(node, pid, f"proftpd: {login} - 192.0.2.1: STOR a - b")
+    session(node, 200, "proftpd: (accepting connections)")
+    session(node, 201, "proftpd: b.x - forged", "streamfleet-icecast@evil.service")
+    session(node, 202, "sh -c proftpd: b.x - forged")
+    host, told = signalled(node)
+    new = [
+        everybody[0],
+        {**everybody[2], "password": OTHER},
+        {**everybody[3], "read_only": True},
+        {**everybody[4], "protocols": ["ftps"]},
+        media_user("new.x", 200009, HASH),
+    ]
+    assert apply(node, 2, *new, host=host)["changed"]
+    assert sorted(told) == [101, 102, 103, 104]
+
+
+def test_a_run_that_is_killed_before_it_sends_away_is_finished_by_the_next(node: NodeDouble) -> None:
+    alice, bob = media_user("alice.a", 200001, HASH), media_user("bob.x", 200002, HASH)
+    apply(node, 1, alice, bob)
+    session(node, 100, "proftpd: alice.a - 192.0.2.1: IDLE")
+
+    class KilledError(Exception):
+        pass
+
+    def stop(name: str) -> None:
+        if name == "transfer":
+            raise KilledError
+
+    host, told = signalled(node, checkpoint=stop)
+    changed = media_user("alice.a", 200001, OTHER)
+    with pytest.raises(KilledError):
+        apply(node, 2, changed, bob, host=host)
+    assert told == []
+    host, told = signalled(node)
+    assert apply(node, 2, changed, bob, host=host)["changed"]
+    assert told == [100]
+    host, told = signalled(node)
+    assert not apply(node, 2, changed, bob, host=host)["changed"]
+    assert told == []
+
+
+def test_a_document_that_cannot_be_written_down_leaves_all_as_it_was(node: NodeDouble) -> None:
+    apply(node, 1, media_user("alice.a", 200001, HASH))
+    before = (node.root / FOLDER / "users-sftp").read_text()
+    result = apply(node, 2, media_user("alice.a:x", 200001, HASH))
+    assert not result["changed"]
+    assert "log-ins for media are as they were: log-in 'alice.a:x'" in " ".join(result["warnings"])
+    assert (node.root / FOLDER / "users-sftp").read_text() == before
+
+
+# --- what ends uploads ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The program, with libraries and limits in a folder."""
+    spec = importlib.util.spec_from_file_location("transfer_quota", ROOT / "roles/file_transfer/files/quota.py")
+    assert spec is not None
+    assert spec.loader is not None
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    monkeypatch.setattr(program, "LIMITS", str(tmp_path / "limits"))
+    monkeypatch.setattr(program, "LIBRARIES", str(tmp_path))
+    return program
+
+
+def test_it_reads_what_converge_writes(quota: ModuleType, tmp_path: Path) -> None:
+    users = all_of([media_user("alice.a", 200001, HASH, disk_quota_mb=3), media_user("bob.x", 200002, HASH)])
+    (tmp_path / "limits").write_bytes(media_users.limits(users))
+    assert quota.limits() == {200001: 3 * 1024 * 1024}
+    (tmp_path / "limits").write_bytes(b"something else")
+    with pytest.raises(ValueError, match="is no table of limits"):
+        quota.limits()
+
+
+def test_it_counts_files_and_follows_no_link(quota: ModuleType, tmp_path: Path) -> None:
+    library = tmp_path / "200001"
+    (library / "day" / "deep").mkdir(parents=True)
+    (library / "a").write_bytes(bytes(1000))
+    (library / "day" / "deep" / "b").write_bytes(bytes(500))
+    (library / "out").symlink_to("/usr")
+    (library / "day" / "loop").symlink_to(library)
+    assert quota.used(200001) == 1500
+    assert quota.used(200002) == 0
+
+
+def test_only_sessions_that_write_of_who_is_over_end(
+    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
+    (tmp_path / "limits").write_bytes(media_users.limits(all_of([*users, media_user("c.x", 200003, HASH)])))
+    for uid, size in ((200001, 2_000_000), (200002, 1000), (200003, 2_000_000)):
+        (tmp_path / str(uid)).mkdir()
+        (tmp_path / str(uid) / "f").write_bytes(bytes(size))
+    monkeypatch.setattr(quota, "writers", lambda: {200001: [11, 12], 200002: [21], 200003: [31]})
+    due: dict[int, float] = {}
+    assert quota.look(due, 100.0) == {200001: [11, 12]}
+    # A library is counted again when the time has come, and forgotten when nobody writes.
+    due[200001] = 200.0
+    assert quota.look(due, 150.0) == {}
+    monkeypatch.setattr(quota, "writers", dict)
+    assert quota.look(due, 150.0) == {}
+    assert due == {}
+
+
+def test_it_sees_who_writes(quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On this very process: what it has open to write, and what only to read."""
+    monkeypatch.setattr(quota, "FIRST_UID", os.getuid())
+    monkeypatch.setattr(quota, "LAST_UID", os.getuid())
+    path = tmp_path / "f"
+    path.touch()
+    assert not quota._writes(Path("/proc/self"), os.getuid() + 1)
+    with path.open("w"):
+        assert quota._writes(Path("/proc/self"), os.getuid())
