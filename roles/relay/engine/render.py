@@ -109,7 +109,7 @@ def _relays(service: Mapping[str, Any], items: list[Mapping[str, Any]]) -> list[
                 "live": live if incoming and item["djs_first"] else None,
                 "title": service["name"],
                 # What listeners of the station log in with; a relay out is one of them.
-                "listener_password": None if incoming else service["credentials"].get("listener_password"),
+                "listener_password": None if incoming else service["credentials"].get("listener_password") or None,
             }
         )
     return made
