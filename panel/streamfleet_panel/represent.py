@@ -344,6 +344,8 @@ def relay(obj: Relay) -> dict[str, Any]:
     return {
         "media_service": obj.media_service.slug,
         **{name: value for name, value in obj.for_node().items() if name != "password"},
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
     }
 
 

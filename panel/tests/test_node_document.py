@@ -272,7 +272,7 @@ def test_constant_queries(
     relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
     run({"media_services": services, "playlists": playlists, "djs": djs, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(5):
+    with django_assert_max_num_queries(6):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),
