@@ -11,6 +11,7 @@ import ipaddress
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from typing import Union
 
 #: What is not the public Internet: loopback, private, link-local (and so the clouds' metadata services), shared,
 #: documentation, benchmarking, multicast, reserved.
@@ -50,8 +51,8 @@ _REST = re.compile(r"[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*")
 #: Names that mean the host itself, or the services of a cloud's inside.
 _INSIDE = frozenset({"localhost", "localdomain", "metadata.google.internal"})
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]  # noqa: UP007 - ansible-test takes | for an operation
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]  # noqa: UP007
 
 _NOT_PUBLIC = tuple(ipaddress.ip_network(network) for network in (*NOT_PUBLIC_IPV4, *NOT_PUBLIC_IPV6))
 _PUBLIC_IPV6 = ipaddress.ip_network(PUBLIC_IPV6)

@@ -93,7 +93,7 @@ def package_fields(path: Path) -> dict[str, str]:
         except (tarfile.TarError, KeyError, EOFError, OSError, lzma.LZMAError, zlib.error) as error:
             raise VendorFileError(f"it is not a package of Debian that can be read: {error}") from None
     lines = [line.partition(":") for line in text.splitlines() if line[:1].strip()]
-    return {key: value.strip() for key, _, value in lines}
+    return {key: value.strip() for key, _colon, value in lines}
 
 
 def _control(path: Path) -> tuple[str, bytes]:

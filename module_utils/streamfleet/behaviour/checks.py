@@ -149,7 +149,7 @@ def published_and_played(subject: Subject) -> str:
 
 def renamed(subject: Subject) -> str:
     """A change is applied, and the same again changes nothing."""
-    changes = [subject.desk.name(subject.slug, "Checked ]]> & <renamed>") for _ in range(2)]
+    changes = [subject.desk.name(subject.slug, "Checked ]]> & <renamed>") for _time in range(2)]
     if changes != [True, False]:
         raise Misbehaved(f"a new name, and the same again, changed something: {changes[0]}, {changes[1]}")
     return f"changed, then unchanged; {subject.plays(660)}"

@@ -194,7 +194,7 @@ class Eyes(Audience):
             newest = found.first + len(found.segments) - 1
             if highest >= 0 and newest > highest:
                 self.count.lost += max(0, found.first - highest - 1)
-            for _ in range(highest if highest >= 0 else newest - 1, newest):
+            for _number in range(highest if highest >= 0 else newest - 1, newest):
                 self._piece()
             highest = max(highest, newest)
             self.playing.set()

@@ -40,7 +40,7 @@ def command(target: Target, kind: str, frequency: int) -> list[str]:
     return [*argv, "-content_type", "audio/mpeg", target.url]
 
 
-def log_in(target: Target, about: Mapping[str, str] = ABOUT) -> socket.socket:
+def log_in(target: Target, about: Mapping[str, str] | None = None) -> socket.socket:
     """A connection on which the server waits for sound. Raises Misbehaved with its answer where it refuses."""
     if target.scheme == "icecast":
         login = base64.b64encode(f"{target.user}:{target.password}".encode()).decode()
@@ -48,7 +48,7 @@ def log_in(target: Target, about: Mapping[str, str] = ABOUT) -> socket.socket:
         return _ask(target, f"{head}Content-Type: audio/mpeg\r\nExpect: 100-continue\r\n\r\n", (" 100 ", " 200 "))
     # Sources of Shoutcast 1 connect to the port after the one that is given.
     link = _ask(target, f"{target.password}\r\n", ("OK2",), above=1)
-    link.sendall(("".join(f"{name}:{value}\r\n" for name, value in about.items()) + "\r\n").encode())
+    link.sendall(("".join(f"{name}:{value}\r\n" for name, value in (about or ABOUT).items()) + "\r\n").encode())
     # A source that is refused for its headers is hung up on.
     link.settimeout(0.3)
     try:

@@ -61,7 +61,7 @@ def _entry_of(spec: Mapping[str, Any]) -> Mapping[str, Any]:
     return entry
 
 
-def _place_of(entry: Mapping[str, Any], shown: str) -> slice:
+def _place_of(entry: Mapping[str, Any], shown: str) -> tuple[int, int]:
     """Where the credential is in what is shown of this entry: all of it, or what stands for it in ``value``."""
     parts = _LABEL.split(str(entry.get("value") or "{credential}"))
     names = {"credential": "(.+)"}
@@ -69,7 +69,7 @@ def _place_of(entry: Mapping[str, Any], shown: str) -> slice:
     found = re.fullmatch(pattern, shown)
     if found is None:
         raise BadOption(f"{entry['label']} is not shown as `connection` says, {entry.get('value')!r}.")
-    return slice(*found.span(1))
+    return found.span(1)
 
 
 def target_of(spec: Mapping[str, Any], details: Mapping[str, str], secret: str | None = None) -> Target:
@@ -79,9 +79,9 @@ def target_of(spec: Mapping[str, Any], details: Mapping[str, str], secret: str |
     """
     entry = _entry_of(spec)
     shown = str(details[entry["label"]])
-    place = _place_of(entry, shown)
-    secret = shown[place] if secret is None else secret
-    values = {**details, entry["label"]: shown[: place.start] + secret + shown[place.stop :]}
+    start, end = _place_of(entry, shown)
+    secret = shown[start:end] if secret is None else secret
+    values = {**details, entry["label"]: shown[:start] + secret + shown[end:]}
 
     def filled(key: str) -> str:
         def value(found: re.Match[str]) -> str:

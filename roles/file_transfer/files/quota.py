@@ -1,4 +1,3 @@
-#!/usr/bin/python3 -I
 """Ends uploads of customers whose libraries are over their limits, while they are being written.
 
 ProFTPD adds up what is uploaded, and cuts FTP over TLS where the limit is. It sees an SFTP upload only when that is

@@ -53,7 +53,7 @@ async def _until_one_ends(work: list[Coroutine[Any, Any, None]]) -> None:
     """
     tasks = [asyncio.create_task(item) for item in work]
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        done, _pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:

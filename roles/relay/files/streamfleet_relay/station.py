@@ -78,7 +78,7 @@ class Station:
         """One relay, again and again."""
         wait, aside = FIRST_WAIT, False
         while True:
-            begun = time.monotonic()
+            begun, why = time.monotonic(), "it has ended"
             try:
                 await carry(relay, self._outside, self._port, self._password, passage)
             except StepsAside:

@@ -127,7 +127,7 @@ async def own(port: int) -> Link:
 async def listen(outside: Guarded, place: guard.Place, login: Login | None) -> Link:
     """Listen to a stream, wherever it is redirected to. Raises Refused and Lost."""
     first = place
-    for _ in range(MOST_REDIRECTS + 1):
+    for _hop in range(MOST_REDIRECTS + 1):
         link = await outside.connect(place)
         try:
             # A password is for the server that it was given for, and for no other that this one names.
@@ -174,7 +174,7 @@ def head_of(raw: bytes) -> tuple[int, dict[str, str]]:
     if match is None:
         raise Lost("it does not speak HTTP")
     pairs = (line.partition(":") for line in lines if ":" in line)
-    return int(match[1]), {name.strip().lower(): value.strip() for name, _, value in pairs}
+    return int(match[1]), {name.strip().lower(): value.strip() for name, _colon, value in pairs}
 
 
 def check_stream(link: Link, wanted: str) -> int:
