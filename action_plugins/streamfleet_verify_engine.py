@@ -52,13 +52,18 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         _result, options = self.validate_argument_spec(argument_spec=SPEC)
         if self._task.check_mode:
-            return {"changed": True, "skipped": True, "msg": "It would make a customer and services, and verify these."}
+            return {
+                "changed": True,
+                "skipped": True,
+                "made": False,
+                "msg": "It would make a customer and services, and verify these.",
+            }
         try:
             made = self._verify(options)
         except errors.Error as error:
-            return {"failed": True, "changed": False, "msg": str(error), "checks": []}
+            return {"failed": True, "changed": False, "msg": str(error), "checks": [], "made": False}
         table = checks.table(made)
-        result = {"changed": True, "checks": [check.as_dict() for check in made], "table": table}
+        result = {"changed": True, "made": True, "checks": [check.as_dict() for check in made], "table": table}
         bad = [check for check in made if not check.ok]
         if bad:
             lines = "\n".join(table)

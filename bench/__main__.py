@@ -19,6 +19,7 @@ def main() -> int:
     results = Results(ROOT / "bench" / "results.json")
     stage = Stage("bench", ROOT / ".cache" / "bench", last_port=32000)
     other = Stage("bench-apt", ROOT / ".cache" / "bench-apt")
+    radio = Stage("bench-radio", ROOT / ".cache" / "bench-radio", last_port=9999)
     try:
         measure.install(results, stage, other)
         stage.hand_over()
@@ -27,15 +28,23 @@ def main() -> int:
         measure.to_air(results, stage, empty)
         # From here on the worker would compete for the cores with what is measured.
         stage.on_node(["systemctl", "stop", "streamfleet-worker.service"])
-        stations.measure(results, stage, empty)
         # Converge first: what the other measurements delete stays in the node's document for its grace period.
         measure.converge(results, stage, empty, options.size)
         measure.declare(results, stage, empty, options.size)
         measure.unchanged(results, stage, empty, 10 * options.size)
+        if not options.keep:
+            stage.remove()
+        # On a node of their own: what is deleted stays in the document, and five of them play.
+        radio.start()
+        radio.install()
+        radio.hand_over()
+        radio.on_node(["systemctl", "stop", "streamfleet-worker.service"])
+        stations.measure(results, radio, measure.empty_play(radio))
     finally:
         if not options.keep:
             stage.remove()
             other.remove()
+            radio.remove()
     results.write()
     _page(results)
     print("\n" + results.table())

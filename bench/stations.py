@@ -10,6 +10,8 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from bench.documents import document
@@ -27,7 +29,16 @@ ALL = (media.MUSIC, LOW, HIGH)
 LISTENERS = 200
 MARK = "/run/streamfleet-bench"
 
-#: CPU seconds of a unit's processes so far, and their resident memory in MB.
+#: Prints the time at which the DJ is among those that a station's live.json says are connected.
+TAKEN = """\
+import json, sys, time
+end = time.time() + 60
+while time.time() < end:
+    if sys.argv[2] in [item["username"] for item in json.load(open(sys.argv[1]))["connected"]]:
+        print(time.time()), sys.exit()
+    time.sleep(0.02)
+"""
+#: CPU seconds of a unit's processes so far, and their memory (PSS) in MB.
 USED = """\
 import glob, json, os, sys
 total = {}
@@ -36,9 +47,13 @@ for unit in sys.argv[1:]:
     pids, seconds, memory = [main], 0.0, 0
     for pid in pids:
         pids += [c for f in glob.glob(f"/proc/{pid}/task/*/children") for c in open(f).read().split()]
-        fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
-        seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        memory += int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+        try:
+            fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+            memory += int(open(f"/proc/{pid}/smaps_rollup").read().split("\\nPss:")[1].split()[0]) * 1024
+        except FileNotFoundError:
+            continue
+        # Of itself, and of those of its children that have ended.
+        seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
     total[unit] = [seconds, memory / 1e6]
 print(json.dumps(total))
 """
@@ -54,7 +69,7 @@ def measure(results: Results, stage: Stage, empty: float, size: int = 200) -> No
     finally:
         ears.stop()
     web_server(results, stage)
-    results.notes.append(f"{size} stations with an AutoDJ, of which {STARTED} play; one library of two recordings.")
+    results.notes.append(f"{size} stations with an AutoDJ, of which {STARTED} run; one has recordings to play.")
 
 
 def converge(results: Results, stage: Stage, empty: float, size: int) -> None:
@@ -77,7 +92,9 @@ def converge(results: Results, stage: Stage, empty: float, size: int) -> None:
     stage.playbook("playbooks/converge.yml")
     folders = ["/etc/streamfleet/instances", "/etc/streamfleet/routes"]
     written = stage.on_node(["find", *folders, "-type", "f", "-newer", MARK]).split()
-    touched = {path.split("/")[5] for path in written}
+    touched = {Path(path).stem if path.startswith(folders[1]) else path.split("/")[5] for path in written}
+    if f"{PREFIX}-1" not in touched:
+        raise RuntimeError(f"The changed playlist has not arrived; written were {written}")
     results.add("stations touched by a change of one playlist", len(touched), 1, 1, unit="stations")
 
 
@@ -118,10 +135,13 @@ def take_over(results: Results, stage: Stage, ears: tones.Ears) -> None:
     low = _encoder(stage, "low", LOW)
     ears.await_tone(LOW, ALL)
     state = f"/var/lib/streamfleet/services/{FIRST}/live/live.json"
-    high = _encoder(stage, "high", HIGH)
-    ears.await_tone(HIGH, ALL)
-    # When the node wrote that it has her; it and this machine have one clock.
-    taken = float(stage.on_node(["stat", "-c", "%.6Y", state])) - time.time() + time.monotonic()
+    with ThreadPoolExecutor() as pool:
+        watch = pool.submit(stage.on_node, ["python3", "-c", TAKEN, state, "high"])
+        time.sleep(2)
+        high = _encoder(stage, "high", HIGH)
+        ears.await_tone(HIGH, ALL)
+        # The node and this machine have one clock.
+        taken = float(watch.result()) - time.time() + time.monotonic()
     gone = time.monotonic() + 2
     time.sleep(2)
     high.stop()

@@ -72,11 +72,13 @@ EXAMPLES = r"""
             engine: wowza
             customer: verify-wowza-1
             node: node7
+          register: verified
       always:
         - name: Remove what was made
           streamfleet_customer:
             username: verify-wowza-1
             state: absent
+          when: verified.made | default(false)
 """
 
 RETURN = r"""
@@ -99,6 +101,10 @@ checks:
     - name: published and played
       ok: true
       evidence: 440 Hz in 4.9 s of sound (78642 bytes of audio/mpeg), 5.4 s after the encoder began
+made:
+  description: Whether the customer was made, and is to be removed. It is not where one of this name was there already.
+  returned: always
+  type: bool
 table:
   description: The checks as lines of text.
   returned: when services were made

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import lzma
+import re
 import shutil
 import struct
 import subprocess
@@ -102,6 +103,8 @@ def _control(path: Path) -> tuple[str, bytes]:
         if stream.read(8) != b"!<arch>\n":
             raise ValueError("it does not begin like one")
         while len(head := stream.read(60)) == 60:
+            if not re.fullmatch(rb"[0-9]{1,10} *", head[48:58]):
+                raise ValueError("the size of a member is no number")
             name, size = head[:16].decode("ascii", "replace").strip().rstrip("/"), int(head[48:58])
             if name.startswith("control.tar"):
                 if size > MOST_CONTROL:

@@ -436,6 +436,22 @@ def test_what_is_kept_of_channels_that_are_gone_goes(program: Program, helper: H
     assert {path.name for path in helper.kept.iterdir()} == {"rock-tv", "Not_a_slug"}
 
 
+def test_no_link_is_followed_by_what_cleans_up(program: Program, helper: Helper) -> None:
+    helper.put("rock-tv")
+    elsewhere = program.folder / "elsewhere"
+    (elsewhere / "gone-tv").mkdir(parents=True)
+    helper.kept.mkdir(exist_ok=True)
+    (helper.kept / "gone-tv").symlink_to(elsewhere)
+    with program.running():
+        assert helper.run("on", "rock-tv") == (0, "")
+        assert (elsewhere / "gone-tv").is_dir()
+        (helper.kept / "gone-tv").unlink()
+        helper.kept.rmdir()
+        helper.kept.symlink_to(elsewhere)
+        assert helper.run("on", "rock-tv") == (0, "")
+    assert (elsewhere / "gone-tv").is_dir()
+
+
 @pytest.mark.parametrize("arguments", [(), ("on",), ("on", "../x"), ("up", "rock-tv"), ("all", "rock-tv"), ("on", "A")])
 def test_what_the_helper_does_not_know_it_does_not_do(helper: Helper, arguments: tuple[str, ...]) -> None:
     assert helper.run(*arguments)[0] == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ GONE_WITHIN = 30.0
 #: Seconds within which an encoder is let in, where the one before may have to be forgotten first.
 LET_IN_WITHIN = 20.0
 #: Nobody's secret, in a form that every engine takes.
+#: What an address answers at which nothing is to be had.
+NOT_THERE = (401, 403, 404, 410)
 WRONG = "wrong-wrong-wrong-wrong"
 
 
@@ -115,7 +118,9 @@ class Subject:
             return heard
 
     def refuses(self, secret: str | None = None) -> str:
-        """Be turned away with this secret (default: the right one)."""
+        """Be turned away with this secret (default: the right one); with another, by a server that is there."""
+        if secret is not None:
+            encoder.reach(self.target())
         return encoder.refusal(self.target(secret), self.kind)
 
     def gone(self) -> str:
@@ -124,7 +129,7 @@ class Subject:
         while True:
             answer = player.fetch(self.way, url, seconds=2, most=1)
             ended = player.is_hls(url) and b"#EXT-X-ENDLIST" in player.fetch(self.way, url).body
-            if answer.status not in (0, 200) or ended:
+            if answer.status in NOT_THERE or ended:
                 return f"{url} answers {answer}{', the end of the list' if ended else ''}"
             if time.monotonic() > deadline:
                 raise Misbehaved(f"{url} still answers {answer} after {GONE_WITHIN:g} s")
@@ -156,13 +161,13 @@ def renamed(subject: Subject) -> str:
 
 
 def new_credential(subject: Subject) -> str:
-    """A new credential counts at once, and the old one no longer."""
+    """A new credential counts, and the old one no longer."""
     details = subject.desk.login(subject.slug).details
     old = target_of(subject.spec, details).secret
     subject.desk.secret(subject.slug, secrets.token_hex(12))
     try:
-        refused = subject.refuses(old)
-        return f"old: {refused}; new: {subject.plays(880)}"
+        heard = subject.plays(880)
+        return f"new: {heard}; old: {subject.refuses(old)}"
     finally:
         subject.desk.secret(subject.slug, old)
 
@@ -194,6 +199,8 @@ def _off(subject: Subject, act: Callable[[], None]) -> str:
     login = subject.desk.login(subject.slug)
     known = Subject(subject.slug, subject.spec, _Known(login), subject.way)
     with known.publishing(440) as sending:
+        if not sending.on_air:
+            raise Misbehaved(f"its encoder went by itself: {sending.words}")
         act()
         if not sending.sent_away(SENT_AWAY_WITHIN):
             raise Misbehaved(f"its encoder was still sending after {SENT_AWAY_WITHIN:g} seconds")
@@ -261,6 +268,10 @@ class Verification:
         first = [self._check(*check) for check in FIRST]
         if all(first):
             self._note(NEIGHBOUR, self._beside_it)
+            # Where the neighbour was not to be had.
+            for name, check in CHANGES:
+                if name not in [made.name for made in self.checks]:
+                    self._check(name, check)
         return self.checks
 
     def _beside_it(self) -> str:
@@ -284,6 +295,11 @@ class Verification:
             made = Check(name, True, check())
         except errors.Error as error:
             made = Check(name, False, str(error))
+        except subprocess.TimeoutExpired as error:
+            # Its text is a command, with what it was given.
+            made = Check(name, False, f"{error.cmd[0]} did not end within {error.timeout:g} seconds")
+        except (OSError, LookupError, ValueError) as error:
+            made = Check(name, False, f"{type(error).__name__}: {error}")
         self.checks.append(made)
         self.tell(made)
         return made.ok

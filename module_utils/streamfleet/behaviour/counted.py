@@ -192,6 +192,8 @@ class Eyes(Audience):
                 if names.setdefault(number, name) != name:
                     raise Misbehaved(f"segment {number} was {names[number]}, and is {name} now")
             newest = found.first + len(found.segments) - 1
+            if newest < highest:
+                raise Misbehaved(f"the list went back, from segment {highest} to {newest}")
             if highest >= 0 and newest > highest:
                 self.count.lost += max(0, found.first - highest - 1)
             for _number in range(highest if highest >= 0 else newest - 1, newest):

@@ -62,11 +62,20 @@ def log_in(target: Target, about: Mapping[str, str] | None = None) -> socket.soc
     return link
 
 
-def _ask(target: Target, request: str, good: tuple[str, ...], above: int = 0) -> socket.socket:
+def reach(target: Target) -> None:
+    """See that somebody listens there: who is not there turns nobody away. Raises Misbehaved."""
+    _connect(target, 1 if target.scheme == "shoutcast" else 0).close()
+
+
+def _connect(target: Target, above: int) -> socket.socket:
     try:
-        link = socket.create_connection((target.host, target.port + above), timeout=PATIENCE)
+        return socket.create_connection((target.host, target.port + above), timeout=PATIENCE)
     except OSError as error:
         raise Misbehaved(f"{target.host} port {target.port + above}: {error.strerror or error}") from None
+
+
+def _ask(target: Target, request: str, good: tuple[str, ...], above: int = 0) -> socket.socket:
+    link = _connect(target, above)
     try:
         link.sendall(request.encode())
         answer = (link.recv(512).decode("latin-1").splitlines() or ["nothing"])[0]

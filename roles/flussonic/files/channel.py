@@ -5,10 +5,13 @@ connected to another channel notices nothing. Exit code 1: the reason is on stde
 """
 
 import base64
+import contextlib
 import http.client
 import json
+import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -18,8 +21,10 @@ INSTANCES = Path("/etc/streamfleet/instances/flussonic")
 KEPT = Path("/var/lib/flussonic/dvr")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 API = "/streamer/api/v3"
-#: Seconds that Flussonic may take to start.
+#: Seconds that Flussonic may take to start, to answer, and to take all channels at its start (its unit waits for 300).
 PATIENCE = 80
+ANSWER = 10
+ALL_SECONDS = 240
 #: What Flussonic says of itself when it does not serve, and what to do.
 CAUSES = {
     "no_license": "it has no licence: run install.yml for this node",
@@ -33,13 +38,17 @@ class Refused(Exception):
     """What was asked for cannot be had."""
 
 
+#: What goes wrong between this program, its files and Flussonic.
+FAULTS = (Refused, OSError, http.client.HTTPException, ValueError)
+
+
 def ask(method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
     """One request to the API. Raises OSError where nobody answers."""
     settings = (PLACE / "flussonic.conf").read_text()
     port = int(re.findall(r"^http 127\.0\.0\.1:([0-9]+);$", settings, re.MULTILINE)[0])
     login = base64.b64encode(f"streamfleet:{(PLACE / 'api-password').read_text().strip()}".encode()).decode()
     headers = {"Accept": "application/json", "Content-Type": "application/json", "Authorization": f"Basic {login}"}
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER)
     connection.request(method, f"{API}{path}", body, headers)
     answer = connection.getresponse()
     try:
@@ -64,7 +73,7 @@ def wait(patience: float) -> None:
             state = str(answer.get("streamer_status", "running"))
             if status == 200 and state != "starting":
                 break
-        except ConnectionRefusedError:
+        except (OSError, http.client.HTTPException):
             if time.monotonic() >= end:
                 raise
             status, answer, state = 0, {}, "starting"
@@ -93,24 +102,52 @@ def take(slug: str) -> None:
 
 
 def sweep() -> None:
-    """Remove what Flussonic keeps of channels that this node no longer has."""
-    for folder in KEPT.iterdir() if KEPT.is_dir() else []:
-        if SLUG.fullmatch(folder.name) and not folder.is_symlink() and not (INSTANCES / folder.name).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    """Remove what Flussonic keeps of channels that this node no longer has.
+
+    The folder is Flussonic's own, and this runs as root: no link of its making is followed.
+    """
+    try:
+        place = os.open(KEPT, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    try:
+        for name in os.listdir(place):  # noqa: PTH208 - of the folder that is open, wherever its name leads by now
+            if SLUG.fullmatch(name) and not (INSTANCES / name).exists():
+                shutil.rmtree(name, ignore_errors=True, dir_fd=place)
+    finally:
+        os.close(place)
 
 
-def everything() -> int:
-    """Give Flussonic every channel that is on the air; one that it refuses is no reason for the others to be off."""
-    wait(PATIENCE)
-    failed = 0
+def again(slug: str) -> None:
+    """Have the channel's unit started anew, when Flussonic runs."""
+    unit = f"streamfleet-flussonic@{slug}.service"
+    with contextlib.suppress(OSError):
+        subprocess.run(["systemctl", "--no-block", "try-restart", unit], capture_output=True, check=False)
+
+
+def everything() -> None:
+    """Give Flussonic every channel that is on the air; one that it does not take is no reason for the others to be off.
+
+    Its unit is started anew once Flussonic runs: it comes to be, or fails, and converge sees that.
+    """
+    end = time.monotonic() + ALL_SECONDS
+    try:
+        wait(PATIENCE)
+        ready = True
+    except FAULTS as error:
+        print(f"{error}", file=sys.stderr)
+        ready = False
     for path in sorted(INSTANCES.glob("*/stream.json")):
+        slug = path.parent.name
         try:
-            if not json.loads(path.read_text())["disabled"]:
-                give(path.parent.name)
-        except (Refused, OSError, ValueError) as error:
-            failed = 1
-            print(f"{path.parent.name}: {error}", file=sys.stderr)
-    return failed
+            if json.loads(path.read_text())["disabled"]:
+                continue
+            if not ready or time.monotonic() >= end:
+                raise Refused("Flussonic was not ready for it in time")
+            give(slug)
+        except (*FAULTS, KeyError, TypeError) as error:
+            print(f"{slug}: {error}", file=sys.stderr)
+            again(slug)
 
 
 def one(verb: str, slug: str) -> None:
@@ -139,7 +176,7 @@ def main() -> int:
         else:
             one(verb, slug)
         sweep()
-    except (Refused, OSError, http.client.HTTPException) as error:
+    except FAULTS as error:
         print(f"{error}", file=sys.stderr)
         return 0 if verb == "all" else 1
     return 0
