@@ -10,6 +10,7 @@ NAME = r"^[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?$"
 NAME_FIX = "Lower-case letters, digits and hyphens; 1 to 32 characters; no hyphen at either end."
 PROTOCOLS = ("sftp", "ftps")
 LEAST_PASSWORD, MOST_PASSWORD = 8, 128
+MOST_PASSWORD_BYTES = 500
 
 
 def _password(value: Any) -> str:
@@ -18,6 +19,11 @@ def _password(value: Any) -> str:
     if not LEAST_PASSWORD <= len(value) <= MOST_PASSWORD:
         fix = f"Choose {LEAST_PASSWORD} to {MOST_PASSWORD} characters."
         raise Bad(f"has not {LEAST_PASSWORD} to {MOST_PASSWORD} characters", fix)
+    # crypt(5) takes less than 512 bytes, and no half of a character.
+    if len(value.encode("utf-8", "surrogatepass")) > MOST_PASSWORD_BYTES:
+        raise Bad(f"takes more than {MOST_PASSWORD_BYTES} bytes", "Choose a shorter one.")
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in value):
+        raise Bad("is no Unicode text", "Remove what is no whole character.")
     if CONTROL.search(value):
         raise Bad("contains a control character or a line break", "Remove it; other characters are all welcome.")
     return value

@@ -7,6 +7,7 @@ disk of those customers who write now; it has nothing to do where nobody writes.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import stat
@@ -42,9 +43,10 @@ def limits() -> dict[int, float]:
     return found
 
 
-def writers() -> dict[int, list[int]]:
-    """Process ids of sessions that have a file open to write, by the customer's uid."""
+def writers() -> tuple[dict[int, list[int]], dict[int, list[int]]]:
+    """Sessions (process ids, by the customer's uid) that have a file open to write; and those whose file has no name."""
     found: dict[int, list[int]] = {}
+    nameless: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             # Who owns the folder does not tell: that of a process that has changed its user is root's.
@@ -54,14 +56,19 @@ def writers() -> dict[int, list[int]]:
                 continue
             if f"/{UNIT}\n" not in (folder / "cgroup").read_text("ascii", "replace"):
                 continue
-            if _writes(folder, uid):
+            links = _written(folder, uid)
+            if links:
                 found.setdefault(uid, []).append(int(folder.name))
+            if 0 in links:
+                nameless.setdefault(uid, []).append(int(folder.name))
         except (FileNotFoundError, ProcessLookupError):
             continue
-    return found
+    return found, nameless
 
 
-def _writes(process: Path, uid: int) -> bool:
+def _written(process: Path, uid: int) -> list[int]:
+    """How many names each file has that is open to write."""
+    links = []
     for opened in (process / "fd").iterdir():
         try:
             status = opened.stat()
@@ -72,8 +79,8 @@ def _writes(process: Path, uid: int) -> bool:
         except FileNotFoundError:
             continue
         if flags & os.O_ACCMODE != os.O_RDONLY:
-            return True
-    return False
+            links.append(status.st_nlink)
+    return links
 
 
 def used(uid: int) -> int:
@@ -90,25 +97,33 @@ def _sizes(folder: str) -> Iterator[int]:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     elif entry.is_file(follow_symlinks=False):
-                        yield entry.stat(follow_symlinks=False).st_size
-        except FileNotFoundError:
-            continue  # deleted meanwhile
+                        with contextlib.suppress(FileNotFoundError):
+                            yield entry.stat(follow_symlinks=False).st_size
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # deleted, or another thing, meanwhile
 
 
 def look(due: dict[int, float], now: float) -> dict[int, list[int]]:
     """Sessions to end, by uid; ``due`` is when each customer is counted next, and is updated."""
-    writing = writers()
+    writing, nameless = writers()
     for uid in due.keys() - writing.keys():
         del due[uid]
     if not writing:
         return {}
     most = limits()
-    over: dict[int, list[int]] = {}
+    # A file without a name is in no library: it is not seen how large it gets.
+    over: dict[int, list[int]] = {uid: pids for uid, pids in nameless.items() if uid in most}
     for uid, sessions in writing.items():
         if uid not in most or due.get(uid, 0.0) > now:
             continue
         begun = time.monotonic()
-        if used(uid) > most[uid]:
+        try:
+            full = used(uid) > most[uid]
+        except OSError as error:
+            # Paths that are too long, say: what cannot be counted is not let grow, and holds up nobody else.
+            print(f"sf{uid}: its library cannot be counted: {error.strerror}", file=sys.stderr, flush=True)
+            full = True
+        if full:
             over[uid] = sessions
         due[uid] = now + (time.monotonic() - begun) / SHARE
     return over

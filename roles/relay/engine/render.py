@@ -124,7 +124,9 @@ def _check(item: Mapping[str, Any], where: str) -> None:
     try:
         guard.place_of(item["address"], SCHEMES[item["direction"]])
     except guard.Refused as refused:
-        raise RenderError(f"{where}.address", item["address"], refused.message) from None
+        # It may hold a log-in.
+        shown = None if "@" in str(item["address"]) else item["address"]
+        raise RenderError(f"{where}.address", shown, refused.message) from None
     if item["username"] is not None and not USERNAME.fullmatch(item["username"]):
         raise RenderError(f"{where}.username", item["username"], "is not ASCII without spaces and colons")
     if item["password"] is not None and not PASSWORD.fullmatch(item["password"]):

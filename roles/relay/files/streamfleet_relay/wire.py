@@ -139,8 +139,11 @@ async def listen(outside: Guarded, place: guard.Place, login: Login | None) -> L
             base = f"{place.scheme}://{place.authority}{place.path}"
             try:
                 place = guard.place_of(urllib.parse.urljoin(base, target), ("http", "https"))
-            except ValueError as error:
-                raise Lost(f"{place.host} redirects to an address that {error}") from None
+            except guard.Refused as refused:
+                raise Lost(f"{place.host} redirects to an address that {refused.message}") from None
+            except ValueError:
+                # Its text may hold what the other side has sent.
+                raise Lost(f"{place.host} redirects to what is no address") from None
         except BaseException:
             link.close()
             raise
