@@ -44,7 +44,7 @@ def limits() -> dict[int, float]:
 
 
 def writers() -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-    """Sessions (process ids, by the customer's uid) that have a file open to write; and those whose file has no name."""
+    """Sessions (process ids, by the customer's uid) with a file open to write; and those whose file has no name."""
     found: dict[int, list[int]] = {}
     nameless: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
