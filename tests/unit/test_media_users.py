@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -248,15 +250,37 @@ def test_only_sessions_that_write_of_who_is_over_end(
     for uid, size in ((200001, 2_000_000), (200002, 1000), (200003, 2_000_000)):
         (tmp_path / str(uid)).mkdir()
         (tmp_path / str(uid) / "f").write_bytes(bytes(size))
-    monkeypatch.setattr(quota, "writers", lambda: {200001: [11, 12], 200002: [21], 200003: [31]})
+    monkeypatch.setattr(quota, "writers", lambda: ({200001: [11, 12], 200002: [21], 200003: [31]}, {}))
     due: dict[int, float] = {}
     assert quota.look(due, 100.0) == {200001: [11, 12]}
     # A library is counted again when the time has come, and forgotten when nobody writes.
     due[200001] = 200.0
     assert quota.look(due, 150.0) == {}
-    monkeypatch.setattr(quota, "writers", dict)
+    # Who writes to a file that has no name any more ends at once, unless there is no limit.
+    monkeypatch.setattr(quota, "writers", lambda: ({200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]}))
+    assert quota.look(due, 150.0) == {200002: [22]}
+    monkeypatch.setattr(quota, "writers", lambda: ({}, {}))
     assert quota.look(due, 150.0) == {}
     assert due == {}
+
+
+def test_a_library_that_cannot_be_counted_ends_its_own_uploads_only(
+    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
+    (tmp_path / "limits").write_bytes(media_users.limits(all_of(users)))
+    (tmp_path / "200002").mkdir()
+    (tmp_path / "200002" / "f").write_bytes(bytes(2_000_000))
+    monkeypatch.setattr(quota, "writers", lambda: ({200001: [11], 200002: [21]}, {}))
+    count = quota._sizes
+
+    def too_deep(folder: str) -> Iterator[int]:
+        if folder.endswith("200001"):
+            raise OSError(errno.ENAMETOOLONG, "File name too long")
+        yield from count(folder)
+
+    monkeypatch.setattr(quota, "_sizes", too_deep)
+    assert quota.look({}, 100.0) == {200001: [11], 200002: [21]}
 
 
 def test_it_sees_who_writes(quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,6 +289,9 @@ def test_it_sees_who_writes(quota: ModuleType, tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(quota, "LAST_UID", os.getuid())
     path = tmp_path / "f"
     path.touch()
-    assert not quota._writes(Path("/proc/self"), os.getuid() + 1)
+    assert quota._written(Path("/proc/self"), os.getuid() + 1) == []
     with path.open("w"):
-        assert quota._writes(Path("/proc/self"), os.getuid())
+        assert 1 in quota._written(Path("/proc/self"), os.getuid())
+        path.unlink()
+        assert 0 in quota._written(Path("/proc/self"), os.getuid())
+        path.touch()
