@@ -91,10 +91,10 @@ live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
 live-full: deps players ## The same, with every test of every engine
 	$(PY) -m pytest -m live -n 2 --dist loadfile --durations=20 tests/live
 
-# Side by side, each with nodes of its own.
+# Side by side, each with nodes of its own; molecule names the scenario in what it says.
 .PHONY: molecule molecule-default molecule-fleet
 molecule: deps players ## Scenarios default and fleet: check, converge, idempotence, verify
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line molecule-default molecule-fleet
+	@$(MAKE) --no-print-directory --jobs=2 molecule-default molecule-fleet
 
 molecule-default molecule-fleet: molecule-%: deps players
 	molecule test -s $*
