@@ -275,6 +275,9 @@ def test_the_roles_find_faults_and_leave_nothing(studio: Studio, ears: Ears) -> 
     assert "the relays do not run of rock-fm" in studio.play(studio.folder / "tasks.yml", *entry, ok=False)
     studio.show()
     studio.play(studio.folder / "tasks.yml", "-e", '{"roles_in_order": ["relay"], "entry": "uninstall"}')
+    # Nor does the firewall let through what only relays needed.
+    opened = studio.sh("for s in resolvers4 open4; do nft list set inet streamfleet_tenants $s; done")
+    assert "elements" not in opened, opened
     left = "find / -xdev -name '*relay*' -path '*streamfleet*' -not -path '/proc/*' -not -path '*/python3*'"
     assert studio.sh(left) == ""
     again = studio.play(studio.folder / "tasks.yml", "-e", '{"roles_in_order": ["relay"], "entry": "uninstall"}')

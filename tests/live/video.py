@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import itertools
 import json
@@ -37,7 +38,7 @@ ONE_ROLE = """\
 """
 
 
-class VideoNode(Node):
+class VideoNode(Node, abc.ABC):
     """A node with one such engine. Each kind says what encoders are given."""
 
     engine_role = ""
@@ -60,9 +61,9 @@ class VideoNode(Node):
         (folder / "roles.yml").write_text(ROLES.format(engine=self.engine_role))
         (folder / "engine.yml").write_text(ONE_ROLE.format(engine=self.engine_role))
 
+    @abc.abstractmethod
     def url(self, slug: str, password: str | None = None) -> str:
         """What an encoder is given."""
-        raise NotImplementedError
 
     def engine(self, variables: dict[str, Any], *arguments: str, ok: bool = True) -> str:
         """Run the engine's role alone, with other variables."""
@@ -92,6 +93,25 @@ class VideoNode(Node):
                 return next(line for line in body.decode().splitlines() if line and not line.startswith("#"))
             assert time.monotonic() < end, f"{slug}: {status} {body!r}"
             time.sleep(0.5)
+
+    def check_served(self, slug: str, item: str) -> None:
+        """A list is sent as it should be, and a real player plays the address that listeners are given."""
+        status, head = self.get(slug, item, headers=True)
+        text = head.decode().lower()
+        assert (status, "content-type: application/vnd.apple.mpegurl" in text) == (200, True), text
+        assert "access-control-allow-origin: *" in text
+        assert "nosniff" in text
+        assert "double" not in text
+        probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0", "-i"]
+        played = subprocess.run(
+            self.fleet.run_command([*probe, f"https://{STREAM}/hls/{slug}/{self.entry}"]),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+        assert set(played.stdout.replace(",", " ").split()) >= {"h264", "aac"}, played.stderr
 
     @contextlib.contextmanager
     def publishing(self, url: str) -> Iterator[subprocess.Popen[str]]:

@@ -6,6 +6,7 @@ must get frame n + 1 next, over one connection. Of HLS every segment of the list
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import http.client
 import re
@@ -97,7 +98,7 @@ class Frames(threading.Thread):
         self.join(15)
 
 
-class Audience(threading.Thread):
+class Audience(threading.Thread, abc.ABC):
     """A listener that counts, until stopped; ``playing`` is set once it gets the stream."""
 
     def __init__(self, way: Way, url: str) -> None:
@@ -115,8 +116,9 @@ class Audience(threading.Thread):
         except (*player.BROKEN, Misbehaved) as error:
             self._fault(f"{type(error).__name__}: {error}")
 
+    @abc.abstractmethod
     def _listen(self) -> None:
-        raise NotImplementedError
+        """Until it is over. Raises Misbehaved, and what goes wrong between a player and a server."""
 
     def _fault(self, text: str) -> None:
         if not self._over.is_set():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import socket
 import threading
@@ -12,7 +13,7 @@ from . import rtmp
 from .media import Packager
 
 
-class Encoder:
+class Encoder(abc.ABC):
     """One connection to an RTMP port. A double says in ``connect`` and ``publish`` who is let in."""
 
     def __init__(self, link: socket.socket) -> None:
@@ -20,21 +21,21 @@ class Encoder:
         self.packager: Packager | None = None
         self._connected = False
 
+    @abc.abstractmethod
     def connect(self, said: dict[str, Any]) -> str:
         """Why a client that says this may not connect; empty: it may."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def publish(self, stream: str) -> Packager | str:
         """Where what it sends goes, or why it may not send it."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def play(self, stream: str) -> str:
         """Why a client may not play; empty: the double could, and does not."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def stopped(self) -> None:
         """Its stream has ended. Called more than once."""
-        raise NotImplementedError
 
     def run(self) -> None:
         """Until it goes or is sent away."""

@@ -15,6 +15,7 @@ from streamfleet.behaviour.checks import Login, Subject
 from streamfleet.behaviour.counted import Audience
 from streamfleet.behaviour.way import Way
 from streamfleet.engine import Instance, load_renderer
+from streamfleet.errors import Misbehaved
 
 from tests.live.engines import ROOT, adapter, spec_of
 from tests.live.node import NODE, Node
@@ -214,7 +215,7 @@ class Stand:
         while True:
             try:
                 return self.subject.plays(660)
-            except Exception:
+            except (Misbehaved, OSError):
                 if time.monotonic() > deadline:
                     raise
 
