@@ -67,7 +67,10 @@ def running(path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
             yield double
         finally:
             double.terminate()
-            assert double.wait(10) == 0
+            try:
+                assert double.wait(10) == 0
+            finally:
+                double.kill()
 
 
 @pytest.fixture

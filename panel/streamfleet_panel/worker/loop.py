@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -14,6 +13,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
+from streamfleet_panel.stopping import StopRequest
 from streamfleet_panel.worker import queue, runner
 from streamfleet_panel.worker.config import Config, ConfigError
 from streamfleet_panel.worker.notify import notify
@@ -36,7 +36,7 @@ class Worker:
     def __init__(self, config: Config, converge: Converge = runner.converge) -> None:
         self.config = config
         self._converge = converge
-        self._stop = threading.Event()
+        self._stop = StopRequest()
         self._running: dict[Future[Outcome], Claimed] = {}
         self._changes = queue.Changes()
         self._last_full = self._last_heartbeat = float("-inf")

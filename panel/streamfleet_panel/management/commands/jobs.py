@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import signal
-import threading
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from streamfleet_panel import clock, jobs
+from streamfleet_panel.stopping import StopRequest
 
 log = logging.getLogger("streamfleet_panel.jobs")
 TICK_SECONDS = 5.0
@@ -27,10 +27,10 @@ class Command(BaseCommand):
         parser.add_argument("--poll", type=float, default=0.5, help="Seconds between looks for new jobs.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
+        stop = StopRequest()
         if not options["once"]:
             for number in (signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, lambda *_: stop.set())
+                signal.signal(number, stop.set)
         jobs.requeue_orphans(everything=True)
         next_tick = 0.0
         while not stop.is_set():
