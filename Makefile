@@ -64,7 +64,7 @@ unit-panel: deps
 .PHONY: panel-databases
 panel-databases: deps ## The panel's tests on PostgreSQL and on MariaDB
 	cd panel && for kind in postgresql mariadb; do \
-		echo "== panel on $$kind"; $(PY) ../scripts/with_database.py $$kind $(PY) -m pytest -n 2 tests || exit; done
+		echo "== panel on $$kind"; $(PY) ../scripts/with_database.py $$kind $(PY) -m pytest -n 2 --hypothesis-profile=long tests || exit; done
 
 # Side by side: ansible-lint is long and uses one core. The output of each comes when it ends.
 .PHONY: check

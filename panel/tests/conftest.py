@@ -8,8 +8,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from hypothesis import settings
 
 from tests_support import WORLD, Api, apply_as, token_for
+
+# Few documents in the inner loop, the same ones each time; ``--hypothesis-profile=long`` makes more, and others.
+settings.register_profile("default", max_examples=40, derandomize=True)
+settings.register_profile("long", max_examples=300, print_blob=True)
+settings.load_profile("default")
 
 
 @pytest.fixture
