@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -44,5 +46,10 @@ def adapter(name: str) -> Adapter:
 
 def spec_of(name: str) -> dict[str, Any]:
     """What an engine says of itself."""
+    return deepcopy(_read(name))
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
     spec: dict[str, Any] = yaml.safe_load((ROOT / "roles" / name / "engine" / "spec.yml").read_text())
     return spec
