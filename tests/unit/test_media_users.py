@@ -6,16 +6,19 @@ import errno
 import importlib.util
 import json
 import os
+import signal as signals
 import struct
-from collections.abc import Iterator
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from streamfleet import media_users
-from streamfleet.media_users import MediaUserError, all_of
+from streamfleet.media_users import MediaUser
 from streamfleet.node_apply import apply as module
+from streamfleet.node_apply.host import send_signal
 from streamfleet.node_apply.payload import decode, encode
 from streamfleet.node_apply.run import Options
 
@@ -27,6 +30,13 @@ HASH = "$y$j9T$0123456789abcdef$0123456789abcdef0123456789abcdef"
 OTHER = HASH.replace("j9T$0", "j9T$1")
 FOLDER = "etc/streamfleet/file-transfer"
 READERS = 990
+
+
+def all_of(data: list[dict[str, Any]]) -> list[MediaUser]:
+    """Log-ins that are all good."""
+    users, faults = media_users.all_of(data)
+    assert faults == []
+    return users
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -85,14 +95,19 @@ def test_limits_are_what_proftpd_reads() -> None:
     ],
 )
 def test_what_would_mean_something_else_is_refused(login: str, changes: dict[str, Any]) -> None:
-    with pytest.raises(MediaUserError) as refused:
-        all_of([media_user(login, 200001, HASH, **changes)])
-    assert HASH not in str(refused.value)
+    good = media_user("bob.x", 200002, HASH)
+    users, [fault] = media_users.all_of([media_user(login, 200001, HASH, **changes), good])
+    assert [user.login for user in users] == ["bob.x"]
+    assert repr(login)[1:-1] in fault
+    assert HASH not in fault
 
 
 def test_one_log_in_cannot_be_two_customers() -> None:
-    with pytest.raises(MediaUserError, match="twice"):
-        all_of([media_user("alice.a", 200001, HASH), media_user("alice.a", 200002, HASH)])
+    three = [("alice.a", 200001), ("alice.a", 200002), ("bob.x", 200002)]
+    users, faults = media_users.all_of([media_user(login, uid, HASH) for login, uid in three])
+    assert [user.login for user in users] == ["bob.x"]
+    assert faults == ["log-in alice.a: is in the document twice"]
+    assert media_users.all_of(["alice.a"])[1] == ["a log-in of the node document is of type str, not a mapping"]  # type: ignore[list-item]
 
 
 # --- on a node --------------------------------------------------------------------------------------------------------
@@ -126,7 +141,12 @@ def session(node: NodeDouble, pid: int, title: str, unit: str = "streamfleet-fil
 def signalled(node: NodeDouble, **more: Any) -> tuple[Any, list[int]]:
     """A host that notes whom it signals."""
     told: list[int] = []
-    return node.host(signal=lambda pid, _number: told.append(pid), **more), told
+
+    def signal(pid: int, _number: int, is_meant: Callable[[], bool]) -> None:
+        if is_meant():
+            told.append(pid)
+
+    return node.host(signal=signal, **more), told
 
 
 def test_log_ins_are_written_once_with_user_and_library(node: NodeDouble) -> None:
@@ -197,13 +217,64 @@ def test_a_run_that_is_killed_before_it_sends_away_is_finished_by_the_next(node:
     assert told == []
 
 
-def test_a_document_that_cannot_be_written_down_leaves_all_as_it_was(node: NodeDouble) -> None:
+def test_a_faulty_log_in_is_named_and_left_out_and_the_others_are_applied(node: NodeDouble) -> None:
+    alice, bob = media_user("alice.a", 200001, HASH), media_user("bob.x", 200002, HASH)
+    apply(node, 1, alice, bob)
+    result = apply(node, 2, {**alice, "password": "plain"}, {**bob, "password": OTHER})
+    assert result["changed"]
+    (warning,) = [text for text in result["warnings"] if "log-in" in text]
+    assert warning.startswith("log-in alice.a: password is not a hash of crypt(5); nobody can log in with it")
+    assert (node.root / FOLDER / "users-sftp").read_text().split(":")[:2] == ["bob.x", OTHER]
+    assert not apply(node, 2, {**alice, "password": "plain"}, {**bob, "password": OTHER})["changed"]
+
+
+def test_a_log_in_whose_number_is_another_users_is_left_out_alone(node: NodeDouble) -> None:
+    with (node.root / "etc/passwd").open("a") as stream:
+        stream.write("dora:x:200003:200003::/home/dora:/bin/sh\n")
+    result = apply(node, 1, media_user("alice.a", 200001, HASH), media_user("carol.c", 200003, HASH))
+    assert "log-in carol.c: uid 200003 belongs to user dora of this node" in " ".join(result["warnings"])
+    assert (node.root / FOLDER / "users-sftp").read_text().startswith("alice.a:")
+    assert "carol" not in (node.root / FOLDER / "users-sftp").read_text()
+
+
+@pytest.mark.parametrize("said", [{}, {"media_users": None}, {"media_users": {}}])
+def test_a_document_without_a_list_of_log_ins_takes_none_away(node: NodeDouble, said: dict[str, Any]) -> None:
     apply(node, 1, media_user("alice.a", 200001, HASH))
+    session(node, 100, "proftpd: alice.a - 192.0.2.1: IDLE")
     before = (node.root / FOLDER / "users-sftp").read_text()
-    result = apply(node, 2, media_user("alice.a:x", 200001, HASH))
+    host, told = signalled(node)
+    payload = {"epoch": "e", "generation": 2, "services": [], "failed": {}, **said}
+    result = module.apply(host, decode(encode(payload)), Options())
     assert not result["changed"]
-    assert "log-ins for media are as they were: log-in 'alice.a:x'" in " ".join(result["warnings"])
+    assert ("media_users is dict, not a list" in " ".join(result["warnings"])) == (said.get("media_users") == {})
     assert (node.root / FOLDER / "users-sftp").read_text() == before
+    assert told == []
+    # An empty list does.
+    assert apply(node, 3, host=host)["changed"]
+    assert told == [100]
+
+
+def test_a_number_that_is_another_process_by_now_is_not_signalled(node: NodeDouble) -> None:
+    apply(node, 1, media_user("alice.a", 200001, HASH))
+    session(node, 100, "proftpd: alice.a - 192.0.2.1: IDLE")
+    told: list[int] = []
+
+    def signal(pid: int, _number: int, is_meant: Callable[[], bool]) -> None:
+        (node.root / "proc" / str(pid) / "cmdline").write_bytes(b"proftpd: bob.x - 192.0.2.2: IDLE\0")
+        if is_meant():
+            told.append(pid)
+
+    apply(node, 2, host=node.host(signal=signal))
+    assert told == []
+
+
+def test_a_process_is_held_while_it_is_asked_whether_it_is_the_one() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        send_signal(child.pid, signals.SIGTERM, lambda: False)
+        assert child.poll() is None
+        send_signal(child.pid, signals.SIGTERM, lambda: True)
+        assert child.wait(10) == -signals.SIGTERM
+    send_signal(child.pid, signals.SIGTERM, lambda: True)  # gone: nothing to do
 
 
 # --- what ends uploads ------------------------------------------------------------------------------------------------
