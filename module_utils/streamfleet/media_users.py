@@ -27,8 +27,8 @@ _MAGIC = 0x07626
 _RECORD = struct.Struct("<81siBi3d3I")
 _GROUP, _HARD = 30, 1
 MB = 1024 * 1024
-#: Files that a customer may have, so that nobody uses up the file system's inodes.
-MOST_FILES = 200_000
+#: Files and directories that a customer may have, unless the node says otherwise: nobody uses up all inodes.
+MOST_ENTRIES = 200_000
 
 
 class MediaUserError(ValueError):
@@ -105,12 +105,21 @@ def groups(users: Iterable[MediaUser], readers_gid: int) -> str:
     return "".join([*lines, f"{READERS}:x:{readers_gid}:{readers}\n"])
 
 
-def limits(users: Iterable[MediaUser]) -> bytes:
+def limits(users: Iterable[MediaUser], most_entries: int = MOST_ENTRIES) -> bytes:
     """The customers' limits, as ProFTPD's mod_quotatab_file reads them. Its zero is unlimited, so one byte is none."""
     by_uid = {user.uid: user.disk_quota_mb for user in users}
     records = [
         _RECORD.pack(
-            f"sf{uid}".encode(), _GROUP, 0, _HARD, 0.0 if quota is None else max(quota * MB, 1), 0, 0, MOST_FILES, 0, 0
+            f"sf{uid}".encode(),
+            _GROUP,
+            0,
+            _HARD,
+            0.0 if quota is None else max(quota * MB, 1),
+            0,
+            0,
+            most_entries,
+            0,
+            0,
         )
         for uid, quota in sorted(by_uid.items())
     ]

@@ -313,6 +313,26 @@ def test_sftp_is_cut_while_it_writes_and_another_customer_uploads_on(door: Door,
     assert door.listing(ALICE) == "sf200001 640 3000000 ./fits.mp3"
 
 
+def test_directories_are_refused_where_there_are_too_many(door: Door) -> None:
+    """Empty ones use up inodes, and no byte that is uploaded tells of them."""
+    own = f"cd {LIBRARIES}/{BOB} && seq 1000 | runuser -u sf{BOB} -- xargs mkdir"
+    door.sh(f"{own} && printf 1000 > /etc/streamfleet/file-transfer/max-entries")
+    try:
+        assert door.changed(door.let_in(*USERS)) == 1
+        with door.ftps("bob.up") as client, pytest.raises(ftplib.error_perm, match="552"):
+            client.mkd("more")
+        assert "ailure" in door.sftp("bob.up").run("mkdir more")
+        assert "more" not in door.sh(f"ls {LIBRARIES}/{BOB}").split()
+        with door.ftps("bob.up") as client:
+            client.rmd("1000")
+            client.rmd("999")
+        with door.ftps("bob.up") as client:
+            client.mkd("more")
+    finally:
+        door.sh(f"rm -rf {LIBRARIES}/{BOB}/*; printf 200000 > /etc/streamfleet/file-transfer/max-entries")
+        door.let_in(*USERS)
+
+
 def test_a_customer_who_is_added_drops_no_upload_and_one_who_goes_is_sent_away(door: Door, tmp_path: Path) -> None:
     big = _big(tmp_path, 18_000_000)
     uploads = {

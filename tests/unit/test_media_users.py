@@ -5,10 +5,12 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import math
 import os
 import signal as signals
 import struct
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -293,65 +295,143 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return program
 
 
+def table(path: Path, users: list[dict[str, Any]], **more: int) -> None:
+    (path / "limits").write_bytes(media_users.limits(all_of(users), **more))
+
+
+def watch_of(quota: ModuleType, writers: dict[int, list[int]], nameless: dict[int, list[int]] | None = None) -> Any:
+    """A watch that sees these sessions write."""
+    quota.writers = lambda: (writers, nameless or {})
+    return quota.Watch()
+
+
+def over(watch: Any, now: float) -> tuple[dict[int, list[int]], list[int]]:
+    """Sessions that end at once, and customers who are over."""
+    return watch.look(now), list(watch.count(time.monotonic() + 5))
+
+
 def test_it_reads_what_converge_writes(quota: ModuleType, tmp_path: Path) -> None:
-    users = all_of([media_user("alice.a", 200001, HASH, disk_quota_mb=3), media_user("bob.x", 200002, HASH)])
-    (tmp_path / "limits").write_bytes(media_users.limits(users))
-    assert quota.limits() == {200001: 3 * 1024 * 1024}
+    table(tmp_path, [media_user("alice.a", 200001, HASH, disk_quota_mb=3), media_user("bob.x", 200002, HASH)])
+    assert quota.limits() == {200001: quota.Limit(3 * 1024 * 1024, 200_000), 200002: quota.Limit(math.inf, 200_000)}
     (tmp_path / "limits").write_bytes(b"something else")
     with pytest.raises(ValueError, match="is no table of limits"):
         quota.limits()
 
 
-def test_it_counts_files_and_follows_no_link(quota: ModuleType, tmp_path: Path) -> None:
+def test_the_node_says_how_many_files_and_directories_fit(node: NodeDouble) -> None:
+    (node.root / FOLDER / "max-entries").write_text("5000\n")
+    apply(node, 1, media_user("alice.a", 200001, HASH))
+    raw = (node.root / FOLDER / "limits").read_bytes()
+    assert struct.unpack("<3I", raw[118:130]) == (5000, 0, 0)
+
+
+def test_it_counts_files_and_directories_and_follows_no_link(quota: ModuleType, tmp_path: Path) -> None:
     library = tmp_path / "200001"
     (library / "day" / "deep").mkdir(parents=True)
     (library / "a").write_bytes(bytes(1000))
     (library / "day" / "deep" / "b").write_bytes(bytes(500))
     (library / "out").symlink_to("/usr")
     (library / "day" / "loop").symlink_to(library)
-    assert quota.used(200001) == 1500
-    assert quota.used(200002) == 0
+    own = sum((library / path).lstat().st_size for path in ("day", "day/deep", "out", "day/loop"))
+    count = quota.Count(200001, quota.Limit(math.inf, math.inf))
+    assert count.go_on(5)
+    assert (count.bytes, count.entries, count.full) == (1500 + own, 6, False)
+    missing = quota.Count(200002, quota.Limit(math.inf, math.inf))
+    assert missing.go_on(5)
+    assert missing.entries == 0
 
 
-def test_only_sessions_that_write_of_who_is_over_end(
-    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_directories_count(quota: ModuleType, tmp_path: Path) -> None:
+    table(tmp_path, [media_user("a.x", 200001, HASH)], most_entries=1000)
+    for number in range(1000):
+        (tmp_path / "200001" / str(number)).mkdir(parents=True)
+    watch = watch_of(quota, {200001: [11]})
+    assert over(watch, 100.0) == ({}, [])
+    (tmp_path / "200001" / "more").mkdir()
+    assert over(watch, math.inf) == ({}, [200001])
+
+
+def test_only_sessions_that_write_of_who_is_over_end(quota: ModuleType, tmp_path: Path) -> None:
     users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
-    (tmp_path / "limits").write_bytes(media_users.limits(all_of([*users, media_user("c.x", 200003, HASH)])))
+    table(tmp_path, [*users, media_user("c.x", 200003, HASH)])
     for uid, size in ((200001, 2_000_000), (200002, 1000), (200003, 2_000_000)):
         (tmp_path / str(uid)).mkdir()
         (tmp_path / str(uid) / "f").write_bytes(bytes(size))
-    monkeypatch.setattr(quota, "writers", lambda: ({200001: [11, 12], 200002: [21], 200003: [31]}, {}))
-    due: dict[int, float] = {}
-    assert quota.look(due, 100.0) == {200001: [11, 12]}
+    watch = watch_of(quota, {200001: [11, 12], 200002: [21], 200003: [31]})
+    assert over(watch, 100.0) == ({}, [200001])
     # A library is counted again when the time has come, and forgotten when nobody writes.
-    due[200001] = 200.0
-    assert quota.look(due, 150.0) == {}
+    watch._due[200001] = math.inf
+    assert over(watch, 150.0) == ({}, [])
     # Who writes to a file that has no name any more ends at once, unless there is no limit.
-    monkeypatch.setattr(quota, "writers", lambda: ({200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]}))
-    assert quota.look(due, 150.0) == {200002: [22]}
-    monkeypatch.setattr(quota, "writers", lambda: ({}, {}))
-    assert quota.look(due, 150.0) == {}
-    assert due == {}
+    quota.writers = lambda: ({200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]})
+    assert over(watch, 150.0) == ({200002: [22]}, [])
+    quota.writers = lambda: ({}, {})
+    assert over(watch, 150.0) == ({}, [])
+    assert watch._due == watch._counts == {}
 
 
 def test_a_library_that_cannot_be_counted_ends_its_own_uploads_only(
     quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
-    (tmp_path / "limits").write_bytes(media_users.limits(all_of(users)))
+    table(tmp_path, [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))])
     (tmp_path / "200002").mkdir()
     (tmp_path / "200002" / "f").write_bytes(bytes(2_000_000))
-    monkeypatch.setattr(quota, "writers", lambda: ({200001: [11], 200002: [21]}, {}))
-    count = quota._sizes
+    sizes = quota._sizes
 
     def too_deep(folder: str) -> Iterator[int]:
         if folder.endswith("200001"):
             raise OSError(errno.ENAMETOOLONG, "File name too long")
-        yield from count(folder)
+        yield from sizes(folder)
 
     monkeypatch.setattr(quota, "_sizes", too_deep)
-    assert quota.look({}, 100.0) == {200001: [11], 200002: [21]}
+    assert over(watch_of(quota, {200001: [11], 200002: [21]}), 100.0) == ({}, [200001, 200002])
+
+
+def test_a_library_that_takes_long_holds_up_no_other(
+    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has no end: the second one is found to be over all the same, and the first is counted on."""
+    table(tmp_path, [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))])
+    (tmp_path / "200002").mkdir()
+    (tmp_path / "200002" / "f").write_bytes(bytes(2_000_000))
+    sizes = quota._sizes
+
+    def endless(folder: str) -> Iterator[int]:
+        if folder.endswith("200001"):
+            while True:
+                time.sleep(0.0001)
+                yield 0
+        yield from sizes(folder)
+
+    monkeypatch.setattr(quota, "_sizes", endless)
+    watch = watch_of(quota, {200001: [11], 200002: [21]})
+    watch.look(100.0)
+    assert list(watch.count(time.monotonic() + 0.3)) == [200002]
+    before = watch._counts[200001].entries
+    watch.look(101.0)
+    assert list(watch.count(time.monotonic() + 0.1)) == []
+    assert watch._counts[200001].entries > before > 0
+
+
+def test_it_ends_only_who_is_that_customers_session_and_writes(
+    quota: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose number has become another's since it was looked at lives on."""
+    owner: dict[str, int | None] = {"uid": 200002}
+    writes: list[int] = [1]
+    monkeypatch.setattr(quota, "customer_of", lambda _process: owner["uid"])
+    monkeypatch.setattr(quota, "_written", lambda _process, _uid: writes)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert not quota.end(child.pid, 200001)
+        owner["uid"] = None
+        assert not quota.end(child.pid, 200001)
+        owner["uid"], writes = 200001, []
+        assert not quota.end(child.pid, 200001)
+        assert child.poll() is None
+        writes = [1]
+        assert quota.end(child.pid, 200001)
+        assert child.wait(10) == -signals.SIGTERM
+    assert not quota.end(child.pid, 200001)
 
 
 def test_it_sees_who_writes(quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def plan(host: Host, payload: Any, accounts: users.Accounts) -> Transfer:
 def _compare(host: Host, wanted: list[MediaUser], faults: list[str], accounts: users.Accounts) -> Transfer:
     transfer = Transfer({user.login for user in wanted}, faults=faults)
     contents = {
-        "limits": media_users.limits(wanted),
+        "limits": media_users.limits(wanted, _most_entries(host)),
         "groups": media_users.groups(wanted, accounts.groups[media_users.READERS]).encode(),
         **{f"users-{name}": media_users.passwd(wanted, name).encode() for name in media_users.PROTOCOLS},
     }
@@ -124,6 +124,14 @@ def execute(host: Host, transfer: Transfer) -> str:
     except OSError as error:
         return f"log-ins for media cannot be written: {error.filename or media_users.FOLDER}: {error.strerror}"
     return ""
+
+
+def _most_entries(host: Host) -> int:
+    """Files and directories that a customer may have on this node, as the role file_transfer says."""
+    try:
+        return int(host.path(f"{media_users.FOLDER}/max-entries").read_text())
+    except (FileNotFoundError, ValueError):
+        return media_users.MOST_ENTRIES
 
 
 _PENDING = "/var/lib/streamfleet/node/media-sessions.json"
