@@ -9,8 +9,8 @@ Tests roles: flussonic.
 from __future__ import annotations
 
 import json
-import subprocess
 import re
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
