@@ -6,11 +6,14 @@ That the checks find what is wrong with an engine is in tests/contract/test_veri
 from __future__ import annotations
 
 import itertools
+import socket
+import threading
 import time
 
 import pytest
 import yaml
 from streamfleet.behaviour import counted, player
+from streamfleet.behaviour.encoder import command, publishing
 from streamfleet.behaviour.target import target_of
 from streamfleet.behaviour.way import Way
 from streamfleet.errors import BadOption, Misbehaved
@@ -44,6 +47,35 @@ def test_an_encoder_goes_where_the_connection_details_say(engine: str, url: str)
     assert "secret-1" not in target.hide(f"{target.url}: Input/output error")
     wrong = target_of(spec_of(engine), DETAILS[engine], "another")
     assert wrong.url == url.replace("secret-1", "another")
+
+
+@pytest.mark.parametrize("engine", ["icecast", "shoutcast2"])
+def test_no_command_shows_a_password_of_a_station(engine: str) -> None:
+    """Every user of the machine sees commands. What ffmpeg makes is sent by this process, which logs in itself."""
+    assert not any("secret-1" in word for word in command(target_of(spec_of(engine), DETAILS[engine]), "audio", 440))
+
+
+def test_a_station_gets_what_ffmpeg_makes() -> None:
+    """A real encoder, and a server that lets in whoever has the password, as Icecast does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        details = {**DETAILS["icecast"], "Server": "127.0.0.1", "Port": str(server.getsockname()[1])}
+        got: list[bytes] = []
+
+        def icecast() -> None:
+            link, _address = server.accept()
+            with link:
+                got.append(link.recv(4096))
+                link.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                link.settimeout(20)
+                got.append(link.recv(4096, socket.MSG_WAITALL))
+
+        thread = threading.Thread(target=icecast, daemon=True)
+        thread.start()
+        with publishing(target_of(spec_of("icecast"), details), "audio", 440) as encoder:
+            thread.join(20)
+            assert b"Authorization: Basic c291cmNlOnNlY3JldC0x\r\n" in got[0]
+            assert got[1][:1] == b"\xff"  # the sync word of a frame of MP3
+            assert encoder.sent_away(10)
 
 
 @pytest.mark.parametrize("engine", NAMES)
