@@ -14,8 +14,8 @@ import pytest
 import yaml
 from streamfleet.behaviour import counted, player
 from streamfleet.behaviour.encoder import command, publishing
+from streamfleet.behaviour.route import Route
 from streamfleet.behaviour.target import target_of
-from streamfleet.behaviour.way import Way
 from streamfleet.errors import BadOption, Misbehaved
 
 from tests.live.engines import NAMES, ROOT, spec_of
@@ -123,20 +123,20 @@ def viewer(monkeypatch: pytest.MonkeyPatch, *lists: str | int) -> counted.Count:
     given = itertools.chain(lists, itertools.repeat(lists[-1]))
     asked: list[object] = []
 
-    def fetch(_way: Way, _url: str, *_more: object) -> player.Fetched:
+    def fetch(_route: Route, _url: str, *_more: object) -> player.Fetched:
         asked.append(item := next(given))
         return player.Fetched(item) if isinstance(item, int) else player.Fetched(200, "", item.encode())
 
     monkeypatch.setattr(player, "fetch", fetch)
-    monkeypatch.setattr(player, "media_list", lambda _way, url: url)
-    eyes = counted.Eyes(Way(), URL)
+    monkeypatch.setattr(player, "media_list", lambda _route, url: url)
+    viewer = counted.Viewer(Route(), URL)
     # No waiting between two looks.
-    monkeypatch.setattr(eyes._over, "wait", lambda _seconds: None)
-    eyes.start()
+    monkeypatch.setattr(viewer._over, "wait", lambda _seconds: None)
+    viewer.start()
     deadline = time.monotonic() + 10
-    while len(asked) <= len(lists) and eyes.is_alive() and time.monotonic() < deadline:
+    while len(asked) <= len(lists) and viewer.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
-    return eyes.stop()
+    return viewer.stop()
 
 
 @pytest.mark.parametrize(
@@ -164,15 +164,15 @@ def test_a_viewer_counts_segments_and_those_that_never_came(monkeypatch: pytest.
 
 
 def test_a_listener_of_frames_notices_what_is_missing() -> None:
-    ears = counted.Ears(Way(), "http://127.0.0.1/")
+    listener = counted.Listener(Route(), "http://127.0.0.1/")
     frames = [counted.frame(number) for number in range(20)]
-    rest, expected = ears._frames(b"in the middle" + b"".join(frames[:5]), -1)
-    rest, expected = ears._frames(rest + b"".join(frames[5:10]), expected)
-    assert ears.count.lost == 0
-    rest, expected = ears._frames(rest + b"".join(frames[12:20]), expected)
-    assert ears.count.lost == 2
-    ears._frames(rest + b"garbage" + b"".join(counted.frame(number) for number in range(20, 24)), expected)
-    assert ears.count.lost == 3
+    rest, expected = listener._frames(b"in the middle" + b"".join(frames[:5]), -1)
+    rest, expected = listener._frames(rest + b"".join(frames[5:10]), expected)
+    assert listener.count.lost == 0
+    rest, expected = listener._frames(rest + b"".join(frames[12:20]), expected)
+    assert listener.count.lost == 2
+    listener._frames(rest + b"garbage" + b"".join(counted.frame(number) for number in range(20, 24)), expected)
+    assert listener.count.lost == 3
 
 
 def test_the_playbook_and_its_module_have_the_same_options() -> None:
