@@ -300,8 +300,9 @@ def test_sftp_is_cut_while_it_writes_and_another_customer_uploads_on(door: Door,
         most = max(most, int(door.sh(f"stat -c %s {LIBRARIES}/{ALICE}/big.wav 2>/dev/null || echo 0")))
         time.sleep(0.2)
     said = mine.communicate()[0]
+    ended = door.sh("journalctl -q -u streamfleet-file-transfer-quota -o cat")
     # The limit is 20 MiB; it is looked at once a second, in which 10 MB arrive.
-    assert 20 * 1024 * 1024 < most < 45_000_000, said
+    assert 20 * 1024 * 1024 < most < 45_000_000, said + ended
     assert mine.returncode != 0, said
     told = other.communicate(timeout=60)[0]
     assert other.returncode == 0, told

@@ -95,17 +95,17 @@ class Studio(Node):
         )
 
     def state(self, name: str) -> dict[str, Any]:
-        """What the node says of a relay."""
+        """What the node says of a relay; nothing where it does not know it yet."""
         data = json.loads(self.sh(f"cat {STATE}"))
-        return next(dict(item) for item in data["relays"] if item["name"] == name)
+        return next((dict(item) for item in data["relays"] if item["name"] == name), {})
 
     def await_state(self, name: str, **wanted: Any) -> dict[str, Any]:
         """Wait until the node says this of a relay."""
         deadline, found = time.monotonic() + SOON, {}
         while time.monotonic() < deadline:
             if self.sh(f"ls {STATE} 2>/dev/null", check=False):
-                found = next((item for item in [self.state(name)]), {})
-                if all(found[key] == value for key, value in wanted.items()):
+                found = self.state(name)
+                if all(found.get(key) == value for key, value in wanted.items()):
                     return found
             time.sleep(0.5)
         raise AssertionError(f"{found} instead of {wanted}\n{self.said()}")
