@@ -73,7 +73,8 @@ class ActionModule(ActionBase):
                 "services": instances,
                 "failed": failed,
                 "secrets": secrets_of(document),
-                "media_users": document.get("media_users", []),
+                # A panel that says nothing of log-ins takes none away.
+                "media_users": document.get("media_users"),
             }
         )
         arguments_of_module = {

@@ -23,9 +23,9 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
 
 from streamfleet import arguments, errors
 from streamfleet.behaviour import checks
-from streamfleet.behaviour.desk import PanelDesk
+from streamfleet.behaviour.panel_client import ApiPanelClient
+from streamfleet.behaviour.route import Route
 from streamfleet.behaviour.target import secret_of
-from streamfleet.behaviour.way import Way
 from streamfleet.client import Panel
 from streamfleet.on_controller import client_of
 
@@ -87,9 +87,9 @@ class ActionModule(ActionBase):
                 raise errors.BadOption(
                     f"customer: {customer!r} is there already, and what is verified is removed: give a name of nobody."
                 )
-            desk = PanelDesk(panel, customer, spec, options["node"], options["wait_timeout"])
-            way = Way(options["address"], options["stream_ca_path"] or _authority(options))
-            services = [checks.Subject(f"{customer}-{letter}", spec, desk, way) for letter in "ab"]
+            client = ApiPanelClient(panel, customer, spec, options["node"], options["wait_timeout"])
+            route = Route(options["address"], options["stream_ca_path"] or _authority(options))
+            services = [checks.Subject(f"{customer}-{letter}", spec, client, route) for letter in "ab"]
             return checks.Verification(*services, tell=_tell).run()
 
 

@@ -70,6 +70,8 @@ class Instance:
     reason: str = ""
     directories: list[str] = field(default_factory=list)
     companion: bool = False
+    # A group of the engine's, in which its unit runs beside the tenant's own: what a rule of the firewall knows it by.
+    group: str | None = None
 
     @property
     def key(self) -> str:

@@ -59,12 +59,16 @@ _PUBLIC_IPV6 = ipaddress.ip_network(PUBLIC_IPV6)
 
 
 class Refused(ValueError):
-    """An address that nobody connects to for a tenant: what is wrong, and how to put it right."""
+    """An address that nobody connects to for a tenant: what is wrong, and how to put it right.
 
-    def __init__(self, message: str, fix: str) -> None:
+    ``detail`` is for operators: it says more of the inside than a tenant may know.
+    """
+
+    def __init__(self, message: str, fix: str, detail: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.fix = fix
+        self.detail = detail or message
 
 
 @dataclass(frozen=True)
@@ -179,5 +183,7 @@ def vetted(addresses: Iterable[str], allowed: Collection[Network] = ()) -> list[
         judged: Address = mapped or address
         if is_public(judged) or any(judged.version == net.version and judged in net for net in allowed):
             continue
-        raise Refused(f"leads to {address}, which is not on the public Internet", "Name a host of the public Internet.")
+        # Names of the inside are not told what they stand for.
+        detail = f"leads to {address}, which is not on the public Internet"
+        raise Refused("leads to an address that is not public", "Name a host of the public Internet.", detail)
     return found

@@ -5,7 +5,6 @@ Typed encoders: whatever would mean something else to ProFTPD than a name, a has
 
 from __future__ import annotations
 
-import itertools
 import re
 import struct
 from collections.abc import Iterable, Mapping
@@ -28,8 +27,8 @@ _MAGIC = 0x07626
 _RECORD = struct.Struct("<81siBi3d3I")
 _GROUP, _HARD = 30, 1
 MB = 1024 * 1024
-#: Files that a customer may have, so that nobody uses up the file system's inodes.
-MOST_FILES = 200_000
+#: Files and directories that a customer may have, unless the node says otherwise: nobody uses up all inodes.
+MOST_ENTRIES = 200_000
 
 
 class MediaUserError(ValueError):
@@ -50,6 +49,8 @@ class MediaUser:
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> MediaUser:
         """The log-in as a node document has it. Raises MediaUserError."""
+        if not isinstance(data, Mapping):
+            raise MediaUserError(f"a log-in of the node document is of type {type(data).__name__}, not a mapping")
         login, uid, password = data.get("login"), data.get("uid"), data.get("password")
         if not isinstance(login, str) or not LOGIN.fullmatch(login):
             raise MediaUserError(f"log-in {login!r}: is not <customer>.<name>")
@@ -66,13 +67,25 @@ class MediaUser:
         return cls(login, uid, password, bool(data.get("read_only")), tuple(protocols), quota)
 
 
-def all_of(data: Iterable[Mapping[str, Any]]) -> list[MediaUser]:
-    """All log-ins of a node document, sorted. Raises MediaUserError."""
-    users = sorted((MediaUser.of(item) for item in data), key=lambda user: user.login)
-    for before, user in itertools.pairwise(users):
-        if before.login == user.login:
-            raise MediaUserError(f"log-in {user.login}: is in the document twice")
-    return users
+def all_of(data: Iterable[Mapping[str, Any]]) -> tuple[list[MediaUser], list[str]]:
+    """The log-ins of a node document, sorted, and what is wrong with each of those that cannot be written down.
+
+    One that is faulty holds up nobody else. It is left out, so that nobody comes in by what it was before.
+    """
+    users: dict[str, MediaUser] = {}
+    faults: list[str] = []
+    twice: set[str] = set()
+    for item in data:
+        try:
+            user = MediaUser.of(item)
+        except MediaUserError as error:
+            faults.append(str(error))
+            continue
+        if user.login in users:
+            twice.add(user.login)
+        users[user.login] = user
+    faults += [f"log-in {login}: is in the document twice" for login in sorted(twice)]
+    return [users[login] for login in sorted(users.keys() - twice)], faults
 
 
 def passwd(users: Iterable[MediaUser], protocol: str) -> str:
@@ -92,12 +105,21 @@ def groups(users: Iterable[MediaUser], readers_gid: int) -> str:
     return "".join([*lines, f"{READERS}:x:{readers_gid}:{readers}\n"])
 
 
-def limits(users: Iterable[MediaUser]) -> bytes:
+def limits(users: Iterable[MediaUser], most_entries: int = MOST_ENTRIES) -> bytes:
     """The customers' limits, as ProFTPD's mod_quotatab_file reads them. Its zero is unlimited, so one byte is none."""
     by_uid = {user.uid: user.disk_quota_mb for user in users}
     records = [
         _RECORD.pack(
-            f"sf{uid}".encode(), _GROUP, 0, _HARD, 0.0 if quota is None else max(quota * MB, 1), 0, 0, MOST_FILES, 0, 0
+            f"sf{uid}".encode(),
+            _GROUP,
+            0,
+            _HARD,
+            0.0 if quota is None else max(quota * MB, 1),
+            0,
+            0,
+            most_entries,
+            0,
+            0,
         )
         for uid, quota in sorted(by_uid.items())
     ]

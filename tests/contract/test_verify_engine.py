@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from streamfleet.behaviour import checks
-from streamfleet.behaviour.way import Way
+from streamfleet.behaviour.route import Route
 from streamfleet.errors import Misbehaved
 
 from tests.contract.fake_node import FakeNode
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import ROOT, Runner, Step
-from tests.doubles.radio import SPEC, RadioDesk
+from tests.doubles.radio import SPEC, RadioPanelClient
 
 MODULE = "streamfleet_verify_engine"
 
@@ -33,21 +33,21 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def desk() -> Iterator[RadioDesk]:
+def client() -> Iterator[RadioPanelClient]:
     """Where stations are declared; faults are put in by tests."""
-    made = RadioDesk()
+    made = RadioPanelClient()
     yield made
     made.close()
 
 
-def services(desk: RadioDesk) -> tuple[checks.Subject, checks.Subject]:
+def services(client: RadioPanelClient) -> tuple[checks.Subject, checks.Subject]:
     """A station that is changed, and its neighbour."""
-    return checks.Subject("a", SPEC, desk, Way()), checks.Subject("b", SPEC, desk, Way())
+    return checks.Subject("a", SPEC, client, Route()), checks.Subject("b", SPEC, client, Route())
 
 
-def test_an_engine_without_fault_passes_every_check(quick: None, desk: RadioDesk) -> None:
+def test_an_engine_without_fault_passes_every_check(quick: None, client: RadioPanelClient) -> None:
     told: list[checks.Check] = []
-    made = checks.Verification(*services(desk), tell=told.append).run()
+    made = checks.Verification(*services(client), tell=told.append).run()
     names = [name for name, _check in (*checks.FIRST, *checks.CHANGES)]
     assert told == made
     found = {check.name: check.evidence for check in made if check.ok}
@@ -71,13 +71,13 @@ def test_an_engine_without_fault_passes_every_check(quick: None, desk: RadioDesk
     ],
 )
 def test_a_fault_is_found_and_told(
-    quick: None, desk: RadioDesk, fault: str, check: Callable[[checks.Subject], str], reason: str
+    quick: None, client: RadioPanelClient, fault: str, check: Callable[[checks.Subject], str], reason: str
 ) -> None:
-    subject, _beside = services(desk)
-    desk.create(subject.slug)
-    desk.stations[subject.slug].faults = frozenset([fault])
+    subject, _beside = services(client)
+    client.create(subject.slug)
+    client.stations[subject.slug].faults = frozenset([fault])
     if check is checks.unsuspended:
-        desk.suspend(subject.slug, True)
+        client.suspend(subject.slug, True)
     with pytest.raises(Misbehaved, match=reason):
         check(subject)
 
@@ -86,15 +86,15 @@ def test_a_fault_is_found_and_told(
     ("fault", "reason"),
     [("stumbles when others change", "its encoder was sent away"), ("loses pieces", r"[1-9]\d* lost")],
 )
-def test_a_neighbours_loss_is_found_and_told(quick: None, desk: RadioDesk, fault: str, reason: str) -> None:
-    subject, beside = services(desk)
+def test_a_neighbours_loss_is_found_and_told(quick: None, client: RadioPanelClient, fault: str, reason: str) -> None:
+    subject, beside = services(client)
     for service in (subject, beside):
-        desk.create(service.slug)
-        desk.stations[service.slug].faults = frozenset([fault])
+        client.create(service.slug)
+        client.stations[service.slug].faults = frozenset([fault])
 
     def change_the_other() -> None:
         with beside.counted():
-            desk.name(subject.slug, "Another")
+            client.name(subject.slug, "Another")
             time.sleep(4)
 
     with pytest.raises(Misbehaved, match=reason):

@@ -18,6 +18,7 @@ from xml.etree import ElementTree as ET
 
 from streamfleet.node_apply.host import Finished, Host
 
+GROUPS = "root:x:0:\nwww-data:x:33:\nstreamfleet-rtmp:x:990:\nstreamfleet-relay:x:991:\n"
 WWW_DATA = "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
 
 
@@ -42,8 +43,8 @@ class NodeDouble:
             ):
                 (root / folder).mkdir(parents=True)
             (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n" + WWW_DATA)
-            (root / "etc/group").write_text("root:x:0:\nwww-data:x:33:\nstreamfleet-rtmp:x:990:\n")
-            for template in ("icecast", "autodj", "live"):
+            (root / "etc/group").write_text(GROUPS)
+            for template in ("icecast", "autodj", "live", "relay"):
                 (root / f"etc/systemd/system/streamfleet-{template}@.service").write_text("[Service]\n")
             self._save({"units": {}, "table": True, "pairs": [], "taken": [], "words": {}})
 

@@ -1,4 +1,4 @@
-"""A double of an audio engine with many stations, in this process; and of the desk where these are declared.
+"""A double of an audio engine with many stations, in this process; and of the panel client by which these are declared.
 
 It does what Icecast does for one source and its listeners, and with ``faults`` what it should not.
 """
@@ -120,8 +120,8 @@ class _Handler(socketserver.StreamRequestHandler):
             self.server.listeners.remove(mine)
 
 
-class RadioDesk:
-    """``streamfleet.behaviour.checks.Desk`` for such stations."""
+class RadioPanelClient:
+    """``streamfleet.behaviour.checks.PanelClient`` for such stations."""
 
     def __init__(self) -> None:
         self.stations: dict[str, Station] = {}

@@ -135,7 +135,7 @@ def test_deleted_it_is_off_the_air_and_back_when_it_is_restored(stand: Stand) ->
 
 def test_purged_nothing_of_it_is_left(stand: Stand) -> None:
     node, third = stand.node, stand.adapter.service(f"third-{stand.beside.slug}", 10)
-    kept = list(node.desk.services.values())
+    kept = list(node.client.services.values())
     assert node.converge(*kept, third)[third["slug"]]["state"] == "running"
     node.converge(*kept, {**third, "state": "deleted"})
     node.converge(*kept)
@@ -172,7 +172,7 @@ def test_hostile_texts_run_nowhere_and_stay_what_they_are(stand: Stand) -> None:
             expected[service["slug"]] = ("running", "")
             contents.update({file.path: hashlib.sha256(file.content.encode()).hexdigest() for file in instance.files})
     assert {state for state, _field in expected.values()} == {"running", "failed"}
-    told = node.converge(*node.desk.services.values(), *wanted, ok=False)
+    told = node.converge(*node.client.services.values(), *wanted, ok=False)
     try:
         for slug, (state, field) in expected.items():
             assert told[slug]["state"] == state, (slug, told[slug])
@@ -183,8 +183,10 @@ def test_hostile_texts_run_nowhere_and_stay_what_they_are(stand: Stand) -> None:
         assert node.sh(f"cat {own}/* 2>/dev/null | sha256sum") == before
         assert checks.published_and_played(stand.subject)
     finally:
-        node.converge(*node.desk.services.values(), *({**service, "state": "deleted"} for service in wanted), ok=False)
-        node.desk.converge()
+        node.converge(
+            *node.client.services.values(), *({**service, "state": "deleted"} for service in wanted), ok=False
+        )
+        node.client.converge()
 
 
 def test_while_the_panel_is_down_encoders_are_let_in_and_refused_as_ever(stand: Stand) -> None:

@@ -9,6 +9,7 @@ Tests roles: flussonic.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import time
 from collections.abc import Iterator
@@ -203,13 +204,17 @@ def test_no_more_viewers_than_the_limit(two: Flussonic) -> None:
 
 @pytest.mark.full
 def test_what_was_sent_is_kept_and_goes_with_the_channel(two: Flussonic, tmp_path: Path) -> None:
-    kept = channel(*THIRD, settings={"dvr_hours": 1})
+    kept = channel(*THIRD, settings={"dvr_hours": 1}, limits={"disk_quota_mb": 500})
     two.converge(channel(*FIRST), channel(*SECOND), kept)
     with two.publishing(two.url("third-tv")):
         two.session("third-tv")
         time.sleep(6)
     status, body = two.get("third-tv", "rewind-600.m3u8")
     assert status == 200
+    # A player without a token asks for it again and again, and is one viewer all the time.
+    token = re.search(rb"token=([0-9a-z]+)", body)
+    assert token
+    assert token[0] in two.get("third-tv", "rewind-600.m3u8")[1]
     frames, _seconds = decode(body.decode(), lambda name: two.get("third-tv", name)[1], tmp_path)
     assert frames > 80
     assert "third-tv" in two.sh("ls /var/lib/flussonic/dvr")

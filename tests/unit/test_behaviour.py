@@ -6,13 +6,16 @@ That the checks find what is wrong with an engine is in tests/contract/test_veri
 from __future__ import annotations
 
 import itertools
+import socket
+import threading
 import time
 
 import pytest
 import yaml
 from streamfleet.behaviour import counted, player
+from streamfleet.behaviour.encoder import command, publishing
+from streamfleet.behaviour.route import Route
 from streamfleet.behaviour.target import target_of
-from streamfleet.behaviour.way import Way
 from streamfleet.errors import BadOption, Misbehaved
 
 from tests.live.engines import NAMES, ROOT, spec_of
@@ -44,6 +47,35 @@ def test_an_encoder_goes_where_the_connection_details_say(engine: str, url: str)
     assert "secret-1" not in target.hide(f"{target.url}: Input/output error")
     wrong = target_of(spec_of(engine), DETAILS[engine], "another")
     assert wrong.url == url.replace("secret-1", "another")
+
+
+@pytest.mark.parametrize("engine", ["icecast", "shoutcast2"])
+def test_no_command_shows_a_password_of_a_station(engine: str) -> None:
+    """Every user of the machine sees commands. What ffmpeg makes is sent by this process, which logs in itself."""
+    assert not any("secret-1" in word for word in command(target_of(spec_of(engine), DETAILS[engine]), "audio", 440))
+
+
+def test_a_station_gets_what_ffmpeg_makes() -> None:
+    """A real encoder, and a server that lets in whoever has the password, as Icecast does."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        details = {**DETAILS["icecast"], "Server": "127.0.0.1", "Port": str(server.getsockname()[1])}
+        got: list[bytes] = []
+
+        def icecast() -> None:
+            link, _address = server.accept()
+            with link:
+                got.append(link.recv(4096))
+                link.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                link.settimeout(20)
+                got.append(link.recv(4096, socket.MSG_WAITALL))
+
+        thread = threading.Thread(target=icecast, daemon=True)
+        thread.start()
+        with publishing(target_of(spec_of("icecast"), details), "audio", 440) as encoder:
+            thread.join(20)
+            assert b"Authorization: Basic c291cmNlOnNlY3JldC0x\r\n" in got[0]
+            assert got[1][:1] == b"\xff"  # the sync word of a frame of MP3
+            assert encoder.sent_away(10)
 
 
 @pytest.mark.parametrize("engine", NAMES)
@@ -91,20 +123,20 @@ def viewer(monkeypatch: pytest.MonkeyPatch, *lists: str | int) -> counted.Count:
     given = itertools.chain(lists, itertools.repeat(lists[-1]))
     asked: list[object] = []
 
-    def fetch(_way: Way, _url: str, *_more: object) -> player.Fetched:
+    def fetch(_route: Route, _url: str, *_more: object) -> player.Fetched:
         asked.append(item := next(given))
         return player.Fetched(item) if isinstance(item, int) else player.Fetched(200, "", item.encode())
 
     monkeypatch.setattr(player, "fetch", fetch)
-    monkeypatch.setattr(player, "media_list", lambda _way, url: url)
-    eyes = counted.Eyes(Way(), URL)
+    monkeypatch.setattr(player, "media_list", lambda _route, url: url)
+    viewer = counted.Viewer(Route(), URL)
     # No waiting between two looks.
-    monkeypatch.setattr(eyes._over, "wait", lambda _seconds: None)
-    eyes.start()
+    monkeypatch.setattr(viewer._over, "wait", lambda _seconds: None)
+    viewer.start()
     deadline = time.monotonic() + 10
-    while len(asked) <= len(lists) and eyes.is_alive() and time.monotonic() < deadline:
+    while len(asked) <= len(lists) and viewer.is_alive() and time.monotonic() < deadline:
         time.sleep(0.01)
-    return eyes.stop()
+    return viewer.stop()
 
 
 @pytest.mark.parametrize(
@@ -132,15 +164,15 @@ def test_a_viewer_counts_segments_and_those_that_never_came(monkeypatch: pytest.
 
 
 def test_a_listener_of_frames_notices_what_is_missing() -> None:
-    ears = counted.Ears(Way(), "http://127.0.0.1/")
+    listener = counted.Listener(Route(), "http://127.0.0.1/")
     frames = [counted.frame(number) for number in range(20)]
-    rest, expected = ears._frames(b"in the middle" + b"".join(frames[:5]), -1)
-    rest, expected = ears._frames(rest + b"".join(frames[5:10]), expected)
-    assert ears.count.lost == 0
-    rest, expected = ears._frames(rest + b"".join(frames[12:20]), expected)
-    assert ears.count.lost == 2
-    ears._frames(rest + b"garbage" + b"".join(counted.frame(number) for number in range(20, 24)), expected)
-    assert ears.count.lost == 3
+    rest, expected = listener._frames(b"in the middle" + b"".join(frames[:5]), -1)
+    rest, expected = listener._frames(rest + b"".join(frames[5:10]), expected)
+    assert listener.count.lost == 0
+    rest, expected = listener._frames(rest + b"".join(frames[12:20]), expected)
+    assert listener.count.lost == 2
+    listener._frames(rest + b"garbage" + b"".join(counted.frame(number) for number in range(20, 24)), expected)
+    assert listener.count.lost == 3
 
 
 def test_the_playbook_and_its_module_have_the_same_options() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.parse
@@ -310,7 +313,7 @@ def test_the_gate_holds_the_limit(program: Program) -> None:
 
 def test_what_was_sent_is_kept_as_long_as_it_should(program: Program) -> None:
     with program.running():
-        program.give(settings={"dvr_hours": 1})
+        program.give(settings={"dvr_hours": 1}, limits={"disk_quota_mb": 500})
         with program.publishing():
             time.sleep(3)
         text = program.play("rewind-600.m3u8")[1]
@@ -346,6 +349,28 @@ def test_what_the_gate_answers(target: str, may: bool) -> None:
     spec = {"__name__": "gate", "__file__": str(FILES / "gate.py")}
     exec(compile((FILES / "gate.py").read_text(), "gate.py", "exec"), spec)
     assert spec["allowed"](target) is may  # type: ignore[operator]
+
+
+def test_the_gate_keeps_nobody_waiting_for_those_who_ask_nothing() -> None:
+    """More connections than it has threads, on which nothing comes: they end, and the next question is answered."""
+    spec = importlib.util.spec_from_file_location("gate", FILES / "gate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    gate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gate)
+    gate.Gate.timeout = 0.3
+    with gate.Server(0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = server.server_address
+        before = threading.active_count()
+        silent = [socket.create_connection(address, timeout=10) for _number in range(3 * gate.AT_ONCE)]
+        with urllib.request.urlopen(f"http://127.0.0.1:{address[1]}/play/2?stream_clients=1", timeout=10) as answer:
+            assert answer.status == 200
+        assert threading.active_count() - before <= gate.AT_ONCE
+        assert {link.recv(1) for link in silent} == {b""}
+        server.shutdown()
+        for link in silent:
+            link.close()
 
 
 class Helper:

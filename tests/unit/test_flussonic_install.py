@@ -29,6 +29,7 @@ class Host:
         self.programs.mkdir()
         for name in ("apt-get", "systemctl"):
             self.program(name, "")
+        self.program("dpkg-query", "printf 'installed 24.09'")
         monkeypatch.setenv("PATH", f"{self.programs}:{os.environ['PATH']}")
         monkeypatch.setenv("LOG", str(self.log))
         monkeypatch.setenv("MASK", str(self.mask))
@@ -68,7 +69,9 @@ def test_all_goes_in_one_step_with_the_unit_hidden(host: Host) -> None:
     assert calls[0] == "systemctl daemon-reload /dev/null"
     assert calls[1].startswith("apt-get install --yes --no-install-recommends")
     assert calls[1].endswith(f"{host.package} /dev/null")
-    assert calls[2:] == ["systemctl daemon-reload ", "systemctl cat flussonic.service "]
+    assert calls[2] == "systemctl daemon-reload "
+    assert calls[3].startswith("dpkg-query --show")
+    assert calls[4:] == ["systemctl cat flussonic.service "]
     assert json.loads((host.folder / "installed-new").read_text()) == ["flussonic"]
     assert not (host.folder / "installed-old").exists()
     assert not host.package.exists()
@@ -79,6 +82,12 @@ def test_all_goes_in_one_step_with_the_unit_hidden(host: Host) -> None:
     ("program", "then", "said"),
     [
         ("apt-get", "echo 'E: Unmet dependencies' >&2; exit 100", "apt-get ended with 100: E: Unmet dependencies"),
+        ("dpkg-query", "printf 'half-configured 24.09'", "dpkg says of it: half-configured 24.09"),
+        (
+            "dpkg-query",
+            "printf 'installed 24.08'",
+            "flussonic 24.09 was to be installed, and dpkg says of it: installed 24.08",
+        ),
         ("systemctl", 'test "$1" != cat', "flussonic.service is not there. Is Flussonic among them?"),
     ],
 )

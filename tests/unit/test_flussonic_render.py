@@ -95,7 +95,7 @@ def test_a_channel_as_a_whole() -> None:
 def test_what_is_off_is_said_so_that_nothing_of_before_is_left() -> None:
     body = json.loads(files(rendered())["stream.json"].content)
     assert {key for key, value in body.items() if value is None} == {"on_play", "dvr", "transcoder"}
-    before = stream(rendered(limits={"max_listeners": 7}, settings=ALL))
+    before = stream(rendered(limits={"max_listeners": 7, "disk_quota_mb": 500}, settings=ALL))
     assert merged(before, body, "rock-tv") == stream(rendered())
 
 
@@ -122,7 +122,10 @@ def test_the_change_matrix_is_what_the_fingerprints_say() -> None:
     for changes in (
         {"credentials": {"publish_password": "another-secret"}},
         {"limits": {"max_listeners": 5}},
-        *({"settings": {key: value}} for key, value in (ALL | {"segment_seconds": 5}).items()),
+        *(
+            {"settings": {key: value}, "limits": {"disk_quota_mb": 500}}
+            for key, value in (ALL | {"segment_seconds": 5}).items()
+        ),
     ):
         assert rendered(**changes).fingerprints != base, changes
     assert SPEC["change_matrix"] == {"name": "none", "*": "reload"}
@@ -183,10 +186,23 @@ def test_a_missing_password_is_named() -> None:
     assert raised.value.value is None
 
 
-def test_role_and_renderer_name_the_same_ports_and_places() -> None:
+def test_what_is_kept_needs_a_limit() -> None:
+    """All channels of a node share its disk."""
+    with pytest.raises(RenderError, match="set disk_quota_mb, too") as raised:
+        rendered(settings={"dvr_hours": 24}, limits={"disk_quota_mb": None})
+    assert raised.value.field == "settings.dvr_hours"
+
+
+def test_ports_and_places_are_named_once() -> None:
+    """The role takes the ports of the same specification; what helpers name by themselves is the same."""
     role = yaml.safe_load((ROOT / "roles/flussonic/vars/main.yml").read_text())
-    found = rendered(limits={"max_listeners": 1}, settings=ALL)
-    assert json.loads(files(found)["rock-tv.json"].content)["port"] == role["_streamfleet_flussonic_http_port"]
-    assert f":{role['_streamfleet_flussonic_gate_port']}/" in stream(found)["on_play"]["url"]
-    assert stream(found)["dvr"]["root"] == role["_streamfleet_flussonic_dvr"]
+    found = rendered(limits={"max_listeners": 1, "disk_quota_mb": 500}, settings=ALL)
+    ports = {purpose: str(plan["port"]) for purpose, plan in SPEC["host_ports"].items() if "port" in plan}
+    assert json.loads(files(found)["rock-tv.json"].content)["port"] == int(ports["HLS and API"])
+    assert f":{ports['gate']}/" in stream(found)["on_play"]["url"]
+    for path in (ROOT / "roles/flussonic").rglob("*"):
+        if path.is_file() and path.name != "spec.yml" and "__pycache__" not in path.parts:
+            text = path.read_text()
+            assert not any(port in text for port in ports.values()), f"{path} names a port again"
+    assert f'KEPT = Path("{stream(found)["dvr"]["root"]}")' in (ROOT / "roles/flussonic/files/channel.py").read_text()
     assert found.files[0].path.startswith(role["_streamfleet_flussonic_instances"])

@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import math
 import os
+import signal as signals
 import struct
-from collections.abc import Iterator
+import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 from streamfleet import media_users
-from streamfleet.media_users import MediaUserError, all_of
+from streamfleet.media_users import MediaUser
 from streamfleet.node_apply import apply as module
+from streamfleet.node_apply.host import send_signal
 from streamfleet.node_apply.payload import decode, encode
 from streamfleet.node_apply.run import Options
 
@@ -27,6 +32,13 @@ HASH = "$y$j9T$0123456789abcdef$0123456789abcdef0123456789abcdef"
 OTHER = HASH.replace("j9T$0", "j9T$1")
 FOLDER = "etc/streamfleet/file-transfer"
 READERS = 990
+
+
+def all_of(data: list[dict[str, Any]]) -> list[MediaUser]:
+    """Log-ins that are all good."""
+    users, faults = media_users.all_of(data)
+    assert faults == []
+    return users
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -85,14 +97,19 @@ def test_limits_are_what_proftpd_reads() -> None:
     ],
 )
 def test_what_would_mean_something_else_is_refused(login: str, changes: dict[str, Any]) -> None:
-    with pytest.raises(MediaUserError) as refused:
-        all_of([media_user(login, 200001, HASH, **changes)])
-    assert HASH not in str(refused.value)
+    good = media_user("bob.x", 200002, HASH)
+    users, [fault] = media_users.all_of([media_user(login, 200001, HASH, **changes), good])
+    assert [user.login for user in users] == ["bob.x"]
+    assert repr(login)[1:-1] in fault
+    assert HASH not in fault
 
 
 def test_one_log_in_cannot_be_two_customers() -> None:
-    with pytest.raises(MediaUserError, match="twice"):
-        all_of([media_user("alice.a", 200001, HASH), media_user("alice.a", 200002, HASH)])
+    three = [("alice.a", 200001), ("alice.a", 200002), ("bob.x", 200002)]
+    users, faults = media_users.all_of([media_user(login, uid, HASH) for login, uid in three])
+    assert [user.login for user in users] == ["bob.x"]
+    assert faults == ["log-in alice.a: is in the document twice"]
+    assert media_users.all_of(["alice.a"])[1] == ["a log-in of the node document is of type str, not a mapping"]  # type: ignore[list-item]
 
 
 # --- on a node --------------------------------------------------------------------------------------------------------
@@ -126,7 +143,12 @@ def session(node: NodeDouble, pid: int, title: str, unit: str = "streamfleet-fil
 def signalled(node: NodeDouble, **more: Any) -> tuple[Any, list[int]]:
     """A host that notes whom it signals."""
     told: list[int] = []
-    return node.host(signal=lambda pid, _number: told.append(pid), **more), told
+
+    def signal(pid: int, _number: int, is_meant: Callable[[], bool]) -> None:
+        if is_meant():
+            told.append(pid)
+
+    return node.host(signal=signal, **more), told
 
 
 def test_log_ins_are_written_once_with_user_and_library(node: NodeDouble) -> None:
@@ -197,13 +219,64 @@ def test_a_run_that_is_killed_before_it_sends_away_is_finished_by_the_next(node:
     assert told == []
 
 
-def test_a_document_that_cannot_be_written_down_leaves_all_as_it_was(node: NodeDouble) -> None:
+def test_a_faulty_log_in_is_named_and_left_out_and_the_others_are_applied(node: NodeDouble) -> None:
+    alice, bob = media_user("alice.a", 200001, HASH), media_user("bob.x", 200002, HASH)
+    apply(node, 1, alice, bob)
+    result = apply(node, 2, {**alice, "password": "plain"}, {**bob, "password": OTHER})
+    assert result["changed"]
+    (warning,) = [text for text in result["warnings"] if "log-in" in text]
+    assert warning.startswith("log-in alice.a: password is not a hash of crypt(5); nobody can log in with it")
+    assert (node.root / FOLDER / "users-sftp").read_text().split(":")[:2] == ["bob.x", OTHER]
+    assert not apply(node, 2, {**alice, "password": "plain"}, {**bob, "password": OTHER})["changed"]
+
+
+def test_a_log_in_whose_number_is_another_users_is_left_out_alone(node: NodeDouble) -> None:
+    with (node.root / "etc/passwd").open("a") as stream:
+        stream.write("dora:x:200003:200003::/home/dora:/bin/sh\n")
+    result = apply(node, 1, media_user("alice.a", 200001, HASH), media_user("carol.c", 200003, HASH))
+    assert "log-in carol.c: uid 200003 belongs to user dora of this node" in " ".join(result["warnings"])
+    assert (node.root / FOLDER / "users-sftp").read_text().startswith("alice.a:")
+    assert "carol" not in (node.root / FOLDER / "users-sftp").read_text()
+
+
+@pytest.mark.parametrize("said", [{}, {"media_users": None}, {"media_users": {}}])
+def test_a_document_without_a_list_of_log_ins_takes_none_away(node: NodeDouble, said: dict[str, Any]) -> None:
     apply(node, 1, media_user("alice.a", 200001, HASH))
+    session(node, 100, "proftpd: alice.a - 192.0.2.1: IDLE")
     before = (node.root / FOLDER / "users-sftp").read_text()
-    result = apply(node, 2, media_user("alice.a:x", 200001, HASH))
+    host, told = signalled(node)
+    payload = {"epoch": "e", "generation": 2, "services": [], "failed": {}, **said}
+    result = module.apply(host, decode(encode(payload)), Options())
     assert not result["changed"]
-    assert "log-ins for media are as they were: log-in 'alice.a:x'" in " ".join(result["warnings"])
+    assert ("media_users is dict, not a list" in " ".join(result["warnings"])) == (said.get("media_users") == {})
     assert (node.root / FOLDER / "users-sftp").read_text() == before
+    assert told == []
+    # An empty list does.
+    assert apply(node, 3, host=host)["changed"]
+    assert told == [100]
+
+
+def test_a_number_that_is_another_process_by_now_is_not_signalled(node: NodeDouble) -> None:
+    apply(node, 1, media_user("alice.a", 200001, HASH))
+    session(node, 100, "proftpd: alice.a - 192.0.2.1: IDLE")
+    told: list[int] = []
+
+    def signal(pid: int, _number: int, is_meant: Callable[[], bool]) -> None:
+        (node.root / "proc" / str(pid) / "cmdline").write_bytes(b"proftpd: bob.x - 192.0.2.2: IDLE\0")
+        if is_meant():
+            told.append(pid)
+
+    apply(node, 2, host=node.host(signal=signal))
+    assert told == []
+
+
+def test_a_process_is_held_while_it_is_asked_whether_it_is_the_one() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        send_signal(child.pid, signals.SIGTERM, lambda: False)
+        assert child.poll() is None
+        send_signal(child.pid, signals.SIGTERM, lambda: True)
+        assert child.wait(10) == -signals.SIGTERM
+    send_signal(child.pid, signals.SIGTERM, lambda: True)  # gone: nothing to do
 
 
 # --- what ends uploads ------------------------------------------------------------------------------------------------
@@ -222,65 +295,143 @@ def quota(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return program
 
 
+def table(path: Path, users: list[dict[str, Any]], **more: int) -> None:
+    (path / "limits").write_bytes(media_users.limits(all_of(users), **more))
+
+
+def watch_of(quota: ModuleType, writers: dict[int, list[int]], nameless: dict[int, list[int]] | None = None) -> Any:
+    """A watch that sees these sessions write."""
+    quota.writers = lambda: (writers, nameless or {})
+    return quota.Watch()
+
+
+def over(watch: Any, now: float) -> tuple[dict[int, list[int]], list[int]]:
+    """Sessions that end at once, and customers who are over."""
+    return watch.look(now), list(watch.count(time.monotonic() + 5))
+
+
 def test_it_reads_what_converge_writes(quota: ModuleType, tmp_path: Path) -> None:
-    users = all_of([media_user("alice.a", 200001, HASH, disk_quota_mb=3), media_user("bob.x", 200002, HASH)])
-    (tmp_path / "limits").write_bytes(media_users.limits(users))
-    assert quota.limits() == {200001: 3 * 1024 * 1024}
+    table(tmp_path, [media_user("alice.a", 200001, HASH, disk_quota_mb=3), media_user("bob.x", 200002, HASH)])
+    assert quota.limits() == {200001: quota.Limit(3 * 1024 * 1024, 200_000), 200002: quota.Limit(math.inf, 200_000)}
     (tmp_path / "limits").write_bytes(b"something else")
     with pytest.raises(ValueError, match="is no table of limits"):
         quota.limits()
 
 
-def test_it_counts_files_and_follows_no_link(quota: ModuleType, tmp_path: Path) -> None:
+def test_the_node_says_how_many_files_and_directories_fit(node: NodeDouble) -> None:
+    (node.root / FOLDER / "max-entries").write_text("5000\n")
+    apply(node, 1, media_user("alice.a", 200001, HASH))
+    raw = (node.root / FOLDER / "limits").read_bytes()
+    assert struct.unpack("<3I", raw[118:130]) == (5000, 0, 0)
+
+
+def test_it_counts_files_and_directories_and_follows_no_link(quota: ModuleType, tmp_path: Path) -> None:
     library = tmp_path / "200001"
     (library / "day" / "deep").mkdir(parents=True)
     (library / "a").write_bytes(bytes(1000))
     (library / "day" / "deep" / "b").write_bytes(bytes(500))
     (library / "out").symlink_to("/usr")
     (library / "day" / "loop").symlink_to(library)
-    assert quota.used(200001) == 1500
-    assert quota.used(200002) == 0
+    own = sum((library / path).lstat().st_size for path in ("day", "day/deep", "out", "day/loop"))
+    count = quota.Count(200001, quota.Limit(math.inf, math.inf))
+    assert count.go_on(5)
+    assert (count.bytes, count.entries, count.full) == (1500 + own, 6, False)
+    missing = quota.Count(200002, quota.Limit(math.inf, math.inf))
+    assert missing.go_on(5)
+    assert missing.entries == 0
 
 
-def test_only_sessions_that_write_of_who_is_over_end(
-    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_directories_count(quota: ModuleType, tmp_path: Path) -> None:
+    table(tmp_path, [media_user("a.x", 200001, HASH)], most_entries=1000)
+    for number in range(1000):
+        (tmp_path / "200001" / str(number)).mkdir(parents=True)
+    watch = watch_of(quota, {200001: [11]})
+    assert over(watch, 100.0) == ({}, [])
+    (tmp_path / "200001" / "more").mkdir()
+    assert over(watch, math.inf) == ({}, [200001])
+
+
+def test_only_sessions_that_write_of_who_is_over_end(quota: ModuleType, tmp_path: Path) -> None:
     users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
-    (tmp_path / "limits").write_bytes(media_users.limits(all_of([*users, media_user("c.x", 200003, HASH)])))
+    table(tmp_path, [*users, media_user("c.x", 200003, HASH)])
     for uid, size in ((200001, 2_000_000), (200002, 1000), (200003, 2_000_000)):
         (tmp_path / str(uid)).mkdir()
         (tmp_path / str(uid) / "f").write_bytes(bytes(size))
-    monkeypatch.setattr(quota, "writers", lambda: ({200001: [11, 12], 200002: [21], 200003: [31]}, {}))
-    due: dict[int, float] = {}
-    assert quota.look(due, 100.0) == {200001: [11, 12]}
+    watch = watch_of(quota, {200001: [11, 12], 200002: [21], 200003: [31]})
+    assert over(watch, 100.0) == ({}, [200001])
     # A library is counted again when the time has come, and forgotten when nobody writes.
-    due[200001] = 200.0
-    assert quota.look(due, 150.0) == {}
+    watch._due[200001] = math.inf
+    assert over(watch, 150.0) == ({}, [])
     # Who writes to a file that has no name any more ends at once, unless there is no limit.
-    monkeypatch.setattr(quota, "writers", lambda: ({200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]}))
-    assert quota.look(due, 150.0) == {200002: [22]}
-    monkeypatch.setattr(quota, "writers", lambda: ({}, {}))
-    assert quota.look(due, 150.0) == {}
-    assert due == {}
+    quota.writers = lambda: ({200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]})
+    assert over(watch, 150.0) == ({200002: [22]}, [])
+    quota.writers = lambda: ({}, {})
+    assert over(watch, 150.0) == ({}, [])
+    assert watch._due == watch._counts == {}
 
 
 def test_a_library_that_cannot_be_counted_ends_its_own_uploads_only(
     quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
-    (tmp_path / "limits").write_bytes(media_users.limits(all_of(users)))
+    table(tmp_path, [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))])
     (tmp_path / "200002").mkdir()
     (tmp_path / "200002" / "f").write_bytes(bytes(2_000_000))
-    monkeypatch.setattr(quota, "writers", lambda: ({200001: [11], 200002: [21]}, {}))
-    count = quota._sizes
+    sizes = quota._sizes
 
     def too_deep(folder: str) -> Iterator[int]:
         if folder.endswith("200001"):
             raise OSError(errno.ENAMETOOLONG, "File name too long")
-        yield from count(folder)
+        yield from sizes(folder)
 
     monkeypatch.setattr(quota, "_sizes", too_deep)
-    assert quota.look({}, 100.0) == {200001: [11], 200002: [21]}
+    assert over(watch_of(quota, {200001: [11], 200002: [21]}), 100.0) == ({}, [200001, 200002])
+
+
+def test_a_library_that_takes_long_holds_up_no_other(
+    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one has no end: the second one is found to be over all the same, and the first is counted on."""
+    table(tmp_path, [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))])
+    (tmp_path / "200002").mkdir()
+    (tmp_path / "200002" / "f").write_bytes(bytes(2_000_000))
+    sizes = quota._sizes
+
+    def endless(folder: str) -> Iterator[int]:
+        if folder.endswith("200001"):
+            while True:
+                time.sleep(0.0001)
+                yield 0
+        yield from sizes(folder)
+
+    monkeypatch.setattr(quota, "_sizes", endless)
+    watch = watch_of(quota, {200001: [11], 200002: [21]})
+    watch.look(100.0)
+    assert list(watch.count(time.monotonic() + 0.3)) == [200002]
+    before = watch._counts[200001].entries
+    watch.look(101.0)
+    assert list(watch.count(time.monotonic() + 0.1)) == []
+    assert watch._counts[200001].entries > before > 0
+
+
+def test_it_ends_only_who_is_that_customers_session_and_writes(
+    quota: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process whose number has become another's since it was looked at lives on."""
+    owner: dict[str, int | None] = {"uid": 200002}
+    writes: list[int] = [1]
+    monkeypatch.setattr(quota, "customer_of", lambda _process: owner["uid"])
+    monkeypatch.setattr(quota, "_written", lambda _process, _uid: writes)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert not quota.end(child.pid, 200001)
+        owner["uid"] = None
+        assert not quota.end(child.pid, 200001)
+        owner["uid"], writes = 200001, []
+        assert not quota.end(child.pid, 200001)
+        assert child.poll() is None
+        writes = [1]
+        assert quota.end(child.pid, 200001)
+        assert child.wait(10) == -signals.SIGTERM
+    assert not quota.end(child.pid, 200001)
 
 
 def test_it_sees_who_writes(quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from streamfleet.node_apply.payload import decode, encode
 
 from action_plugins import streamfleet_converge as action
 from tests.doubles.node import NodeDouble
-from tests.doubles.panel import autodj, dj, document, playlist, station
+from tests.doubles.panel import autodj, dj, document, playlist, relay, station
 
 A, B = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101)
 UNIT = "streamfleet-autodj@rock-fm.service"
@@ -294,3 +294,24 @@ def test_a_dj_that_cannot_be_leaves_all_of_the_service_as_it_was(node: NodeDoubl
     result = apply(node, 2, wrong)
     assert result["services"]["rock-fm"]["message"].startswith("djs[0].password: '(hidden)' is not 8 to 64")
     assert "sp ace" not in json.dumps(result)
+
+
+def test_relays_run_in_a_group_of_their_own_beside_the_tenants_and_nothing_else_does(node: NodeDouble) -> None:
+    """What the firewall opens for relays is open to that group's processes."""
+    service = station(*A, relays=[relay("network")])
+    assert apply(node, 1, service)["services"]["rock-fm"]["state"] == "running"
+    units = node.root / "etc/systemd/system"
+    dropin = (units / "streamfleet-relay@rock-fm.service.d/10-user.conf").read_text()
+    assert dropin.endswith("User=sf200001\nGroup=streamfleet-relay\nSupplementaryGroups=sf200001\n")
+    dropin = (units / "streamfleet-icecast@rock-fm.service.d/10-user.conf").read_text()
+    assert dropin.endswith("User=sf200001\nGroup=sf200001\n")
+
+
+def test_a_node_without_that_group_says_what_to_run(node: NodeDouble) -> None:
+    groups = node.root / "etc/group"
+    groups.write_text(groups.read_text().replace("streamfleet-relay:x:991:\n", ""))
+    result = apply(node, 1, station(*A, relays=[relay("network")]), station(*B))
+    assert "group streamfleet-relay does not exist on this node: run install.yml for it" in str(
+        result["services"]["rock-fm"]["message"]
+    )
+    assert result["services"]["jazz-fm"]["state"] == "running"

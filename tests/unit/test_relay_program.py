@@ -235,8 +235,8 @@ def test_only_what_changes_connects_anew(running: Running, icecast: Icecast, rad
 @pytest.mark.parametrize(
     ("host", "words"),
     [
-        ("mixed.example", "leads to 10.0.0.5, which is not on the public Internet"),
-        ("inside.example", "leads to 169.254.169.254, which is not on the public Internet"),
+        ("mixed.example", "leads to an address that is not public"),
+        ("inside.example", "leads to an address that is not public"),
         ("nowhere.example", "nowhere.example is not found"),
     ],
 )
@@ -253,11 +253,37 @@ def test_what_a_name_leads_to_is_judged_when_it_connects(
     assert not icecast.on
 
 
+def test_a_tenant_is_told_no_address_of_the_inside_and_the_journal_is(
+    running: Running, radio: Radio, capsys: pytest.CaptureFixture[str]
+) -> None:
+    running.want(relay(radio.port, address="http://inside.example/live"))
+    running.fails("leads to an address that is not public")
+    assert "169.254" not in (running.folder / "state.json").read_text()
+    assert "a: leads to 169.254.169.254, which is not on the public Internet; next" in capsys.readouterr().out
+
+
+def test_what_is_on_the_same_server_is_not_relayed(
+    running: Running, radio: Radio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name leads to a public address, which is this host's: a station would relay itself."""
+    assert not wire.is_own("127.0.0.1")  # the guard's to judge
+    assert not wire.is_own("192.0.2.1")
+    assert not wire.is_own("2001:db8::1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))
+        address = probe.getsockname()[0]
+    assert wire.is_own(address)
+    monkeypatch.setattr(wire, "is_own", lambda _address: True)
+    running.want(relay(radio.port))
+    running.fails("leads to the server that the station is on")
+    assert radio.requests == []
+
+
 def test_loopback_is_closed_unless_the_operator_has_opened_it(tmp_path: Path, icecast: Icecast, radio: Radio) -> None:
     closed = Running(tmp_path, icecast.port, [])
     try:
         closed.want(relay(radio.port))
-        closed.fails("leads to 127.0.0.1, which is not on the public Internet")
+        closed.fails("leads to an address that is not public")
         assert radio.requests == []
     finally:
         closed.close()

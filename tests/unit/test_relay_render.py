@@ -42,6 +42,8 @@ def test_the_instance() -> None:
     instance = rendered(relay("network"))
     assert (instance.key, instance.unit) == ("rock-fm+relay", "streamfleet-relay@rock-fm.service")
     assert (instance.ports, instance.listen, instance.state) == ([8100], [], "running")
+    variables = yaml.safe_load((ROOT / "roles/relay/vars/main.yml").read_text())
+    assert instance.group == variables["_streamfleet_relay_group"]
     folder = "/etc/streamfleet/instances/relay/rock-fm"
     assert [(file.path, file.group, file.mode, file.kind) for file in instance.files] == [
         (f"{folder}/settings.json", "sf200001", "0640", "config"),

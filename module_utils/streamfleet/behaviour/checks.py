@@ -17,8 +17,8 @@ from .. import errors
 from ..errors import Misbehaved
 from . import encoder, player
 from .counted import Audience, neighbour
+from .route import Route
 from .target import Target, target_of
-from .way import Way
 
 #: Seconds within which an encoder of a service that goes off the air is sent away.
 SENT_AWAY_WITHIN = 20.0
@@ -39,7 +39,7 @@ class Login:
     listen_url: str
 
 
-class Desk(Protocol):
+class PanelClient(Protocol):
     """Where services are declared. Every method returns once the node has done it; raises errors.Error."""
 
     def create(self, slug: str) -> None:
@@ -70,18 +70,18 @@ class Subject:
 
     slug: str
     spec: Mapping[str, Any]
-    desk: Desk
-    way: Way
+    client: PanelClient
+    route: Route
 
     def target(self, secret: str | None = None) -> Target:
         """Where its encoder publishes to."""
-        target = target_of(self.spec, self.desk.login(self.slug).details, secret)
-        return target.at(self.way.host(target.host))
+        target = target_of(self.spec, self.client.login(self.slug).details, secret)
+        return target.at(self.route.host(target.host))
 
     @property
     def url(self) -> str:
         """Where it is listened to."""
-        return self.desk.login(self.slug).listen_url
+        return self.client.login(self.slug).listen_url
 
     @property
     def kind(self) -> str:
@@ -110,7 +110,7 @@ class Subject:
         """Publish a tone, and hear it."""
         with self.publishing(frequency) as sending:
             try:
-                heard = player.played(self.way, self.url, self.kind, frequency)
+                heard = player.played(self.route, self.url, self.kind, frequency)
             except Misbehaved as error:
                 raise Misbehaved(f"{error}{'' if sending.on_air else f'; its encoder: {sending.words}'}") from None
             if not sending.on_air:
@@ -127,8 +127,8 @@ class Subject:
         """Nothing to be had at its address any more, of HLS once viewers' lists have run out."""
         deadline, url = time.monotonic() + GONE_WITHIN, self.url
         while True:
-            answer = player.fetch(self.way, url, seconds=2, most=1)
-            ended = player.is_hls(url) and b"#EXT-X-ENDLIST" in player.fetch(self.way, url).body
+            answer = player.fetch(self.route, url, seconds=2, most=1)
+            ended = player.is_hls(url) and b"#EXT-X-ENDLIST" in player.fetch(self.route, url).body
             if answer.status in NOT_THERE or ended:
                 return f"{url} answers {answer}{', the end of the list' if ended else ''}"
             if time.monotonic() > deadline:
@@ -138,7 +138,7 @@ class Subject:
     @contextlib.contextmanager
     def counted(self) -> Iterator[Audience]:
         """Its encoder and a listener, of whom nothing may be lost until the end."""
-        with neighbour(self.way, self.target(), self.kind, self.url) as audience:
+        with neighbour(self.route, self.target(), self.kind, self.url) as audience:
             yield audience
 
 
@@ -154,7 +154,7 @@ def published_and_played(subject: Subject) -> str:
 
 def renamed(subject: Subject) -> str:
     """A change is applied, and the same again changes nothing."""
-    changes = [subject.desk.name(subject.slug, "Checked ]]> & <renamed>") for _time in range(2)]
+    changes = [subject.client.name(subject.slug, "Checked ]]> & <renamed>") for _time in range(2)]
     if changes != [True, False]:
         raise Misbehaved(f"a new name, and the same again, changed something: {changes[0]}, {changes[1]}")
     return f"changed, then unchanged; {subject.plays(660)}"
@@ -162,42 +162,42 @@ def renamed(subject: Subject) -> str:
 
 def new_credential(subject: Subject) -> str:
     """A new credential counts, and the old one no longer."""
-    details = subject.desk.login(subject.slug).details
+    details = subject.client.login(subject.slug).details
     old = target_of(subject.spec, details).secret
-    subject.desk.secret(subject.slug, secrets.token_hex(12))
+    subject.client.secret(subject.slug, secrets.token_hex(12))
     try:
         heard = subject.plays(880)
         return f"new: {heard}; old: {subject.refuses(old)}"
     finally:
-        subject.desk.secret(subject.slug, old)
+        subject.client.secret(subject.slug, old)
 
 
 def suspended(subject: Subject) -> str:
     """Suspended, it is off the air at once: its encoder is sent away and cannot come back, nothing is heard."""
-    return _off(subject, lambda: subject.desk.suspend(subject.slug, True))
+    return _off(subject, lambda: subject.client.suspend(subject.slug, True))
 
 
 def unsuspended(subject: Subject) -> str:
     """Unsuspended, it is back."""
-    subject.desk.suspend(subject.slug, False)
+    subject.client.suspend(subject.slug, False)
     return subject.plays(660)
 
 
 def deleted(subject: Subject) -> str:
     """Deleted, it is off the air at once."""
-    return _off(subject, lambda: subject.desk.delete(subject.slug))
+    return _off(subject, lambda: subject.client.delete(subject.slug))
 
 
 def restored(subject: Subject) -> str:
     """Restored, it is back with the credential that it had."""
-    subject.desk.restore(subject.slug)
+    subject.client.restore(subject.slug)
     return subject.plays(880)
 
 
 def _off(subject: Subject, act: Callable[[], None]) -> str:
     """Take a service that is published off the air; login and address are asked for before, as its people know them."""
-    login = subject.desk.login(subject.slug)
-    known = Subject(subject.slug, subject.spec, _Known(login), subject.way)
+    login = subject.client.login(subject.slug)
+    known = Subject(subject.slug, subject.spec, _Known(login), subject.route)
     with known.publishing(440) as sending:
         if not sending.on_air:
             raise Misbehaved(f"its encoder went by itself: {sending.words}")
@@ -287,7 +287,7 @@ class Verification:
     @staticmethod
     def _created(service: Subject) -> str:
         begun = time.monotonic()
-        service.desk.create(service.slug)
+        service.client.create(service.slug)
         return f"running after {time.monotonic() - begun:.1f} s"
 
     def _note(self, name: str, check: Callable[[], str]) -> bool:

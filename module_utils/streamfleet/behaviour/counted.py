@@ -18,8 +18,8 @@ from typing import Protocol
 
 from ..errors import Misbehaved
 from . import encoder, player
+from .route import Route
 from .target import Target
-from .way import Way
 
 #: MPEG 1 layer III, 128 kbit/s, 44.1 kHz, no padding: 417 bytes, 38.28 frames a second.
 HEADER = bytes([0xFF, 0xFB, 0x90, 0x64])
@@ -101,9 +101,9 @@ class Frames(threading.Thread):
 class Audience(threading.Thread, abc.ABC):
     """A listener that counts, until stopped; ``playing`` is set once it gets the stream."""
 
-    def __init__(self, way: Way, url: str) -> None:
+    def __init__(self, route: Route, url: str) -> None:
         super().__init__(daemon=True)
-        self._way, self._url = way, url
+        self._route, self._url = route, url
         self._over = threading.Event()
         self._last = 0.0
         self.playing = threading.Event()
@@ -140,13 +140,13 @@ class Audience(threading.Thread, abc.ABC):
         return self.count
 
 
-class Ears(Audience):
+class Listener(Audience):
     """Listens to numbered frames over one connection."""
 
     longest_gap = LONGEST_GAP
 
     def _listen(self) -> None:
-        with self._way.get(self._url) as answer:
+        with self._route.get(self._url) as answer:
             if answer.status != 200:
                 raise Misbehaved(f"{self._url} answers {answer.status}")
             data, expected = b"", -1
@@ -174,17 +174,17 @@ class Ears(Audience):
         return data, expected
 
 
-class Eyes(Audience):
+class Viewer(Audience):
     """Reads one viewer's list of HLS again and again."""
 
     #: Three segments of the usual length: what players have buffered.
     longest_gap = 3 * LONGEST_GAP
 
     def _listen(self) -> None:
-        where, highest = player.media_list(self._way, self._url), -1
+        where, highest = player.media_list(self._route, self._url), -1
         names: dict[int, str] = {}
         while not self._over.is_set():
-            answer = player.fetch(self._way, where)
+            answer = player.fetch(self._route, where)
             if answer.status != 200:
                 raise Misbehaved(f"{where} answers {answer}")
             found = player.list_of(answer.body.decode("utf-8", "replace"))
@@ -206,12 +206,12 @@ class Eyes(Audience):
 
 
 @contextlib.contextmanager
-def neighbour(way: Way, target: Target, kind: str, url: str) -> Iterator[Audience]:
+def neighbour(route: Route, target: Target, kind: str, url: str) -> Iterator[Audience]:
     """A source and one who listens to it; at the end neither has lost anything. Raises Misbehaved."""
     hls = player.is_hls(url)
     source: Source = encoder.Encoder(target, kind, TONE) if hls or target.scheme == "rtmp" else Frames(target)
     try:
-        audience = _begun(way, url, hls, source)
+        audience = _begun(route, url, hls, source)
         yield audience
         before = audience.count.pieces
         deadline = time.monotonic() + audience.longest_gap
@@ -227,11 +227,11 @@ def neighbour(way: Way, target: Target, kind: str, url: str) -> Iterator[Audienc
         source.stop()
 
 
-def _begun(way: Way, url: str, hls: bool, source: Source) -> Ears | Eyes:
+def _begun(route: Route, url: str, hls: bool, source: Source) -> Listener | Viewer:
     """A listener that is playing: right after the source has begun there may be nothing yet."""
     deadline = time.monotonic() + BEGIN_WITHIN
     while True:
-        audience: Ears | Eyes = Eyes(way, url) if hls else Ears(way, url)
+        audience: Listener | Viewer = Viewer(route, url) if hls else Listener(route, url)
         audience.start()
         while audience.is_alive() and not audience.playing.wait(0.2) and time.monotonic() < deadline:
             pass

@@ -34,10 +34,9 @@ def command(target: Target, kind: str, frequency: int) -> list[str]:
         argv += ["-g", "50", "-keyint_min", "50", "-b:v", "300k", "-c:a", "aac", "-b:a", "64k", "-f", "flv"]
         return [*argv, target.url]
     argv += ["-ac", "2", "-c:a", "libmp3lame", "-b:a", "128k", "-id3v2_version", "0", "-f", "mp3"]
-    if target.scheme == "shoutcast":
-        # ffmpeg does not speak this protocol: what it makes is sent by Encoder.
-        return [*argv, "-flush_packets", "1", "-"]
-    return [*argv, "-content_type", "audio/mpeg", target.url]
+    # What it makes is sent by Encoder. ffmpeg does not speak Shoutcast's protocol, and commands, passwords and all,
+    # are shown to every user of the machine. RTMP is ffmpeg's own affair, which takes the key in no other way.
+    return [*argv, "-flush_packets", "1", "-"]
 
 
 def log_in(target: Target, about: Mapping[str, str] | None = None) -> socket.socket:
@@ -92,7 +91,7 @@ class Encoder:
 
     def __init__(self, target: Target, kind: str, frequency: int) -> None:
         self._target = target
-        self._link: socket.socket | None = log_in(target) if target.scheme == "shoutcast" else None
+        self._link: socket.socket | None = log_in(target) if kind == "audio" else None
         self._process = subprocess.Popen(
             command(target, kind, frequency),
             stdin=subprocess.DEVNULL,

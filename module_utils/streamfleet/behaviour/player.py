@@ -10,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from ..errors import Misbehaved
 from . import sound
-from .way import Way
+from .route import Route
 
 #: Most bytes of one list or one segment.
 MOST = 32 * 1024 * 1024
@@ -44,12 +44,12 @@ def is_hls(url: str) -> bool:
     return urlsplit(url).path.endswith(".m3u8")
 
 
-def fetch(way: Way, url: str, seconds: float = 20, most: int = MOST) -> Fetched:
+def fetch(route: Route, url: str, seconds: float = 20, most: int = MOST) -> Fetched:
     """GET for at most so many seconds, or until the end. Never raises."""
     end = time.monotonic() + seconds
     status, media_type, body = 0, "", b""
     try:
-        with way.get(url) as answer:
+        with route.get(url) as answer:
             status, media_type = answer.status, answer.headers.get("Content-Type", "")
             while time.monotonic() < end and len(body) < most and (piece := answer.read1(PIECE)):
                 body += piece
@@ -82,12 +82,12 @@ def list_of(text: str) -> List:
     return List(first, [line for line in lines if line[0] != "#"], target, "EXT-X-ENDLIST" in tags)
 
 
-def media_list(way: Way, url: str) -> str:
+def media_list(route: Route, url: str) -> str:
     """The address of the list of segments: of a new viewer's own where the first list only names others.
 
     Raises Misbehaved.
     """
-    answer = fetch(way, url)
+    answer = fetch(route, url)
     text = answer.body.decode("utf-8", "replace")
     if answer.status != 200 or not text.startswith("#EXTM3U"):
         raise Misbehaved(f"{url} answers {answer}")
@@ -99,11 +99,11 @@ def media_list(way: Way, url: str) -> str:
     return urljoin(url, found)
 
 
-def _segments(way: Way, url: str) -> Iterator[bytes]:
+def _segments(route: Route, url: str) -> Iterator[bytes]:
     """The newest segments of a live list, in order, as they come. Raises Misbehaved."""
-    where, done = media_list(way, url), -1
+    where, done = media_list(route, url), -1
     while True:
-        answer = fetch(way, where)
+        answer = fetch(route, where)
         if answer.status != 200:
             raise Misbehaved(f"{where} answers {answer}")
         found = list_of(answer.body.decode("utf-8", "replace"))
@@ -112,7 +112,7 @@ def _segments(way: Way, url: str) -> Iterator[bytes]:
         done = max(done, found.first + len(found.segments) - 3)
         for number, name in enumerate(found.segments, found.first):
             if number > done:
-                segment = fetch(way, urljoin(where, name))
+                segment = fetch(route, urljoin(where, name))
                 if segment.status == 200:
                     yield segment.body
                 done = number
@@ -120,12 +120,12 @@ def _segments(way: Way, url: str) -> Iterator[bytes]:
         yield b""
 
 
-def played(way: Way, url: str, kind: str, frequency: int) -> str:
+def played(route: Route, url: str, kind: str, frequency: int) -> str:
     """What was heard, once it is this tone for PROOF seconds (and seen). Raises Misbehaved where it is not in time."""
     begun, heard = time.monotonic(), "nothing"
     while time.monotonic() - begun < WITHIN:
         try:
-            heard, good = (_watched if is_hls(url) else _heard)(way, url, kind, frequency, begun + WITHIN)
+            heard, good = (_watched if is_hls(url) else _heard)(route, url, kind, frequency, begun + WITHIN)
         except Misbehaved as error:
             heard, good = str(error), False
         if good:
@@ -134,17 +134,17 @@ def played(way: Way, url: str, kind: str, frequency: int) -> str:
     raise Misbehaved(f"{frequency} Hz was not to be had at {url} within {WITHIN:g} s; at last: {heard}")
 
 
-def _heard(way: Way, url: str, kind: str, frequency: int, end: float) -> tuple[str, bool]:
+def _heard(route: Route, url: str, kind: str, frequency: int, end: float) -> tuple[str, bool]:
     del kind, end
-    answer = fetch(way, url, PROOF + 3)
+    answer = fetch(route, url, PROOF + 3)
     if answer.status != 200:
         return f"{url} answers {answer}", False
     return judged(answer.body, answer.media_type, frequency, False)
 
 
-def _watched(way: Way, url: str, kind: str, frequency: int, end: float) -> tuple[str, bool]:
+def _watched(route: Route, url: str, kind: str, frequency: int, end: float) -> tuple[str, bool]:
     data, told = b"", ("no segment came", False)
-    for piece in _segments(way, url):
+    for piece in _segments(route, url):
         if piece:
             data += piece
             told = judged(data, "video/mp2t", frequency, kind == "video")

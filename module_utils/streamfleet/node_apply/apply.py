@@ -63,7 +63,8 @@ def _plan(run: Run) -> None:
     _fail_together(run)
     _leftovers(run)
     _plan_firewall(run)
-    run.transfer = transfer.plan(host, run.payload.get("media_users", []), run.accounts)
+    run.transfer = transfer.plan(host, run.payload.get("media_users"), run.accounts)
+    run.warnings += [f"{fault}; nobody can log in with it, the others are as wanted" for fault in run.transfer.faults]
     if run.transfer.problem:
         run.warnings.append(run.transfer.problem)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal as signals
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -47,10 +48,21 @@ def run_program(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
     return Finished(done.returncode, done.stdout, done.stderr)
 
 
-def send_signal(pid: int, number: int) -> None:
-    """Signal a process, if it is there still."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)
+def send_signal(pid: int, number: int, is_meant: Callable[[], bool]) -> None:
+    """Signal a process, if it is there still and ``is_meant`` says that it is the right one.
+
+    Its number may have become another's since it was looked at. It is held while that is asked, so that it cannot.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        if is_meant():
+            with contextlib.suppress(ProcessLookupError):
+                signals.pidfd_send_signal(handle, number)
+    finally:
+        os.close(handle)
 
 
 def _no_checkpoint(_name: str) -> None:
@@ -66,7 +78,7 @@ class Host:
     own: bool = True
     sleep: Callable[[float], None] = time.sleep
     clock: Callable[[], float] = time.monotonic
-    signal: Callable[[int, int], None] = send_signal
+    signal: Callable[[int, int, Callable[[], bool]], None] = send_signal
     checkpoint: Callable[[str], None] = field(default=_no_checkpoint)
 
     def path(self, absolute: str) -> Path:

@@ -7,6 +7,7 @@ the slug, and ``<slug>+<companion>``.
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,9 @@ from .units import Unit
 
 UNITS = "/etc/systemd/system"
 WANTS = f"{UNITS}/streamfleet-instances.target.wants"
+
+#: Groups that a unit may run in beside its tenant's own.
+OWN_GROUP = re.compile(r"streamfleet-[a-z-]{1,20}")
 
 #: The stronger action wins when a run that was killed had begun another one.
 STRENGTH = {"none": 0, "reload": 1, "restart": 2}
@@ -123,6 +127,8 @@ def _files(host: Host, plan: Plan, begun: Mapping[str, Any] | None, accounts: us
         plan.new_user = accounts.require(plan.wanted["uid"])
     plan.targets = [_target(file, accounts) for file in plan.wanted["files"]]
     if plan.unit:
+        if plan.wanted.get("group"):
+            accounts.group(plan.wanted["group"])
         plan.targets += _unit_targets(plan, plan.unit)
     paths = {target.path for target in plan.targets}
     if len(paths) != len(plan.targets):
@@ -162,7 +168,11 @@ def _unit_targets(plan: Plan, unit: str) -> list[Target]:
     if "/" in unit or "@" not in unit:
         raise ServiceError(f"unit {unit!r} is not an instance of a template")
     name = users.name_of(plan.wanted["uid"])
-    content = f"# Written by Streamfleet for {plan.slug}.\n[Service]\nUser={name}\nGroup={name}\n"
+    group = plan.wanted.get("group")
+    if group and not OWN_GROUP.fullmatch(group):
+        raise ServiceError(f"group {group!r} is not one of Streamfleet's")
+    groups = f"Group={group}\nSupplementaryGroups={name}\n" if group else f"Group={name}\n"
+    content = f"# Written by Streamfleet for {plan.slug}.\n[Service]\nUser={name}\n{groups}"
     targets = [Target(f"{UNITS}/{unit}.d/10-user.conf", content.encode(), 0o644)]
     if plan.runs:
         template = f"{unit.partition('@')[0]}@{posixpath.splitext(unit)[1]}"

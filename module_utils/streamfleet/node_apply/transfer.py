@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import signal
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from .. import media_users
 from ..libraries import library_of
-from ..media_users import MediaUser, MediaUserError
+from ..media_users import MediaUser
 from . import files, users
 from .errors import ServiceError
 from .files import Directory, Found, Target
@@ -35,6 +37,8 @@ class Transfer:
     ended: set[str] = field(default_factory=set)
     pids: list[int] = field(default_factory=list)
     problem: str = ""
+    # Log-ins that are refused, each with the reason. The others are as wanted.
+    faults: list[str] = field(default_factory=list)
 
     @property
     def changes(self) -> bool:
@@ -42,21 +46,34 @@ class Transfer:
         return bool(self.writes or self.directories or self.new_uids or self.ended or self.pids)
 
 
-def plan(host: Host, payload: list[dict[str, object]], accounts: users.Accounts) -> Transfer:
-    """Compare with the node. Nothing is to be done where the role file_transfer is not installed."""
-    if not host.path(media_users.FOLDER).is_dir() or media_users.READERS not in accounts.groups:
+def plan(host: Host, payload: Any, accounts: users.Accounts) -> Transfer:
+    """Compare with the node.
+
+    Nothing is to be done where the role file_transfer is not installed, nor where ``payload`` is None: a document that
+    says nothing of log-ins takes none away. Only a list does.
+    """
+    if payload is None or not host.path(media_users.FOLDER).is_dir() or media_users.READERS not in accounts.groups:
         return Transfer()
-    try:
-        wanted = media_users.all_of(payload)
-        return _compare(host, wanted, accounts)
-    except (MediaUserError, ServiceError) as error:
-        return Transfer(problem=f"log-ins for media are as they were: {error}")
+    if not isinstance(payload, list):
+        return Transfer(
+            problem=f"log-ins for media are as they were: media_users is {type(payload).__name__}, not a list"
+        )
+    found, faults = media_users.all_of(payload)
+    wanted = []
+    for user in found:
+        try:
+            accounts.require(user.uid)
+        except ServiceError as error:
+            faults.append(f"log-in {user.login}: {error}")
+        else:
+            wanted.append(user)
+    return _compare(host, wanted, faults, accounts)
 
 
-def _compare(host: Host, wanted: list[MediaUser], accounts: users.Accounts) -> Transfer:
-    transfer = Transfer({user.login for user in wanted})
+def _compare(host: Host, wanted: list[MediaUser], faults: list[str], accounts: users.Accounts) -> Transfer:
+    transfer = Transfer({user.login for user in wanted}, faults=faults)
     contents = {
-        "limits": media_users.limits(wanted),
+        "limits": media_users.limits(wanted, _most_entries(host)),
         "groups": media_users.groups(wanted, accounts.groups[media_users.READERS]).encode(),
         **{f"users-{name}": media_users.passwd(wanted, name).encode() for name in media_users.PROTOCOLS},
     }
@@ -102,11 +119,19 @@ def execute(host: Host, transfer: Transfer) -> str:
         host.checkpoint("transfer")
         for pid, login in _sessions(host).items():
             if login in transfer.ended or login not in transfer.logins:
-                host.signal(pid, signal.SIGTERM)
+                _end(host, pid, login)
         pending.unlink(missing_ok=True)
     except OSError as error:
         return f"log-ins for media cannot be written: {error.filename or media_users.FOLDER}: {error.strerror}"
     return ""
+
+
+def _most_entries(host: Host) -> int:
+    """Files and directories that a customer may have on this node, as the role file_transfer says."""
+    try:
+        return int(host.path(f"{media_users.FOLDER}/max-entries").read_text())
+    except (FileNotFoundError, ValueError):
+        return media_users.MOST_ENTRIES
 
 
 _PENDING = "/var/lib/streamfleet/node/media-sessions.json"
@@ -119,16 +144,25 @@ def _pending(host: Host) -> set[str]:
         return set()
 
 
+def _end(host: Host, pid: int, login: str) -> None:
+    """End a session, if the process is that session still."""
+    host.signal(pid, signal.SIGTERM, lambda: _login(host.path(f"/proc/{pid}")) == login)
+
+
 def _sessions(host: Host) -> dict[int, str]:
-    """Process id → log-in of every session. ProFTPD says it in the process's title: ``proftpd: <log-in> - …``."""
-    found: dict[int, str] = {}
-    for folder in host.path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").split(b" ", 3)
-            if len(words) < 3 or words[0] != b"proftpd:" or words[2] != b"-":
-                continue
-            if f"/{UNIT}\n" in (folder / "cgroup").read_text():
-                found[int(folder.name)] = words[1].decode("ascii", "replace")
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
+    """Process id → log-in of every session."""
+    logins = {int(folder.name): _login(folder) for folder in host.path("/proc").glob("[0-9]*")}
+    return {pid: login for pid, login in logins.items() if login is not None}
+
+
+def _login(folder: Path) -> str | None:
+    """Whose session a process is. ProFTPD says it in the process's title: ``proftpd: <log-in> - …``."""
+    try:
+        words = (folder / "cmdline").read_bytes().replace(b"\0", b" ").split(b" ", 3)
+        if len(words) < 3 or words[0] != b"proftpd:" or words[2] != b"-":
+            return None
+        if f"/{UNIT}\n" not in (folder / "cgroup").read_text():
+            return None
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return words[1].decode("ascii", "replace")

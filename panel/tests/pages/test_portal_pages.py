@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from streamfleet_panel import access, crypt
-from streamfleet_panel.apply import apply_document
+from streamfleet_panel.apply import ApiError, apply_document
 from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService, MediaUser, Node
 
 PASSWORD = "correct horse"
@@ -485,6 +485,22 @@ def test_log_ins_for_media_are_made_changed_and_deleted(as_) -> None:  # type: i
         assert "eve.studio" not in as_(other).get("/media/").content.decode()
     assert client.post("/media/studio/delete/").status_code == 302
     assert not MediaUser.objects.filter(customer__username="eve").exists()
+
+
+def test_a_log_in_that_cannot_be_deleted_is_said_so_on_the_page(as_, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
+    client = as_("eve")
+    client.post("/media/", {"name": "studio", "password": "correct horse", "protocols": ["sftp"]})
+
+    def refuse(*_args: object) -> None:
+        raise ApiError("conflict", "Another change is being made; try again.")
+
+    monkeypatch.setattr("streamfleet_panel.portal.views.media.apply_one", refuse)
+    answer = client.post("/media/studio/delete/", follow=True)
+    assert answer.status_code == 200
+    text = answer.content.decode()
+    assert "Another change is being made; try again." in text
+    assert "Nobody can log in" not in text
+    assert MediaUser.objects.filter(customer__username="eve").exists()
 
 
 def test_tokens_are_shown_once_and_revoked(as_) -> None:  # type: ignore[no-untyped-def]

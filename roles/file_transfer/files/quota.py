@@ -8,6 +8,7 @@ disk of those customers who write now; it has nothing to do where nobody writes.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import stat
@@ -16,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 LIMITS = "/etc/streamfleet/file-transfer/limits"
 LIBRARIES = "/var/lib/streamfleet/media"
@@ -27,19 +29,28 @@ MAGIC = struct.pack("<I", 0x07626)
 PAUSE = 1.0
 #: Large libraries are counted more rarely: counting takes at most so much of the time.
 SHARE = 0.1
+#: So long is one library counted before it is the next one's turn, and so much of it between two looks at the time.
+TURN, AT_ONCE = 0.02, 100
 
 
-def limits() -> dict[int, float]:
-    """Bytes that customers may store, by uid; who has no limit is not in it."""
+class Limit(NamedTuple):
+    """What a customer may store: bytes, infinity where there is no such limit, and files and directories."""
+
+    bytes: float
+    entries: float
+
+
+def limits() -> dict[int, Limit]:
+    """The customers' limits, by uid."""
     raw = Path(LIMITS).read_bytes()
     if not raw.startswith(MAGIC):
         raise ValueError(f"{LIMITS} is no table of limits: run converge.yml for this node")
     found = {}
     for start in range(len(MAGIC), len(raw) - RECORD.size + 1, RECORD.size):
-        name, _kind, _session, _hard, most, *_rest = RECORD.unpack_from(raw, start)
+        name, _kind, _session, _hard, most, _out, _both, entries, *_rest = RECORD.unpack_from(raw, start)
         word = name.rstrip(b"\0").decode("ascii")
-        if word[2:].isdigit() and most > 0:
-            found[int(word[2:])] = most
+        if word[2:].isdigit():
+            found[int(word[2:])] = Limit(most or float("inf"), entries or float("inf"))
     return found
 
 
@@ -48,47 +59,68 @@ def writers() -> tuple[dict[int, list[int]], dict[int, list[int]]]:
     found: dict[int, list[int]] = {}
     nameless: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            # Who owns the folder does not tell: that of a process that has changed its user is root's.
-            lines = (folder / "status").read_text("ascii", "replace").splitlines()
-            uid = next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
-            if not FIRST_UID <= uid <= LAST_UID:
-                continue
-            if f"/{UNIT}\n" not in (folder / "cgroup").read_text("ascii", "replace"):
-                continue
-            links = _written(folder, uid)
-            if links:
-                found.setdefault(uid, []).append(int(folder.name))
+        uid = customer_of(folder)
+        links = _written(folder, uid) if uid is not None else []
+        if uid is not None and links:
+            found.setdefault(uid, []).append(int(folder.name))
             if 0 in links:
                 nameless.setdefault(uid, []).append(int(folder.name))
-        except (FileNotFoundError, ProcessLookupError):
-            continue
     return found, nameless
+
+
+def customer_of(process: Path) -> int | None:
+    """The customer whose session a process is; None for any other process."""
+    try:
+        # Who owns the folder does not tell: that of a process that has changed its user is root's.
+        lines = (process / "status").read_text("ascii", "replace").splitlines()
+        uid = next(int(line.split()[2]) for line in lines if line.startswith("Uid:"))
+        ours = f"/{UNIT}\n" in (process / "cgroup").read_text("ascii", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return uid if ours and FIRST_UID <= uid <= LAST_UID else None
 
 
 def _written(process: Path, uid: int) -> list[int]:
     """How many names each file has that is open to write."""
     links = []
-    for opened in (process / "fd").iterdir():
-        try:
-            status = opened.stat()
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != uid:
-                continue
-            lines = (process / "fdinfo" / opened.name).read_text("ascii").splitlines()
-            flags = next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
-        except FileNotFoundError:
-            continue
-        if flags & os.O_ACCMODE != os.O_RDONLY:
-            links.append(status.st_nlink)
+    try:
+        for opened in (process / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                status = opened.stat()
+                if not stat.S_ISREG(status.st_mode) or status.st_uid != uid:
+                    continue
+                lines = (process / "fdinfo" / opened.name).read_text("ascii").splitlines()
+                flags = next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
+                if flags & os.O_ACCMODE != os.O_RDONLY:
+                    links.append(status.st_nlink)
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return links
 
 
-def used(uid: int) -> int:
-    """Bytes of all files in the customer's library. Links are not followed."""
-    return sum(_sizes(f"{LIBRARIES}/{uid}"))
+def end(pid: int, uid: int) -> bool:
+    """End a session, if the process is still one of that customer's that writes; whether it was.
+
+    Its number may be another's by now. It is held while that is looked at, so that it cannot become so then.
+    """
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return False
+    try:
+        process = Path(f"/proc/{pid}")
+        if customer_of(process) != uid or not _written(process, uid):
+            return False
+        signal.pidfd_send_signal(handle, signal.SIGTERM)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
 
 
 def _sizes(folder: str) -> Iterator[int]:
+    """Bytes of every file and every directory below, as ProFTPD counts them. Links are not followed."""
     waiting = [folder]
     while waiting:
         try:
@@ -96,51 +128,100 @@ def _sizes(folder: str) -> Iterator[int]:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
-                    elif entry.is_file(follow_symlinks=False):
-                        with contextlib.suppress(FileNotFoundError):
-                            yield entry.stat(follow_symlinks=False).st_size
+                    with contextlib.suppress(FileNotFoundError):
+                        yield entry.stat(follow_symlinks=False).st_size
         except (FileNotFoundError, NotADirectoryError):
             continue  # deleted, or another thing, meanwhile
 
 
-def look(due: dict[int, float], now: float) -> dict[int, list[int]]:
-    """Sessions to end, by uid; ``due`` is when each customer is counted next, and is updated."""
-    writing, nameless = writers()
-    for uid in due.keys() - writing.keys():
-        del due[uid]
-    if not writing:
-        return {}
-    most = limits()
-    # A file without a name is in no library: it is not seen how large it gets.
-    over: dict[int, list[int]] = {uid: pids for uid, pids in nameless.items() if uid in most}
-    for uid, sessions in writing.items():
-        if uid not in most or due.get(uid, 0.0) > now:
-            continue
-        begun = time.monotonic()
-        try:
-            full = used(uid) > most[uid]
-        except OSError as error:
-            # Paths that are too long, say: what cannot be counted is not let grow, and holds up nobody else.
-            print(f"sf{uid}: its library cannot be counted: {error.strerror}", file=sys.stderr, flush=True)
-            full = True
-        if full:
-            over[uid] = sessions
-        due[uid] = now + (time.monotonic() - begun) / SHARE
-    return over
+class Count:
+    """A library that is being counted, by turns with others: a large one must not hold them up."""
+
+    def __init__(self, uid: int, limit: Limit) -> None:
+        self.uid = uid
+        self.limit = limit
+        self.bytes = 0
+        self.entries = 0
+        self.spent = 0.0
+        self._left = _sizes(f"{LIBRARIES}/{uid}")
+
+    @property
+    def full(self) -> bool:
+        """Whether what has been counted so far is too much already."""
+        return self.bytes > self.limit.bytes or self.entries > self.limit.entries
+
+    def go_on(self, seconds: float) -> bool:
+        """Count on for about so long; whether it is known now if the library is full."""
+        begun = now = time.monotonic()
+        done = False
+        while not done and now - begun < seconds:
+            some = list(itertools.islice(self._left, AT_ONCE))
+            self.entries += len(some)
+            self.bytes += sum(some)
+            done = len(some) < AT_ONCE or self.full
+            now = time.monotonic()
+        self.spent += now - begun
+        return done
+
+
+class Watch:
+    """Who writes, whose library is being counted, and when each is counted next."""
+
+    def __init__(self) -> None:
+        self.writing: dict[int, list[int]] = {}
+        self._counts: dict[int, Count] = {}
+        self._due: dict[int, float] = {}
+
+    def look(self, now: float) -> dict[int, list[int]]:
+        """See who writes, and begin to count. Returns sessions to end at once, by uid."""
+        self.writing, nameless = writers()
+        for kept in (self._counts, self._due):
+            for uid in kept.keys() - self.writing.keys():
+                del kept[uid]
+        if not self.writing:
+            return {}
+        most = limits()
+        for uid in self.writing:
+            if uid in most and uid not in self._counts and self._due.get(uid, 0.0) <= now:
+                self._counts[uid] = Count(uid, most[uid])
+        # A file without a name is in no library: it is not seen how large it gets.
+        return {uid: pids for uid, pids in nameless.items() if uid in most and most[uid].bytes < float("inf")}
+
+    def count(self, until: float) -> Iterator[int]:
+        """Count by turns until that time, or until all is counted; says at once of each customer who is over."""
+        while self._counts and time.monotonic() < until:
+            for count in list(self._counts.values()):
+                try:
+                    done, full = count.go_on(TURN), count.full
+                except OSError as error:
+                    # Paths that are too long, say: what cannot be counted is not let grow, and holds up nobody else.
+                    print(
+                        f"sf{count.uid}: its library cannot be counted: {error.strerror}", file=sys.stderr, flush=True
+                    )
+                    done = full = True
+                if done:
+                    del self._counts[count.uid]
+                    self._due[count.uid] = time.monotonic() + count.spent / SHARE
+                if full:
+                    yield count.uid
 
 
 def main() -> None:
     """Look for ever. Ends with an error where the limits cannot be read: the unit is started again, and says so."""
-    due: dict[int, float] = {}
+    watch = Watch()
     while True:
-        for uid, sessions in look(due, time.monotonic()).items():
-            for pid in sessions:
-                try:
-                    os.kill(pid, signal.SIGTERM)
-                except ProcessLookupError:
-                    continue
-            print(f"sf{uid}: over its disk quota, ended {len(sessions)} uploads", file=sys.stderr, flush=True)
-        time.sleep(PAUSE)
+        begun = time.monotonic()
+        for uid, sessions in watch.look(begun).items():
+            _end_all(uid, sessions)
+        for uid in watch.count(begun + PAUSE):
+            _end_all(uid, watch.writing[uid])
+        time.sleep(max(begun + PAUSE - time.monotonic(), 0.05))
+
+
+def _end_all(uid: int, sessions: list[int]) -> None:
+    ended = sum(end(pid, uid) for pid in sessions)
+    if ended:
+        print(f"sf{uid}: over its disk quota, ended {ended} uploads", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

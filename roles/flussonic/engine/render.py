@@ -11,18 +11,19 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import yaml
 from streamfleet.engine import File, Instance, RenderError
 
 ENGINE = "flussonic"
 INSTANCES = "/etc/streamfleet/instances/flussonic"
 ROUTES = "/etc/streamfleet/routes"
-#: Where Flussonic serves HLS and its API, on loopback; ``_streamfleet_flussonic_http_port`` of the role is the same.
-HTTP_PORT = 1939
-#: Where the gate answers how many may watch; ``_streamfleet_flussonic_gate_port`` of the role is the same.
-GATE_PORT = 1940
-#: Where Flussonic keeps what was sent; ``_streamfleet_flussonic_dvr`` of the role is the same.
+_PORTS = yaml.safe_load(Path(__file__).with_name("spec.yml").read_text())["host_ports"]
+#: Where Flussonic serves HLS and its API, and where the gate answers how many may watch; both on loopback.
+HTTP_PORT, GATE_PORT = _PORTS["HLS and API"]["port"], _PORTS["gate"]["port"]
+#: Where Flussonic keeps what was sent; files/channel.py sweeps there.
 DVR = "/var/lib/flussonic/dvr"
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -105,7 +106,8 @@ def _dvr(hours: object, quota: object) -> dict[str, Any] | None:
         return None
     kept = {"root": DVR, "expiration": _whole(hours, 1, 8760, "settings.dvr_hours") * 3600}
     if quota is None:
-        return kept
+        # All channels share the disk: one without a limit would fill it for everybody.
+        raise RenderError("settings.dvr_hours", hours, "needs a limit of what is kept: set disk_quota_mb, too")
     return {**kept, "storage_limit": _whole(quota, 1, 2**40, "disk_quota_mb") * _MIB}
 
 

@@ -7,11 +7,14 @@ configure.
 
 import re
 import sys
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 #: Seconds for which Flussonic need not ask about a viewer again.
 AGAIN = "180"
+#: Questions that are answered at a time; more wait. Each has a connection of its own, and so long to be asked.
+AT_ONCE, SECONDS = 32, 5.0
 
 
 def allowed(target: str) -> bool:
@@ -27,10 +30,10 @@ def allowed(target: str) -> bool:
 
 
 class Gate(BaseHTTPRequestHandler):
-    """One question."""
+    """One question. By HTTP/1.0: a connection that stays open between two questions would keep others waiting."""
 
-    protocol_version = "HTTP/1.1"
-    timeout = 60
+    protocol_version = "HTTP/1.0"
+    timeout = SECONDS
 
     def do_GET(self) -> None:
         """Yes or no."""
@@ -43,12 +46,27 @@ class Gate(BaseHTTPRequestHandler):
         """Nothing: every viewer is in the web server's log."""
 
 
-class Server(ThreadingHTTPServer):
-    """For many viewers at a time."""
+class Server(HTTPServer):
+    """For many viewers at a time, by a fixed number of threads."""
 
-    daemon_threads = True
     request_queue_size = 512
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), Gate)
+        self._threads = ThreadPoolExecutor(AT_ONCE)
+
+    def process_request(self, request, client_address):  # type: ignore[no-untyped-def]
+        """Have a thread answer it."""
+        self._threads.submit(self._answer, request, client_address)
+
+    def _answer(self, request, client_address):  # type: ignore[no-untyped-def]
+        try:
+            self.finish_request(request, client_address)
+        except OSError:
+            pass  # whoever asked has gone, or did not ask in time
+        finally:
+            self.shutdown_request(request)
 
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(sys.argv[1])), Gate).serve_forever()
+    Server(int(sys.argv[1])).serve_forever()

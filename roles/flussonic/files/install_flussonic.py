@@ -32,9 +32,34 @@ def run(*command: str) -> str:
     return done.stdout
 
 
+def named(package: Path) -> "tuple[str, str]":
+    """Name and version of what a package's file holds. Raises Refused."""
+    fields = run("dpkg-deb", "--field", str(package), "Package", "Version").splitlines()
+    found = dict(line.split(": ", 1) for line in fields)
+    return found["Package"], found["Version"]
+
+
+def verify(wanted: "dict[str, str]") -> None:
+    """That just these are installed, whole and configured, whatever apt's exit code says. Raises Refused."""
+    for name, version in wanted.items():
+        said = run("dpkg-query", "--show", "--showformat", "${db:Status-Status} ${Version}", name)
+        if said != f"installed {version}":
+            raise Refused(f"{name} {version} was to be installed, and dpkg says of it: {said}")
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all, also if power is lost."""
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.replace(path)
+
+
 def install(marker: Path, packages: "list[Path]") -> None:
     """Raises Refused."""
-    names = [run("dpkg-deb", "--field", str(path), "Package").strip() for path in packages]
+    wanted = dict(named(path) for path in packages)
     MASK.parent.mkdir(parents=True, exist_ok=True)
     MASK.unlink(missing_ok=True)
     MASK.symlink_to("/dev/null")
@@ -45,6 +70,7 @@ def install(marker: Path, packages: "list[Path]") -> None:
     finally:
         MASK.unlink(missing_ok=True)
         run("systemctl", "daemon-reload")
+    verify(wanted)
     missing = [str(path) for path in NEEDED if not path.exists()]
     if missing or subprocess.run(["systemctl", "cat", UNIT], capture_output=True, check=False).returncode:
         raise Refused(
@@ -52,7 +78,7 @@ def install(marker: Path, packages: "list[Path]") -> None:
         )
     for other in marker.parent.glob("installed-*"):
         other.unlink()
-    marker.write_text(json.dumps(names) + "\n")
+    write(marker, json.dumps(list(wanted)) + "\n")
     for path in packages:
         path.unlink()
 

@@ -15,6 +15,7 @@ from streamfleet.relays import mount_of, password_of
 COMPANION = "relay"
 INSTANCES = "/etc/streamfleet/instances/relay"
 DATA = "/var/lib/streamfleet/services"
+GROUP = "streamfleet-relay"
 
 MOST_RELAYS = 16
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -48,6 +49,8 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[Instance
             slug=slug,
             engine=COMPANION,
             companion=True,
+            # What the firewall opens for relays is open to this group's processes, and to no other of the tenant's.
+            group=GROUP,
             uid=uid,
             generation=service["generation"],
             state=service["state"],

@@ -2,6 +2,7 @@
 // routes and certificates are files, one per service or host name, and a missing file means "not here".
 // Written for njs 0.7.9 (Debian 12) and later.
 
+import crypto from 'crypto';
 import fs from 'fs';
 
 const ROUTES = '/etc/streamfleet/routes/';
@@ -55,7 +56,9 @@ function upstream(r) {
 }
 
 // The address and path of the engine for /hls/<slug>/<item>, "127.0.0.1:<port>/<path>/<item>"; empty: this host has the file, or nobody.
-// An engine that tells viewers apart by a token gets the viewer's, or a new one; no other argument is passed on.
+// An engine that tells viewers apart by a token gets the viewer's, or a new one; no other argument is passed on. The list that begins a
+// stream leads on to lists with the token in their addresses. One that is asked for by itself, again and again (an archive's), does not:
+// its viewers keep a token that is made of who they are, so that each counts once.
 function origin(r) {
     const match = HLS.exec(r.uri);
     if (!match) {
@@ -72,11 +75,20 @@ function origin(r) {
             return address;
         }
         const token = r.args.token;
-        return address + '?token=' + (typeof token === 'string' && TOKEN.test(token) ? token : r.variables.request_id);
+        if (typeof token === 'string' && TOKEN.test(token)) {
+            return address + '?token=' + token;
+        }
+        return address + '?token=' + (match[2] === 'index.m3u8' ? r.variables.request_id : viewer(r, match[1]));
     } catch (e) {
         // No file, or a broken one: as in upstream().
         return '';
     }
+}
+
+// One viewer of a channel, as far as a request without a token tells.
+function viewer(r, slug) {
+    const who = [slug, r.variables.remote_addr, r.headersIn['User-Agent'] || ''].join('\n');
+    return crypto.createHash('sha256').update(who).digest('hex');
 }
 
 // Of what an engine says about a segment or list, only its length is passed on; all else is as for files of this host.

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from streamfleet.behaviour.checks import Login, Subject
 from streamfleet.behaviour.counted import Audience
-from streamfleet.behaviour.way import Way
+from streamfleet.behaviour.route import Route
 from streamfleet.engine import Instance, load_renderer
 from streamfleet.errors import Misbehaved
 
@@ -30,8 +30,8 @@ PLAY = """\
 """
 
 
-class Desk:
-    """Declares services as a panel does, and converges at once: ``streamfleet.behaviour.checks.Desk``."""
+class PanelClient:
+    """Declares services as a panel does, and converges at once: ``streamfleet.behaviour.checks.PanelClient``."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
@@ -125,7 +125,7 @@ class EnginesNode(Node):
         (folder / "groups.json").write_text(json.dumps(groups))
         roles = ["common", "certificates", *engines, "web"]
         (folder / "roles.yml").write_text(PLAY.format(roles=json.dumps(roles)))
-        self.desk = Desk(self)
+        self.client = PanelClient(self)
 
     def role(self, name: str, variables: dict[str, Any], *arguments: str) -> str:
         """Run one role with other variables."""
@@ -152,23 +152,25 @@ class Stand:
         self.spec = spec_of(name)
         if not node.ca.exists():
             node.ca.write_text(node.sh("cat /etc/streamfleet/ca/ca.pem"))
-        way = Way(node.address, str(node.ca))
+        route = Route(node.address, str(node.ca))
         prefix = name.replace("_", "-")
         self._services = [self.adapter.service(f"{prefix}-{letter}", number) for number, letter in enumerate("ab")]
-        self.subject, self.beside = (Subject(service["slug"], self.spec, node.desk, way) for service in self._services)
+        self.subject, self.beside = (
+            Subject(service["slug"], self.spec, node.client, route) for service in self._services
+        )
         self._listening = contextlib.ExitStack()
         self._audience: Audience | None = None
 
     def ready(self) -> None:
         """Have both services on the air as they were first declared."""
-        self.node.desk.have(self.name, *self._services)
+        self.node.client.have(self.name, *self._services)
 
     def change(self, **changes: Any) -> None:
         """Change the service's settings."""
         service = copy.deepcopy(self._services[0])
         for key, value in changes.items():
             service[key] = {**service[key], **value} if isinstance(value, dict) else value
-        self.node.desk.have(self.name, service)
+        self.node.client.have(self.name, service)
 
     def listen(self) -> None:
         """From now on the one beside it is published and listened to."""

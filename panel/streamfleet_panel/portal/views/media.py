@@ -46,8 +46,13 @@ def delete(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     user = access.media_users(actor).filter(customer_id=account.pk, name=name).first()
     if user is None:
         raise Http404("There is no such log-in")
-    apply_one("media_user", {"customer": account.username, "name": name, "state": "absent"}, actor)
-    messages.success(request, f"Nobody can log in as {account.username}.{name} any more.")
+    try:
+        apply_one("media_user", {"customer": account.username, "name": name, "state": "absent"}, actor)
+    except ApiError as error:
+        # Deleted by somebody else meanwhile, say.
+        messages.error(request, error.message)
+    else:
+        messages.success(request, f"Nobody can log in as {account.username}.{name} any more.")
     return redirect("portal:media")
 
 

@@ -78,7 +78,7 @@ class Station:
         """One relay, again and again."""
         wait, aside = FIRST_WAIT, False
         while True:
-            begun, why = time.monotonic(), "it has ended"
+            begun, why, detail = time.monotonic(), "it has ended", ""
             try:
                 await carry(relay, self._outside, self._port, self._password, passage)
             except StepsAside:
@@ -89,7 +89,7 @@ class Station:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             except guard.Refused as refused:
-                why = refused.message
+                why, detail = refused.message, refused.detail
             except wire.Lost as lost:
                 why = str(lost)
             except OSError as error:
@@ -102,7 +102,8 @@ class Station:
                 wait = FIRST_WAIT
             passage.waits("waiting", why)
             pause = min(wait, relay.reconnect_seconds)
-            say(f"{relay.name}: {why}; next attempt in about {pause:g} seconds")
+            # The state is the tenant's to read, the journal is not.
+            say(f"{relay.name}: {detail or why}; next attempt in about {pause:g} seconds")
             # Not all of a server's relays at once, when it comes back.
             await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
             wait = min(wait * 2, relay.reconnect_seconds)

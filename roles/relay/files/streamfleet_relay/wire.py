@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ipaddress
 import json
 import re
 import socket
@@ -97,6 +98,10 @@ class Guarded:
             raise Lost(f"{place.host} is not found") from None
         # The very addresses that were looked at are connected to: whoever answers for the name cannot give others.
         addresses = guard.vetted((str(item[4][0]) for item in found), self.networks())
+        if any(is_own(address) for address in addresses):
+            # A name of the station's own would have it relay itself, round and round.
+            fix = "Name another server; a station cannot relay what is on its own."
+            raise guard.Refused("leads to the server that the station is on", fix)
         why = ""
         for address in addresses[:MOST_ADDRESSES]:
             try:
@@ -113,6 +118,19 @@ class Guarded:
     async def _open(self, place: guard.Place, address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         tls = {"ssl": self._tls, "server_hostname": place.host} if place.encrypted else {}
         return await asyncio.open_connection(address, place.port, limit=MOST_HEAD, **tls)  # type: ignore[arg-type]
+
+
+def is_own(address: str) -> bool:
+    """Whether an address is this host's: only such a one can be bound to. Loopback is the guard's to judge."""
+    if ipaddress.ip_address(address).is_loopback:
+        return False
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((address, 0))
+        except OSError:
+            return False
+    return True
 
 
 async def own(port: int) -> Link:

@@ -15,7 +15,7 @@ PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """``address`` stands in for whatever a host name resolves to; the name is still asked for and verified.
 
     ``ca_path`` is an authority to trust beside those of this machine.

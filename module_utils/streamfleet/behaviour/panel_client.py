@@ -15,7 +15,7 @@ from .target import secret_of
 POLL = 0.5
 
 
-class PanelDesk:
+class ApiPanelClient:
     """Services of one customer, of one engine, on one node (None: the first one's, which the panel chooses)."""
 
     def __init__(self, panel: Panel, customer: str, spec: Mapping[str, Any], node: str | None, timeout: float) -> None:
