@@ -17,12 +17,16 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from streamfleet_panel.collected import played
 from streamfleet_panel.models import Collection, MediaService, Node
 
 Items = Sequence[tuple[str, dict[str, Any]]]
 Store = Callable[[Mapping[str, int], Items, datetime], None]
 
-FEEDS: dict[str, Store] = {}
+FEEDS: dict[str, Store] = {
+    "air": played.store_air,
+    "played": played.store,
+}
 
 
 @dataclass(frozen=True)
