@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from streamfleet_panel import access, control, jobs
 from streamfleet_panel.apply.execute import audit_entry
+from streamfleet_panel.collected.played import KEEP as KEEP_PLAYED
 from streamfleet_panel.models import (
     Account,
     ApiToken,
@@ -22,6 +23,7 @@ from streamfleet_panel.models import (
     Job,
     MediaService,
     Node,
+    PlayedTrack,
 )
 
 KEEP_RUNS = timedelta(days=14)
@@ -73,6 +75,7 @@ def _forget() -> None:
             state__in=(ConvergeRun.State.SUCCEEDED, ConvergeRun.State.FAILED), finished_at__lt=now - KEEP_RUNS
         ),
         Job.objects.filter(finished_at__lt=now - KEEP_JOBS),
+        PlayedTrack.objects.filter(at__lt=now - KEEP_PLAYED),
         ApiToken.objects.filter(expires_at__lt=now - KEEP_JOBS),
         AuthFailure.objects.filter(minute__lt=int(time.time() // 60) - 10),
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from streamfleet_panel.models.account import Account, AccountManager, ResellerPlan
+from streamfleet_panel.models.collection import Collection
 from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.dj import Dj
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
+from streamfleet_panel.models.played import OnAir, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
@@ -20,6 +22,7 @@ __all__ = [
     "ApiToken",
     "AuditLog",
     "AuthFailure",
+    "Collection",
     "ConvergeRun",
     "Counter",
     "Dj",
@@ -28,6 +31,8 @@ __all__ = [
     "MediaService",
     "MediaUser",
     "Node",
+    "OnAir",
+    "PlayedTrack",
     "Playlist",
     "Relay",
     "ResellerPlan",

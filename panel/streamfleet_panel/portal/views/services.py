@@ -77,6 +77,7 @@ def _page(
         "playlists": display.playlists(service, actor),
         "djs": display.djs(service, actor, shown_dj),
         "relays": display.relays(service, actor),
+        "air": display.air(service, actor),
         "may_show_djs": access.may(actor, "credentials", "dj"),
         "may_kick": access.may(actor, "kick", "dj"),
         "shown": shown is not None,
