@@ -301,8 +301,18 @@ def table(path: Path, users: list[dict[str, Any]], **more: int) -> None:
 
 def watch_of(quota: ModuleType, writers: dict[int, list[int]], nameless: dict[int, list[int]] | None = None) -> Any:
     """A watch that sees these sessions write."""
-    quota.writers = lambda: (writers, nameless or {})
+    see(quota, writers, nameless)
     return quota.Watch()
+
+
+def see(
+    quota: ModuleType,
+    writers: dict[int, list[int]],
+    nameless: dict[int, list[int]] | None = None,
+    idle: dict[int, list[int]] | None = None,
+) -> None:
+    """Let it find these sessions."""
+    quota.sessions = lambda: quota.Sessions({**writers, **(idle or {})}, writers, nameless or {})
 
 
 def over(watch: Any, now: float) -> tuple[dict[int, list[int]], list[int]]:
@@ -351,6 +361,32 @@ def test_empty_directories_count(quota: ModuleType, tmp_path: Path) -> None:
     assert over(watch, math.inf) == ({}, [200001])
 
 
+def test_who_makes_directories_only_is_ended_once_they_become_more_than_too_many(
+    quota: ModuleType, tmp_path: Path
+) -> None:
+    table(tmp_path, [media_user("a.x", 200001, HASH)], most_entries=1000)
+    library = tmp_path / "200001"
+    for number in range(1000):
+        (library / str(number)).mkdir(parents=True)
+    watch = watch_of(quota, {})
+    see(quota, {}, idle={200001: [11]})
+    assert over(watch, math.inf) == ({}, [])
+    for name in ("more", "and-more"):
+        (library / name).mkdir()
+        # Who comes and finds too much, or removes some of it, is let be.
+        expected = [] if name == "more" else [200001]
+        assert over(watch, math.inf) == ({}, expected)
+        assert over(watch, math.inf) == ({}, [])
+    see(quota, {})
+    over(watch, math.inf)
+    (library / "after-another-log-in").mkdir()
+    see(quota, {}, idle={200001: [12]})
+    assert over(watch, math.inf) == ({}, [200001])
+    for number in range(2):
+        (library / str(number)).rmdir()
+    assert over(watch, math.inf) == ({}, [])
+
+
 def test_only_sessions_that_write_of_who_is_over_end(quota: ModuleType, tmp_path: Path) -> None:
     users = [media_user(f"{n}.x", uid, HASH, disk_quota_mb=1) for n, uid in (("a", 200001), ("b", 200002))]
     table(tmp_path, [*users, media_user("c.x", 200003, HASH)])
@@ -363,9 +399,9 @@ def test_only_sessions_that_write_of_who_is_over_end(quota: ModuleType, tmp_path
     watch._due[200001] = math.inf
     assert over(watch, 150.0) == ({}, [])
     # Who writes to a file that has no name any more ends at once, unless there is no limit.
-    quota.writers = lambda: ({200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]})
+    see(quota, {200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]})
     assert over(watch, 150.0) == ({200002: [22]}, [])
-    quota.writers = lambda: ({}, {})
+    see(quota, {})
     assert over(watch, 150.0) == ({}, [])
     assert watch._due == watch._counts == {}
 

@@ -1,8 +1,9 @@
 """Ends uploads of customers whose libraries are over their limits, while they are being written.
 
 ProFTPD adds up what is uploaded, and cuts FTP over TLS where the limit is. It sees an SFTP upload only when that is
-over, and several uploads at a time do not see each other. So this looks, about once a second, at what is really on the
-disk of those customers who write now; it has nothing to do where nobody writes.
+over, and several uploads at a time do not see each other; and it does not ask how many directories and empty files
+there are when they come by SFTP. So this looks, about once a second, at what is really on the disk of those customers
+who write now, and now and then of those who are logged in; it has nothing to do where nobody is.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ MAGIC = struct.pack("<I", 0x07626)
 PAUSE = 1.0
 #: Large libraries are counted more rarely: counting takes at most so much of the time.
 SHARE = 0.1
+#: The same for customers who are logged in and seem to write nothing.
+SHARE_IDLE = 0.02
 #: So long is one library counted before it is the next one's turn, and so much of it between two looks at the time.
 TURN, AT_ONCE = 0.02, 100
 
@@ -54,18 +57,28 @@ def limits() -> dict[int, Limit]:
     return found
 
 
-def writers() -> tuple[dict[int, list[int]], dict[int, list[int]]]:
-    """Sessions (process ids, by the customer's uid) with a file open to write; and those whose file has no name."""
-    found: dict[int, list[int]] = {}
-    nameless: dict[int, list[int]] = {}
+class Sessions(NamedTuple):
+    """Process ids of sessions, by the customer's uid."""
+
+    all: dict[int, list[int]]
+    #: With a file open to write.
+    writing: dict[int, list[int]]
+    #: With such a file that has no name.
+    nameless: dict[int, list[int]]
+
+
+def sessions() -> Sessions:
+    """Who is logged in now."""
+    found = Sessions({}, {}, {})
     for folder in Path("/proc").glob("[0-9]*"):
         uid = customer_of(folder)
-        links = _written(folder, uid) if uid is not None else []
-        if uid is not None and links:
-            found.setdefault(uid, []).append(int(folder.name))
-            if 0 in links:
-                nameless.setdefault(uid, []).append(int(folder.name))
-    return found, nameless
+        if uid is None:
+            continue
+        links = _written(folder, uid)
+        for kind, belongs in ((found.all, True), (found.writing, bool(links)), (found.nameless, 0 in links)):
+            if belongs:
+                kind.setdefault(uid, []).append(int(folder.name))
+    return found
 
 
 def customer_of(process: Path) -> int | None:
@@ -98,8 +111,8 @@ def _written(process: Path, uid: int) -> list[int]:
     return links
 
 
-def end(pid: int, uid: int) -> bool:
-    """End a session, if the process is still one of that customer's that writes; whether it was.
+def end(pid: int, uid: int, writing: bool = True) -> bool:
+    """End a session, if the process is still one of that customer's (and writes, if it should); whether it was.
 
     Its number may be another's by now. It is held while that is looked at, so that it cannot become so then.
     """
@@ -109,7 +122,7 @@ def end(pid: int, uid: int) -> bool:
         return False
     try:
         process = Path(f"/proc/{pid}")
-        if customer_of(process) != uid or not _written(process, uid):
+        if customer_of(process) != uid or (writing and not _written(process, uid)):
             return False
         signal.pidfd_send_signal(handle, signal.SIGTERM)
     except ProcessLookupError:
@@ -137,9 +150,11 @@ def _sizes(folder: str) -> Iterator[int]:
 class Count:
     """A library that is being counted, by turns with others: a large one must not hold them up."""
 
-    def __init__(self, uid: int, limit: Limit) -> None:
+    def __init__(self, uid: int, limit: Limit, whole: bool = False) -> None:
         self.uid = uid
         self.limit = limit
+        #: Counted to its end, however much it is.
+        self.whole = whole
         self.bytes = 0
         self.entries = 0
         self.spent = 0.0
@@ -158,52 +173,73 @@ class Count:
             some = list(itertools.islice(self._left, AT_ONCE))
             self.entries += len(some)
             self.bytes += sum(some)
-            done = len(some) < AT_ONCE or self.full
+            done = len(some) < AT_ONCE or (self.full and not self.whole)
             now = time.monotonic()
         self.spent += now - begun
         return done
 
 
 class Watch:
-    """Who writes, whose library is being counted, and when each is counted next."""
+    """Who is logged in, whose library is being counted, and when each is counted next."""
 
     def __init__(self) -> None:
-        self.writing: dict[int, list[int]] = {}
+        self.sessions = Sessions({}, {}, {})
         self._counts: dict[int, Count] = {}
         self._due: dict[int, float] = {}
+        #: Entries of those who were over, when they were last counted: whoever has more of them since then makes more.
+        self._entries: dict[int, int] = {}
 
     def look(self, now: float) -> dict[int, list[int]]:
-        """See who writes, and begin to count. Returns sessions to end at once, by uid."""
-        self.writing, nameless = writers()
+        """See who is there, and begin to count. Returns sessions to end at once, by uid."""
+        before, self.sessions = self.sessions, sessions()
+        present, writing = self.sessions.all, self.sessions.writing
         for kept in (self._counts, self._due):
-            for uid in kept.keys() - self.writing.keys():
+            for uid in kept.keys() - present.keys():
                 del kept[uid]
-        if not self.writing:
+        for uid in writing.keys() - before.writing.keys():
+            # Whoever begins to write is not left waiting for the turn of one who does not.
+            self._due.pop(uid, None)
+        if not present:
             return {}
         most = limits()
-        for uid in self.writing:
+        for uid in present:
             if uid in most and uid not in self._counts and self._due.get(uid, 0.0) <= now:
-                self._counts[uid] = Count(uid, most[uid])
+                self._counts[uid] = Count(uid, most[uid], whole=uid not in writing)
         # A file without a name is in no library: it is not seen how large it gets.
-        return {uid: pids for uid, pids in nameless.items() if uid in most and most[uid].bytes < float("inf")}
+        return {
+            uid: pids for uid, pids in self.sessions.nameless.items() if uid in most and most[uid].bytes < float("inf")
+        }
 
     def count(self, until: float) -> Iterator[int]:
         """Count by turns until that time, or until all is counted; says at once of each customer who is over."""
         while self._counts and time.monotonic() < until:
             for count in list(self._counts.values()):
                 try:
-                    done, full = count.go_on(TURN), count.full
+                    done, over = count.go_on(TURN), count.full
                 except OSError as error:
                     # Paths that are too long, say: what cannot be counted is not let grow, and holds up nobody else.
                     print(
                         f"sf{count.uid}: its library cannot be counted: {error.strerror}", file=sys.stderr, flush=True
                     )
-                    done = full = True
-                if done:
+                    done = over = True
+                else:
+                    if count.uid not in self.sessions.writing:
+                        over = done and self._grown(count)
+                if done or over:
                     del self._counts[count.uid]
-                    self._due[count.uid] = time.monotonic() + count.spent / SHARE
-                if full:
+                    share = SHARE if count.uid in self.sessions.writing else SHARE_IDLE
+                    self._due[count.uid] = time.monotonic() + count.spent / share
+                if over:
                     yield count.uid
+
+    def _grown(self, count: Count) -> bool:
+        """Whether there are more files and directories than allowed, and more than the last time."""
+        if count.entries <= count.limit.entries:
+            self._entries.pop(count.uid, None)
+            return False
+        before = self._entries.get(count.uid, count.entries)
+        self._entries[count.uid] = count.entries
+        return count.entries > before
 
 
 def main() -> None:
@@ -211,17 +247,21 @@ def main() -> None:
     watch = Watch()
     while True:
         begun = time.monotonic()
-        for uid, sessions in watch.look(begun).items():
-            _end_all(uid, sessions)
+        for uid, pids in watch.look(begun).items():
+            _end_all(uid, pids)
         for uid in watch.count(begun + PAUSE):
-            _end_all(uid, watch.writing[uid])
+            if uid in watch.sessions.writing:
+                _end_all(uid, watch.sessions.writing[uid])
+            else:
+                _end_all(uid, watch.sessions.all.get(uid, []), writing=False)
         time.sleep(max(begun + PAUSE - time.monotonic(), 0.05))
 
 
-def _end_all(uid: int, sessions: list[int]) -> None:
-    ended = sum(end(pid, uid) for pid in sessions)
+def _end_all(uid: int, pids: list[int], writing: bool = True) -> None:
+    ended = sum(end(pid, uid, writing) for pid in pids)
     if ended:
-        print(f"sf{uid}: over its disk quota, ended {ended} uploads", file=sys.stderr, flush=True)
+        what = "over its disk quota" if writing else "makes more files and directories than it may have"
+        print(f"sf{uid}: {what}, ended {ended} sessions", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
