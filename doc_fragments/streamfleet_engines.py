@@ -35,7 +35,7 @@ options:
         required: true
       format:
         description:
-        - Format.
+        - What its sources send.
         - The panel's default is V(mp3).
         type: str
         choices:
@@ -46,24 +46,29 @@ options:
         - flac
       bitrate_kbps:
         description:
-        - Bitrate kbps.
+        - The bitrate that it announces.
         - From V(8) to V(2000).
         - V(null) for none.
         type: int
       max_listeners:
         description:
-        - Max listeners.
+        - Listeners of this mount at once.
         - From V(0) to V(1000000).
         - V(null) for none.
         type: int
       fallback:
         description:
-        - Fallback.
+        - Another mount of the station, which is heard while this one has no source.
         - V(null) for none.
         type: str
+      fallback_when_full:
+        description:
+        - Whether who finds this mount full gets what it falls back to, instead of a refusal.
+        - The panel's default is V(false).
+        type: bool
       default:
         description:
-        - Default.
+        - Whether players open it.
         - The panel's default is V(false).
         type: bool
   genre:
@@ -193,7 +198,7 @@ options:
         required: true
       max_listeners:
         description:
-        - Max listeners.
+        - Listeners of this stream at once.
         - From V(1) to V(1000000).
         - V(null) for none.
         type: int
@@ -204,7 +209,7 @@ options:
         type: bool
       default:
         description:
-        - Default.
+        - Whether players open it.
         - The panel's default is V(false).
         type: bool
   song_history:

@@ -29,6 +29,9 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
             "fallback": {
                 "type": "str",
             },
+            "fallback_when_full": {
+                "type": "bool",
+            },
             "default": {
                 "type": "bool",
             },
