@@ -257,6 +257,7 @@ _MACHINE = {
     "playlist": frozenset({"view"}),
     "dj": frozenset({"view"}),
     "relay": frozenset({"view"}),
+    "mount": frozenset({"view"}),
 }
 _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.ADMINISTRATOR: {
@@ -267,6 +268,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
@@ -279,6 +281,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
@@ -290,6 +293,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
