@@ -47,6 +47,8 @@ attributes:
     support: full
 author:
   - Streamfleet (@streamfleet)
+seealso:
+  - module: streamfleet_media_folder_info
 """
 
 EXAMPLES = r"""

@@ -68,6 +68,7 @@ seealso:
   - module: streamfleet_media_service_control
   - module: streamfleet_media_service_info
   - module: streamfleet_dj
+  - module: streamfleet_mount
   - module: streamfleet_playlist
   - module: streamfleet_relay
 """

@@ -2,7 +2,8 @@
 
 A module runs where the repository is not, so the fields and credentials that ``roles/<engine>/engine/spec.yml``
 declares are turned into an argument spec (module_utils/streamfleet/engine_options.py) and its documentation
-(doc_fragments/streamfleet_engines.py). ``--check`` only says whether the files are up to date.
+(doc_fragments/streamfleet_engines.py); and so is what one mount has, of the lists of mounts among them. ``--check``
+only says whether the files are up to date.
 """
 
 from __future__ import annotations
@@ -156,6 +157,29 @@ def collect(specs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dic
     return options, docs
 
 
+def collect_mounts(specs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(argument spec, documentation) of what one mount has beside its name, of all engines that have mounts."""
+    options: dict[str, Any] = {}
+    docs: dict[str, Any] = {}
+    for engine, spec in specs.items():
+        for field, declared in (spec.get("fields") or {}).items():
+            properties = declared["schema"]["items"]["properties"] if declared.get("mounts") else {}
+            for name, schema in properties.items():
+                where = f"{engine}: fields.{field}[].{name}"
+                if name == "name":
+                    continue
+                made = option(schema, where)
+                if options.setdefault(name, made) != made:
+                    raise SpecError(f"{where}: another engine declares {name} as {options[name]}, this one as {made}")
+                texts = sub_texts(name, schema)
+                made_doc = documentation(schema, made, [f"Engine {spec['title']}. {texts[0]}"], where)
+                if name in docs:
+                    docs[name]["description"] += made_doc["description"]
+                else:
+                    docs[name] = made_doc
+    return options, docs
+
+
 def limits(specs: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Documentation of the limits that not every engine holds. The module has their argument spec."""
     docs: dict[str, Any] = {}
@@ -174,12 +198,13 @@ def one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def render_options(options: Mapping[str, Any]) -> str:
-    """The Python file with the argument spec."""
+def render_options(options: Mapping[str, Any], mounts: Mapping[str, Any]) -> str:
+    """The Python file with the argument specs."""
     return (
-        f'"""Options of the engines for streamfleet_media_service.\n\n{GENERATED}\n"""\n\n'
+        f'"""Options of the engines for streamfleet_media_service and streamfleet_mount.\n\n{GENERATED}\n"""\n\n'
         "from __future__ import annotations\n\nfrom typing import Any\n\n"
-        f"ENGINE_OPTIONS: dict[str, dict[str, Any]] = {python(options)}\n"
+        f"ENGINE_OPTIONS: dict[str, dict[str, Any]] = {python(options)}\n\n"
+        f"#: What one mount has beside its name.\nMOUNT_OPTIONS: dict[str, dict[str, Any]] = {python(mounts)}\n"
     )
 
 
@@ -194,14 +219,18 @@ def python(data: Any, indent: str = "") -> str:
     return json.dumps(data, ensure_ascii=False) if isinstance(data, str) else repr(data)
 
 
-def render_fragment(docs: Mapping[str, Any]) -> str:
+def render_fragment(docs: Mapping[str, Any], mounts: Mapping[str, Any]) -> str:
     """The documentation fragment."""
-    body = yaml.safe_dump({"options": dict(docs)}, sort_keys=False, width=110, allow_unicode=True)
+    body, of_mount = (
+        yaml.safe_dump({"options": dict(options)}, sort_keys=False, width=110, allow_unicode=True)
+        for options in (docs, mounts)
+    )
     return (
-        f'"""Documentation of the engines\' options of streamfleet_media_service.\n\n{GENERATED}\n"""\n\n'
+        f'"""Options of the engines for streamfleet_media_service and streamfleet_mount.\n\n{GENERATED}\n"""\n\n'
         "from __future__ import annotations\n\n\n"
         'class ModuleDocFragment:\n    """Read by ansible-doc."""\n\n'
-        f'    DOCUMENTATION = r"""\n{body}"""\n'
+        f'    DOCUMENTATION = r"""\n{body}"""\n\n'
+        f'    # What one mount has beside its name.\n    MOUNT = r"""\n{of_mount}"""\n'
     )
 
 
@@ -209,7 +238,11 @@ def generate(root: Path) -> dict[Path, str]:
     """Relative path → content of every generated file."""
     specs = engine_specs(root)
     options, docs = collect(specs)
-    return {OPTIONS_FILE: render_options(options), FRAGMENT_FILE: render_fragment(limits(specs) | docs)}
+    mounts, of_mount = collect_mounts(specs)
+    return {
+        OPTIONS_FILE: render_options(options, mounts),
+        FRAGMENT_FILE: render_fragment(limits(specs) | docs, of_mount),
+    }
 
 
 def main() -> int:

@@ -21,11 +21,18 @@ COLLECTIONS = {
     "playlist": "playlists",
     "dj": "djs",
     "relay": "relays",
+    "mount": "mounts",
     "media_user": "media_users",
 }
 
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
-PARENTS = {"playlist": "media_service", "dj": "media_service", "relay": "media_service", "media_user": "customer"}
+PARENTS = {
+    "playlist": "media_service",
+    "dj": "media_service",
+    "relay": "media_service",
+    "mount": "media_service",
+    "media_user": "customer",
+}
 
 Progress = Callable[[int, int], None]
 
@@ -37,7 +44,8 @@ def route(kind: str, *key: str) -> str:
         return path
     *others, own = key
     before = route(PARENTS[kind], *others) if others else ""
-    return f"{before}{path}/{segment(own)}"
+    # A mount is called by its path, /stream; in an address that slash stands there already.
+    return f"{before}{path}/{segment(own.removeprefix('/'))}"
 
 
 class Panel:

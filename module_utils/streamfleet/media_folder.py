@@ -69,16 +69,16 @@ def _walk(folder: Path, inside: str) -> Iterator[tuple[str, bool]]:
             yield path, regular and not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES)
 
 
-def destination(dest: str) -> str:
-    """``dest`` if it is a folder of a library. Raises BadOption."""
+def destination(dest: str, option: str = "dest") -> str:
+    """``dest`` if it is a folder of a library. Raises BadOption, naming the ``option``."""
     parts = dest.split("/")
     inside = dest == "." or not any(part in ("", ".", "..") for part in parts)
     if not inside or len(dest) > LONGEST_PATH or any(part.startswith(".") for part in parts if dest != "."):
         raise BadOption(
-            f"dest: {dest!r} is no folder of a media library. Give a relative path such as day/jazz, or . for all."
+            f"{option}: {dest!r} is no folder of a media library. Give a relative path such as day/jazz, or . for all."
         )
     if re.search(r"[\x00-\x1f\x7f]", dest):
-        raise BadOption(f"dest: {dest!r} holds a control character.")
+        raise BadOption(f"{option}: {dest!r} holds a control character.")
     return dest
 
 

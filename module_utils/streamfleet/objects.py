@@ -10,15 +10,18 @@ from .client import COLLECTIONS
 from .runtime import Module, run
 
 
-def run_object_module(kind: str, fields: Mapping[str, Mapping[str, Any]], *, passwords: bool = False) -> None:
+def run_object_module(
+    kind: str, fields: Mapping[str, Mapping[str, Any]], *, passwords: bool = False, labelled: bool = True
+) -> None:
     """The whole of a module for one object of ``kind``.
 
     :param fields: argument spec of the object's fields, named as the API names them; the required ones are the key.
     :param passwords: whether the object has passwords that ``update_password`` is about.
+    :param labelled: whether the object can have an ownership label.
     """
     spec = {
         **fields,
-        **arguments.STATE,
+        **{name: option for name, option in arguments.STATE.items() if labelled or name != "label"},
         **(arguments.UPDATE_PASSWORD if passwords else {}),
         **arguments.CHECK,
     }
@@ -36,7 +39,7 @@ def _apply(module: Module, kind: str, fields: Mapping[str, Mapping[str, Any]]) -
         answer = module.panel.apply(
             {collection: [wanted]},
             dry_run=module.check_mode,
-            label=module.params["label"],
+            label=module.params.get("label"),
             update_password=module.params.get("update_password") or "on_create",
             return_objects=True,
         )

@@ -264,6 +264,7 @@ _MACHINE = {
     "playlist": frozenset({"view"}),
     "dj": frozenset({"view"}),
     "relay": frozenset({"view"}),
+    "mount": frozenset({"view"}),
 }
 _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     Role.ADMINISTRATOR: {
@@ -274,6 +275,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
@@ -286,6 +288,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
@@ -297,6 +300,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "playlist": _OF_SERVICE,
         "dj": _DJ,
         "relay": _OF_SERVICE,
+        "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),

@@ -122,7 +122,8 @@ class Engine:
     @property
     def objects(self) -> frozenset[str]:
         """Kinds of objects that its services may have, as they are called in a document."""
-        return frozenset(kind for companion in self.companions for kind in companion.objects)
+        own = ["mounts"] if self.mounts_field is not None else []
+        return frozenset([*own, *(kind for companion in self.companions for kind in companion.objects)])
 
     def has_library(self, settings: Mapping[str, Any]) -> bool:
         """Whether a service with these settings plays files of its customer's media library."""

@@ -28,6 +28,7 @@ from streamfleet_panel.models import (
 from streamfleet_panel.times import rfc3339
 
 if TYPE_CHECKING:
+    from streamfleet_panel.apply.mounts import Mount
     from streamfleet_panel.apply.plan import Result
 
 Runs = Mapping[int, ConvergeRun]
@@ -351,6 +352,17 @@ def relay(obj: Relay) -> dict[str, Any]:
     }
 
 
+def mount(obj: Mount) -> dict[str, Any]:
+    """A mount; reads the service's ``node``: select it along."""
+    engine = engines()[obj.media_service.engine]
+    words = _words(obj.media_service, obj.name)
+    return {
+        "media_service": obj.media_service.slug,
+        **obj.item,
+        "listen_urls": [_formatted(url, words) for url in engine.listen_urls],
+    }
+
+
 def media_user(obj: MediaUser) -> dict[str, Any]:
     """A media user; reads ``customer``: select it along."""
     return {
@@ -390,6 +402,7 @@ _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "playlist": playlist,
     "dj": dj,
     "relay": relay,
+    "mount": mount,
     "media_user": media_user,
 }
 

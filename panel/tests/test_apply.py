@@ -400,6 +400,7 @@ def test_engine_fields_equal_in_meaning_are_equal(world: None, run: Run) -> None
         "bitrate_kbps": 64,
         "max_listeners": None,
         "fallback": "/stream",
+        "fallback_when_full": False,
         "default": False,
     }
     assert not run({"media_services": [{"slug": "rock", "mounts": mounts}]})["changed"]

@@ -105,6 +105,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                     "bitrate_kbps": None,
                     "max_listeners": None,
                     "fallback": None,
+                    "fallback_when_full": False,
                     "default": True,
                 },
                 {
@@ -113,6 +114,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                     "bitrate_kbps": None,
                     "max_listeners": None,
                     "fallback": "/a",
+                    "fallback_when_full": False,
                     "default": False,
                 },
             ],

@@ -38,6 +38,9 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
             for n in range(0, count, 2)
             for name, url in (("one", "icecast://one.example/live"), ("two", "icecasts://two.example/live"))
         ],
+        "mounts": [
+            {"media_service": f"{prefix}{n}", "name": name} for n in range(0, count, 2) for name in ("/low", "/high")
+        ],
         "media_users": [
             {"customer": f"{prefix}{n}", "name": name} for n in range(0, count, 2) for name in ("desk", "studio")
         ],
@@ -64,9 +67,10 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         limited = {"media_users": [{**item, "read_only": True} for item in back["media_users"]]}
         ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
         patient = {"relays": [{**item, "silence_seconds": 30} for item in back["relays"]]}
+        slower = {"mounts": [{**item, "bitrate_kbps": 64} for item in back["mounts"]]}
         dropped = {
             kind: [{**item, "state": "absent"} for item in back[kind]]
-            for kind in ("playlists", "djs", "relays", "media_users")
+            for kind in ("playlists", "djs", "relays", "mounts", "media_users")
         }
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
@@ -81,6 +85,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "djs": lambda ranked=ranked: run(ranked),
             "media users": lambda limited=limited: run(limited),
             "relays": lambda patient=patient: run(patient),
+            "mounts": lambda slower=slower: run(slower),
             "prune what belongs to others": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
             "drop what belongs to others": lambda dropped=dropped: run(dropped),
             "prune": lambda: run({}, label="x", prune=True, max_delete=1000),
@@ -101,6 +106,7 @@ def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> N
         "playlists",
         "djs",
         "relays",
+        "mounts",
         "media-users",
         "nodes",
         "audit-log",

@@ -48,6 +48,7 @@ OWNER = {"rock": "alice", "tv": "alice", "shop-fm": "shop", "eve-fm": "eve", "bo
 PLAYLISTS = [("rock", "day"), ("rock", "jingles"), ("shop-fm", "day"), ("eve-fm", "day")]
 DJS = [("rock", "anna"), ("rock", "ben"), ("shop-fm", "anna"), ("eve-fm", "anna")]
 RELAYS = [("rock", "network"), ("shop-fm", "network"), ("eve-fm", "network")]
+RADIOS = ["rock", "shop-fm", "eve-fm"]
 WITH_DJS = {
     "media_services": [{"slug": slug, "autodj": {}} for slug in ("rock", "shop-fm", "eve-fm")],
     "djs": [{"media_service": slug, "username": name, "password": "dj-password"} for slug, name in DJS],
@@ -81,6 +82,7 @@ BODIES: dict[str, Any] = {
     "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
     "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
     "PUT /media-services/{slug}/relays/{name}": {"enabled": False},
+    "PUT /media-services/{slug}/mounts/{name}": {"max_listeners": 1},
     "PUT /customers/{username}/media-users/{name}": {"enabled": False},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
@@ -105,6 +107,7 @@ ON_SERVICES = {
     "GET /media-services/{slug}/relays": None,
     "GET /media-services/{slug}/played": None,
     "GET /media-services/{slug}/air": None,
+    "GET /media-services/{slug}/mounts": None,
 }
 ON_PLAYLISTS = {
     "GET /media-services/{slug}/playlists/{name}": None,
@@ -122,6 +125,11 @@ ON_RELAYS = {
     "GET /media-services/{slug}/relays/{name}": None,
     "PUT /media-services/{slug}/relays/{name}": PEOPLE,
     "DELETE /media-services/{slug}/relays/{name}": PEOPLE,
+}
+ON_MOUNTS = {
+    "GET /media-services/{slug}/mounts/{name}": None,
+    "PUT /media-services/{slug}/mounts/{name}": PEOPLE,
+    "DELETE /media-services/{slug}/mounts/{name}": PEOPLE,
 }
 ON_MEDIA_USERS = {
     "GET /customers/{username}/media-users/{name}": PEOPLE,
@@ -155,6 +163,7 @@ OTHERS = {
     "GET /djs",
     "GET /media-services",
     "GET /media-users",
+    "GET /mounts",
     "GET /nodes",
     "GET /playlists",
     "GET /relays",
@@ -226,7 +235,7 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 
 def test_every_route_is_known() -> None:
-    of_objects = (ON_PLAYLISTS, ON_DJS, ON_RELAYS, ON_MEDIA_USERS)
+    of_objects = (ON_PLAYLISTS, ON_DJS, ON_RELAYS, ON_MOUNTS, ON_MEDIA_USERS)
     known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}.union(*of_objects)
     assert routes() == known
 
@@ -302,6 +311,14 @@ def test_relays(callers: Callers, run: Callable[..., Any], caller: str, route: s
         _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_RELAYS[route])
 
 
+@pytest.mark.parametrize("route", sorted(ON_MOUNTS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_mounts(callers: Callers, caller: str, route: str) -> None:
+    for slug in RADIOS:
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "name": "stream"}, visible, ON_MOUNTS[route])
+
+
 def _check(
     call: Api,
     caller: str,
@@ -350,6 +367,7 @@ LISTS = [
     "playlists",
     "djs",
     "relays",
+    "mounts",
     "media-users",
     "nodes",
     "reseller-plans",
@@ -373,6 +391,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
         "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
         "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
         "relays": {f"{slug}/{name}" for slug, name in RELAYS if slug in slugs},
+        "mounts": {f"{slug}//stream" for slug in RADIOS if slug in slugs},
         "media-users": {f"{owner}/{name}" for owner, name in MEDIA_USERS if owner in reach},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
@@ -398,6 +417,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
                 "playlists": ["media_service", "name"],
                 "djs": ["media_service", "username"],
                 "relays": ["media_service", "name"],
+                "mounts": ["media_service", "name"],
                 "media-users": ["customer", "name"],
             }
             found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
@@ -433,6 +453,9 @@ ESCAPES: list[dict[str, Any]] = [
         ]
     },
     {"relays": [{"media_service": "eve-fm", "name": "network", "state": "absent"}]},
+    {"mounts": [{"media_service": "eve-fm", "name": "/stream", "max_listeners": 1}]},
+    {"mounts": [{"media_service": "eve-fm", "name": "/mine"}]},
+    {"mounts": [{"media_service": "eve-fm", "name": "/stream", "state": "absent"}]},
     {"media_services": [{"slug": "eve-fm", "live_port": 8150}]},
     {"media_users": [{"customer": "eve", "name": "studio", "password": "taken-over"}]},
     {"media_users": [{"customer": "eve", "name": "mine"}]},

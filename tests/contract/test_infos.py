@@ -1,6 +1,7 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
-And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_relay_info, streamfleet_media_user_info.
+And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_relay_info, streamfleet_mount_info,
+streamfleet_media_user_info.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ KEYS = {
     "playlist": "name",
     "dj": "username",
     "relay": "name",
+    "mount": "name",
     "media_user": "name",
 }
 
@@ -53,6 +55,7 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
                 "password": runner.canary("canary-info-relay"),
             },
         ],
+        "mounts": [{"media_service": "info-fm", "name": "/info-low", "bitrate_kbps": 64}],
         "media_users": [
             {"customer": "info-a", "name": "studio"},
             {"customer": "info-a", "name": "desk"},
@@ -62,7 +65,7 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist, dj, relay, login = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist, dj, relay, mount, login = (f"streamfleet_{kind}_info" for kind in KEYS)
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -95,6 +98,10 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "no relay": (relay, {"media_service": "info-am", "name": "info-in"}, []),
         "relays": (relay, {"label": "infos"}, ["info-in", "info-out"]),
         "relays out": (relay, {"label": "infos", "direction": "out"}, ["info-out"]),
+        "mount": (mount, {"media_service": "info-fm", "name": "/info-low"}, ["/info-low"]),
+        "no mount": (mount, {"media_service": "info-am", "name": "/info-low"}, []),
+        "mounts": (mount, {"label": "infos"}, ["/info-low", "/stream", "/stream"]),
+        "mounts of one": (mount, {"media_service": "info-fm", "search": "LOW"}, ["/info-low"]),
         "deleted": (service, {"label": "infos", "deleted": True}, ["info-tv"]),
         "secrets": (service, {"slug": "info-fm", "credentials": True}, None),
     }

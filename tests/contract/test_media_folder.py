@@ -48,6 +48,27 @@ def test_a_library_to_come_is_predicted(runner: Runner, panel: Panel, owner: str
     assert result["library"] == f"/var/lib/streamfleet/media/{uid}"
 
 
+def test_a_library_is_looked_into(runner: Runner, panel: Panel, owner: str) -> None:
+    """streamfleet_media_folder_info; what it finds is in tests/live/test_media_folder.py."""
+    service = {"slug": f"{owner[:40].rstrip('-')}-in", "customer": owner, "engine": "icecast", "autodj": {}}
+    assert panel.request("POST", "/apply", {"document": {"media_services": [service]}})[0] == 200
+    module = f"{MODULE}_info"
+    tasks = {
+        "found": {"customer": owner},
+        "nobody": {"customer": "nobody"},
+        "outside": {"customer": owner, "folder": "../other"},
+        "many": {"customer": owner, "limit": 10001},
+    }
+    results = runner.tasks([{"name": name, module: args, "ignore_errors": True} for name, args in tasks.items()])
+    uid = panel.request("GET", f"/customers/{owner}")[1]["uid"]
+    found = results["found"]
+    assert (found["library"], found["exists"], found["files"]) == (f"/var/lib/streamfleet/media/{uid}", False, [])
+    assert (found["count"], found["changed"]) == (0, False)
+    assert "customer: 'nobody' is not known to the panel" in results["nobody"]["msg"]
+    assert "folder: '../other' is no folder of a media library" in results["outside"]["msg"]
+    assert "limit: 10001 is not from 0 to 10000" in results["many"]["msg"]
+
+
 def test_the_playbook_finds_the_nodes_or_says_why_not(runner: Runner, panel: Panel, owner: str, music: Path) -> None:
     answers = {"media_folder_customer": owner, "media_folder_src": str(music)}
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs
 
 TOKEN = "sft_double00_0000000000000000000000000000000000000000000"
 
@@ -20,6 +21,8 @@ class PanelDouble:
         self.reports: list[tuple[str, dict[str, Any]]] = []
         #: User name of a customer → uid.
         self.customers: dict[str, int] = {}
+        #: Media services, for the list of a customer's.
+        self.stations: list[dict[str, Any]] = []
         self.token = TOKEN
         double = self
 
@@ -40,9 +43,12 @@ class PanelDouble:
             def _refuse(self, status: int, code: str, message: str) -> None:
                 self._answer(status, {"error": {"code": code, "message": message, "errors": []}})
 
+            def _knows_me(self) -> bool:
+                return self.headers.get("Authorization") == f"Bearer {double.token}"
+
             def _node(self, last: str) -> str | None:
                 parts = self.path.split("/")
-                if self.headers.get("Authorization") != f"Bearer {double.token}":
+                if not self._knows_me():
                     self._refuse(401, "unauthenticated", "No such token.")
                 elif len(parts) != 6 or parts[:4] != ["", "api", "v1", "nodes"] or parts[5] != last:
                     self._refuse(404, "not_found", "No such route.")
@@ -54,8 +60,13 @@ class PanelDouble:
 
             def do_GET(self) -> None:
                 name = self.path.removeprefix("/api/v1/customers/")
-                if name in double.customers and self.headers.get("Authorization") == f"Bearer {double.token}":
+                if name in double.customers and self._knows_me():
                     self._answer(200, {"username": name, "uid": double.customers[name]})
+                    return
+                if self.path.startswith("/api/v1/media-services?") and self._knows_me():
+                    asked = parse_qs(self.path.partition("?")[2])["customer"][0]
+                    items = [item for item in double.stations if item["customer"] == asked]
+                    self._answer(200, {"items": items, "count": len(items)})
                     return
                 node = self._node("document")
                 if node is not None:

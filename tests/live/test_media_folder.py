@@ -17,12 +17,30 @@ from typing import Any
 
 import pytest
 
-from tests.live.node import ROOT, Node
+from tests.live.node import NODE, ROOT, Node
 
 pytestmark = pytest.mark.live
 
 ALICE, BOB = 200001, 200002
 LIBRARY = f"/var/lib/streamfleet/media/{ALICE}"
+LOOK = """\
+---
+- name: Look into a library
+  hosts: streamfleet_nodes
+  gather_facts: false
+  tasks:
+    - name: Look
+      streamfleet_media_folder_info: "{{ options }}"
+      register: found
+
+    - name: Say it
+      ansible.builtin.copy:
+        content: "{{ found | to_json }}"
+        dest: "{{ said }}"
+        mode: "0644"
+      delegate_to: localhost
+      check_mode: false
+"""
 PLAY = """\
 ---
 - name: Bring a folder
@@ -50,12 +68,21 @@ class Shelf(Node):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         (folder / "bring.yml").write_text(PLAY)
+        (folder / "look.yml").write_text(LOOK)
         self.panel.customers = {"alice": ALICE, "bob": BOB, "newcomer": 200003}
 
     def bring(self, src: Path, *arguments: str, ok: bool = True, **options: Any) -> str:
         """Run the play."""
         given = json.dumps({"options": {"customer": "alice", "src": str(src), **options}})
         return self.play(self.folder / "bring.yml", "-e", given, *arguments, ok=ok)
+
+    def look(self, ok: bool = True, **options: Any) -> tuple[dict[str, Any], str]:
+        """What streamfleet_media_folder_info finds, and the output."""
+        said = self.folder / "said.json"
+        said.unlink(missing_ok=True)
+        given = json.dumps({"options": {"customer": "alice", **options}, "said": str(said)})
+        output = self.play(self.folder / "look.yml", "-e", given, "--check", ok=ok)
+        return json.loads(said.read_text()) if said.exists() else {}, " ".join(output.split())
 
     def listing(self, uid: int = ALICE) -> str:
         """Type, owner, mode and path of all that a library holds."""
@@ -163,6 +190,28 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(shelf: Shelf, music: Path)
         assert shelf.sh(f"stat -c %s {LIBRARY}/large.wav") == "3000000"
     finally:
         shelf.sh(f"umount {LIBRARY}")
+
+
+def test_what_a_library_holds_is_said_and_nothing_beside_it(shelf: Shelf, music: Path) -> None:
+    shelf.panel.stations = [
+        {"slug": slug, "customer": "alice", "node": node, "autodj": {} if has else None, "disk_quota_mb": quota}
+        for slug, node, has, quota in (("a", NODE, 1, 100), ("b", NODE, 1, 50), ("c", NODE, 0, 7), ("d", "n2", 1, 7))
+    ]
+    shelf.bring(music)
+    shelf.sh(f"echo secret > {LIBRARY}/../{BOB}/own.mp3")
+    shelf.sh(f"runuser -u sf{ALICE} -- ln -s /var/lib/streamfleet/media/{BOB} {LIBRARY}/theirs")
+    shelf.sh(f"runuser -u sf{ALICE} -- ln -s /etc {LIBRARY}/etc")
+    found, _ = shelf.look()
+    files = {item["path"]: item["bytes"] for item in found["files"]}
+    assert files == {"day/a.mp3": 5000, "day/b $(id) `id` ;'x' \"y\".ogg": 5000, "é📻.flac": 5000}
+    assert (found["count"], found["bytes"], found["ignored"], found["complete"]) == (3, 15000, 2, True)
+    assert (found["exists"], found["disk_quota_mb"], found["changed"]) == (True, 150, False)
+    few, _ = shelf.look(folder="day", limit=1)
+    assert (few["count"], [item["path"] for item in few["files"]]) == (2, ["day/a.mp3"])
+    for folder in ("etc", "theirs", "none"):
+        assert f"folder: '{folder}' is no folder of this library" in shelf.look(ok=False, folder=folder)[1]
+    none, _ = shelf.look(customer="newcomer")
+    assert (none["exists"], none["count"], none["disk_quota_mb"]) == (False, 0, 0)
 
 
 def test_who_has_no_library_here_is_told(shelf: Shelf, music: Path) -> None:

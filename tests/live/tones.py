@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -119,15 +120,22 @@ class ShoutcastEncoder(threading.Thread):
 
 
 class Ears(threading.Thread):
-    """A listener over one connection that is never made anew; ``ended`` says that the server ended it."""
+    """A listener over one connection that is never made anew; ``ended`` says that the server ended it.
 
-    def __init__(self, address: str, port: int, path: str) -> None:
+    With ``host`` over TLS, whose certificate ``ca`` has signed for that host.
+    """
+
+    def __init__(self, address: str, port: int, path: str, host: str | None = None, ca: str | None = None) -> None:
         super().__init__(daemon=True)
         self._link = socket.create_connection((address, port), timeout=30)
-        self._link.sendall(f"GET {path} HTTP/1.0\r\nHost: {address}\r\nUser-Agent: ears\r\n\r\n".encode())
+        if host is not None:
+            self._link = ssl.create_default_context(cafile=ca).wrap_socket(self._link, server_hostname=host)
+        head = f"GET {path} HTTP/1.0\r\nHost: {host or address}\r\nUser-Agent: ears\r\n\r\n"
+        self._link.sendall(head.encode())
         self._pieces: list[tuple[float, bytes]] = []
         self._stopped = False
         self.status = 0
+        self.media_type = "audio/mpeg"
         self.ended = False
         self.start()
 
@@ -141,6 +149,9 @@ class Ears(threading.Thread):
                     break
                 head += piece
             self.status = int(head.split()[1]) if head else 0
+            fields = (line.partition(b":") for line in head.partition(b"\r\n\r\n")[0].split(b"\r\n")[1:])
+            named = [value.strip().decode("latin-1") for name, _, value in fields if name.lower() == b"content-type"]
+            self.media_type = (named or [self.media_type])[0]
             self._pieces.append((time.monotonic(), head.partition(b"\r\n\r\n")[2]))
             while piece := self._link.recv(16384):
                 self._pieces.append((time.monotonic(), piece))
@@ -152,14 +163,18 @@ class Ears(threading.Thread):
         """What came after that moment of time.monotonic()."""
         return b"".join(piece for when, piece in self._pieces if when >= moment)
 
+    def sound_since(self, moment: float) -> array[int]:
+        """The same as samples."""
+        return decoded(self.bytes_since(moment), self.media_type)
+
     def hears(self, candidates: Iterable[int], seconds: float = 2.0) -> int | None:
         """The tone of the last seconds."""
-        samples = decoded(self.bytes_since(time.monotonic() - seconds))
+        samples = self.sound_since(time.monotonic() - seconds)
         return tone(samples[-RATE:], candidates)
 
     def since_until(self, moment: float, frequency: int, candidates: Iterable[int]) -> float | None:
         """Seconds of sound after that moment until this tone begins; None where it does not."""
-        samples, size, known = decoded(self.bytes_since(moment)), RATE // 5, list(candidates)
+        samples, size, known = self.sound_since(moment), RATE // 5, list(candidates)
         for start in range(0, len(samples) - size, size):
             if tone(samples[start : start + size], known) == frequency:
                 return start / RATE

@@ -44,7 +44,12 @@ def test_the_action_group_is_every_module_that_connects(staged: Path) -> None:
     connecting = [name for name in module_names() if {"url", "token", "ca_path"} <= set(argument_spec(name))]
     assert [name for name in group if name in connecting] == connecting
     # The actions that are no modules connect from the controller.
-    others = {"streamfleet_converge", "streamfleet_media_folder", "streamfleet_verify_engine"}
+    others = {
+        "streamfleet_converge",
+        "streamfleet_media_folder",
+        "streamfleet_media_folder_info",
+        "streamfleet_verify_engine",
+    }
     assert set(group) - set(connecting) == others
     assert len(group) >= 11
 

@@ -157,6 +157,19 @@ def test_every_mount_says_utf_8_and_is_not_listed_anywhere() -> None:
     assert root.findall("directory") == []
 
 
+def test_who_finds_a_mount_full_gets_what_it_falls_back_to_and_the_sum_is_kept_close() -> None:
+    full = {"name": "/live", "max_listeners": 5, "fallback": "/backup"}
+    backup = {"name": "/backup", "max_listeners": 5}
+    apart, moved = (
+        config(render(station(*A, settings=mounts({**full, "fallback_when_full": wanted}, backup)), NODE))
+        for wanted in (False, True)
+    )
+    assert [mount(apart, name).findtext("fallback-when-full") for name in ("/live", "/_relay-live")] == [None, None]
+    for name, wanted in (("/live", "1"), ("/_relay-live", "1"), ("/backup", None), ("/_relay-backup", None)):
+        assert mount(moved, name).findtext("fallback-when-full") == wanted
+    assert (apart.findtext("limits/clients"), moved.findtext("limits/clients")) == ("44", "16")
+
+
 def test_fallbacks() -> None:
     entries = mounts({"name": "/live", "fallback": "/autodj"}, {"name": "/autodj"})
     root = config(render(station(*A, settings=entries), NODE))

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from streamfleet import media_folder
-from streamfleet.errors import BadOption
+from streamfleet import media_folder, media_listing
+from streamfleet.errors import BadOption, Error
 from streamfleet_autodj import library
 
 # A double of sudo, which runs what follows for one user name only, and takes nothing but what is said here.
@@ -120,6 +120,53 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
     for src in (tmp_path / "missing", tmp_path / "a.mp3"):
         with pytest.raises(BadOption, match="is no folder on the controller"):
             media_folder.scan(src)
+
+
+def looked(library: Path, place: Path, folder: str = ".", limit: int = 100, most: int = 1000) -> media_listing.Listing:
+    """What the command finds; sudo is the double."""
+    path = f"{place.parent / 'bin'}:{os.environ['PATH']}"
+    script = media_listing.command(str(library), folder, limit, "sf200001", most)
+    done = subprocess.run(
+        ["sh", "-c", script], text=True, capture_output=True, check=False, env={**os.environ, "PATH": path}
+    )
+    return media_listing.listing_of(done.returncode, done.stdout, done.stderr, folder, "n1")
+
+
+def test_a_library_is_counted_and_listed(src: Path, place: Path) -> None:
+    (src / os.fsdecode(b"odd\xff.mp3")).write_text("x")
+    found = looked(src, place)
+    sizes = {item["path"]: item["bytes"] for item in found.files}
+    assert sizes == {path.replace("\udcff", "\ufffd"): size for path, size in media_folder.scan(src).media.items()}
+    assert (found.count, found.bytes, found.ignored, found.complete) == (4, 12, 5, True)
+    assert looked(src, place, limit=2).files == found.files[:2]
+    assert looked(src, place, limit=0).count == 4
+    assert looked(src, place, "Jazz").files == [item for item in found.files if item["path"].startswith("Jazz/")]
+    entries = 12
+    assert looked(src, place, most=entries).complete
+    for most in range(entries):
+        cut = looked(src, place, most=most)
+        assert not cut.complete
+        assert cut.count + cut.ignored <= most + 1
+    with pytest.raises(Error, match="does not know the customer's system user"):
+        media_listing.listing_of(1, "", "sudo: unknown user sf200001", ".", "n1")
+    with pytest.raises(Error, match="sudo without a password"):
+        media_listing.listing_of(1, "", "sudo: a password is required", ".", "n1")
+
+
+@pytest.mark.parametrize("folder", ["none", "up", "a.mp3", "../src/up"])
+def test_what_is_no_folder_of_a_library_is_not_looked_into(src: Path, place: Path, folder: str) -> None:
+    with pytest.raises(BadOption, match="folder: "):
+        looked(src, place, folder)
+
+
+def test_quotas_add_up_as_the_panel_adds_them() -> None:
+    def station(quota: int | None, node: str = "n1", **more: object) -> dict[str, object]:
+        return {"node": node, "autodj": {}, "disk_quota_mb": quota, **more}
+
+    others = [station(None, "n2"), station(None, autodj=None), {"node": "n1", "disk_quota_mb": None}]
+    assert media_listing.quota_of([station(100), station(50), *others], "n1") == 150
+    assert media_listing.quota_of([station(100), station(None)], "n1") is None
+    assert media_listing.quota_of([], "n1") == 0
 
 
 @pytest.mark.parametrize(

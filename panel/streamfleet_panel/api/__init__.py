@@ -10,14 +10,14 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 import streamfleet_panel
-from streamfleet_panel.api import djs, media_users, nodes, objects, played, playlists, relays, services, tokens
+from streamfleet_panel.api import djs, media_users, mounts, nodes, objects, played, playlists, relays, services, tokens
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
 api = NinjaAPI(
     title="Streamfleet",
     version=streamfleet_panel.__version__,
-    description="Customers, reseller plans, nodes, media services, playlists, DJs, relays and media users "
+    description="Customers, reseller plans, nodes, media services, playlists, DJs, relays, mounts and media users "
     "of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
     '`{"error": {"code", "message", "errors": [{"path", "value", "message", "fix"}]}}`.',
     urls_namespace="api",
@@ -29,6 +29,7 @@ for router in (
     playlists.router,
     djs.router,
     relays.router,
+    mounts.router,
     media_users.router,
     played.router,
     services.router,

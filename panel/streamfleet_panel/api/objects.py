@@ -105,6 +105,11 @@ def put_one(
     return _one(actor_of_call(request), kind, {**fields, **named}, replace(options_of(data), return_objects=True))
 
 
+def apply_one(actor: Actor, kind: str, fields: dict[str, Any], dry_run: bool) -> HttpResponse:
+    """Apply one object as ``actor``; answers its result, with the object."""
+    return _one(actor, kind, fields, Options(dry_run=dry_run, return_objects=True))
+
+
 def _one(actor: Actor, kind: str, fields: dict[str, Any], options: Options) -> HttpResponse:
     outcome = apply_document({COLLECTION_OF[kind]: [fields]}, actor, options)
     assert outcome is not None  # nothing was deferred
@@ -120,7 +125,7 @@ def delete_one(request: HttpRequest, kind: str, queryset: QuerySet[Any], key: st
     own, value = list(named.items())[-1]
     found(queryset, access.words_of(kind), **{own: value})
     require(actor, "delete", kind)
-    return _one(actor, kind, {**named, "state": "absent"}, Options(dry_run=dry_run, return_objects=True))
+    return apply_one(actor, kind, {**named, "state": "absent"}, dry_run)
 
 
 def restore_one(request: HttpRequest, kind: str, obj: Any, document: dict[str, Any], dry_run: bool) -> HttpResponse:

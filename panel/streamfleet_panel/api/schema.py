@@ -49,6 +49,13 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "address": "https://radio.example.net/live.mp3",
         "mount": "/stream",
     },
+    "mount": {
+        "media_service": "rock-fm",
+        "name": "/low.aac",
+        "format": "aac",
+        "bitrate_kbps": 48,
+        "fallback": "/stream",
+    },
     "media_user": {"customer": "alice", "name": "studio", "password": "correct horse", "protocols": ["sftp"]},
 }
 
@@ -90,9 +97,24 @@ def object_schema(kind: str) -> dict[str, Any]:
                     properties[name] = {**prop.schema, "description": about}
                 if prop.secret:
                     properties[name]["writeOnly"] = True
+    elif kind == "mount":
+        for engine in _engines():
+            for name, item in _items(engine).items():
+                about = f"{engine.title}: {item.get('description', name.replace('_', ' '))}"
+                known = properties.get(name)
+                properties[name] = {"description": f"{known['description']} {about}"} if known else item
+                properties[name].setdefault("description", about)
     else:
         schema["additionalProperties"] = False
     return {**schema, "description": description}
+
+
+def _items(engine: Engine) -> dict[str, Any]:
+    """What the engine's mounts have beside their name: JSON Schema by field."""
+    if engine.mounts_field is None:
+        return {}
+    properties = engine.fields[engine.mounts_field].schema["items"]["properties"]
+    return {name: dict(item) for name, item in properties.items() if name != "name"}
 
 
 def json_body(schema: dict[str, Any], example: Any = None, *, required: bool = True) -> dict[str, Any]:
@@ -137,6 +159,7 @@ def apply_body() -> dict[str, Any]:
             "playlists": [EXAMPLES["playlist"]],
             "djs": [EXAMPLES["dj"]],
             "relays": [EXAMPLES["relay"]],
+            "mounts": [EXAMPLES["mount"]],
             "media_users": [EXAMPLES["media_user"]],
         },
         "dry_run": True,

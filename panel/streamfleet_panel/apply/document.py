@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamfleet_panel.apply.checks import Bad, kind_of
-from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, SEPARATOR
+from streamfleet_panel.apply.fields import COLLECTIONS, KEYS, KINDS, key_text
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
 MOST_OBJECTS = 100_000
@@ -97,7 +97,7 @@ def _collection(kind: str, collection: str, items: list[Any], entries: list[Entr
             problems += faults
             problems.extend(_values(kind, path, item))
             continue
-        key = SEPARATOR.join(parts)
+        key = key_text(parts)
         if key in seen:
             where = f"{path}.{key_names[-1]}"
             problems.append(Problem(where, key, f"is the key of {seen[key]} already", "Name each object once."))

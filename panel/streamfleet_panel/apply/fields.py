@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -30,7 +31,7 @@ from streamfleet_panel.apply.media_user_fields import MEDIA_USER
 from streamfleet_panel.apply.media_user_fields import NAME as MEDIA_USER_NAME
 from streamfleet_panel.apply.media_user_fields import NAME_FIX as MEDIA_USER_NAME_FIX
 from streamfleet_panel.apply.playlist_fields import PLAYLIST
-from streamfleet_panel.apply.relay_fields import RELAY
+from streamfleet_panel.apply.relay_fields import MOUNT, RELAY
 from streamfleet_panel.engines import engines
 from streamfleet_panel.models import Dj, Playlist, Relay
 
@@ -221,6 +222,11 @@ KINDS: dict[str, dict[str, Field]] = {
         text("name", "Name of the relay in its service; part of the key.", 63, SLUG, _NAME_FIX),
         *RELAY,
     ),
+    # The rest is what items of the engine's list of mounts have (mounts.py).
+    "mount": table(
+        text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
+        text("name", "Path of the mount in its service; part of the key.", 65, MOUNT, "Write it as /stream."),
+    ),
     "media_user": table(
         text(
             "customer",
@@ -245,11 +251,12 @@ KEYS: dict[str, tuple[str, ...]] = {
     "playlist": ("media_service", "name"),
     "dj": ("media_service", "username"),
     "relay": ("media_service", "name"),
+    "mount": ("media_service", "name"),
     "media_user": ("customer", "name"),
 }
 # What belongs to a media service: whoever may change that may change them, and they go and come back with it.
 OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj, "relay": Relay}
-# Between the parts of a key in one text; no key may contain it.
+# Between the parts of a key in one text; none contains it, but for paths of mounts, which begin with it.
 SEPARATOR = "/"
 COLLECTIONS = {
     "reseller_plans": "reseller_plan",
@@ -259,18 +266,27 @@ COLLECTIONS = {
     "playlists": "playlist",
     "djs": "dj",
     "relays": "relay",
+    "mounts": "mount",
     "media_users": "media_user",
 }
 COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
 REQUIRED = {"node": ("address",), "media_service": ("customer", "engine"), "relay": ("direction", "address")}
 
 
+def key_text(parts: Iterable[str]) -> str:
+    """A key in one text: ``rock-fm/night``, also for the path of a mount."""
+    return SEPARATOR.join(part.removeprefix(SEPARATOR) for part in parts)
+
+
 def key_fields(kind: str, key: str) -> dict[str, str]:
     """The fields of a key that is given in one text: ``rock-fm/night`` → the service's slug and the playlist's name."""
     names = KEYS[kind]
-    return dict(zip(names, key.split(SEPARATOR, len(names) - 1), strict=True))
+    parts = key.split(SEPARATOR, len(names) - 1)
+    if kind == "mount":
+        parts[-1] = f"{SEPARATOR}{parts[-1]}"
+    return dict(zip(names, parts, strict=True))
 
 
 def key_of(kind: str, obj: Any) -> str:
     """The key of a stored object in one text; the object that it belongs to must be selected along."""
-    return SEPARATOR.join(str(getattr(obj, name)) for name in KEYS[kind])
+    return key_text(str(getattr(obj, name)) for name in KEYS[kind])

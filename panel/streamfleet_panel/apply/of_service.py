@@ -11,6 +11,7 @@ from typing import Any
 
 from django.db.models import Aggregate, Count
 
+from streamfleet_panel.access import words_of
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, KINDS, OF_SERVICE
 from streamfleet_panel.apply.plan import DELETED, Growth, Plan
@@ -49,7 +50,7 @@ def begin(plan: Plan, entry: Entry, declared: Container[str]) -> Draft | None:
     obj: Any = stored or OF_SERVICE[entry.kind](**{KEYS[entry.kind][-1]: entry.parts[-1]})
     faults = len(plan.problems)
     changes = plan.fields(entry, obj, KINDS[entry.kind], creating=stored is None)
-    engine = _fit(plan, entry, service, declared)
+    engine = fit(plan, entry, service, declared)
     if engine is None or service is None:
         return None
     if stored is None:
@@ -71,7 +72,7 @@ def finish(plan: Plan, entry: Entry, draft: Draft) -> None:
     plan.finish(entry, obj, changes, "created" if draft.created else "updated", service.customer)
 
 
-def _fit(plan: Plan, entry: Entry, service: MediaService | None, declared: Container[str]) -> Engine | None:
+def fit(plan: Plan, entry: Entry, service: MediaService | None, declared: Container[str]) -> Engine | None:
     """The service's engine where it can have such an object; notes why it cannot."""
     slug, path = entry.parts[0], f"{entry.path}.media_service"
     if service is None:
@@ -79,7 +80,7 @@ def _fit(plan: Plan, entry: Entry, service: MediaService | None, declared: Conta
             fix = "Name an existing media service, or declare it as well."
             plan.problem(path, slug, "there is no such media service", fix)
         return None
-    several = OF_SERVICE[entry.kind]._meta.verbose_name_plural
+    several = f"{words_of(entry.kind)}s"
     if service.deleted_at is not None or service.customer.deleted_at is not None:
         fix = f"Restore the media service, or take its {several} out of the document."
         plan.problem(path, slug, "this media service is deleted", fix)

@@ -107,6 +107,8 @@ class Plan:
     # Customers whose log-ins for media change; and those who get more (or fewer): customer, path, by how many.
     media_owners: dict[int, Account] = field(default_factory=dict)
     media_growth: dict[int, tuple[Account, str, int]] = field(default_factory=dict)
+    # Mounts that are deleted by themselves: slug and name → path of the entry.
+    mounts_gone: dict[tuple[str, str], str] = field(default_factory=dict)
     by_path: dict[str, Result] = field(default_factory=dict)
 
     # --- recording ---

@@ -143,6 +143,7 @@ def _mount(plan: Plan, service: MediaService, engine: Engine, relay: Relay, path
         fix = f"Use one of {', '.join(names)}."
         plan.problem(f"{paths[id(relay)]}.mount", relay.mount, "is not a mount of this service", fix)
     else:
-        path = f"{paths.get(id(service), '')}.{field}"
+        gone = plan.mounts_gone.get((service.slug, relay.mount))
+        path = f"{paths.get(id(service), '')}.{field}" if gone is None else f"{gone}.name"
         message = f"lacks {relay.mount}, which the relay {relay.name} needs"
         plan.problem(path, None, message, "Keep this mount, or delete the relay, or give it another mount first.")

@@ -16,6 +16,7 @@ from streamfleet_panel.apply import (
     hosts,
     limits,
     media_users,
+    mounts,
     of_service,
     passwords,
     playlists,
@@ -169,6 +170,8 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
     for entry in of_kind["media_service"]:
         services.plan_service(plan, entry)
     declared = {entry.key for entry in of_kind["media_service"] if not entry.absent}
+    # Before relays, which name mounts.
+    mounts.plan_mounts(plan, of_kind["mount"], of_kind["media_service"])
     for entry in of_kind["playlist"]:
         playlists.plan_playlist(plan, entry, declared)
     for entry in of_kind["dj"]:

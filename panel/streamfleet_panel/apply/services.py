@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from streamfleet_panel import secrets
@@ -343,7 +343,10 @@ def _judge(
             )
     if engine.mounts_field is not None:
         mounts = engine.settings(service.settings)[engine.mounts_field]
-        _mounts(plan, entry, service, engine.mounts_field, mounts)
+        field = f"{entry.path}.{engine.mounts_field}"
+        named = engine.mounts_field in entry.fields
+        many = field if named else f"{entry.path}.max_mounts"
+        judge_mounts(plan, service, mounts, [f"{field}[{index}]" for index in range(len(mounts))], many, field)
         _bitrates(plan, entry, service, engine.mounts_field, mounts)
     if service.suspended_until is not None and not service.suspended and "suspended_until" in entry.fields:
         plan.problem(
@@ -354,12 +357,16 @@ def _judge(
         )
 
 
-def _mounts(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: list[Mapping[str, Any]]) -> None:
-    path = f"{entry.path}.{name}"
+def judge_mounts(
+    plan: Plan, service: MediaService, mounts: Sequence[Mapping[str, Any]], paths: list[str], many: str, default: str
+) -> None:
+    """What mounts mean together.
+
+    ``paths``: where each is declared; ``many`` and ``default``: where too many of them are, and too many defaults.
+    """
     if service.max_mounts is not None and len(mounts) > service.max_mounts:
-        where = path if name in entry.fields else f"{entry.path}.max_mounts"
         plan.problem(
-            where,
+            many,
             len(mounts),
             f"{len(mounts)} mounts are more than max_mounts allows ({service.max_mounts})",
             "Name fewer mounts, or raise max_mounts.",
@@ -367,7 +374,7 @@ def _mounts(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: 
     names = [mount["name"] for mount in mounts]
     fallbacks = {mount["name"]: mount.get("fallback") for mount in mounts}
     for index, mount in enumerate(mounts):
-        here = f"{path}[{index}]"
+        here = paths[index]
         if mount["name"] in names[:index]:
             plan.problem(f"{here}.name", mount["name"], "is the name of another mount too", "Name each mount once.")
         fallback = mount.get("fallback")
@@ -384,7 +391,15 @@ def _mounts(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: 
                 f"{here}.fallback", fallback, "leads back to the mount itself", "End the chain at another mount."
             )
     if sum(1 for mount in mounts if mount.get("default")) > 1:
-        plan.problem(path, None, "names more than one default mount", "Mark one mount as the default.")
+        plan.problem(default, None, "names more than one default mount", "Mark one mount as the default.")
+
+
+def too_fast(plan: Plan, mount: Mapping[str, Any], most: int, path: str) -> None:
+    """Refuse a mount that declares a bitrate above what the service may have."""
+    bitrate = mount.get("bitrate_kbps")
+    if bitrate and bitrate > most:
+        wrong = f"is above max_bitrate_kbps of the service ({most})"
+        plan.problem(f"{path}.bitrate_kbps", bitrate, wrong, "Lower the mount's bitrate, or raise max_bitrate_kbps.")
 
 
 def _bitrates(plan: Plan, entry: Entry, service: MediaService, name: str, mounts: list[Mapping[str, Any]]) -> None:
@@ -393,18 +408,15 @@ def _bitrates(plan: Plan, entry: Entry, service: MediaService, name: str, mounts
     if most is None or not (named or ("max_bitrate_kbps" in entry.fields and name in service.settings)):
         return
     for index, mount in enumerate(mounts):
-        bitrate = mount.get("bitrate_kbps")
-        if not bitrate or bitrate <= most:
-            continue
-        path, value, wrong = (
-            f"{entry.path}.max_bitrate_kbps",
-            most,
-            f"is below the bitrate of {mount['name']} ({bitrate})",
-        )
         if named:
-            path, value = f"{entry.path}.{name}[{index}].bitrate_kbps", bitrate
-            wrong = f"is above max_bitrate_kbps of the service ({most})"
-        plan.problem(path, value, wrong, "Lower the mount's bitrate, or raise max_bitrate_kbps.")
+            too_fast(plan, mount, most, f"{entry.path}.{name}[{index}]")
+        elif (mount.get("bitrate_kbps") or 0) > most:
+            plan.problem(
+                f"{entry.path}.max_bitrate_kbps",
+                most,
+                f"is below the bitrate of {mount['name']} ({mount['bitrate_kbps']})",
+                "Lower the mount's bitrate, or raise max_bitrate_kbps.",
+            )
 
 
 def check_unique(plan: Plan) -> None:

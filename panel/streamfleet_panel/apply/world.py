@@ -47,6 +47,7 @@ class World:
         named = {kind: {entry.parts for entry in entries if entry.kind == kind} for kind in OF_SERVICE}
         slugs = [entry.key for entry in entries if entry.kind == "media_service"]
         also_slugs = [slug for parts in named.values() for slug, _ in parts]
+        also_slugs += [entry.parts[0] for entry in entries if entry.kind == "mount"]
         services = rows(MediaService.objects.all(), "slug", [*slugs, *also_slugs])
         if prune:
             known = {service.pk for service in services}

@@ -147,6 +147,8 @@ def _mount(root: ET.Element, service: Mapping[str, Any], mount: Mapping[str, Any
     if mount.get("fallback"):
         _add(entry, "fallback-mount", mount["fallback"])
         _add(entry, "fallback-override", 1)
+        if mount.get("fallback_when_full"):
+            _add(entry, "fallback-when-full", 1)
     _add(entry, "charset", "UTF-8")
     _add(entry, "public", 0)
     _add(entry, "stream-name", service["name"], "name")
@@ -228,7 +230,9 @@ def _connections(service: Mapping[str, Any], mounts: list[Mapping[str, Any]]) ->
     if total is None:
         return MANY
     shares = [_lowest(mount.get("max_listeners"), total) or 0 for mount in mounts]
-    spare = SPARE_CONNECTIONS if sum(shares) <= total else SPARE_WHEN_SHARED
+    # Who is let in elsewhere, where a mount is full, is counted on none of the mounts' limits that add up here.
+    elsewhere = any(mount.get("fallback_when_full") for mount in mounts)
+    spare = SPARE_CONNECTIONS if sum(shares) <= total and not elsewhere else SPARE_WHEN_SHARED
     return int(total) + len(mounts) + spare
 
 

@@ -1,0 +1,110 @@
+"""What a customer's media library holds, as the node sees it. The walk is bounded, whatever a library holds."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .errors import BadOption, Error
+from .media_folder import SUFFIXES
+
+#: Most files that are listed, and most entries of a library that are looked at.
+MOST_LISTED = 10_000
+MOST_ENTRIES = 1_000_000
+
+#: Run on the node as the customer's own user: arguments are the library, a folder of it, how many files to list, how
+#: many entries to look at, and the suffixes of what can be played. Nothing that anybody wrote is part of it.
+PROGRAM = """
+import itertools, json, os, sys
+library, folder, listed, most = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+suffixes = tuple(sys.argv[5:])
+root = os.path.normpath(os.path.join(library, folder))
+inside = os.path.normpath(os.path.join(os.path.realpath(library), folder))
+if not os.path.isdir(root) or os.path.realpath(root) != inside:
+    sys.exit(3)
+shown = lambda path: os.fsencode(path).decode("utf-8", "replace")
+files, count, size, ignored, seen, todo = [], 0, 0, 0, 0, [root]
+while todo and seen <= most:
+    place = todo.pop()
+    try:
+        entries = sorted(itertools.islice(os.scandir(place), most - seen + 1), key=lambda entry: entry.name)
+    except OSError:
+        ignored += 1
+        continue
+    below = []
+    for entry in entries:
+        seen += 1
+        if entry.name.startswith("."):
+            ignored += not entry.is_dir(follow_symlinks=False)
+        elif entry.is_dir(follow_symlinks=False):
+            below.append(entry.path)
+        elif entry.is_file(follow_symlinks=False) and entry.name.lower().endswith(suffixes):
+            state = entry.stat(follow_symlinks=False)
+            count, size = count + 1, size + state.st_size
+            if len(files) < listed:
+                files.append([shown(os.path.relpath(entry.path, library)), state.st_size, int(state.st_mtime)])
+        else:
+            ignored += 1
+    todo += reversed(below)
+complete = seen <= most and not todo
+print(json.dumps({"files": files, "count": count, "bytes": size, "ignored": ignored, "complete": complete}))
+"""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What was found. ``complete``: all entries were looked at; ``files`` are the first of ``count``."""
+
+    files: list[dict[str, Any]]
+    count: int
+    bytes: int
+    ignored: int
+    complete: bool
+
+
+NOTHING = Listing([], 0, 0, 0, True)
+
+
+def command(library: str, folder: str, limit: int, user: str, most: int = MOST_ENTRIES) -> str:
+    """The shell command that lists; its output is for ``listing_of``."""
+    argv = ["sudo", "-n", "-u", user, "--", "/usr/bin/python3", "-I", "-c", PROGRAM]
+    return shlex.join([*argv, library, folder, str(limit), str(most), *SUFFIXES])
+
+
+def listing_of(code: int, output: str, error: str, folder: str, node: str) -> Listing:
+    """The listing out of what the command has said. Raises errors.Error."""
+    if code == 3:
+        raise BadOption(f"folder: {folder!r} is no folder of this library.")
+    if "unknown user" in error:
+        raise Error(f"{node} does not know the customer's system user: converge it, and look again.")
+    if "a password is required" in error or "not allowed to execute" in error:
+        raise Error(
+            f"on {node} this user may not use sudo without a password. Connect as one who may,"
+            " such as streamfleet-converge."
+        )
+    if code:
+        lines = error.strip().splitlines()
+        raise Error(f"{node}: the library cannot be listed: {lines[-1] if lines else f'exit code {code}'}")
+    data = json.loads(output)
+    files = [
+        {"path": path, "bytes": size, "modified": f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%dT%H:%M:%SZ}"}
+        for path, size, moment in data["files"]
+    ]
+    return Listing(files, data["count"], data["bytes"], data["ignored"], data["complete"])
+
+
+def quota_of(stations: Iterable[Mapping[str, Any]], node: str) -> int | None:
+    """Megabytes that the customer's stations on the node with a library give it together; None for unlimited.
+
+    As the panel adds them up for log-ins for media.
+    """
+    quotas: Sequence[int | None] = [
+        station.get("disk_quota_mb")
+        for station in stations
+        if station["node"] == node and station.get("autodj") is not None
+    ]
+    return None if None in quotas else sum(quota or 0 for quota in quotas)
