@@ -43,6 +43,7 @@ def config(tmp_path: Path) -> Config:
         backoff_first=2.0,
         backoff_most=300.0,
         keep_runs=3,
+        collect=0,
     )
     runner.prepare(config)
     return config

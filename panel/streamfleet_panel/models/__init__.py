@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from streamfleet_panel.models.account import Account, AccountManager, ResellerPlan
+from streamfleet_panel.models.collection import Collection
 from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.dj import Dj
 from streamfleet_panel.models.job import Job
@@ -20,6 +21,7 @@ __all__ = [
     "ApiToken",
     "AuditLog",
     "AuthFailure",
+    "Collection",
     "ConvergeRun",
     "Counter",
     "Dj",

@@ -30,6 +30,8 @@ class Config:
     lease: float = 30.0
     backoff_first: float = 2.0
     backoff_most: float = 300.0
+    #: Between two questions to a node what is new on it; 0: nodes are not asked.
+    collect: float = 30.0
     #: Finished runs kept per node.
     keep_runs: int = 50
 
@@ -66,6 +68,7 @@ class Config:
             poll=number("POLL", cls.poll, 0.02),
             run_timeout=number("RUN_TIMEOUT", cls.run_timeout, 10),
             lease=number("LEASE", cls.lease, 1),
+            collect=number("COLLECT", cls.collect, 0),
             backoff_first=number("BACKOFF_FIRST", cls.backoff_first, 0.01),
             backoff_most=number("BACKOFF_MOST", cls.backoff_most, 0.01),
         )

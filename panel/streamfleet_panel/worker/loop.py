@@ -15,6 +15,7 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from streamfleet_panel.worker import queue, runner
+from streamfleet_panel.worker.collector import Collector
 from streamfleet_panel.worker.config import Config, ConfigError
 from streamfleet_panel.worker.notify import notify
 from streamfleet_panel.worker.queue import Claimed
@@ -42,6 +43,7 @@ class Worker:
         self._last_full = self._last_heartbeat = float("-inf")
         self._next_due: float | None = None
         self._again = True
+        self._collector = Collector(config)
 
     def stop(self) -> None:
         """Take no new run; ``run`` returns when those that are running have ended."""
@@ -60,6 +62,8 @@ class Worker:
                     # Between turns only: a turn may be part of its caller's transaction, which closing would end.
                     close_old_connections()
                     self.step(pool)
+                    if not self._stop.is_set():
+                        self._collector.turn()
                 except DatabaseError as error:
                     # A database that is away comes back; what runs goes on meanwhile.
                     log.error("database: %s", error)
@@ -67,6 +71,7 @@ class Worker:
                     self._again = True
                     self._stop.wait(1.0)
                 self._pause()
+            self._collector.close()
             notify("STOPPING=1")
             log.info("stopped")
 

@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,61}[a-z0-9])?")
 _ADDRESS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|[0-9a-fA-F:]{2,45}")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _KEY = re.compile(r"(ssh-[a-z0-9-]+|ecdsa-[a-z0-9-]+|sk-[a-z0-9@.-]+) [A-Za-z0-9+/=]+(?: [^\n]*)?")
-_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
+ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def known_hosts(target: Target) -> str:
     )
 
 
-def inventory(target: Target, config: Config, folder: Path) -> dict[str, Any]:
-    """An inventory of this one node. Everything that comes from the database has been checked by ``Target.fault``."""
+def ssh_options(folder: Path) -> list[str]:
+    """How every connection to a node is made, with the key that is pinned in ``folder``."""
     options = {
         "UserKnownHostsFile": folder / "known_hosts",
         "GlobalKnownHostsFile": "/dev/null",
@@ -88,13 +88,18 @@ def inventory(target: Target, config: Config, folder: Path) -> dict[str, Any]:
         "ControlMaster": "auto",
         "ControlPersist": "300s",
     }
+    return [f"{name}={value}" for name, value in options.items()]
+
+
+def inventory(target: Target, config: Config, folder: Path) -> dict[str, Any]:
+    """An inventory of this one node. Everything that comes from the database has been checked by ``Target.fault``."""
     variables = {
         "ansible_connection": "ssh",
         "ansible_host": target.address,
         "ansible_port": target.port,
         "ansible_user": target.user,
         "ansible_ssh_private_key_file": str(config.ssh_key),
-        "ansible_ssh_args": " ".join(f"-o {name}={value}" for name, value in options.items()),
+        "ansible_ssh_args": " ".join(f"-o {option}" for option in ssh_options(folder)),
         "ansible_control_path": str(config.run_dir / "ssh" / "%%C"),
         "ansible_control_path_dir": str(config.run_dir / "ssh"),
         # Every supported Debian has it; asking the node would cost a round trip.
@@ -131,7 +136,7 @@ def folder_of(run_id: int, config: Config) -> Path:
 
 def prepare(config: Config) -> None:
     """Make the folders that runs share."""
-    for name in ("runs", "ssh", "home/tmp"):
+    for name in ("runs", "ssh", "collect", "home/tmp"):
         (config.run_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
 
 
@@ -203,7 +208,7 @@ def failure_of(event: dict[str, Any]) -> str | None:
     if data.get("ignore_errors"):
         return None
     message = str((data.get("res") or {}).get("msg") or "").strip()
-    return _ESCAPES.sub("", message) or None
+    return ESCAPES.sub("", message) or None
 
 
 def tail(path: Path, token: str) -> str:
@@ -214,7 +219,7 @@ def tail(path: Path, token: str) -> str:
             text = stream.read().decode("utf-8", "replace")
     except OSError:
         return ""
-    return _ESCAPES.sub("", text.replace("\r\n", "\n")).replace(token, "********")[-OUTPUT_CHARACTERS:]
+    return ESCAPES.sub("", text.replace("\r\n", "\n")).replace(token, "********")[-OUTPUT_CHARACTERS:]
 
 
 def last_words(output: str) -> str:

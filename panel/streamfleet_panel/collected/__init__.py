@@ -1,0 +1,82 @@
+"""What the worker collects from nodes: feeds of lines and states of services, see ``roles/common/files/collect.py``.
+
+A feed that the panel stores is a line of ``FEEDS``. Its function gets the services of the node that the batch is from,
+slug → primary key, and the feed's items: slug (empty where the feed is the node's own) and object, the oldest of a file
+first. It runs in the transaction that also moves the cursors; it raises nothing for what makes no sense, since tenants
+can write some of it, and stores nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from streamfleet_panel.models import Collection, MediaService, Node
+
+Items = Sequence[tuple[str, dict[str, Any]]]
+Store = Callable[[Mapping[str, int], Items, datetime], None]
+
+FEEDS: dict[str, Store] = {}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a node has answered. ``more``: it has more to tell at once."""
+
+    items: Mapping[str, Items]
+    cursors: Mapping[str, Mapping[str, Any]]
+    more: bool
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the reading of a node stands: what to ask it, and the number that its answer is stored with."""
+
+    number: int
+    cursors: Mapping[str, Any]
+
+
+def place_of(node_id: int) -> Place:
+    """Where the reading of this node stands."""
+    found, _created = Collection.objects.get_or_create(node_id=node_id)
+    return Place(found.number, found.cursors)
+
+
+def nodes() -> list[Node]:
+    """The nodes that are asked: those that are in use, and have been converged."""
+    return list(
+        Node.objects.exclude(status=Node.Status.DISABLED)
+        .exclude(host_key=None)
+        .exclude(host_key="")
+        .filter(observed_generation__gt=0)
+        .only("pk", "name", "address", "ssh_port", "ssh_user", "host_key")
+        .order_by("pk")
+    )
+
+
+def store(node_id: int, number: int, batch: Batch) -> bool:
+    """Store a batch and how far it goes, together. False where somebody has stored one since it was asked for."""
+    now = timezone.now()
+    with transaction.atomic():
+        moved = Collection.objects.filter(node_id=node_id, number=number).update(
+            number=F("number") + 1, cursors=dict(batch.cursors), collected_at=now, message=""
+        )
+        if not moved:
+            return False
+        if any(batch.items.values()):
+            services = dict(MediaService.objects.filter(node_id=node_id).values_list("slug", "pk"))
+            for name, items in batch.items.items():
+                if items and name in FEEDS:
+                    FEEDS[name](services, items, now)
+    return True
+
+
+def failed(node_id: int, message: str) -> None:
+    """Note why a node could not be asked."""
+    Collection.objects.filter(node_id=node_id).update(message=message[:300])

@@ -1,0 +1,252 @@
+"""What nodes tell between converges: who is asked, that a batch counts once, and what a node may not do with it."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from django.db import DataError
+
+from streamfleet_panel import collected
+from streamfleet_panel.collected import Batch
+from streamfleet_panel.models import Account, Collection, MediaService, Node
+from streamfleet_panel.worker import ask as asking
+from streamfleet_panel.worker import runner
+from streamfleet_panel.worker.ask import Unanswered, ask, batch_of
+from streamfleet_panel.worker.collector import Collector
+from streamfleet_panel.worker.config import Config
+from streamfleet_panel.worker.runner import Target
+
+pytestmark = pytest.mark.django_db
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA87XWuBJn2PerAcsbHAuAzufLtl4aLjavEPODNG1Rzn"
+TARGET = Target("node1", "192.0.2.1", 22, "streamfleet-converge", KEY)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    config = Config(
+        release=tmp_path,
+        run_dir=tmp_path / "run",
+        url="https://panel.example.net",
+        ca=tmp_path / "ca.pem",
+        token_file=tmp_path / "token",
+        ssh_key=tmp_path / "key",
+        programs=Path("/usr/bin"),
+        collect=0.01,
+    )
+    runner.prepare(config)
+    return config
+
+
+@pytest.fixture
+def stored(monkeypatch) -> list:
+    """What a feed called ``told`` has stored."""
+    found: list = []
+    monkeypatch.setitem(collected.FEEDS, "told", lambda services, items, now: found.append((dict(services), items)))
+    return found
+
+
+def node(name: str = "node1", observed_generation: int = 1, **more: object) -> Node:
+    values = {"address": "192.0.2.1", "host_key": KEY, "observed_generation": observed_generation, **more}
+    return Node.objects.create(name=name, **values)
+
+
+def service(slug: str, on: Node) -> MediaService:
+    customer, _ = Account.objects.get_or_create(username="ada", defaults={"email": "a@example.net", "uid": 200001})
+    return MediaService.objects.create(
+        slug=slug, name=slug, customer=customer, engine="icecast", service_type="radio", node=on
+    )
+
+
+def batch(*items: tuple[str, dict], more: bool = False, cursor: int = 1) -> Batch:
+    return Batch({"told": list(items), "unheard-of": list(items)}, {"told": {"rock": cursor}}, more)
+
+
+class Fleet:
+    """A double of the nodes: answers what the test says, remembers who was asked what."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, object]] = []
+        self.answer: Batch | Exception = batch()
+
+    def __call__(self, target, node_id, cursors, config) -> Batch:
+        self.asked.append((target.name, cursors))
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def turn(collector: Collector) -> None:
+    """One question to everybody who is due, and the answers stored."""
+    time.sleep(0.02)
+    collector._last_look = float("-inf")
+    collector.turn()
+    for future, _place, _name in list(collector._asked.values()):
+        future.exception(10)
+    collector._take()
+
+
+def test_only_nodes_in_use_are_asked(config):
+    node("used")
+    node("draining", status=Node.Status.DRAINING)
+    node("disabled", status=Node.Status.DISABLED)
+    node("new", observed_generation=0)
+    node("keyless", host_key=None)
+    fleet = Fleet()
+    turn(Collector(config, fleet))
+    assert sorted(name for name, _cursors in fleet.asked) == ["draining", "used"]
+
+
+def test_the_next_question_begins_where_the_last_answer_ended(config, stored):
+    one = node()
+    rock = service("rock", one)
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+    fleet.answer = batch(("rock", {"n": 1}), cursor=5)
+    turn(collector)
+    fleet.answer = batch(cursor=5)
+    turn(collector)
+    assert [cursors for _name, cursors in fleet.asked] == [{}, {"told": {"rock": 5}}]
+    assert stored == [({"rock": rock.pk}, [("rock", {"n": 1})])]
+    one.collection.refresh_from_db()
+    assert (one.collection.number, one.collection.message) == (2, "")
+    assert one.collection.collected_at is not None
+
+
+def test_a_batch_that_comes_twice_counts_once(stored):
+    one = node()
+    place = collected.place_of(one.pk)
+    assert collected.store(one.pk, place.number, batch(("rock", {"n": 1})))
+    assert not collected.store(one.pk, place.number, batch(("rock", {"n": 1})))
+    assert len(stored) == 1
+
+
+def test_the_cursors_stay_where_the_items_cannot_be_stored(config, monkeypatch):
+    def refuse(*_args: object) -> None:
+        raise DataError("value too long")
+
+    monkeypatch.setitem(collected.FEEDS, "told", refuse)
+    one = node()
+    fleet = Fleet()
+    fleet.answer = batch(("rock", {}))
+    turn(Collector(config, fleet))
+    one.collection.refresh_from_db()
+    assert (one.collection.number, one.collection.cursors) == (0, {})
+    assert one.collection.message == "Its answer cannot be stored: DataError."
+
+
+def test_a_node_speaks_of_its_own_services_only(stored):
+    here, there = node("here"), node("there")
+    rock, _jazz = service("rock", here), service("jazz", there)
+    collected.store(here.pk, collected.place_of(here.pk).number, batch(("jazz", {"n": 1})))
+    assert stored[0][0] == {"rock": rock.pk}
+
+
+def test_a_node_that_does_not_answer_is_asked_less_often_and_says_why(config, caplog):
+    one = node()
+    fleet = Fleet()
+    fleet.answer = Unanswered("no route")
+    collector = Collector(config, fleet)
+    for _ in range(8):
+        turn(collector)
+    one.collection.refresh_from_db()
+    assert one.collection.message == "no route"
+    assert 2 <= len(fleet.asked) <= 5
+    assert caplog.text.count("no route") == 1
+    collector._due.clear()
+    fleet.answer = batch()
+    turn(collector)
+    one.collection.refresh_from_db()
+    assert one.collection.message == ""
+
+
+def test_nobody_is_asked_where_it_is_switched_off(config):
+    node()
+    fleet = Fleet()
+    turn(Collector(Config(**{**config.__dict__, "collect": 0.0}), fleet))
+    assert fleet.asked == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"schema": 1}',
+        b'{"schema": 2, "feeds": {}, "more": false}',
+        b'{"schema": 1, "feeds": [], "more": false}',
+        b'{"schema": 1, "feeds": {"told": {"items": [["rock"]], "cursors": {}}}, "more": false}',
+        b'{"schema": 1, "feeds": {"told": {"items": [["rock", 1]], "cursors": {}}}, "more": false}',
+        b'{"schema": 1, "feeds": {"told": {"items": [[1, {}]], "cursors": {}}}, "more": false}',
+        b'{"schema": 1, "feeds": {"told": {"items": [], "cursors": 1}}, "more": false}',
+        b'{"schema": 1, "feeds": {"told": {"items": [["rock", {"n": NaN}]], "cursors": {}}}, "more": false}',
+        b"[" * 100_000,
+        b"\xff",
+    ],
+)
+def test_what_is_no_answer_is_refused(text):
+    with pytest.raises(Unanswered, match=r"install\.yml"):
+        batch_of(text)
+
+
+@pytest.fixture
+def ssh(tmp_path, monkeypatch):
+    """A double of ssh: writes down how it was called, and does what the test says."""
+
+    def make(script: str) -> Path:
+        folder = tmp_path / "bin"
+        folder.mkdir()
+        program = folder / "ssh"
+        program.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" >{tmp_path}/called\ncat >{tmp_path}/asked\n{script}\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+        return tmp_path / "called"
+
+    return make
+
+
+def test_a_node_is_asked_by_one_command_with_its_key_pinned(config, ssh, tmp_path):
+    called = ssh(
+        """echo '{"schema": 1, "feeds": {"told": {"items": [["rock", {"n": 1}]], "cursors": {}}}, "more": true}'"""
+    )
+    answer = ask(TARGET, 7, {"told": {"rock": [1, 2]}}, config)
+    assert (answer.items, answer.more) == ({"told": [("rock", {"n": 1})]}, True)
+    assert json.loads((tmp_path / "asked").read_text()) == {"cursors": {"told": {"rock": [1, 2]}}}
+    words = called.read_text().splitlines()
+    assert words[-2:] == ["streamfleet-converge@192.0.2.1", asking.COMMAND]
+    assert {"StrictHostKeyChecking=yes", "BatchMode=yes", "GlobalKnownHostsFile=/dev/null"} <= set(words)
+    assert KEY in (config.run_dir / "collect" / "7" / "known_hosts").read_text()
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo 'Connection refused' >&2; exit 255", "Connection refused"),
+        ("echo 'python3: cannot open file'; exit 2", r"cannot open file \(run install\.yml for this node\)"),
+        ("yes", "answered too much"),
+        ("exec sleep 60", "did not answer within"),
+    ],
+)
+def test_why_a_node_does_not_answer_is_said(config, ssh, monkeypatch, script, said):
+    monkeypatch.setattr(asking, "SECONDS", 2.0)
+    ssh(script)
+    with pytest.raises(Unanswered, match=said):
+        ask(TARGET, 7, {}, config)
+
+
+def test_a_node_whose_address_is_an_option_of_ssh_is_not_asked(config, ssh):
+    called = ssh("true")
+    with pytest.raises(Unanswered, match="address"):
+        ask(Target("node1", "-oProxyCommand=id", 22, "streamfleet-converge", KEY), 7, {}, config)
+    assert not called.exists()
+
+
+def test_what_was_stored_goes_with_its_node():
+    one = node()
+    collected.place_of(one.pk)
+    one.delete()
+    assert not Collection.objects.exists()
