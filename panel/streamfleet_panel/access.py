@@ -23,6 +23,7 @@ from streamfleet_panel.models import (
     ConvergeRun,
     Dj,
     Job,
+    ListenerSession,
     MediaService,
     MediaUser,
     Node,
@@ -163,6 +164,13 @@ def relays(actor: Actor) -> QuerySet[Relay]:
     return Relay.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
 
 
+def listener_sessions(actor: Actor) -> QuerySet[ListenerSession]:
+    """Sessions of listeners, like playlists."""
+    return ListenerSession.objects.filter(media_service__in=services(actor).values("pk")).select_related(
+        "media_service"
+    )
+
+
 def media_users(actor: Actor) -> QuerySet[MediaUser]:
     """Media users (never their passwords) of the customers that the actor may see; not those of deleted ones."""
     return MediaUser.objects.filter(customer__in=accounts(actor).values("pk")).select_related("customer")
@@ -229,6 +237,7 @@ SCOPES: dict[type[Model], Any] = {
     Playlist: playlists,
     Dj: djs,
     Relay: relays,
+    ListenerSession: listener_sessions,
     MediaUser: media_users,
     ResellerPlan: plans,
     Node: nodes,
@@ -268,6 +277,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "dj": _DJ,
         "relay": _OF_SERVICE,
         "media_user": _OF_SERVICE,
+        "listener_session": frozenset({"view"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -280,6 +290,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "dj": _DJ,
         "relay": _OF_SERVICE,
         "media_user": _OF_SERVICE,
+        "listener_session": frozenset({"view"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -291,6 +302,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "dj": _DJ,
         "relay": _OF_SERVICE,
         "media_user": _OF_SERVICE,
+        "listener_session": frozenset({"view"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),

@@ -102,6 +102,7 @@ ON_SERVICES = {
     "POST /media-services/{slug}/actions": PEOPLE,
     "GET /media-services/{slug}/playlists": None,
     "GET /media-services/{slug}/djs": None,
+    "GET /media-services/{slug}/listener-sessions": PEOPLE,
     "GET /media-services/{slug}/relays": None,
 }
 ON_PLAYLISTS = {
@@ -151,6 +152,7 @@ OTHERS = {
     "GET /audit-log",
     "GET /customers",
     "GET /djs",
+    "GET /listener-sessions",
     "GET /media-services",
     "GET /media-users",
     "GET /nodes",

@@ -10,7 +10,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 import streamfleet_panel
-from streamfleet_panel.api import djs, media_users, nodes, objects, playlists, relays, services, tokens
+from streamfleet_panel.api import djs, media_users, nodes, objects, playlists, relays, services, sessions, tokens
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
@@ -31,6 +31,7 @@ for router in (
     relays.router,
     media_users.router,
     services.router,
+    sessions.router,
     nodes.router,
     tokens.router,
 ):

@@ -13,9 +13,11 @@ from streamfleet_panel.models.node import ConvergeRun, Node
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
+from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import ApiToken
 
 __all__ = [
+    "MB",
     "Account",
     "AccountManager",
     "ApiToken",
@@ -27,6 +29,7 @@ __all__ = [
     "Dj",
     "Installation",
     "Job",
+    "ListenerSession",
     "MediaService",
     "MediaUser",
     "Node",
@@ -34,5 +37,6 @@ __all__ = [
     "Relay",
     "ResellerPlan",
     "ServiceStatus",
+    "Transfer",
     "UniqueCredential",
 ]

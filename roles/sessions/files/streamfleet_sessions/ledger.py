@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -100,6 +101,8 @@ class Ledger:
 
     def __init__(self, idle_seconds: float = 60.0) -> None:
         self.idle_seconds = idle_seconds
+        # Names this count, so that one that begins anew is not taken for the same.
+        self.counter = secrets.token_hex(16)
         self.routes: dict[str, Route] = {}
         self.tallies: dict[str, Tally] = {}
         self.viewers: dict[tuple[str, str, str], Viewer] = {}
@@ -194,7 +197,7 @@ class Ledger:
     def transfer(self) -> list[dict[str, Any]]:
         """What each service has sent in each month that is kept."""
         return [
-            {"slug": slug, "month": month, "bytes": size}
+            {"slug": slug, "month": month, "bytes": size, "counter": self.counter}
             for slug, tally in sorted(self.tallies.items())
             for month, size in sorted(tally.months.items())
         ]
@@ -208,6 +211,7 @@ class Ledger:
     def dump(self) -> dict[str, Any]:
         """What a later process needs to go on, for JSON."""
         return {
+            "counter": self.counter,
             "routes": {slug: asdict(route) for slug, route in self.routes.items()},
             "tallies": {slug: asdict(tally) for slug, tally in self.tallies.items()},
             "viewers": [[*key, *asdict(viewer).values()] for key, viewer in self.viewers.items()],
@@ -215,6 +219,7 @@ class Ledger:
 
     def load(self, kept: Mapping[str, Any]) -> None:
         """Go on from ``dump``."""
+        self.counter = str(kept["counter"])
         self.routes = {slug: Route(**route) for slug, route in kept["routes"].items()}
         self.tallies = {slug: Tally(**tally) for slug, tally in kept["tallies"].items()}
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
