@@ -27,6 +27,7 @@ from streamfleet_panel.models import (
     MediaService,
     MediaUser,
     Node,
+    PlayedTrack,
     Playlist,
     Relay,
     ResellerPlan,
@@ -171,6 +172,11 @@ def listener_sessions(actor: Actor) -> QuerySet[ListenerSession]:
     )
 
 
+def played(actor: Actor) -> QuerySet[PlayedTrack]:
+    """What was played, of the media services that the actor may see."""
+    return PlayedTrack.objects.filter(media_service__in=services(actor).values("pk"))
+
+
 def media_users(actor: Actor) -> QuerySet[MediaUser]:
     """Media users (never their passwords) of the customers that the actor may see; not those of deleted ones."""
     return MediaUser.objects.filter(customer__in=accounts(actor).values("pk")).select_related("customer")
@@ -234,6 +240,7 @@ def jobs(actor: Actor) -> QuerySet[Job]:
 SCOPES: dict[type[Model], Any] = {
     Account: accounts,
     MediaService: services,
+    PlayedTrack: played,
     Playlist: playlists,
     Dj: djs,
     Relay: relays,

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from streamfleet_panel import access, control, jobs, transfer
 from streamfleet_panel.apply.execute import audit_entry
+from streamfleet_panel.collected.played import KEEP as KEEP_PLAYED
 from streamfleet_panel.models import (
     Account,
     ApiToken,
@@ -23,6 +24,7 @@ from streamfleet_panel.models import (
     ListenerSession,
     MediaService,
     Node,
+    PlayedTrack,
     Transfer,
 )
 
@@ -77,6 +79,7 @@ def _forget() -> None:
             state__in=(ConvergeRun.State.SUCCEEDED, ConvergeRun.State.FAILED), finished_at__lt=now - KEEP_RUNS
         ),
         Job.objects.filter(finished_at__lt=now - KEEP_JOBS),
+        PlayedTrack.objects.filter(at__lt=now - KEEP_PLAYED),
         ApiToken.objects.filter(expires_at__lt=now - KEEP_JOBS),
         ListenerSession.objects.filter(ended_at__lt=now - timedelta(days=settings.SESSION_DAYS)),
         Transfer.objects.filter(month__lt=transfer.month_of(now - KEEP_TRANSFER)),

@@ -21,6 +21,8 @@ from streamfleet_panel.models import (
     MediaService,
     MediaUser,
     Node,
+    OnAir,
+    PlayedTrack,
     Playlist,
     Relay,
     ResellerPlan,
@@ -381,6 +383,24 @@ def media_user(obj: MediaUser) -> dict[str, Any]:
         "enabled": obj.enabled,
         "label": obj.label,
         "created_at": rfc3339(obj.created_at),
+    }
+
+
+def played(obj: PlayedTrack) -> dict[str, Any]:
+    """A line of a station's history."""
+    names = ("playlist", "path", "title", "artist", "dj")
+    return {"at": rfc3339(obj.at), **{name: getattr(obj, name) for name in names}}
+
+
+def air(service: MediaService, last: PlayedTrack | None) -> dict[str, Any]:
+    """Who is heard, who is connected, and what began last, as far as the node has told. One query."""
+    state = OnAir.objects.filter(media_service=service).first()
+    return {
+        "media_service": service.slug,
+        "dj": None if state is None else state.dj,
+        "connected": [] if state is None else state.connected,
+        "reported_at": None if state is None else rfc3339(state.reported_at),
+        "last": None if last is None else played(last),
     }
 
 

@@ -104,6 +104,8 @@ ON_SERVICES = {
     "GET /media-services/{slug}/djs": None,
     "GET /media-services/{slug}/listener-sessions": PEOPLE,
     "GET /media-services/{slug}/relays": None,
+    "GET /media-services/{slug}/played": None,
+    "GET /media-services/{slug}/air": None,
 }
 ON_PLAYLISTS = {
     "GET /media-services/{slug}/playlists/{name}": None,

@@ -10,7 +10,18 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 import streamfleet_panel
-from streamfleet_panel.api import djs, media_users, nodes, objects, playlists, relays, services, sessions, tokens
+from streamfleet_panel.api import (
+    djs,
+    media_users,
+    nodes,
+    objects,
+    played,
+    playlists,
+    relays,
+    services,
+    sessions,
+    tokens,
+)
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
@@ -30,6 +41,7 @@ for router in (
     djs.router,
     relays.router,
     media_users.router,
+    played.router,
     services.router,
     sessions.router,
     nodes.router,

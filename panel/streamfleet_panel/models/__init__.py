@@ -10,6 +10,7 @@ from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
+from streamfleet_panel.models.played import OnAir, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
@@ -33,6 +34,8 @@ __all__ = [
     "MediaService",
     "MediaUser",
     "Node",
+    "OnAir",
+    "PlayedTrack",
     "Playlist",
     "Relay",
     "ResellerPlan",

@@ -9,7 +9,7 @@ from typing import Any
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import Dj, MediaService, Playlist, Relay
+from streamfleet_panel.models import Dj, MediaService, OnAir, PlayedTrack, Playlist, Relay
 
 # state → (words, look, whether it stays like that without anybody doing something)
 _STATES = {
@@ -275,6 +275,26 @@ def relays(service: MediaService, actor: Actor) -> list[ListedRelay] | None:
         )
         for relay in found
     ]
+
+
+@dataclass(frozen=True)
+class Air:
+    """Who is on the air, and what was played last."""
+
+    dj: str | None
+    waiting: list[str]
+    played: list[PlayedTrack]
+
+
+def air(service: MediaService, actor: Actor) -> Air | None:
+    """Of a service with an AutoDJ; None for others. Two queries."""
+    engine = engine_of(service)
+    if engine is None or "djs" not in engine.objects:
+        return None
+    state = OnAir.objects.filter(media_service=service).first()
+    heard = None if state is None or service.desired_state()[0] != "running" else state.dj
+    names = [str(item["username"]) for item in state.connected if item["username"] != heard] if state else []
+    return Air(heard, names, list(access.played(actor).filter(media_service=service)[:10]))
 
 
 def _times(active: Iterable[Mapping[str, Any]] | None) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from html.parser import HTMLParser
 
 import pytest
 from django.test import Client
+from django.utils import timezone
 
 from streamfleet_panel import access, crypt
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService, MediaUser, Node
+from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService, MediaUser, Node, OnAir, PlayedTrack
 
 PASSWORD = "correct horse"
 pytestmark = pytest.mark.usefixtures("world")
@@ -671,3 +673,29 @@ def test_service_page_shows_its_relays(as_) -> None:  # type: ignore[no-untyped-
     assert "Steps aside for DJs" in text
     assert "icecast://mirror.example/rock" in text
     assert "relay-secret" not in text
+
+
+def test_service_page_shows_what_was_played_and_who_is_on_the_air(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("eve")
+    assert "Nothing has been played yet." in client.get("/services/eve-fm/").text
+    service = MediaService.objects.get(slug="eve-fm")
+    now = timezone.now()
+    for number in range(12):
+        PlayedTrack.objects.create(
+            media_service=service,
+            at=now - timedelta(minutes=number),
+            title=f"Song <b>{number}",
+            artist="Band <i>",
+            playlist="night",
+            digest=str(number),
+        )
+    connected = [{"username": "eves-dj"}, {"username": "waiting-dj"}]
+    OnAir.objects.create(media_service=service, dj="eves-dj", connected=connected, reported_at=now)
+    text = client.get("/services/eve-fm/").text
+    assert "Song &lt;b&gt;0" in text
+    assert "Band &lt;i&gt;" in text
+    assert "Song &lt;b&gt;9" in text
+    assert "Song &lt;b&gt;10" not in text
+    assert "eves-dj is on the air" in text
+    assert "Also connected: waiting-dj." in text
+    assert "Played last" not in as_("alice").get("/services/alice-tv/").text

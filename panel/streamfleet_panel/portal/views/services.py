@@ -79,6 +79,7 @@ def _page(
         "djs": display.djs(service, actor, shown_dj),
         "relays": display.relays(service, actor),
         "transferred_mb": transferred([service.pk]).get(service.pk, 0) // MB,
+        "air": display.air(service, actor),
         "may_show_djs": access.may(actor, "credentials", "dj"),
         "may_kick": access.may(actor, "kick", "dj"),
         "shown": shown is not None,

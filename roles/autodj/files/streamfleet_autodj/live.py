@@ -173,6 +173,8 @@ class Gateway:
             if self._clients:
                 await asyncio.wait(self._clients, timeout=SLOT_SECONDS)
             self._inputs.rank([])
+            self._heard = ""
+            self._with_care(self._tell_state)
 
     # Clients
 

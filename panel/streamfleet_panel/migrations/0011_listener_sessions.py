@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("panel", "0009_collections"),
+        ("panel", "0010_played"),
     ]
 
     operations = [

@@ -1,0 +1,49 @@
+"""What a station has played, and who is on the air."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+from ninja.params.functions import Query
+
+from streamfleet_panel import access, represent
+from streamfleet_panel.access import require
+from streamfleet_panel.api.core import actor_of_call, answer, found
+from streamfleet_panel.api.objects import LIMIT, OFFSET, page
+
+router = Router(tags=["media services"])
+
+SINCE = Query(None, description="Only what began at this time or later (RFC 3339; UTC where it names no zone).")
+
+
+@router.get(
+    "/media-services/{slug}/played",
+    summary="What was played, the newest first",
+    description="Tracks of the AutoDJ and titles of DJs, some seconds after they began.",
+)
+def list_played(
+    request: HttpRequest,
+    slug: str,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    since: datetime | None = SINCE,
+) -> HttpResponse:
+    """The newest lines of the history."""
+    actor = actor_of_call(request)
+    require(actor, "view", "media_service")
+    service = found(access.services(actor), "media service", slug=slug)
+    queryset = access.played(actor).filter(media_service=service)
+    if since is not None:
+        queryset = queryset.filter(at__gte=since if since.tzinfo else since.replace(tzinfo=UTC))
+    return page(queryset.order_by("-at", "-pk"), limit, offset, represent.played)
+
+
+@router.get("/media-services/{slug}/air", summary="Who and what is on the air")
+def get_air(request: HttpRequest, slug: str) -> HttpResponse:
+    """The DJ who is heard, those who are connected, and what began last."""
+    actor = actor_of_call(request)
+    require(actor, "view", "media_service")
+    service = found(access.services(actor), "media service", slug=slug)
+    return answer(represent.air(service, access.played(actor).filter(media_service=service).first()))

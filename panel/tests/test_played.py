@@ -1,0 +1,149 @@
+"""What stations have played: what is stored of what nodes tell, what is passed over, and who may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from streamfleet_panel import clock, collected
+from streamfleet_panel.collected import Batch, played
+from streamfleet_panel.models import MediaService, Node, OnAir, PlayedTrack
+from tests_support import Api
+
+pytestmark = pytest.mark.django_db
+
+
+def ago(**delta: float) -> str:
+    return (datetime.now(UTC) - timedelta(**delta)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def line(minutes: float = 1, **more: Any) -> dict[str, Any]:
+    return {"time": ago(minutes=minutes), "playlist": "hits", "path": "a.mp3", "title": "A", "artist": "B", **more}
+
+
+def tell(slug: str, *lines: dict[str, Any], feed: str = "played") -> None:
+    """As the worker stores what the service's node has answered."""
+    node = Node.objects.get(media_services__slug=slug)
+    number = collected.place_of(node.pk).number
+    assert collected.store(node.pk, number, Batch({feed: [(slug, item) for item in lines]}, {}, False))
+
+
+def test_a_history_is_read_newest_first(world: None, api: Callable[..., Api]) -> None:
+    tell("rock", line(9, title="first"), line(5, title="second", artist=None, playlist=None))
+    tell("rock", line(2, title="third", playlist="live", dj="anna", path=None))
+    status, answer = api("alice")("GET", "/media-services/rock/played")
+    assert (status, answer["count"]) == (200, 3)
+    assert [item["title"] for item in answer["items"]] == ["third", "second", "first"]
+    assert answer["items"][0] == {
+        "at": answer["items"][0]["at"],
+        "playlist": "live",
+        "path": None,
+        "title": "third",
+        "artist": "B",
+        "dj": "anna",
+    }
+    assert answer["items"][0]["at"].endswith("Z")
+    answer = api("alice")("GET", f"/media-services/rock/played?since={ago(minutes=6)}&limit=1")[1]
+    assert (answer["count"], [item["title"] for item in answer["items"]]) == (2, ["third"])
+    status, answer = api("alice")("GET", "/media-services/rock/played?since=yesterday")
+    assert (status, answer["error"]["errors"][0]["path"]) == (422, "since")
+
+
+def test_a_history_that_is_told_again_counts_once(world: None) -> None:
+    lines = [line(9), line(5)]
+    tell("rock", *lines)
+    tell("rock", *lines, line(2))
+    assert PlayedTrack.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {},
+        {"time": None},
+        {"time": "yesterday"},
+        {"time": "2026-11-27T08:00:00+01:00"},
+        {"time": ago(days=100)},
+        {"time": ago(days=-1)},
+        {"time": ["x"]},
+    ],
+)
+def test_a_line_without_a_time_of_now_is_passed_over(world: None, bad: dict[str, Any]) -> None:
+    tell("rock", bad, line())
+    assert PlayedTrack.objects.count() == 1
+
+
+def test_texts_of_tenants_are_cut_and_cleaned(world: None) -> None:
+    tell(
+        "rock",
+        line(title="a\x00b\x1b[31m\n\u2028\ud800c" + "d" * 999, artist={"x": 1}, dj=7, path=["a"], playlist=None),
+    )
+    track = PlayedTrack.objects.get()
+    assert track.title == ("a b [31m   c" + "d" * 999)[:300]
+    assert (track.artist, track.dj, track.path, track.playlist) == (None, None, None, None)
+
+
+def test_lines_of_services_elsewhere_are_passed_over(world: None) -> None:
+    node = Node.objects.get(media_services__slug="rock")
+    MediaService.objects.filter(slug="eve-fm").update(node=Node.objects.exclude(pk=node.pk).first())
+    batch = Batch({"played": [("eve-fm", line()), ("nobody", line())], "air": [("eve-fm", {"on_air": "x"})]}, {}, False)
+    collected.store(node.pk, collected.place_of(node.pk).number, batch)
+    assert not PlayedTrack.objects.exists()
+    assert not OnAir.objects.exists()
+
+
+def test_old_lines_go(world: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(played, "TIDY_ONE_IN", 1)
+    monkeypatch.setattr(played, "KEPT", 3)
+    tell("rock", *(line(minutes) for minutes in range(1, 8)))
+    tell("tv", line(50))
+    assert PlayedTrack.objects.filter(media_service__slug="rock").count() == 3
+    newest = PlayedTrack.objects.filter(media_service__slug="rock").first()
+    assert newest is not None
+    assert timezone.now() - newest.at < timedelta(minutes=2)
+    PlayedTrack.objects.filter(pk=newest.pk).update(at=timezone.now() - played.KEEP - timedelta(hours=1))
+    clock.tick()
+    assert PlayedTrack.objects.count() == 3
+
+
+def test_who_is_on_the_air(world: None, api: Callable[..., Api]) -> None:
+    call = api("alice")
+    nothing = {"media_service": "rock", "dj": None, "connected": [], "reported_at": None, "last": None}
+    assert call("GET", "/media-services/rock/air") == (200, nothing)
+    anna = {
+        "username": "anna",
+        "since": "2026-11-27T08:00:00Z",
+        "address": "2001:db8::1",
+        "protocol": "icecast",
+        "format": "mp3",
+        "title": "Show",
+        "recorded": True,
+    }
+    tell("rock", {"on_air": "anna", "connected": [anna]}, feed="air")
+    tell("rock", line(1, title="Show", dj="anna"))
+    answer = call("GET", "/media-services/rock/air")[1]
+    assert (answer["dj"], answer["connected"], answer["last"]["dj"]) == ("anna", [anna], "anna")
+    tell("rock", {"on_air": None, "connected": []}, feed="air")
+    assert call("GET", "/media-services/rock/air")[1]["dj"] is None
+    assert OnAir.objects.count() == 1
+
+
+@pytest.mark.parametrize("connected", [None, "x", 1, {}, ["x"], [None], [[]]])
+def test_a_state_that_makes_no_sense_is_no_harm(world: None, connected: Any) -> None:
+    tell("rock", {"on_air": {"x": 1}, "connected": connected}, feed="air")
+    state = OnAir.objects.get()
+    assert (state.dj, state.connected) == (None, [])
+
+
+def test_no_more_is_kept_of_the_connected_than_can_be(world: None) -> None:
+    many = [{"username": "x" * 999, "recorded": "yes", "secret": "y"}] * 500
+    tell("rock", {"on_air": "a", "connected": many}, feed="air")
+    kept = OnAir.objects.get().connected
+    assert len(kept) == played.MOST_CONNECTED
+    assert kept[0]["username"] == "x" * 32
+    assert kept[0]["recorded"] is False
+    assert "secret" not in kept[0]
