@@ -96,6 +96,15 @@ options:
         - Whether it plays. When false it is stopped and keeps its settings.
         - The panel's default is V(true).
         type: bool
+      class:
+        description:
+        - V(full) mixes, brings tracks to one loudness, encodes and lets DJs in. V(eco) sends files as they are
+          and takes a tenth of the memory; the files must be in the format of the mounts, and all mounts in one.
+        - The panel's default is V(full).
+        type: str
+        choices:
+        - full
+        - eco
       timezone:
         description:
         - The station's time zone, by which playlists are scheduled. An IANA name such as C(Europe/Prague).

@@ -25,7 +25,13 @@ options:
     default: 100
 extends_documentation_fragment:
   - streamfleet
-  - streamfleet.info
+attributes:
+  check_mode:
+    description: Reads, as without it.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
 seealso:
   - module: streamfleet_dj_info
 """

@@ -49,6 +49,10 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
             "enabled": {
                 "type": "bool",
             },
+            "class": {
+                "type": "str",
+                "choices": ["full", "eco"],
+            },
             "timezone": {
                 "type": "str",
             },

@@ -18,7 +18,7 @@ import pytest
 from tests.doubles.panel import autodj, playlist, station
 from tests.live.node import NODE, Node, changed_tasks, counted, password
 from tests.live.streams import Source, on_air
-from tests.live.tones import Ears, Encoder, heard_at, recording
+from tests.live.tones import RATE, Ears, Encoder, decoded, heard_at, longest_silence, recording
 
 pytestmark = pytest.mark.live
 
@@ -37,6 +37,14 @@ ALL = (*TONES.values(), LIVE, SAFE)
 TRACK_SECONDS = 12.0
 #: A change is heard with the next track but one, and on a busy machine Liquidsoap needs its time to start.
 SOON, START = 3 * TRACK_SECONDS + 10, 90.0
+
+#: Seconds of processor that a unit's process and its children have taken, and the memory (PSS, MB) of the process.
+SPENT = (
+    'python3 -c \'import os,sys; pid = os.popen("systemctl show -p MainPID --value " + sys.argv[1]).read().strip();'
+    ' f = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split();'
+    ' m = open(f"/proc/{pid}/smaps_rollup").read().split("\\nPss:")[1].split()[0];'
+    ' print(sum(map(int, f[11:15])) / os.sysconf("SC_CLK_TCK"), int(m) * 1024 / 1e6)\''
+)
 
 ROLES = """\
 ---
@@ -285,6 +293,49 @@ def test_mounts_of_other_encodings_come_and_go_under_a_listener(studio: Studio, 
         assert ears.hears(ALL) == TONES["day"]
     assert studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}") == process
     assert studio.sh("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8100/opus") == "404"
+
+
+def test_the_eco_class_sends_files_as_they_are(studio: Studio, ears: Ears) -> None:
+    """Only MP3s of a library of three formats, one after the other; nothing is encoded, and little is needed for it."""
+    ears.stop()
+    settings = {**autodj(), "mounts": [{"name": "/stream", "format": "mp3", "bitrate_kbps": 320}]}
+    settings["autodj"]["class"] = "eco"
+    count = len(studio.history())
+    with counted(studio, *OTHER[::2]):
+        told = studio.show(DAY, settings=settings)
+    assert told["rock-fm"]["state"] == "running"
+    assert "changed=0" in studio.play("playbooks/converge.yml")
+    assert studio.sh("pgrep -u 200001 -x liquidsoap", check=False) == ""
+    deadline = time.monotonic() + START
+    while len(studio.history()) <= count:
+        assert time.monotonic() < deadline, studio.sh(f"journalctl -u {UNIT} -o cat --no-pager | tail -30")
+        time.sleep(1)
+    it = Ears(studio.address, RADIO[2], "/stream")
+    it.await_tone(TONES["day"], ALL, within=SOON)
+    begun = time.monotonic()
+    before = float(studio.sh(f"{SPENT} {UNIT}").split()[0])
+    time.sleep(3 * TRACK_SECONDS)
+    seconds, megabytes = map(float, studio.sh(f"{SPENT} {UNIT}").split())
+    assert it.hears(ALL) == TONES["day"]
+    assert not it.ended
+    heard = it.bytes_since(begun)
+    assert longest_silence(decoded(heard)) < 0.5
+    # In real time, neither faster nor slower.
+    assert len(decoded(heard)) / RATE == pytest.approx(3 * TRACK_SECONDS, rel=0.15)
+    paths = {line["path"] for line in studio.history()[count:]}
+    assert paths == {"day/0.mp3"}
+    assert megabytes <= 40
+    print(f"eco: {megabytes:.1f} MB, {(seconds - before) / (3 * TRACK_SECONDS):.4f} core")
+    # Another folder, in its turn; and a live source is above it.
+    studio.show(NIGHT, settings=settings)
+    it.await_tone(TONES["night"], ALL, within=SOON)
+    encoder = Encoder(studio.address, RADIO[2], "/stream", password("rock-fm"), LIVE)
+    it.await_tone(LIVE, ALL, within=20)
+    encoder.stop()
+    it.await_tone(TONES["night"], ALL, within=20)
+    assert not it.ended
+    it.stop()
+    studio.show(DAY)
 
 
 @pytest.mark.full

@@ -9,6 +9,7 @@ import json
 import secrets
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import pytest
 from demo import media
 from demo.show import credentials, try_to_publish, wait_until_running
 from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
+from tests.live import tones
 from tests.live.streams import Listener, Source, on_air
 
 pytestmark = pytest.mark.live
@@ -316,3 +318,34 @@ def test_a_rebooted_node_brings_everything_back(platform: Stage, tenant: str) ->
         time.sleep(0.5)
     failed = platform.on_node(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
     assert failed.strip() == ""
+
+
+def test_what_a_station_plays_is_told_once(platform: Stage, tenant: str, tmp_path: Path) -> None:
+    """From the node's file, through the worker, to the API; no line twice, though the node is asked again and again."""
+    slug = f"{tenant}-played"
+    for name, frequency in (("one.mp3", 500), ("two.mp3", 900)):
+        tones.recording(tmp_path / name, frequency, 6)
+    playlist = {"media_service": slug, "name": "all", "folder": "."}
+    apply(platform, {"media_services": [station(tenant, slug, autodj={})], "playlists": [playlist]})
+    running(platform, slug)
+    variables = {"media_folder_customer": tenant, "media_folder_src": str(tmp_path)}
+    platform.playbook("playbooks/media_folder.yml", "-e", json.dumps(variables))
+    history = f"/var/lib/streamfleet/services/{slug}/autodj/history.jsonl"
+    api = platform.api()
+
+    def told() -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = api.request("GET", f"/media-services/{slug}/played").data["items"]
+        return items
+
+    deadline = time.monotonic() + 240
+    while len(told()) < 3:
+        assert time.monotonic() < deadline, platform.on_node(["sh", "-c", f"cat {history}; journalctl -n 50"])
+        time.sleep(2)
+    lines = [json.loads(line) for line in platform.on_node(["cat", history]).splitlines()]
+    known = told()
+    written = [(line["time"], line["path"]) for line in lines]
+    assert [(item["at"], item["path"]) for item in reversed(known)] == written[: len(known)]
+    assert {item["path"] for item in known} <= {"one.mp3", "two.mp3"}
+    assert {item["playlist"] for item in known} == {"all"}
+    last = api.request("GET", f"/media-services/{slug}/air").data["last"]
+    assert last in (known[0], told()[0])

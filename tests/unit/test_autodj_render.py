@@ -330,3 +330,37 @@ def test_djs_that_cannot_be_are_refused(djs: list[dict[str, Any]], message: str)
     with pytest.raises(RenderError, match=message) as caught:
         render(with_djs(*djs), NODE)
     assert "short" not in f"{caught.value.value}"
+
+
+def test_the_eco_class_is_one_small_program_without_djs() -> None:
+    wanted = service({"name": "/stream", "format": "mp3", "bitrate_kbps": 128}, djs=[dj("anna")])
+    full, *_live = instances_of(render({**wanted, "settings": {**wanted["settings"], "live_port": 28100}}, NODE))
+    wanted["settings"]["autodj"]["class"] = "eco"
+    wanted["settings"]["live_port"] = 28100
+    eco = rendered(wanted)
+    (word,) = [file for file in eco.files if file.path.endswith("/class")]
+    assert word.content == "eco\n"
+    assert json.loads(eco.files[0].content)["live"] is None
+    assert not [file for file in full.files if file.path.endswith("/class")]
+    assert eco.fingerprints["restart"] != full.fingerprints["restart"]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "said"),
+    [
+        ([("mp3", 128), ("mp3", 64)], "mp3 128, mp3 64"),
+        ([("mp3", 128), ("aac", 128)], "mp3 128, aac 128"),
+        ([("flac", None)], "flac"),
+    ],
+)
+def test_the_eco_class_sends_one_encoding(mounts: list[tuple[str, int | None]], said: str) -> None:
+    items = [
+        {"name": f"/m{number}", "format": kind, **({} if kbps is None else {"bitrate_kbps": kbps})}
+        for number, (kind, kbps) in enumerate(mounts)
+    ]
+    wanted = service(*items)
+    wanted["settings"]["autodj"]["class"] = "eco"
+    with pytest.raises(RenderError) as caught:
+        render(wanted, NODE)
+    assert caught.value.field == "settings.autodj.class"
+    assert said in caught.value.message

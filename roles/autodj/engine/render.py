@@ -19,6 +19,9 @@ from streamfleet.libraries import index_of, library_of
 
 COMPANION = "autodj"
 LIVE = "live"
+FULL, ECO = "full", "eco"
+#: What the small player can send: see frames.py.
+ECO_FORMATS = ("mp3", "aac", "ogg", "opus")
 INSTANCES = "/etc/streamfleet/instances"
 DATA = "/var/lib/streamfleet/services"
 
@@ -52,6 +55,9 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[Instance
         return []
     _texts({"autodj_password": service["credentials"]["autodj_password"]}, "credentials", secret=True)
     port = _live_port(service)
+    if _class(autodj) == ECO:
+        # It mixes nothing, so there is nothing for DJs to be mixed with.
+        return [_autodj(service, autodj, None)]
     if port is None:
         return [_autodj(service, autodj, None)]
     slots = {"port": _slots_port(port), "password": _slots_password(service)}
@@ -66,6 +72,12 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         {"mount": feed.mount, "format": feed.format, "bitrate_kbps": feed.bitrate_kbps or 0}
         for feed in feeds_of(service)
     ]
+    eco = _class(autodj) == ECO
+    if eco and (len(feeds) != 1 or feeds[0]["format"] not in ECO_FORMATS):
+        found = [f"{feed['format']} {feed['bitrate_kbps']}" for feed in feeds]
+        able = ", ".join(ECO_FORMATS)
+        message = f"sends one encoding, of {able}; the mounts have {', '.join(found)}: make them alike, or use full"
+        raise RenderError("settings.autodj.class", ECO, message)
     settings = {
         "port": service["port"],
         "password": password,
@@ -87,15 +99,24 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         files=[
             _file(service, f"{folder}/settings.json", settings, mask=MASK),
             _file(service, f"{folder}/playlists.json", playlists),
+            # Read by a shell.
+            *([File(f"{folder}/class", f"{ECO}\n", group=f"sf{uid}")] if eco else []),
         ],
         ports=[service["port"]],
         directories=[library, index],
         fingerprints={
             # The rest is read for every track anew, feeds every second.
-            "restart": _fingerprint(service["port"], uid, password, slots),
+            "restart": _fingerprint(service["port"], uid, password, slots, *([ECO] if eco else [])),
             "reload": "",
         },
     )
+
+
+def _class(autodj: Mapping[str, Any]) -> str:
+    found: str = autodj.get("class", FULL)
+    if found not in (FULL, ECO):
+        raise RenderError("settings.autodj.class", found, f"is neither {FULL} nor {ECO}")
+    return found
 
 
 def _live(service: Mapping[str, Any], autodj: Mapping[str, Any], port: int, slots: Mapping[str, Any]) -> Instance:

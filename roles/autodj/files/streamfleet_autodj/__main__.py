@@ -1,5 +1,7 @@
 """What Liquidsoap asks: ``next`` prints the next request, ``started N`` notes that track N is on the air.
 
+``eco-next`` prints the next track for the small player (``eco``): only recordings that can be sent as they are.
+
 ``live`` is not asked but runs: it is what DJs connect to (see there).
 ``index`` measures new tracks; ``next`` begins it beside itself. Folders come from the environment: settings of the
 station in STREAMFLEET_AUTODJ_SETTINGS, its own data in STREAMFLEET_AUTODJ_DATA.
@@ -14,11 +16,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import history, index, library, live
+from . import frames, history, index, library, live
 from .chooser import Choice, State, choose
 
 #: Choices that are known by number: one plays, one is ready, one may be asked for too early.
@@ -26,6 +28,8 @@ KEPT = 8
 #: Tracks tried in one go, where files have become unreadable since they were listed.
 TRIES = 50
 SAFE_SUFFIX = ".audio"
+#: A recording that is sent as it is may have so many times the mount's bitrate: containers and tags count, too.
+MOST_OVER = 1.1
 
 
 class Station:
@@ -49,20 +53,47 @@ class Station:
 
     def next(self, now: float) -> str:
         """The next request; empty where there is nothing to play. ``now``: seconds of the epoch."""
+        found = self._next(now)
+        return "" if found is None else self._request(*found)
+
+    def eco_next(self, now: float) -> dict[str, Any] | None:
+        """The next track that can be sent as it is; None where there is none."""
+        (feed,) = self.settings["feeds"]
+        verdicts = Verdicts(self.media, self.data / "eco.json", feed["format"], int(feed["bitrate_kbps"]))
+        try:
+            found = self._next(now, verdicts.reason)
+            while found is None and verdicts.learned():
+                # All that were tried cannot be sent; by now they are known.
+                found = self._next(now, verdicts.reason)
+        finally:
+            verdicts.save()
+        if found is None:
+            return None
+        entry, link = found
+        words = [entry["artist"], entry["title"] or Path(entry["path"]).stem]
+        title = index.clean(" - ".join(word for word in words if word).encode("utf-8", "replace").decode())
+        return {"number": entry["number"], "file": str(link), "title": title}
+
+    def _next(
+        self, now: float, unfit: Callable[[str, bool], str | None] | None = None
+    ) -> tuple[dict[str, Any], Path] | None:
+        """What is known of the next track, and our name for its file. ``unfit``: why a file cannot be played."""
         with self.locked():
             memory = _read(self.data / "state.json", {})
             chosen = [entry for entry in memory.get("chosen", []) if isinstance(entry, dict)]
             measured = library.read_index(self.index / "index.json")
             files = [path for path in library.files_of(self.media) if not self._is_bad(measured, path)]
+            if unfit is not None:
+                files = [path for path in files if unfit(path, False) is None]
             begins = _begins(chosen, memory.get("playing"), now)
-            found = self._choose(files, measured, memory.get("state"), begins)
+            found = self._choose(files, measured, memory.get("state"), begins, unfit)
             if found is None:
-                return ""
+                return None
             choice, state, entry = found
             link = self._link(choice, keep={item.get("number") for item in chosen[-KEPT:]})
             chosen = [*chosen[-KEPT:], entry]
             self._remember({**memory, "state": state.as_dict(), "chosen": chosen})
-        return self._request(entry, link)
+        return entry, link
 
     def started(self, number: int, now: float) -> None:
         """Note what is on the air."""
@@ -84,7 +115,12 @@ class Station:
         return library.known(measured, path, library.stamp(self.media / path)) is not None
 
     def _choose(
-        self, files: list[str], measured: library.Index, before: Any, at: float
+        self,
+        files: list[str],
+        measured: library.Index,
+        before: Any,
+        at: float,
+        unfit: Callable[[str, bool], str | None] | None,
     ) -> tuple[Choice, State, dict[str, Any]] | None:
         """Choice, state after it, and what is known of the track. What has no sound is as if it were not there."""
         for _try in range(TRIES):
@@ -92,7 +128,8 @@ class Station:
             choice = choose(self.settings, self.playlists, files, state, at)
             if choice is None:
                 return None
-            entry = self._described(choice, measured)
+            fits = unfit is None or unfit(choice.path, True) is None
+            entry = self._described(choice, measured) if fits else None
             if entry is not None:
                 return choice, state, entry
             files = [path for path in files if path != choice.path]
@@ -153,6 +190,61 @@ class Station:
         library.replace(self.data / "state.json", json.dumps(memory).encode())
 
 
+class Verdicts:
+    """Which files of a library can be sent as they are, and why others cannot; looked at once, until they change."""
+
+    def __init__(self, media: Path, path: Path, format: str, kbps: int) -> None:
+        self._media, self._path = media, path
+        self._format, self._kbps = format, kbps
+        known = _read(path, {})
+        same = known.get("format") == format and known.get("bitrate_kbps") == kbps
+        files = known.get("files") if same else None
+        self._files: dict[str, list[Any]] = files if isinstance(files, dict) else {}
+        self._new = 0
+        self._saved = 0
+
+    def reason(self, path: str, look: bool) -> str | None:
+        """Why the file cannot be sent; None where it can. ``look``: into it, where it is not known yet."""
+        if not path.lower().endswith(frames.SUFFIXES.get(self._format, ())):
+            return f"is not called {' or '.join(frames.SUFFIXES.get(self._format, ()))}"
+        stamp = library.stamp(self._media / path)
+        known = self._files.get(path)
+        if stamp is not None and isinstance(known, list) and known[:2] == list(stamp):
+            return known[2] or None
+        if not look:
+            return None
+        reason = self._look(path)
+        self._new += 1
+        if stamp is not None:
+            self._files[path] = [*stamp, reason or ""]
+        return reason
+
+    def _look(self, path: str) -> str | None:
+        try:
+            with (self._media / path).open("rb") as file:
+                seconds, size = frames.measure(file, self._format)
+        except frames.Unfit as error:
+            return str(error)
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        kbps = size * 8 / seconds / 1000
+        if kbps > self._kbps * MOST_OVER:
+            return f"has {kbps:.0f} kbit/s, more than the {self._kbps} of the mount"
+        return None
+
+    def learned(self) -> bool:
+        """Whether something has become known since the last time."""
+        before, self._saved = self._saved, self._new
+        return self._new > before
+
+    def save(self) -> None:
+        """Keep it, without what is gone."""
+        if self._new:
+            there = {path: known for path, known in self._files.items() if library.stamp(self._media / path)}
+            whole = {"format": self._format, "bitrate_kbps": self._kbps, "files": there}
+            library.replace(self._path, json.dumps(whole).encode())
+
+
 def quotable(text: str) -> str:
     """``text`` as it can stand in a quoted annotation, which Liquidsoap reads as a string of its language.
 
@@ -198,13 +290,15 @@ def main(arguments: list[str]) -> int:
         case ["next"]:
             print(station.next(time.time()), flush=True)
             _measure_beside()
+        case ["eco-next"]:
+            print(json.dumps(station.eco_next(time.time())), flush=True)
         case ["started", number]:
             station.started(int(number), time.time())
         case ["index"]:
             index.yield_to_playing()
             station.measure()
         case _:
-            print("usage: next | started NUMBER | index | live", file=sys.stderr)
+            print("usage: next | eco-next | started NUMBER | index | live", file=sys.stderr)
             return 2
     return 0
 

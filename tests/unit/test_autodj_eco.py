@@ -1,0 +1,268 @@
+"""The small AutoDJ: what it sends of a recording, what it refuses, in what time, and what it does without a server."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from streamfleet_autodj import eco, frames
+from streamfleet_autodj.__main__ import Station
+
+OPTIONS = {
+    "mp3": ["-c:a", "libmp3lame", "-b:a", "64k"],
+    "aac": ["-c:a", "aac", "-b:a", "64k", "-f", "adts"],
+    "ogg": ["-c:a", "libvorbis", "-q:a", "0"],
+    "opus": ["-c:a", "libopus", "-b:a", "48k"],
+}
+
+
+def recording(path: Path, kind: str, seconds: float = 4, *options: str) -> Path:
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", f"sine=frequency=500:duration={seconds}"]
+    subprocess.run([*argv, *(options or OPTIONS[kind]), str(path)], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = Path(tmp_path_factory.mktemp("recordings"))
+    return {kind: recording(folder / f"tone.{kind}", kind) for kind in OPTIONS}
+
+
+def sent(path: Path, kind: str) -> tuple[bytes, float]:
+    with path.open("rb") as file:
+        found = list(frames.pieces(file, kind))
+    return b"".join(piece for piece, _seconds in found), sum(seconds for _piece, seconds in found)
+
+
+def seconds_of(data: bytes) -> float:
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-i", "-", "-f", "s16le", "-ar", "8000", "-ac", "1", "-"]
+    return len(subprocess.run(argv, input=data, capture_output=True, check=True).stdout) / 16000
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+def test_a_recording_is_sent_whole_and_its_time_is_true(recordings, kind):
+    data, seconds = sent(recordings[kind], kind)
+    assert seconds == pytest.approx(4, abs=0.2)
+    assert seconds_of(data) == pytest.approx(4, abs=0.2)
+    if kind in ("ogg", "opus"):
+        assert data == recordings[kind].read_bytes()
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize("other", OPTIONS)
+def test_another_format_is_refused_whatever_it_is_called(recordings, kind, other):
+    if kind == other:
+        return
+    with recordings[other].open("rb") as file, pytest.raises(frames.Unfit, match="is no"):
+        frames.measure(file, kind)
+
+
+@pytest.mark.parametrize("kind", OPTIONS)
+@pytest.mark.parametrize(
+    "content", [b"", b"not music at all", os.urandom(300_000), b"\xff" * 300_000, b"ID3\4\0\0\x7f\x7f\x7f\x7f"]
+)
+def test_what_is_no_music_is_refused(tmp_path, kind, content):
+    path = tmp_path / "x"
+    path.write_bytes(content)
+    with path.open("rb") as file, pytest.raises(frames.Unfit):
+        frames.measure(file, kind)
+
+
+@pytest.mark.parametrize("kind", ["mp3", "aac"])
+def test_junk_around_and_between_frames_is_left_out(recordings, tmp_path, kind):
+    clean, seconds = sent(recordings[kind], kind)
+    raw = recordings[kind].read_bytes()
+    path = tmp_path / "x"
+    path.write_bytes(b"ID3\4\0\0\0\0\1\0" + b"\xff\xfb\x90\x00" * 32 + raw + b"TAG" + b"\xff" * 125)
+    assert sent(path, kind) == (clean, seconds)
+    half = len(raw) // 2
+    path.write_bytes(raw[:half] + b"\0" * 3000 + raw[half:])
+    assert sent(path, kind)[1] == pytest.approx(seconds, abs=0.1)
+
+
+def test_a_cut_file_is_sent_up_to_its_last_whole_page(recordings, tmp_path):
+    raw = recordings["ogg"].read_bytes()
+    path = tmp_path / "x"
+    path.write_bytes(raw[:-100])
+    data, _seconds = sent(path, "ogg")
+    assert raw.startswith(data)
+    assert len(data) < len(raw) - 100
+
+
+def test_an_ogg_file_with_something_beside_the_sound_is_refused(recordings, tmp_path):
+    vorbis, opus = recordings["ogg"].read_bytes(), recordings["opus"].read_bytes()
+    path = tmp_path / "x"
+    path.write_bytes(vorbis + opus)
+    with path.open("rb") as file, pytest.raises(frames.Unfit, match="something beside it"):
+        frames.measure(file, "ogg")
+
+
+@pytest.fixture
+def station(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Station:
+    folders = {name: tmp_path / name for name in ("settings", "data", "media", "index")}
+    for folder in folders.values():
+        folder.mkdir()
+    write(tmp_path, format="mp3", bitrate_kbps=64)
+    (folders["settings"] / "playlists.json").write_text("[]")
+    monkeypatch.setenv("STREAMFLEET_AUTODJ_SETTINGS", str(folders["settings"]))
+    monkeypatch.setenv("STREAMFLEET_AUTODJ_DATA", str(folders["data"]))
+    return again(tmp_path)
+
+
+def again(folder: Path) -> Station:
+    return Station(folder / "settings", folder / "data")
+
+
+def write(folder: Path, port: int = 1, **feed: object) -> None:
+    settings = {
+        "port": port,
+        "password": "secret",
+        "feeds": [{"mount": "/autodj", **feed}],
+        "library": str(folder / "media"),
+        "index": str(folder / "index"),
+    }
+    (folder / "settings" / "settings.json").write_text(json.dumps(settings))
+
+
+def test_only_files_of_the_mounts_format_are_chosen_and_it_is_known_why(station, recordings, tmp_path):
+    media = tmp_path / "media"
+    for number in range(60):
+        (media / f"a{number:02}.mp3").write_bytes(b"no music")
+    (media / "loud.mp3").write_bytes(recording(tmp_path / "l.mp3", "mp3", 3, "-b:a", "192k").read_bytes())
+    (media / "vorbis.ogg").write_bytes(recordings["ogg"].read_bytes())
+    (media / "good.mp3").write_bytes(recordings["mp3"].read_bytes())
+    for _turn in range(3):
+        chosen = again(tmp_path).eco_next(1000.0)
+        assert chosen is not None
+        assert Path(chosen["file"]).resolve() == media / "good.mp3"
+        assert chosen["title"] == "good"
+    told = json.loads((tmp_path / "data" / "eco.json").read_text())["files"]
+    assert told["good.mp3"][2] == ""
+    assert told["loud.mp3"][2].startswith("has 19")
+    assert told["loud.mp3"][2].endswith("kbit/s, more than the 64 of the mount")
+    # As a file that was bad is replaced by a good one, it is known at once.
+    (media / "good.mp3").unlink()
+    assert again(tmp_path).eco_next(1000.0) is None
+    (media / "a00.mp3").write_bytes(recordings["mp3"].read_bytes())
+    chosen = again(tmp_path).eco_next(1000.0)
+    assert chosen is not None
+    assert Path(chosen["file"]).resolve() == media / "a00.mp3"
+    assert "good.mp3" not in json.loads((tmp_path / "data" / "eco.json").read_text())["files"]
+
+
+def test_another_format_of_the_mounts_is_another_question(station, recordings, tmp_path):
+    (tmp_path / "media" / "vorbis.ogg").write_bytes(recordings["ogg"].read_bytes())
+    assert station.eco_next(1000.0) is None
+    write(tmp_path, format="ogg", bitrate_kbps=128)
+    assert again(tmp_path).eco_next(1000.0) is not None
+    write(tmp_path, format="opus", bitrate_kbps=96)
+    assert again(tmp_path).eco_next(1000.0) is None
+
+
+class Icecast:
+    """A double of a server: takes a source with the right password, and titles; nothing else."""
+
+    def __init__(self) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listening.getsockname()[1]
+        self.got: list[bytes] = []
+        self.titles: list[str] = []
+        self.heads: list[str] = []
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                link, _peer = self.listening.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._client, args=(link,), daemon=True).start()
+
+    def _client(self, link: socket.socket) -> None:
+        with link:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += link.recv(1)
+            text = head.decode()
+            self.heads.append(text)
+            if base64.b64encode(b"source:secret").decode() not in text:
+                link.sendall(b"HTTP/1.0 401 Authentication Required\r\n\r\n")
+            elif text.startswith("GET /admin/metadata?"):
+                self.titles.append(text.split()[1])
+                link.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+            elif text.startswith("SOURCE /autodj HTTP/1.0\r\n") and "Content-Type: audio/mpeg\r\n" in text:
+                link.sendall(b"HTTP/1.0 200 OK\r\n\r\n")
+                while data := link.recv(65536):
+                    self.got.append(data)
+            else:
+                link.sendall(b"HTTP/1.0 403 Forbidden\r\n\r\n")
+
+
+@pytest.fixture
+def server() -> Iterator[Icecast]:
+    it = Icecast()
+    yield it
+    it.listening.close()
+
+
+class Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_tracks_follow_each_other_in_real_time(station, recordings, tmp_path, server, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(eco.__file__).parents[1])]))
+    (tmp_path / "media" / "good.mp3").write_bytes(recordings["mp3"].read_bytes())
+    write(tmp_path, port=server.port, format="mp3", bitrate_kbps=64)
+    clock = Clock()
+    player = eco.Player(tmp_path / "settings", clock.sleep, clock)
+    for _track in range(3):
+        player._one()
+    # Twelve seconds of sound, of which three may be ahead.
+    assert clock.now - 1000 == pytest.approx(3 * 4 - eco.AHEAD, abs=1)
+    history = [json.loads(line) for line in (tmp_path / "data" / "history.jsonl").read_text().splitlines()]
+    assert [line["path"] for line in history] == ["good.mp3"] * 3
+    assert server.titles[0] == "/admin/metadata?mode=updinfo&mount=%2Fautodj&charset=UTF-8&song=good"
+    assert player._server is not None
+    player._server.close()
+
+
+def test_without_a_track_the_safe_tone_is_sent(station, recordings, tmp_path, server, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(Path(eco.__file__).parents[1]))
+    monkeypatch.setattr(eco, "SAFE", tmp_path)
+    (tmp_path / "safe.mp3").write_bytes(recordings["mp3"].read_bytes())
+    (tmp_path / "media" / "bad.mp3").write_bytes(b"no music")
+    write(tmp_path, port=server.port, format="mp3", bitrate_kbps=64)
+    clock = Clock()
+    player = eco.Player(tmp_path / "settings", clock.sleep, clock)
+    player._one()
+    assert player._sent == pytest.approx(4, abs=0.2)
+    assert not (tmp_path / "data" / "history.jsonl").exists()
+
+
+def test_a_server_that_refuses_or_is_not_there_is_said(server):
+    for port, password, said in ((server.port, "wrong", "401"), (1, "secret", "refused")):
+        with pytest.raises(eco.Gone, match=said):
+            eco.Server(port, password, "/autodj", "mp3").send(b"x")
+
+
+def test_a_title_cannot_break_out_of_its_request(server):
+    eco.Server(server.port, "secret", "/autodj", "mp3").title("a & b\r\nX: y HTTP/1.0 #é")
+    written = "a+%26+b%0D%0AX%3A+y+HTTP%2F1.0+%23%C3%A9"
+    first = server.heads[0].split("\r\n")[0]
+    assert first == f"GET /admin/metadata?mode=updinfo&mount=%2Fautodj&charset=UTF-8&song={written} HTTP/1.0"
