@@ -198,3 +198,10 @@ def test_self_check_names_what_is_wrong(platform: Stage) -> None:
             platform.playbook("playbooks/self_check.yml")
     finally:
         platform.on_node(["systemctl", "start", "streamfleet-sessions"])
+
+
+def test_a_second_run_changes_nothing(platform: Stage) -> None:
+    before = platform.on_node(["systemctl", "show", "streamfleet-sessions", "-p", "MainPID"])
+    assert platform.install("--tags", "sessions", "--check").changed == 0
+    assert platform.install("--tags", "sessions").changed == 0
+    assert platform.on_node(["systemctl", "show", "streamfleet-sessions", "-p", "MainPID"]) == before
