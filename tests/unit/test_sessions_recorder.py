@@ -247,6 +247,16 @@ def test_a_viewer_of_hls_is_one_session() -> None:
     assert ledger.transfer()[0]["bytes"] == 20300
 
 
+def test_lines_of_a_viewer_may_come_out_of_order() -> None:
+    ledger = station()
+    for offset in (4, 0, 6, 2):
+        request = web(item=f"{offset}.ts", time=NOW + offset, seconds=0.5, slug="tv")
+        assert request is not None
+        ledger.request(request, NOW + 8)
+    ledger.tick(NOW + 100, [], {})
+    assert [(item["started"], item["ended"]) for item in ledger.finished] == [(NOW - 0.5, NOW + 6)]
+
+
 def test_one_service_fills_no_disk() -> None:
     ledger = station()
     for number in range(MOST_A_MINUTE + 50):

@@ -140,11 +140,13 @@ class Ledger:
             return
         key = (request.slug, request.address, request.agent)
         viewer = self.viewers.get(key)
+        started = request.ended - request.seconds
         if viewer is None:
             if len(self.viewers) >= MOST_VIEWERS:
                 return
-            started = request.ended - request.seconds
             viewer = self.viewers[key] = Viewer(request.id, started, request.ended, 0)
+        # The web server's processes write their lines some seconds later, each for itself: not in order.
+        viewer.started = min(viewer.started, started)
         viewer.ended = max(viewer.ended, request.ended)
         viewer.bytes += request.bytes
 
