@@ -50,7 +50,9 @@ options:
       end.
     type: str
   monthly_transfer_mb:
-    description: Transfer in a month, in megabytes; V(null) for unlimited, as with every limit here.
+    description:
+      - Transfer in a month of UTC, in megabytes; V(null) for unlimited, as with every limit here.
+      - A service that has reached it is over quota, off the air, until the next month, or until the limit is raised.
     type: int
   disk_quota_mb:
     description: Disk space, in megabytes.

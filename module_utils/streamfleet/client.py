@@ -25,6 +25,9 @@ COLLECTIONS = {
     "media_user": "media_users",
 }
 
+#: Kinds that can only be read, and are in no document.
+ONLY_READ = {"listener_session": "listener_sessions"}
+
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
 PARENTS = {
     "playlist": "media_service",
@@ -39,7 +42,7 @@ Progress = Callable[[int, int], None]
 
 def route(kind: str, *key: str) -> str:
     """Path of a collection, or of the object of it with this key (all its parts), below ``/api/v1``."""
-    path = "/" + COLLECTIONS[kind].replace("_", "-")
+    path = "/" + {**COLLECTIONS, **ONLY_READ}[kind].replace("_", "-")
     if not key:
         return path
     *others, own = key
@@ -127,11 +130,11 @@ class Panel:
             return None
         return data
 
-    def items(self, kind: str, filters: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
-        """All objects of a kind that the token may see, page by page, in the panel's order."""
+    def items(self, kind: str, filters: Mapping[str, Any] | None = None, page: int = PAGE) -> Iterator[dict[str, Any]]:
+        """All objects of a kind that the token may see, ``page`` at a time, in the panel's order."""
         offset = 0
         while True:
-            query = {**(filters or {}), "limit": PAGE, "offset": offset}
+            query = {**(filters or {}), "limit": page, "offset": offset}
             data = self.client.request("GET", route(kind), query=query).data
             yield from data["items"]
             offset += len(data["items"])

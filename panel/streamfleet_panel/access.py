@@ -23,6 +23,7 @@ from streamfleet_panel.models import (
     ConvergeRun,
     Dj,
     Job,
+    ListenerSession,
     MediaService,
     MediaUser,
     Node,
@@ -164,6 +165,13 @@ def relays(actor: Actor) -> QuerySet[Relay]:
     return Relay.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
 
 
+def listener_sessions(actor: Actor) -> QuerySet[ListenerSession]:
+    """Sessions of listeners, like playlists."""
+    return ListenerSession.objects.filter(media_service__in=services(actor).values("pk")).select_related(
+        "media_service"
+    )
+
+
 def played(actor: Actor) -> QuerySet[PlayedTrack]:
     """What was played, of the media services that the actor may see."""
     return PlayedTrack.objects.filter(media_service__in=services(actor).values("pk"))
@@ -236,6 +244,7 @@ SCOPES: dict[type[Model], Any] = {
     Playlist: playlists,
     Dj: djs,
     Relay: relays,
+    ListenerSession: listener_sessions,
     MediaUser: media_users,
     ResellerPlan: plans,
     Node: nodes,
@@ -277,6 +286,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "relay": _OF_SERVICE,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
+        "listener_session": frozenset({"view"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -290,6 +300,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "relay": _OF_SERVICE,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
+        "listener_session": frozenset({"view"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
@@ -302,6 +313,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "relay": _OF_SERVICE,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
+        "listener_session": frozenset({"view"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from streamfleet_panel import access, control, jobs
+from streamfleet_panel import access, control, jobs, transfer
 from streamfleet_panel.apply.execute import audit_entry
 from streamfleet_panel.collected.played import KEEP as KEEP_PLAYED
 from streamfleet_panel.models import (
@@ -21,19 +21,23 @@ from streamfleet_panel.models import (
     ConvergeRun,
     Counter,
     Job,
+    ListenerSession,
     MediaService,
     Node,
     PlayedTrack,
+    Transfer,
 )
 
 KEEP_RUNS = timedelta(days=14)
 KEEP_JOBS = timedelta(days=7)
+KEEP_TRANSFER = timedelta(days=760)
 
 
 def tick() -> None:
     """One tick. Writes only where there is something to do."""
     actor = access.system("clock")
     control.tick(actor)
+    transfer.hold(actor)
     purge(actor)
     jobs.requeue_orphans()
     _forget()
@@ -77,6 +81,8 @@ def _forget() -> None:
         Job.objects.filter(finished_at__lt=now - KEEP_JOBS),
         PlayedTrack.objects.filter(at__lt=now - KEEP_PLAYED),
         ApiToken.objects.filter(expires_at__lt=now - KEEP_JOBS),
+        ListenerSession.objects.filter(ended_at__lt=now - timedelta(days=settings.SESSION_DAYS)),
+        Transfer.objects.filter(month__lt=transfer.month_of(now - KEEP_TRANSFER)),
         AuthFailure.objects.filter(minute__lt=int(time.time() // 60) - 10),
     )
     for queryset in stale:

@@ -10,12 +10,14 @@ from django.db.models import Max
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import (
+    MB,
     Account,
     ApiToken,
     AuditLog,
     ConvergeRun,
     Dj,
     Job,
+    ListenerSession,
     MediaService,
     MediaUser,
     Node,
@@ -26,6 +28,7 @@ from streamfleet_panel.models import (
     ResellerPlan,
 )
 from streamfleet_panel.times import rfc3339
+from streamfleet_panel.transfer import transferred
 
 if TYPE_CHECKING:
     from streamfleet_panel.apply.mounts import Mount
@@ -251,8 +254,8 @@ def _formatted(template: str, words: Mapping[str, str]) -> str:
     return template
 
 
-def service(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
-    """A media service; reads ``customer``, ``node`` and ``observed``: select them along."""
+def service(obj: MediaService, runs: Runs, actor: Actor, sent: int) -> dict[str, Any]:
+    """A media service; reads ``customer``, ``node`` and ``observed``: select them along. ``sent``: bytes this month."""
     engine = engines().get(obj.engine)
     settings = engine.settings(obj.settings) if engine is not None else dict(obj.settings)
     return {
@@ -269,6 +272,7 @@ def service(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
         "suspend_reason": obj.suspend_reason,
         "suspended_until": rfc3339(obj.suspended_until),
         "over_quota": obj.over_quota,
+        "transferred_mb": sent // MB,
         "max_listeners": obj.max_listeners,
         "max_bitrate_kbps": obj.max_bitrate_kbps,
         "monthly_transfer_mb": obj.monthly_transfer_mb,
@@ -286,10 +290,27 @@ def service(obj: MediaService, runs: Runs, actor: Actor) -> dict[str, Any]:
 
 
 def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]]:
-    """Media services of a page; one query for all their nodes' runs."""
+    """Media services of a page; two queries for all their nodes' runs and what they have sent."""
     found = list(items)
     runs = latest_runs(obj.node_id for obj in found)
-    return [service(obj, runs, actor) for obj in found]
+    sent = transferred(obj.pk for obj in found if obj.pk)
+    return [service(obj, runs, actor, sent.get(obj.pk, 0)) for obj in found]
+
+
+def listener_session(obj: ListenerSession) -> dict[str, Any]:
+    """A session of a listener; reads ``media_service``: select it along."""
+    return {
+        "id": obj.name,
+        "media_service": obj.media_service.slug,
+        "source": obj.source,
+        "mount": obj.mount,
+        "address": obj.address,
+        "agent": obj.agent,
+        "started_at": rfc3339(obj.started_at),
+        "ended_at": rfc3339(obj.ended_at),
+        "seconds": round((obj.ended_at - obj.started_at).total_seconds(), 3),
+        "bytes": obj.bytes,
+    }
 
 
 def playlist(obj: Playlist) -> dict[str, Any]:
@@ -430,8 +451,14 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}
     objects: dict[int, dict[str, Any]] = {}
     final = {id(result): stored.get((result.kind, result.obj.pk), result.obj) for result in results}
-    runs = latest_runs(obj.node_id for obj in final.values() if isinstance(obj, MediaService) and obj.node_id)
+    of_services = [obj for obj in final.values() if isinstance(obj, MediaService)]
+    runs = latest_runs(obj.node_id for obj in of_services if obj.node_id)
+    sent = transferred(obj.pk for obj in of_services if obj.pk)
     for result in results:
         obj = final[id(result)]
-        objects[id(result)] = service(obj, runs, actor) if isinstance(obj, MediaService) else _SIMPLE[result.kind](obj)
+        objects[id(result)] = (
+            service(obj, runs, actor, sent.get(obj.pk, 0))
+            if isinstance(obj, MediaService)
+            else _SIMPLE[result.kind](obj)
+        )
     return objects

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from environs import Env
+from environs import Env, validate
 
 from streamfleet_panel.admin_pages.navigation import UNFOLD as UNFOLD
 
@@ -35,6 +35,9 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     RELEASE_DIR = Path(env.str("RELEASE_DIR", str(PACKAGE.parents[1])))
     STATIC_ROOT = env.str("STATIC_ROOT", str(Path(sys.prefix) / "share" / "streamfleet-panel" / "static"))
     GRACE_DAYS = env.int("GRACE_DAYS", 7)
+    # Of sessions of listeners: days that they are kept, and what is kept of addresses (the worker stores them).
+    SESSION_DAYS = env.int("SESSION_DAYS", 30)
+    SESSION_ADDRESSES = env.str("SESSION_ADDRESSES", "full", validate=validate.OneOf(["full", "network", "none"]))
     # Plain-HTTP trials only: browsers send secure cookies over HTTPS alone.
     SECURE_COOKIES = env.bool("SECURE_COOKIES", True)
     # The client address is believed from X-Real-IP only over the unix socket, which only our nginx may open; a proxy

@@ -10,7 +10,19 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 import streamfleet_panel
-from streamfleet_panel.api import djs, media_users, mounts, nodes, objects, played, playlists, relays, services, tokens
+from streamfleet_panel.api import (
+    djs,
+    media_users,
+    mounts,
+    nodes,
+    objects,
+    played,
+    playlists,
+    relays,
+    services,
+    sessions,
+    tokens,
+)
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 
@@ -33,6 +45,7 @@ for router in (
     media_users.router,
     played.router,
     services.router,
+    sessions.router,
     nodes.router,
     tokens.router,
 ):

@@ -203,7 +203,11 @@ KINDS: dict[str, dict[str, Field]] = {
         ),
         limit("max_listeners", "Listeners or viewers at once; only for engines that hold it."),
         limit("max_bitrate_kbps", "Greatest bitrate; only for engines that hold it."),
-        limit("monthly_transfer_mb", "Transfer in a month.", MOST_MB),
+        limit(
+            "monthly_transfer_mb",
+            "Transfer in a month of UTC; at the limit the service is over quota until the next.",
+            MOST_MB,
+        ),
         limit("disk_quota_mb", "Space for media and recordings.", MOST_MB),
         limit("max_mounts", "Mount points."),
     ),

@@ -14,9 +14,11 @@ from streamfleet_panel.models.played import OnAir, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
+from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import ApiToken
 
 __all__ = [
+    "MB",
     "Account",
     "AccountManager",
     "ApiToken",
@@ -28,6 +30,7 @@ __all__ = [
     "Dj",
     "Installation",
     "Job",
+    "ListenerSession",
     "MediaService",
     "MediaUser",
     "Node",
@@ -37,5 +40,6 @@ __all__ = [
     "Relay",
     "ResellerPlan",
     "ServiceStatus",
+    "Transfer",
     "UniqueCredential",
 ]

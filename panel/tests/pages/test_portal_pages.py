@@ -10,9 +10,22 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from streamfleet_panel import access, crypt
+from streamfleet_panel import access, crypt, transfer
 from streamfleet_panel.apply import ApiError, apply_document
-from streamfleet_panel.models import Account, ApiToken, AuditLog, Dj, MediaService, MediaUser, Node, OnAir, PlayedTrack
+from streamfleet_panel.models import (
+    MB,
+    Account,
+    ApiToken,
+    AuditLog,
+    Dj,
+    MediaService,
+    MediaUser,
+    Node,
+    OnAir,
+    PlayedTrack,
+    ServiceStatus,
+    Transfer,
+)
 
 PASSWORD = "correct horse"
 pytestmark = pytest.mark.usefixtures("world")
@@ -689,6 +702,25 @@ def test_service_page_shows_its_relays(as_) -> None:  # type: ignore[no-untyped-
     assert "Steps aside for DJs" in text
     assert "icecast://mirror.example/rock" in text
     assert "relay-secret" not in text
+
+
+def test_service_page_shows_this_months_transfer_and_that_it_is_used_up(as_) -> None:  # type: ignore[no-untyped-def]
+    def page() -> str:
+        return as_("alice").get("/services/rock-fm/").content.decode()
+
+    assert "<dt>This month (UTC)</dt><dd>0 MB</dd>" in page()
+    service = MediaService.objects.get(slug="rock-fm")
+    month = transfer.month_of(timezone.now())
+    Transfer.objects.create(media_service=service, month=month, bytes=7 * MB + 5, counter="a" * 32)
+    apply_document({"media_services": [{"slug": "rock-fm", "monthly_transfer_mb": 7}]}, access.system())
+    transfer.hold(access.system("clock"))
+    service.refresh_from_db()
+    told = {"generation": service.generation, "state": "over_quota", "reported_at": timezone.now()}
+    ServiceStatus.objects.update_or_create(service=service, defaults=told)
+    text = page()
+    assert "<dt>This month (UTC)</dt><dd>7 MB</dd>" in text
+    assert "Over quota" in text
+    assert f"the 7 MB of {month} are used up" in text
 
 
 def test_service_page_shows_what_was_played_and_who_is_on_the_air(as_) -> None:  # type: ignore[no-untyped-def]

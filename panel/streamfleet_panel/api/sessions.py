@@ -1,0 +1,84 @@
+"""Sessions of listeners."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.timezone import is_naive
+from ninja import Router
+from ninja.params.functions import Query
+
+from streamfleet_panel import access, represent
+from streamfleet_panel.access import Actor, require
+from streamfleet_panel.api.core import actor_of_call, found, matching
+from streamfleet_panel.api.objects import LIMIT, OFFSET, SEARCH, page
+from streamfleet_panel.apply.problems import ApiError, Problem
+from streamfleet_panel.models import ListenerSession
+
+router = Router(tags=["listener sessions"])
+_SOURCE = Query(None, description="web, direct or hls.")
+_MOUNT = Query(None, description="A mount, as in /stream.")
+_ADDRESS = Query(None, description="An address, as it is kept.")
+_SINCE = Query(None, description="Ended then or later (RFC 3339).")
+_UNTIL = Query(None, description="Ended before (RFC 3339).")
+
+
+def _sessions(
+    actor: Actor, search: str | None, since: datetime | None, until: datetime | None, **exact: str | None
+) -> QuerySet[ListenerSession]:
+    """Sessions that the actor may see, the latest first."""
+    for name, value in (("since", since), ("until", until)):
+        if value is not None and is_naive(value):
+            problem = Problem(name, str(value), "has no time zone", "Write it as in 2026-11-27T12:00:00Z.")
+            raise ApiError("invalid_document", f"{name}: has no time zone", [problem])
+    source = exact.get("source")
+    if source is not None and source not in ListenerSession.Source.values:
+        problem = Problem("source", source[:100], "is not a source", f"Use {', '.join(ListenerSession.Source.values)}.")
+        raise ApiError("invalid_document", "source: is not a source", [problem])
+    queryset = matching(access.listener_sessions(actor), search, "agent", "address")
+    bounds = {"ended_at__gte": since, "ended_at__lt": until}
+    wanted = {name: value for name, value in {**exact, **bounds}.items() if value is not None}
+    return queryset.filter(**wanted)
+
+
+@router.get("/listener-sessions", summary="List the sessions of listeners of all media services")
+def list_all_sessions(
+    request: HttpRequest,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    media_service: str | None = Query(None, description="Slug of a media service."),
+    source: str | None = _SOURCE,
+    mount: str | None = _MOUNT,
+    address: str | None = _ADDRESS,
+    since: datetime | None = _SINCE,
+    until: datetime | None = _UNTIL,
+) -> HttpResponse:
+    """Of the media services that the caller may see, the latest first."""
+    actor = actor_of_call(request)
+    require(actor, "view", "listener_session")
+    exact = {"media_service__slug": media_service, "source": source, "mount": mount, "address": address}
+    return page(_sessions(actor, search, since, until, **exact), limit, offset, represent.listener_session)
+
+
+@router.get("/media-services/{slug}/listener-sessions", summary="List the sessions of listeners of a media service")
+def list_sessions(
+    request: HttpRequest,
+    slug: str,
+    limit: int = LIMIT,
+    offset: int = OFFSET,
+    search: str | None = SEARCH,
+    source: str | None = _SOURCE,
+    mount: str | None = _MOUNT,
+    address: str | None = _ADDRESS,
+    since: datetime | None = _SINCE,
+    until: datetime | None = _UNTIL,
+) -> HttpResponse:
+    """The latest first."""
+    actor = actor_of_call(request)
+    require(actor, "view", "listener_session")
+    found(access.services(actor), "media service", slug=slug)
+    exact = {"media_service__slug": slug, "source": source, "mount": mount, "address": address}
+    return page(_sessions(actor, search, since, until, **exact), limit, offset, represent.listener_session)

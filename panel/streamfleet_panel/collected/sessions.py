@@ -1,0 +1,119 @@
+"""Listeners' sessions and monthly transfer, as the role ``sessions`` records them on nodes."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+
+from streamfleet_panel.models import ListenerSession, Transfer
+from streamfleet_panel.transfer import month_of
+
+#: What fits into the column on every database.
+MOST_BYTES = 1 << 62
+#: How far a node's clock may be ahead.
+AHEAD = timedelta(days=1)
+#: What a node may still have to tell of.
+BACK = timedelta(days=62)
+
+_NAME = re.compile(r"[0-9a-f]{32}")
+_NETWORKS = {4: 24, 6: 48}
+
+
+def store_sessions(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]], now: datetime) -> None:
+    """Sessions that have ended; what is known already stays as it is."""
+    found = [
+        session
+        for _, item in items
+        if (session := _session(services, item)) is not None and now - BACK < session.ended_at < now + AHEAD
+    ]
+    ListenerSession.objects.bulk_create(found, batch_size=500, ignore_conflicts=True)
+
+
+def _session(services: Mapping[str, int], item: Mapping[str, Any]) -> ListenerSession | None:
+    service = services.get(_text(item, "slug", 63))
+    name, source, sent = _text(item, "id", 32), _text(item, "source", 6), _count(item.get("bytes"))
+    started, ended = _moment(item.get("started")), _moment(item.get("ended"))
+    address = kept(_text(item, "address", 45))
+    if service is None or sent is None or started is None or ended is None or address is None:
+        return None
+    if not _NAME.fullmatch(name) or source not in ListenerSession.Source.values:
+        return None
+    return ListenerSession(
+        media_service_id=service,
+        name=name,
+        source=source,
+        mount=_text(item, "mount", 100),
+        address=address,
+        agent=_text(item, "agent", 255),
+        started_at=min(started, ended),
+        ended_at=ended,
+        bytes=sent,
+    )
+
+
+def kept(address: str) -> str | None:
+    """What is stored of an address, as SESSION_ADDRESSES says; None for what is none."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    if settings.SESSION_ADDRESSES == "none":
+        return ""
+    if settings.SESSION_ADDRESSES == "network":
+        return str(ipaddress.ip_network((found, _NETWORKS[found.version]), strict=False))
+    return str(found)
+
+
+def store_transfer(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]], now: datetime) -> None:
+    """How far the node's counts are: three statements, however many services there are."""
+    months = {month_of(now), month_of(now - timedelta(days=28)), month_of(now.replace(day=1) - timedelta(days=1))}
+    told: dict[tuple[int, str], dict[str, int]] = {}
+    for _, item in items:
+        service, month = services.get(_text(item, "slug", 63)), _text(item, "month", 7)
+        counter, sent = _text(item, "counter", 32), _count(item.get("bytes"))
+        if service is None or sent is None or month not in months or not _NAME.fullmatch(counter):
+            continue
+        # The oldest first: the last counter is the one that goes on.
+        counts = told.setdefault((service, month), {})
+        counts[counter] = max(counts.get(counter, 0), sent)
+    stored = {
+        (row.media_service_id, row.month): row
+        for row in Transfer.objects.filter(media_service__in={service for service, _ in told}, month__in=months)
+    }
+    changed, new = [], []
+    for (service, month), counts in told.items():
+        row = stored.get((service, month))
+        if row is None:
+            row = Transfer(media_service_id=service, month=month)
+            new.append(row)
+        else:
+            changed.append(row)
+        for counter, sent in counts.items():
+            before = row.counted if row.counter == counter else 0
+            row.bytes = min(row.bytes + max(0, sent - before), MOST_BYTES)
+            row.counter, row.counted = counter, max(before, sent)
+    Transfer.objects.bulk_create(new, batch_size=500)
+    Transfer.objects.bulk_update(changed, ["bytes", "counter", "counted"], batch_size=200)
+
+
+def _text(item: Mapping[str, Any], name: str, most: int) -> str:
+    value = item.get(name)
+    if not isinstance(value, str):
+        return ""
+    # Databases take neither a NUL nor half of a surrogate pair.
+    return "".join(character for character in value if character.isprintable())[:most]
+
+
+def _count(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_BYTES else None
+
+
+def _moment(value: Any) -> datetime | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1 << 33:
+        return None
+    return datetime.fromtimestamp(value, UTC)

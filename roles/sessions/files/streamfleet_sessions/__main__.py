@@ -1,0 +1,141 @@
+"""``python3 -I -m streamfleet_sessions settings.json``: record and count until told to end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from streamfleet_sessions import shelf
+from streamfleet_sessions.ledger import Ledger, Route, route_of
+from streamfleet_sessions.lines import SLUG
+from streamfleet_sessions.sockets import Kernel
+from streamfleet_sessions.sources import Journal, Log
+
+#: Seconds between looks at what connections have carried, after each of which what was found is kept.
+LOOK = 5.0
+#: Seconds between reports of what was sent, and between those that name every service.
+REPORT, REPORT_ALL = 15.0, 3600.0
+OLDER, TRANSFER_BYTES = 7, 8 << 20
+
+
+class Recorder:
+    """One process. ``settings``: what the role sessions writes."""
+
+    def __init__(self, settings: dict[str, Any], kernel: Kernel) -> None:
+        folder = Path(settings["folder"])
+        keep = float(settings["keep_days"])
+        self._routes = Path(settings["routes"])
+        self._state = folder / "state.json"
+        self._sessions = shelf.Lines(folder / "sessions.jsonl", int(settings["file_mb"]) << 20, OLDER, keep)
+        self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
+        self._kernel: Kernel | None = kernel
+        self.ledger = Ledger(float(settings["hls_idle_seconds"]))
+        kept = shelf.read(self._state) or {}
+        if kept:
+            self.ledger.load(kept["ledger"])
+        self.log = Log(Path(settings["log"]), kept.get("log"))
+        self.journal = Journal(kept.get("journal"))
+        self._seen_routes: int | None = None
+        self._here: set[str] = set()
+        self._told: dict[tuple[str, str], int] = {}
+        self._next_report = self._next_all = 0.0
+        self._stopped = False
+
+    def stop(self, *_signal: object) -> None:
+        """End after this turn."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        next_look = 0.0
+        while not self._stopped:
+            self.read_routes()
+            for request in self.journal.requests(1.0):
+                self.ledger.request(request, time.time())
+            for request in self.log.requests():
+                self.ledger.request(request, time.time())
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + LOOK
+                self.look(time.time())
+        self.look(time.time())
+        self.journal.stop()
+
+    def read_routes(self) -> None:
+        """Which services are here: again when a file of theirs has come, gone or been replaced."""
+        try:
+            changed = self._routes.stat().st_mtime_ns
+        except FileNotFoundError:
+            return
+        if changed == self._seen_routes:
+            return
+        found: dict[str, Route] = {}
+        for path in self._routes.glob("*.json"):
+            try:
+                route = route_of(path.read_text("utf-8")) if SLUG.fullmatch(path.stem) else None
+            except (OSError, UnicodeDecodeError):
+                continue
+            if route is not None:
+                found[path.stem] = route
+        # Those that have gone off the air are still known: lines of their last listeners are yet to come.
+        self.ledger.routes.update(found)
+        self._here = set(found)
+        self._seen_routes = changed
+
+    def look(self, now: float) -> None:
+        """Ask the kernel, count, and keep all that was found."""
+        ports = {
+            route.port: slug
+            for slug, route in self.ledger.routes.items()
+            if route.port is not None and slug in self._here
+        }
+        connections = []
+        if self._kernel is not None:
+            try:
+                connections = self._kernel.connections(ports)
+            except OSError as error:
+                print(f"open connections are not seen, counted are ended ones: {error}", file=sys.stderr, flush=True)
+                self._kernel = None
+        self.ledger.tick(now, connections, ports)
+        finished, self.ledger.finished = self.ledger.finished, []
+        if finished:
+            self._sessions.append(finished, now)
+        self._report(now)
+        # After what was written: what is read again after a crash has the same ids.
+        shelf.write(
+            self._state,
+            {"schema": 1, "log": self.log.place, "journal": self.journal.cursor, "ledger": self.ledger.dump()},
+        )
+
+    def _report(self, now: float) -> None:
+        if now < self._next_report:
+            return
+        self._next_report = now + REPORT
+        everything = now >= self._next_all
+        if everything:
+            self._next_all = now + REPORT_ALL
+            self.ledger.forget(now, self._here)
+            self._sessions.clean(now)
+            self._transfer.clean(now)
+            self._told = {}
+        items = self.ledger.transfer()
+        new = [item for item in items if self._told.get((item["slug"], item["month"])) != item["bytes"]]
+        if new:
+            self._transfer.append(new, now)
+            self._told.update({(item["slug"], item["month"]): item["bytes"] for item in new})
+
+
+def main() -> int:
+    """Exit status."""
+    recorder = Recorder(json.loads(Path(sys.argv[1]).read_text("utf-8")), Kernel())
+    signal.signal(signal.SIGTERM, recorder.stop)
+    signal.signal(signal.SIGINT, recorder.stop)
+    recorder.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

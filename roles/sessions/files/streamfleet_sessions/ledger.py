@@ -1,0 +1,249 @@
+"""What was listened to, and how much was sent for each service in each month.
+
+Two measures, which meet. A session's bytes are those of the log line that ends it. What is sent meanwhile the kernel
+knows, by connection to the service's port: of the listener, or of the web server on a listener's behalf. So a
+service's transfer is what has ended and what is open, and it grows while somebody listens.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from streamfleet_sessions.lines import Request, is_this_host
+from streamfleet_sessions.sockets import Connection
+
+#: Seconds for which a line and the end of its connection wait for each other.
+PATIENCE = 60.0
+#: A line and a connection are the same listener's unless they differ by more: what lay in buffers.
+NEAR = 1 << 20
+#: Sessions that are recorded of one service in a minute; more only count as transfer, so that one fills no disk.
+MOST_A_MINUTE = 5000
+#: Viewers of HLS who are followed at a time.
+MOST_VIEWERS = 10000
+MONTHS = 2
+#: Answers with something in them.
+FOUND = (200, 206)
+
+
+@dataclass
+class Route:
+    """Where a service is: what the web server reads as its route."""
+
+    port: int | None
+    mounts: list[str]
+    default: str
+
+
+@dataclass
+class Tally:
+    """What a service has sent. ``ended`` and ``total`` count for ever; ``months`` by month of UTC."""
+
+    ended: int = 0
+    total: int = 0
+    months: dict[str, int] = field(default_factory=dict)
+    gone: list[tuple[float, int]] = field(default_factory=list)
+    told: list[tuple[float, int]] = field(default_factory=list)
+
+    def line(self, now: float, size: int) -> None:
+        """A listener's log line: counts exactly, instead of what the kernel said of its connection."""
+        self.ended += size
+        if not _take(self.gone, size):
+            self.told.append((now + PATIENCE, size))
+
+    def vanished(self, now: float, size: int) -> None:
+        """A connection that is no longer there: counts as last seen, until its line comes."""
+        if not _take(self.told, size):
+            self.gone.append((now + PATIENCE, size))
+
+    def add_up(self, now: float, month: str, open_bytes: int) -> None:
+        """Count what has been sent since the last time as sent in ``month``."""
+        # Without a line, as when a server was killed: what was last seen stays counted.
+        self.ended += sum(size for due, size in self.gone if due <= now)
+        self.gone = [(due, size) for due, size in self.gone if due > now]
+        self.told = [(due, size) for due, size in self.told if due > now]
+        total = self.ended + open_bytes + sum(size for _, size in self.gone)
+        if total > self.total:
+            self.months[month] = self.months.get(month, 0) + total - self.total
+            self.total = total
+        for old in sorted(self.months)[:-MONTHS]:
+            del self.months[old]
+
+
+def _take(waiting: list[tuple[float, int]], size: int) -> bool:
+    """Remove the entry that is nearest to ``size``, if one is near."""
+    if not waiting:
+        return False
+    best = min(range(len(waiting)), key=lambda place: abs(waiting[place][1] - size))
+    if abs(waiting[best][1] - size) > max(NEAR, size // 4):
+        return False
+    del waiting[best]
+    return True
+
+
+@dataclass
+class Viewer:
+    """Somebody who watches by HLS: many requests, one session."""
+
+    id: str
+    started: float
+    ended: float
+    bytes: int
+
+
+class Ledger:
+    """Everything that is counted on this node."""
+
+    def __init__(self, idle_seconds: float = 60.0) -> None:
+        self.idle_seconds = idle_seconds
+        # Names this count, so that one that begins anew is not taken for the same.
+        self.counter = secrets.token_hex(16)
+        self.routes: dict[str, Route] = {}
+        self.tallies: dict[str, Tally] = {}
+        self.viewers: dict[tuple[str, str, str], Viewer] = {}
+        self.finished: list[dict[str, Any]] = []
+        self._open: dict[int, tuple[str, int]] = {}
+        self._minute = 0
+        self._recorded: dict[str, int] = {}
+
+    def request(self, request: Request, now: float) -> None:
+        """A request that has ended. What names no service that ever was here is passed over."""
+        route = self.routes.get(request.slug)
+        if request.source == "direct":
+            if is_this_host(request.address):
+                return
+        elif route is None and (request.method != "GET" or request.status not in FOUND):
+            return
+        tally = self.tallies.setdefault(request.slug, Tally())
+        if request.source == "hls":
+            tally.ended += request.bytes
+            self._watched(request)
+            return
+        tally.line(now, request.bytes)
+        if request.method != "GET" or request.status not in FOUND or not request.bytes:
+            return
+        mount = request.path or (route.default if route else "")
+        if route is None or mount not in route.mounts:
+            return
+        self._record(
+            now, request.id, request.source, request.slug, mount, request.address, request.agent,
+            request.ended - request.seconds, request.ended, request.bytes,
+        )  # fmt: skip
+
+    def _watched(self, request: Request) -> None:
+        if request.method != "GET" or request.status not in FOUND:
+            return
+        key = (request.slug, request.address, request.agent)
+        viewer = self.viewers.get(key)
+        started = request.ended - request.seconds
+        if viewer is None:
+            if len(self.viewers) >= MOST_VIEWERS:
+                return
+            viewer = self.viewers[key] = Viewer(request.id, started, request.ended, 0)
+        # The web server's processes write their lines some seconds later, each for itself: not in order.
+        viewer.started = min(viewer.started, started)
+        viewer.ended = max(viewer.ended, request.ended)
+        viewer.bytes += request.bytes
+
+    def tick(self, now: float, connections: Iterable[Connection], ports: Mapping[int, str]) -> None:
+        """What is open now: ``ports`` says whose each port is."""
+        open_now = {item.cookie: (ports[item.port], item.sent) for item in connections if item.port in ports}
+        for cookie, (slug, sent) in self._open.items():
+            if cookie not in open_now and sent:
+                self.tallies.setdefault(slug, Tally()).vanished(now, sent)
+        self._open = open_now
+        sums: dict[str, int] = {}
+        for slug, sent in open_now.values():
+            sums[slug] = sums.get(slug, 0) + sent
+        month = month_of(now)
+        for slug in sums:
+            self.tallies.setdefault(slug, Tally())
+        for slug, tally in self.tallies.items():
+            tally.add_up(now, month, sums.get(slug, 0))
+        for key, viewer in list(self.viewers.items()):
+            if viewer.ended + self.idle_seconds <= now:
+                slug, address, agent = key
+                del self.viewers[key]
+                self._record(
+                    now, viewer.id, "hls", slug, "", address, agent, viewer.started, viewer.ended, viewer.bytes
+                )  # fmt: skip
+
+    def _record(
+        self, now: float, name: str, source: str, slug: str, mount: str, address: str, agent: str,
+        started: float, ended: float, size: int,
+    ) -> None:  # fmt: skip
+        if int(now // 60) != self._minute:
+            self._minute, self._recorded = int(now // 60), {}
+        self._recorded[slug] = self._recorded.get(slug, 0) + 1
+        if self._recorded[slug] > MOST_A_MINUTE:
+            return
+        self.finished.append(
+            {
+                "id": name,
+                "slug": slug,
+                "source": source,
+                "mount": mount,
+                "address": str(ipaddress.ip_address(address)),
+                "agent": agent,
+                "started": round(max(started, 0.0), 3),
+                "ended": round(ended, 3),
+                "bytes": size,
+            }
+        )
+
+    def transfer(self) -> list[dict[str, Any]]:
+        """What each service has sent in each month that is kept."""
+        return [
+            {"slug": slug, "month": month, "bytes": size, "counter": self.counter}
+            for slug, tally in sorted(self.tallies.items())
+            for month, size in sorted(tally.months.items())
+        ]
+
+    def forget(self, now: float, here: Iterable[str]) -> None:
+        """Leave out what is neither ``here`` nor has sent anything in the months that are kept."""
+        kept = {*here, *(slug for slug, tally in self.tallies.items() if max(tally.months, default="") >= before(now))}
+        self.tallies = {slug: tally for slug, tally in self.tallies.items() if slug in kept}
+        self.routes = {slug: route for slug, route in self.routes.items() if slug in kept}
+
+    def dump(self) -> dict[str, Any]:
+        """What a later process needs to go on, for JSON."""
+        return {
+            "counter": self.counter,
+            "routes": {slug: asdict(route) for slug, route in self.routes.items()},
+            "tallies": {slug: asdict(tally) for slug, tally in self.tallies.items()},
+            "viewers": [[*key, *asdict(viewer).values()] for key, viewer in self.viewers.items()],
+        }
+
+    def load(self, kept: Mapping[str, Any]) -> None:
+        """Go on from ``dump``."""
+        self.counter = str(kept["counter"])
+        self.routes = {slug: Route(**route) for slug, route in kept["routes"].items()}
+        self.tallies = {slug: Tally(**tally) for slug, tally in kept["tallies"].items()}
+        self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
+
+
+def month_of(moment: float) -> str:
+    """The month of UTC, as in 2026-11."""
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m")
+
+
+def before(moment: float) -> str:
+    """The month before."""
+    year, month = map(int, month_of(moment).split("-"))
+    return f"{year - (month == 1):04}-{(month - 2) % 12 + 1:02}"
+
+
+def route_of(text: str) -> Route | None:
+    """A route's file; None for one that is none, and for a service whose port is shared with others."""
+    try:
+        found = json.loads(text)
+        if "hls" in found:
+            return Route(None, [], "")
+        return Route(int(found["port"]), [str(mount) for mount in found["mounts"]], str(found["default"]))
+    except (ValueError, KeyError, TypeError):
+        return None

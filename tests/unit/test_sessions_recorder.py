@@ -1,0 +1,411 @@
+"""The recorder of sessions: lines of every kind, hostile ones above all, and what is counted of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet_sessions import shelf
+from streamfleet_sessions.__main__ import Recorder
+from streamfleet_sessions.ledger import MOST_A_MINUTE, Ledger, Route, before, route_of
+from streamfleet_sessions.lines import Request, address_of, of_icecast, of_web, text_of
+from streamfleet_sessions.sockets import Connection, Kernel
+from streamfleet_sessions.sources import Log
+
+UNIT = "streamfleet-icecast@rock-fm.service"
+NOW = 1795780800.0  # 2026-11-27
+DATE = "[27/Nov/2026:11:00:00 +0000]"
+ENTRY: dict[str, Any] = {
+    "time": NOW, "address": "203.0.113.7", "slug": "rock-fm", "item": "/stream", "method": "GET", "status": 200,
+    "bytes": 1000, "seconds": 10.5, "scheme": "https", "host": "x", "protocol": "HTTP/1.1", "agent": "VLC/3",
+    "referer": "",
+}  # fmt: skip
+
+
+def web(**changes: Any) -> Request | None:
+    return of_web(json.dumps({**ENTRY, **changes}).encode(), "1:0")
+
+
+def icecast(message: str, unit: str = UNIT) -> Request | None:
+    return of_icecast(unit, message, "cursor", NOW)
+
+
+def line(
+    address: str = "203.0.113.7",
+    user: str = "-",
+    request: str = "GET /stream HTTP/1.1",
+    agent: str = "VLC/3",
+    size: int = 5000,
+    seconds: int = 7,
+) -> str:
+    return f'{address} - {user} {DATE} "{request}" 200 {size} "-" "{agent}" {seconds}'
+
+
+def station() -> Ledger:
+    ledger = Ledger()
+    ledger.routes["rock-fm"] = Route(8000, ["/stream", "/low"], "/stream")
+    return ledger
+
+
+def transfer(ledger: Ledger) -> list[dict[str, Any]]:
+    """What it tells, without the name of its count."""
+    told = ledger.transfer()
+    assert {item["counter"] for item in told} <= {ledger.counter}
+    return [{name: value for name, value in item.items() if name != "counter"} for item in told]
+
+
+def test_a_line_of_the_web_server() -> None:
+    found = web()
+    assert found is not None
+    assert (found.source, found.slug, found.path, found.bytes, found.seconds) == (
+        "web",
+        "rock-fm",
+        "/stream",
+        1000,
+        10.5,
+    )
+    assert (found.address, found.agent, found.ended) == ("203.0.113.7", "VLC/3", NOW)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"slug": "../etc"}, {"slug": ""}, {"address": "nobody"}, {"bytes": -1}, {"bytes": "9"}, {"bytes": True},
+        {"bytes": 1 << 60}, {"seconds": -3}, {"time": None}, {"status": []}, {"seconds": float("nan")},
+    ],
+)  # fmt: skip
+def test_a_line_that_is_none_is_passed_over(changes: dict[str, Any]) -> None:
+    assert web(**changes) is None
+
+
+@pytest.mark.parametrize("raw", [b"", b"null", b"[]", b"{", b"[" * 9000, b'{"time":1}', b"x" * 300000, b"\xff\xfe"])
+def test_what_is_no_line_is_passed_over(raw: bytes) -> None:
+    assert of_web(raw, "1:0") is None
+
+
+def test_a_players_name_is_bounded_and_printable() -> None:
+    found = web(agent="a\x1b[31m\n" + "é" * 4000)
+    assert found is not None
+    assert found.agent.startswith("a [31m é")
+    assert len(found.agent) == 255
+    assert found.agent.isprintable()
+    assert text_of("-") == ""
+
+
+def test_an_id_is_the_same_when_a_line_is_read_again_and_another_elsewhere() -> None:
+    raw = json.dumps(ENTRY).encode()
+    first, again, other = of_web(raw, "7:100"), of_web(raw, "7:100"), of_web(raw, "7:400")
+    assert first
+    assert again
+    assert other
+    assert first.id == again.id != other.id
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+        ("2001:0DB8:0::1", "2001:db8::1"),
+        ("fe80::1%eth0", "fe80::1"),
+        ("203.0.113.7, 10.0.0.1", None),
+        ("", None),
+    ],
+)
+def test_addresses_are_written_one_way(written: str, meant: str | None) -> None:
+    assert address_of(written) == meant
+
+
+def test_a_line_of_icecast() -> None:
+    found = icecast(line(address="::ffff:203.0.113.7", request="GET /stream?x=1 HTTP/1.0", agent='odd "name" here'))
+    assert found is not None
+    assert (found.slug, found.path, found.bytes, found.seconds) == ("rock-fm", "/stream", 5000, 7.0)
+    assert found.address == "203.0.113.7"
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        # A log-in's name and a player's name that look like a request: which one is true cannot be told.
+        line(user=f'x {DATE} "GET /stream HTTP/1.0" 200 99999999999 "-" "y" 1 '),
+        line(agent=f'x" 1 {DATE} "GET /stream HTTP/1.0" 200 99999999999 "-" "y'),
+        line(request="GET /stream"),
+        line(request="GET /a b HTTP/1.1"),
+        line(address="somebody"),
+        line()[:-2],
+        "[2026-11-27  11:00:00] INFO source/source_main listener count on /stream now 1",
+        "",
+        "x" * 300000,
+    ],
+)
+def test_a_line_of_icecast_that_may_be_made_up_is_passed_over(message: str) -> None:
+    assert icecast(message) is None
+
+
+@pytest.mark.parametrize(
+    "unit", ["streamfleet-autodj@rock-fm.service", "streamfleet-icecast@../x.service", "ssh.service"]
+)
+def test_only_icecasts_own_units_are_believed(unit: str) -> None:
+    assert icecast(line(), unit) is None
+
+
+def test_a_proxied_listener_is_counted_once() -> None:
+    ledger = station()
+    for request in (web(), icecast(line(address="127.0.0.1")), icecast(line(address="::1"))):
+        assert request is not None
+        ledger.request(request, NOW)
+    ledger.tick(NOW, [], {})
+    assert [(item["source"], item["bytes"]) for item in ledger.finished] == [("web", 1000)]
+    assert transfer(ledger) == [{"slug": "rock-fm", "month": "2026-11", "bytes": 1000}]
+
+
+def test_what_is_no_listening_is_transfer_but_no_session() -> None:
+    ledger = station()
+    for changes in ({"item": "/other"}, {"status": 404}, {"method": "HEAD"}, {"bytes": 0}):
+        request = web(**changes)
+        assert request is not None
+        ledger.request(request, NOW)
+    assert ledger.finished == []
+    ledger.tick(NOW, [], {})
+    assert ledger.transfer()[0]["bytes"] == 3000
+
+
+def test_nobody_can_name_services_that_are_not_here() -> None:
+    ledger = station()
+    for number in range(50):
+        for changes in ({"status": 404}, {"method": "OPTIONS", "status": 204}):
+            request = web(slug=f"made-up-{number}", **changes)
+            assert request is not None
+            ledger.request(request, NOW)
+    assert ledger.tallies == {}
+
+
+def test_transfer_grows_while_somebody_listens_and_is_exact_at_the_end() -> None:
+    ledger, ports = station(), {8000: "rock-fm"}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 400_000)], ports)
+    assert ledger.transfer()[0]["bytes"] == 400_000
+    ledger.tick(NOW + 5, [Connection(1, 8000, "203.0.113.7", 900_000)], ports)
+    assert ledger.transfer()[0]["bytes"] == 900_000
+    ended = icecast(line(size=1_000_000, seconds=10))
+    assert ended is not None
+    # The line may come before the look that misses the connection, or after it.
+    ledger.request(ended, NOW + 8)
+    for later in (10, 15, 100, 200):
+        ledger.tick(NOW + later, [], ports)
+        assert ledger.transfer()[0]["bytes"] == 1_000_000
+    ledger.tick(NOW + 205, [Connection(2, 8000, "203.0.113.7", 300_000)], ports)
+    ledger.tick(NOW + 210, [], ports)
+    ledger.request(ended, NOW + 211)
+    for later in (215, 400):
+        ledger.tick(NOW + later, [], ports)
+        assert ledger.transfer()[0]["bytes"] == 2_000_000
+
+
+def test_bytes_without_a_line_stay_counted() -> None:
+    """As when Icecast is killed."""
+    ledger, ports = station(), {8000: "rock-fm"}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 5_000_000)], ports)
+    ledger.tick(NOW + 5, [], ports)
+    ledger.tick(NOW + 100, [], ports)
+    ledger.tick(NOW + 105, [Connection(2, 8000, "203.0.113.7", 2_000_000)], ports)
+    assert ledger.transfer()[0]["bytes"] == 7_000_000
+
+
+def test_months_part_where_the_month_ends() -> None:
+    ledger, ports = station(), {8000: "rock-fm"}
+    border = 1796083200.0  # 2026-12-01T00:00:00Z
+    ledger.tick(border - 1, [Connection(1, 8000, "203.0.113.7", 10_000_000)], ports)
+    ledger.tick(border + 4, [Connection(1, 8000, "203.0.113.7", 12_000_000)], ports)
+    assert transfer(ledger) == [
+        {"slug": "rock-fm", "month": "2026-11", "bytes": 10_000_000},
+        {"slug": "rock-fm", "month": "2026-12", "bytes": 2_000_000},
+    ]
+    assert (before(border), before(border + 40 * 86400)) == ("2026-11", "2026-12")
+
+
+def test_a_viewer_of_hls_is_one_session() -> None:
+    ledger = station()
+    for number in range(20):
+        request = web(item=f"{number}.ts", time=NOW + number * 4, seconds=0.1, slug="tv")
+        assert request is not None
+        ledger.request(request, NOW + number * 4)
+        ledger.tick(NOW + number * 4, [], {})
+    other = web(item="live.m3u8", time=NOW + 76, address="2001:db8::7", slug="tv", bytes=300)
+    assert other is not None
+    ledger.request(other, NOW + 76)
+    assert ledger.finished == []
+    ledger.tick(NOW + 76 + 60, [], {})
+    assert [(item["address"], item["bytes"], item["source"]) for item in ledger.finished] == [
+        ("203.0.113.7", 20000, "hls"),
+        ("2001:db8::7", 300, "hls"),
+    ]
+    assert ledger.finished[0]["ended"] - ledger.finished[0]["started"] == pytest.approx(76.1)
+    assert ledger.transfer()[0]["bytes"] == 20300
+
+
+def test_lines_of_a_viewer_may_come_out_of_order() -> None:
+    ledger = station()
+    for offset in (4, 0, 6, 2):
+        request = web(item=f"{offset}.ts", time=NOW + offset, seconds=0.5, slug="tv")
+        assert request is not None
+        ledger.request(request, NOW + 8)
+    ledger.tick(NOW + 100, [], {})
+    assert [(item["started"], item["ended"]) for item in ledger.finished] == [(NOW - 0.5, NOW + 6)]
+
+
+def test_one_service_fills_no_disk() -> None:
+    ledger = station()
+    for number in range(MOST_A_MINUTE + 50):
+        request = of_web(json.dumps(ENTRY).encode(), f"1:{number}")
+        assert request is not None
+        ledger.request(request, NOW)
+    ledger.tick(NOW, [], {})
+    assert len(ledger.finished) == MOST_A_MINUTE
+    assert ledger.transfer()[0]["bytes"] == (MOST_A_MINUTE + 50) * 1000
+
+
+def test_a_later_process_goes_on() -> None:
+    ledger, ports = station(), {8000: "rock-fm"}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 800_000)], ports)
+    ledger.tick(NOW + 5, [], ports)
+    after = Ledger()
+    after.load(json.loads(json.dumps(ledger.dump())))
+    ended = icecast(line(size=900_000))
+    assert ended is not None
+    after.request(ended, NOW + 6)
+    after.tick(NOW + 100, [], ports)
+    assert after.counter == ledger.counter
+    assert transfer(after) == [{"slug": "rock-fm", "month": "2026-11", "bytes": 900_000}]
+    assert [item["bytes"] for item in after.finished] == [900_000]
+
+
+def test_what_is_long_gone_is_forgotten() -> None:
+    ledger = station()
+    request = web()
+    assert request is not None
+    ledger.request(request, NOW)
+    ledger.tick(NOW, [], {})
+    ledger.forget(NOW + 20 * 86400, [])
+    assert set(ledger.tallies) == {"rock-fm"}
+    ledger.forget(NOW + 80 * 86400, [])
+    assert ledger.tallies == {} == ledger.routes
+
+
+def test_routes() -> None:
+    assert route_of('{"port": 8000, "mounts": ["/a"], "default": "/a"}') == Route(8000, ["/a"], "/a")
+    assert route_of('{"port": 1938, "hls": "/x/live"}') == Route(None, [], "")
+    assert route_of("[]") is None
+    assert route_of("{") is None
+
+
+def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
+    path = tmp_path / "streams.log"
+
+    def write(*names: str) -> None:
+        with path.open("a") as file:
+            file.writelines(json.dumps({**ENTRY, "agent": name}) + "\n" for name in names)
+
+    def read(log: Log) -> list[str]:
+        return [request.agent for request in log.requests()]
+
+    write("before")
+    log = Log(path, None)
+    assert read(log) == []
+    write("one", "two")
+    assert read(log) == ["one", "two"]
+    with path.open("a") as file:
+        file.write(json.dumps({**ENTRY, "agent": "half"})[:20])
+    assert read(log) == []
+    with path.open("a") as file:
+        file.write(json.dumps({**ENTRY, "agent": "half"})[20:] + "\nrubbish\n")
+    path.rename(tmp_path / "streams.log.1")
+    write("three")
+    assert read(log) == ["half", "three"]
+    # Another process, after one more rotation.
+    place = log.place
+    write("four")
+    path.rename(tmp_path / "streams.log.1")
+    write("five")
+    later = Log(path, place)
+    assert read(later) == ["four", "five"]
+    assert read(Log(path, later.place)) == []
+
+
+def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path: Path) -> None:
+    log = Log(tmp_path / "streams.log", None)
+    assert list(log.requests()) == []
+    (tmp_path / "streams.log").write_text(json.dumps(ENTRY) + "\n")
+    assert len(list(log.requests())) == 1
+
+
+def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
+    lines = shelf.Lines(tmp_path / "s.jsonl", 100, 2, keep_days=1)
+    import time
+
+    now = time.time()
+    for number in range(5):
+        lines.append([{"number": number, "long": "x" * 100}], now)
+    kept = [json.loads((tmp_path / name).read_text())["number"] for name in ("s.2.jsonl", "s.1.jsonl", "s.jsonl")]
+    assert kept == [2, 3, 4]
+    with (tmp_path / "s.jsonl").open("a") as file:
+        file.write('{"half')
+    os.truncate(tmp_path / "s.jsonl", 50)
+    lines.append([{"number": 6}], now)
+    assert json.loads((tmp_path / "s.jsonl").read_text().splitlines()[-1]) == {"number": 6}
+    os.utime(tmp_path / "s.2.jsonl", (now - 90000, now - 90000))
+    lines.clean(now)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["s.1.jsonl", "s.jsonl"]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_kernel_tells_what_a_connection_has_carried(host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        server = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"this host has no {host}")
+    port = server.getsockname()[1]
+    got = threading.Event()
+    with server, socket.create_connection((host, port)) as client:
+        link, _ = server.accept()
+        with link:
+            link.sendall(b"x" * 300_000)
+            threading.Thread(target=lambda: (client.recv(300_000, socket.MSG_WAITALL), got.set())).start()
+            assert got.wait(10)
+            found = Kernel().connections({port: "rock-fm"})
+    assert [(item.port, item.address, item.sent) for item in found] == [(port, host, 300_000)]
+
+
+def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_path: Path) -> None:
+    (tmp_path / "routes").mkdir()
+    (tmp_path / "routes" / "rock-fm.json").write_text('{"port": 1, "mounts": ["/stream"], "default": "/stream"}')
+    log = tmp_path / "streams.log"
+    log.write_text("")
+    settings = {
+        "folder": str(tmp_path), "routes": str(tmp_path / "routes"), "log": str(log),
+        "keep_days": 1, "file_mb": 1, "hls_idle_seconds": 60,
+    }  # fmt: skip
+
+    def turn() -> None:
+        recorder = Recorder(settings, Kernel())
+        recorder.read_routes()
+        for request in recorder.log.requests():
+            recorder.ledger.request(request, NOW)
+        recorder.look(NOW)
+
+    turn()
+    kept = (tmp_path / "state.json").read_bytes()
+    log.write_text(json.dumps(ENTRY) + "\n")
+    turn()
+    (tmp_path / "state.json").write_bytes(kept)
+    turn()
+    found = [json.loads(text) for text in (tmp_path / "sessions.jsonl").read_text().splitlines()]
+    assert len(found) == 2
+    assert found[0] == found[1]
+    told = [json.loads(text) for text in (tmp_path / "transfer.jsonl").read_text().splitlines()]
+    assert [item["bytes"] for item in told] == [1000, 1000]
+    assert told[0]["counter"] == told[1]["counter"]
