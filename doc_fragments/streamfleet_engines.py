@@ -233,6 +233,7 @@ options:
   segment_seconds:
     description:
     - Engine Wowza Streaming Engine. How long a segment of HLS shall be at least; it ends with the next key frame.
+      With low latency it is one second.
     - From V(1) to V(20).
     - Engine Flussonic Media Server. How long a segment of HLS shall be at least; it ends with the next key frame.
     - From V(1) to V(20).

@@ -86,6 +86,19 @@ def test_a_channel_as_a_whole(tmp_path: Path) -> None:
     assert {item.text for item in xml(instance).iter() if item.tag in ("PublishMethod", "PlayMethod")} == {"block"}
 
 
+def test_low_latency_is_another_type_of_stream_with_short_segments(tmp_path: Path) -> None:
+    live = settings(tmp_path / "live", render(channel(*A), NODE))
+    low = settings(tmp_path / "low", render(channel(*A, service_type="low_latency"), NODE))
+    assert (live.stream_type, low.stream_type) == ("live", "live-lowlatency")
+    assert (live.segment_seconds, low.segment_seconds) == (2.0, 1.0)
+
+
+def test_a_type_of_service_that_the_role_does_not_have_is_refused() -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, service_type="radio"), NODE)
+    assert raised.value.field == "service_type"
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_off_the_air_nothing_is_allowed(tmp_path: Path, state: str) -> None:
     instance = render(channel(*A, state=state, reason="unpaid"), NODE)

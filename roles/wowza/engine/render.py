@@ -23,6 +23,10 @@ GROUP = "streamfleet-wowza"
 HLS_PORT = 1938
 #: The one stream of an application.
 STREAM = "live"
+#: Types of services → how Wowza handles their stream.
+STREAM_TYPES = {"live": "live", "low_latency": "live-lowlatency"}
+#: Seconds of a segment of HLS at low latency.
+SHORT_SEGMENT = 1
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PASSWORD = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -84,7 +88,9 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
 
     Raises RenderError for what Wowza cannot be told.
     """
-    slug = service["slug"]
+    slug, kind = service["slug"], service["service_type"]
+    if kind not in STREAM_TYPES:
+        raise RenderError("service_type", kind, f"is not one of {', '.join(STREAM_TYPES)}")
     if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
         raise RenderError("slug", slug, "is not a name for an application of Wowza")
     running = service["state"] == "running"
@@ -118,7 +124,7 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     connections.flag("AutoAccept", running)
     connections.word("AllowDomains")
     streams = application.section("Streams")
-    streams.word("StreamType", "live")
+    streams.word("StreamType", STREAM_TYPES[service["service_type"]])
     streams.place("StorageDir", "content")
     streams.place("KeyDir", "keys")
     streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running else "")
@@ -139,6 +145,8 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
         webrtc.flag(way, False)
     packaging = application.section("LiveStreamPacketizer").section("Properties")
     seconds = service["settings"].get("segment_seconds", 4)
+    if service["service_type"] == "low_latency":
+        seconds = SHORT_SEGMENT
     packaging.number("cupertinoChunkDurationTarget", seconds, 1, 20, "settings.segment_seconds", times=1000)
     modules = application.section("Modules")
     modules.module("base", "com.wowza.wms.module.ModuleCore")

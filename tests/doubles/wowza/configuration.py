@@ -180,6 +180,7 @@ class Application:
         if path.parent.name == name and app.findtext("Name") != name:
             raise Wrong(f"{path}: Name is {app.findtext('Name')!r}, and its folder {name!r}")
         self.name = name
+        self.stream_type = app.findtext("Streams/StreamType") or ""
         self.accept = app.findtext("Connections/AutoAccept") == "true"
         self.packetized = "cupertinostreamingpacketizer" in (app.findtext("Streams/LiveStreamPacketizers") or "")
         self.played = "cupertinostreaming" in (app.findtext("HTTPStreamers") or "")
