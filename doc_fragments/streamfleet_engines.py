@@ -247,10 +247,17 @@ options:
   segment_seconds:
     description:
     - Engine Wowza Streaming Engine. How long a segment of HLS shall be at least; it ends with the next key frame.
+      With low latency it is one second.
     - From V(1) to V(20).
     - Engine Flussonic Media Server. How long a segment of HLS shall be at least; it ends with the next key frame.
     - From V(1) to V(20).
     type: int
+  media_folder:
+    description:
+    - Engine Wowza Streaming Engine. The folder of the customer's media library whose videos are played, with all
+      below it; C(.) is the whole.
+    - At most 255 characters.
+    type: str
   publish_password:
     description:
     - Engine Wowza Streaming Engine. The password that the encoder publishes with. Its user is the service's slug,

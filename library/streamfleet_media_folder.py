@@ -6,7 +6,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: streamfleet_media_folder
-short_description: Bring a folder of music into a customer's media library
+short_description: Bring a folder of music or videos into a customer's media library
 version_added: 0.2.0
 description:
   - Brings what can be played in a folder of the controller into the media library that a customer has on a node, with
@@ -22,8 +22,8 @@ options:
     required: true
   src:
     description:
-      - The folder on the controller. All below it is brought that has the suffix of a format that an AutoDJ plays;
-        hidden names and links are passed over.
+      - The folder on the controller. All below it is brought that has the suffix of a format that an AutoDJ plays,
+        or of a video (C(.mp4), C(.m4v), C(.mov)); hidden names and links are passed over.
     type: path
     required: true
   dest:

@@ -137,6 +137,9 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "segment_seconds": {
         "type": "int",
     },
+    "media_folder": {
+        "type": "str",
+    },
     "publish_password": {
         "type": "str",
         "no_log": True,

@@ -37,7 +37,7 @@ PUBLIC_IPV6 = "2000::/3"
 NOT_PUBLIC_IPV6 = ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 
 #: Scheme → port where none is given.
-PORTS = {"http": 80, "https": 443, "icecast": 8000, "icecasts": 443}
+PORTS = {"http": 80, "https": 443, "icecast": 8000, "icecasts": 443, "rtsp": 554}
 ENCRYPTED = frozenset({"https", "icecasts"})
 #: Below these only the web's own ports are open: what else listens there is no stream.
 LOWEST_PORT, WEB_PORTS = 1024, (80, 443)
@@ -117,7 +117,7 @@ def place_of(url: str, schemes: Collection[str]) -> Place:
         raise Refused("has no host that is a name or an address", example)
     host = _host(parts[1].lower(), example)
     port = int(parts[2]) if parts[2] else PORTS[scheme]
-    if not (LOWEST_PORT <= port <= 65535 or port in WEB_PORTS):
+    if not (LOWEST_PORT <= port <= 65535 or port in WEB_PORTS or port == PORTS[scheme]):
         ports = f"{', '.join(map(str, WEB_PORTS))} or {LOWEST_PORT} to 65535"
         raise Refused(f"names port {port}, which relays do not use", f"Use port {ports}.")
     return Place(scheme, host, port, rest if rest.startswith("/") else f"/{rest}")

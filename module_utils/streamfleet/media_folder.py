@@ -16,6 +16,8 @@ from .errors import BadOption
 
 #: What an AutoDJ plays (SUFFIXES of roles/autodj; a test holds the two together).
 SUFFIXES = (".mp3", ".mp2", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff")
+#: Videos that channels on demand play (FILE of roles/web/files/streams.js; a test holds the two together).
+VIDEOS = (".mp4", ".m4v", ".mov")
 #: Where rsync keeps what it has of a file whose transfer was cut, to go on from there; hidden, so nothing plays it.
 PARTIAL = ".streamfleet-partial"
 LONGEST_PATH = 500
@@ -43,7 +45,7 @@ class Change:
 def scan(src: Path) -> Folder:
     """Look at the folder. Raises BadOption where it is none, or cannot be read."""
     if not src.is_dir():
-        raise BadOption(f"src: {str(src)!r} is no folder on the controller. Give one that holds music.")
+        raise BadOption(f"src: {str(src)!r} is no folder on the controller. Give one that holds music or videos.")
     media: dict[str, int] = {}
     ignored: list[str] = []
     try:
@@ -66,7 +68,7 @@ def _walk(folder: Path, inside: str) -> Iterator[tuple[str, bool]]:
             yield from _walk(Path(entry.path), f"{path}/")
         elif not entry.is_dir(follow_symlinks=False):
             regular = entry.is_file(follow_symlinks=False)
-            yield path, regular and not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES)
+            yield path, regular and not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES + VIDEOS)
 
 
 def destination(dest: str, option: str = "dest") -> str:
@@ -111,7 +113,7 @@ def command(src: Path, target: str, user: str, shell: str, *, delete: bool, dry_
 
 def _filters() -> list[str]:
     """What can be played, and no more; case does not matter to an AutoDJ, so not here."""
-    patterns = ["".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix) for suffix in SUFFIXES]
+    patterns = ["".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix) for suffix in SUFFIXES + VIDEOS]
     return ["--exclude=.*", "--include=*/", *(f"--include=*{pattern}" for pattern in patterns), "--exclude=*"]
 
 

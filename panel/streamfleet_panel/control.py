@@ -100,7 +100,9 @@ def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_se
         fix = f"Credentials of {engine.name}: {', '.join(engine.credentials)}."
         problem = Problem("names", shown(unknown[0]), f"is not a credential of {engine.name}", fix)
         raise ApiError("invalid_document", f"names: {problem.message}", [problem])
-    chosen = list(dict.fromkeys(names)) or [name for name, prop in engine.credentials.items() if prop.generate]
+    chosen = list(dict.fromkeys(names)) or [
+        name for name, prop in engine.credentials.items() if prop.generate and prop.is_for(service.service_type)
+    ]
     single = [name for name in chosen if overlap_seconds and not engine.credentials[name].overlap]
     if single:
         message = f"{engine.name} knows one {single[0]} at a time, so the old one cannot work on"

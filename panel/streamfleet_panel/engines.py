@@ -20,6 +20,8 @@ import yaml
 from django.conf import settings
 from jsonschema import Draft202012Validator, FormatChecker
 
+from streamfleet_panel import guard
+
 _Made = TypeVar("_Made")
 
 #: Limits of a service that only its engine can hold; each engine's spec says which it does. All others are the panel's.
@@ -46,6 +48,10 @@ class Property:
     overlap: bool
     # Keys of a list's items that no two of them may share.
     distinct: tuple[str, ...]
+    # Types of services that it is for; empty: all. Others keep its default.
+    types: frozenset[str]
+    # A service that it is for cannot be without it.
+    needed: bool
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -53,9 +59,14 @@ class Property:
         """What is wrong with ``value``: (path below the field, offending value, message)."""
         for error in self.validator.iter_errors(value):
             path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
-            yield path, error.instance, _words(error.validator, error.validator_value, error.instance)
+            reason = error.cause.message if isinstance(error.cause, guard.Refused) else None
+            yield path, error.instance, reason or _words(error.validator, error.validator_value, error.instance)
         yield from _control_characters(value, "")
         yield from _shared(value, self.distinct)
+
+    def is_for(self, service_type: str) -> bool:
+        """Whether services of this type have it."""
+        return not self.types or service_type in self.types
 
     def normal(self, value: Any) -> Any:
         """``value`` with the schema's nested defaults filled in, so that equal meanings compare equal."""
@@ -117,6 +128,8 @@ class Engine:
     credentials: Mapping[str, Property]
     connection: tuple[Mapping[str, Any], ...]
     listen_urls: tuple[str, ...]
+    # Type of service → what such services have otherwise: `connection`, `listen_urls`, `library`.
+    by_type: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     companions: tuple[Companion, ...] = ()
 
     @property
@@ -125,9 +138,19 @@ class Engine:
         own = ["mounts"] if self.mounts_field is not None else []
         return frozenset([*own, *(kind for companion in self.companions for kind in companion.objects)])
 
-    def has_library(self, settings: Mapping[str, Any]) -> bool:
-        """Whether a service with these settings plays files of its customer's media library."""
-        return any("playlists" in companion.objects and companion.is_there(settings) for companion in self.companions)
+    def connection_of(self, service_type: str) -> tuple[Mapping[str, Any], ...]:
+        """What a broadcaster enters for a service of this type; nothing where nobody sends to it."""
+        return tuple(self.by_type.get(service_type, {}).get("connection", self.connection))
+
+    def listen_urls_of(self, service_type: str) -> tuple[str, ...]:
+        """Where listeners find a service of this type."""
+        return tuple(self.by_type.get(service_type, {}).get("listen_urls", self.listen_urls))
+
+    def has_library(self, settings: Mapping[str, Any], service_type: str) -> bool:
+        """Whether a service of this type with these settings plays files of its customer's media library."""
+        return bool(self.by_type.get(service_type, {}).get("library")) or any(
+            "playlists" in companion.objects and companion.is_there(settings) for companion in self.companions
+        )
 
     @property
     def port_fields(self) -> tuple[str, ...]:
@@ -156,9 +179,11 @@ class Engine:
 
 _ALPHABET = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 _MOST_REMEMBERED = 2000
-# The formats that are checked; JSON Schema itself knows none for time zones.
+# The formats that are checked: of time zones and addresses JSON Schema itself knows nothing.
 _FORMATS = FormatChecker(formats=())
 _FORMAT_WORDS = {"iana-time-zone": "is not a time zone, such as Europe/Prague"}
+# Format → schemes of a stream that a service takes over from elsewhere.
+_ADDRESSES = {"stream-address": ("rtsp", "http", "https"), "radio-address": ("http", "https")}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -171,6 +196,18 @@ def _zones() -> frozenset[str]:
 def _is_time_zone(value: object) -> bool:
     """Whether it is a zone of this host's database; where the host has none, that is left to the node."""
     return not isinstance(value, str) or not _zones() or value in _zones()
+
+
+def _address_check(schemes: tuple[str, ...]) -> Callable[[object], bool]:
+    def check(value: object) -> bool:
+        """Raises guard.Refused for an address that nobody connects to for a tenant."""
+        return not isinstance(value, str) or bool(guard.place_of(value, schemes))
+
+    return check
+
+
+for _name, _schemes in _ADDRESSES.items():
+    _FORMATS.checks(_name, raises=guard.Refused)(_address_check(_schemes))
 
 
 def generate_credential(length: int = 24) -> str:
@@ -260,6 +297,8 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         unique=bool(raw.get("unique")),
         overlap=bool(raw.get("overlap")),
         distinct=tuple(raw.get("distinct") or ()),
+        types=frozenset(raw.get("service_types") or ()),
+        needed=bool(raw.get("needed")),
         validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
 
@@ -281,6 +320,19 @@ def _properties(raw: Mapping[str, Any], group: str) -> dict[str, Property]:
     return {name: _property(name, item, secret=group == "credentials") for name, item in items.items()}
 
 
+def _by_type(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """What a spec says of types of services. Raises EngineSpecError for a type or a key that does not exist."""
+    found: dict[str, Mapping[str, Any]] = dict(raw.get("by_type") or {})
+    named = {name for item in (raw.get("fields") or {}).values() for name in item.get("service_types") or ()}
+    unknown = sorted((found.keys() | named) - set(raw["service_types"]))
+    if unknown:
+        raise EngineSpecError(f"{raw['name']}: {unknown[0]} is not one of its service_types")
+    strange = sorted({key for item in found.values() for key in item} - {"connection", "listen_urls", "library"})
+    if strange:
+        raise EngineSpecError(f"{raw['name']}: by_type: {strange[0]} is not what a type can have otherwise")
+    return found
+
+
 def _engine(raw: Mapping[str, Any]) -> Engine:
     return Engine(
         name=raw["name"],
@@ -293,6 +345,7 @@ def _engine(raw: Mapping[str, Any]) -> Engine:
         credentials=_properties(raw, "credentials"),
         connection=tuple(raw.get("connection") or ()),
         listen_urls=tuple(raw.get("listen_urls") or ()),
+        by_type=_by_type(raw),
     )
 
 

@@ -33,7 +33,7 @@ def document(node: Node) -> dict[str, Any]:
         if engine is None:
             raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
         state, reason = service.desired_state()
-        if engine.has_library(service.settings):
+        if engine.has_library(service.settings, service.service_type):
             libraries.setdefault(service.customer_id, []).append((state, service.disk_quota_mb))
         services.append(
             {

@@ -215,7 +215,7 @@ def connection(
     """
     words = _words(obj, default_mount(engine, settings))
     lines: list[dict[str, Any]] = []
-    for line in engine.connection:
+    for line in engine.connection_of(obj.service_type):
         if "credential" in line:
             item = {"label": line["label"], "credential": line["credential"]}
             if credentials is not None:
@@ -235,7 +235,7 @@ def listen_urls(obj: MediaService, engine: Engine, settings: Mapping[str, Any]) 
     names = [first]
     if engine.mounts_field is not None:
         names += [mount["name"] for mount in settings[engine.mounts_field] if mount["name"] != first]
-    urls = [_formatted(url, _words(obj, name)) for name in names for url in engine.listen_urls]
+    urls = [_formatted(url, _words(obj, name)) for name in names for url in engine.listen_urls_of(obj.service_type)]
     return list(dict.fromkeys(urls))
 
 

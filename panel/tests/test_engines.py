@@ -70,6 +70,55 @@ def test_a_time_zone_must_exist(release: Any) -> None:
         assert list(at.faults({"zone": bad})) == [(".zone", bad, "is not a time zone, such as Europe/Prague")]
 
 
+@pytest.mark.parametrize(
+    ("form", "good", "bad"),
+    [
+        ("stream-address", "rtsp://camera.example.org/one", "http://127.0.0.1/x"),
+        ("stream-address", "https://video.example.org/live.m3u8", "rtsp://camera.example.org:22/one"),
+        ("radio-address", "http://radio.example.org:8000/live", "rtsp://camera.example.org/one"),
+    ],
+)
+def test_an_address_passes_the_guard(release: Any, form: str, good: str, bad: str) -> None:
+    schema = {"type": ["string", "null"], "format": form}
+    release(engines={"e": {**ENGINE, "fields": {"url": {"schema": schema, "description": "d"}}}})
+    url = engines()["e"].fields["url"]
+    assert [list(url.faults(value)) for value in (good, None)] == [[], []]
+    ((path, value, message),) = url.faults(bad)
+    assert (path, value) == ("", bad)
+    assert any(word in message for word in ("not on the public Internet", "names port 22", "has the scheme rtsp"))
+
+
+def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> None:
+    own = {
+        **ENGINE,
+        "service_types": ["live", "archive"],
+        "connection": [{"label": "Server", "value": "s"}],
+        "listen_urls": ["a"],
+        "by_type": {"archive": {"connection": [], "listen_urls": ["b"], "library": True}},
+        "fields": {"folder": {**TEXT, "service_types": ["archive"], "needed": True}},
+    }
+    release(engines={"e": own})
+    found = engines()["e"]
+    assert [len(found.connection_of(kind)) for kind in ("live", "archive")] == [1, 0]
+    assert [found.listen_urls_of(kind) for kind in ("live", "archive")] == [("a",), ("b",)]
+    assert [found.has_library({}, kind) for kind in ("live", "archive")] == [False, True]
+    assert [found.fields["folder"].is_for(kind) for kind in ("live", "archive")] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        ({"by_type": {"z": {}}}, "e: z is not one of its service_types"),
+        ({"fields": {"f": {**TEXT, "service_types": ["z"]}}}, "e: z is not one of its service_types"),
+        ({"by_type": {"radio": {"colour": 1}}}, "e: by_type: colour is not what a type can have otherwise"),
+    ],
+)
+def test_what_is_said_of_types_must_make_sense(release: Any, engine: dict[str, Any], message: str) -> None:
+    release(engines={"e": {**ENGINE, **engine}})
+    with pytest.raises(EngineSpecError, match=message):
+        engines()
+
+
 def test_a_release_without_companions(release: Any) -> None:
     release(engines={"e": ENGINE})
     assert engines()["e"].companions == ()

@@ -10,7 +10,9 @@ Tests roles: wowza.
 
 from __future__ import annotations
 
+import base64
 import json
+import shlex
 import struct
 import subprocess
 import time
@@ -58,6 +60,32 @@ class Wowza(VideoNode):
         password = f"publish-{slug}-secret" if password is None else password
         login = f"{slug}:{password}@" if password else ""
         return f"rtmp://{login}{self.address}/{application or slug}/{stream}"
+
+    def tenant_sh(self, uid: int, command: str) -> str:
+        """What a customer's own user does in the library."""
+        return self.sh(f"cd /var/lib/streamfleet/media/{uid} && runuser -u sf{uid} -- sh -c {shlex.quote(command)}")
+
+    def put_film(self, uid: int, path: str, folder: Path) -> None:
+        """A film of six seconds in a customer's library, as an upload leaves it: the customer's own."""
+        film = folder / "film.mp4"
+        if not film.exists():
+            made = [
+                "-f",
+                "lavfi",
+                "-i",
+                "testsrc2=size=320x180:rate=25:duration=6",
+                "-f",
+                "lavfi",
+                "-i",
+                "sine=duration=6",
+            ]
+            coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", "-c:a", "aac"]
+            subprocess.run(["ffmpeg", "-v", "error", *made, *coded, str(film)], check=True, stdin=subprocess.DEVNULL)
+        self.tenant_sh(uid, f"umask 027; mkdir -p {Path(path).parent}")
+        data = base64.b64encode(film.read_bytes()).decode()
+        target = f"/var/lib/streamfleet/media/{uid}/{path}"
+        write = ["runuser", "-u", f"sf{uid}", "--", "sh", "-c", 'umask 027; base64 -d > "$1"', "sh", target]
+        self.fleet.exec(NODE, write, stdin=data)
 
     def pid(self) -> str:
         """Wowza's process."""
@@ -169,6 +197,68 @@ def test_a_channel_is_published_and_played_through_the_web_server(two: Wowza, tm
         assert two.get("rock-tv", path)[0] in (403, 404), path
 
 
+def test_films_of_the_library_are_played_on_demand(two: Wowza, tmp_path: Path) -> None:
+    # The double cuts films with it.
+    two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
+    own = {"service_type": "on_demand", "settings": {"media_folder": "films"}}
+    film, others = channel(*THIRD, **own), channel("other-films", 200004, **own)
+    pid = two.pid()
+    with watched(two, "rock-tv"):
+        told = two.converge(channel(*FIRST), channel(*SECOND), film, others)
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        two.put_film(200003, "films/first.film.mp4", tmp_path)
+        two.put_film(200003, "private/second.mp4", tmp_path)
+        two.put_film(200004, "films/hers.mp4", tmp_path)
+        for name in ("../hers.mp4", "private.mp4"):
+            two.tenant_sh(200003, f"ln -s /var/lib/streamfleet/media/200004/films/hers.mp4 films/{Path(name).name}")
+        two.tenant_sh(200003, "ln -s ../private films/linked")
+        status, body = two.get("third-tv", "first.film.mp4/playlist.m3u8")
+        assert status == 200, body
+        item = body.decode().splitlines()[-1]
+        text = two.get("third-tv", f"first.film.mp4/{item}")[1]
+        assert b"#EXT-X-ENDLIST" in text
+        frames, seconds = decode(text.decode(), lambda name: two.get("third-tv", f"first.film.mp4/{name}")[1], tmp_path)
+        assert (frames, round(seconds)) == (150, 6)
+        # Nothing but the folder's own films: no link, no other folder, no climbing, no other customer's.
+        assert two.get("other-films", "hers.mp4/playlist.m3u8")[0] == 200
+        for path in ("hers.mp4", "private.mp4", "linked/second.mp4", "second.mp4", "../private/second.mp4", "none.mp4"):
+            assert two.get("third-tv", f"{path}/playlist.m3u8")[0] in (403, 404), path
+        refused = (
+            "first.film.mp4/publish.password",
+            "first.film.mp4",
+            "live/playlist.m3u8",
+            ".first.film.mp4/playlist.m3u8",
+        )
+        for path in refused:
+            assert two.get("third-tv", path)[0] in (403, 404), path
+    assert two.pid() == pid
+    # Wowza's user reads what is for it, and writes nothing; the two customers read nothing of each other.
+    media = "/var/lib/streamfleet/media"
+    seen = two.sh(
+        f"runuser -u streamfleet-wowza -- head -c 12 {media}/200003/films/first.film.mp4 | tail -c 8", check=False
+    )
+    assert "ftyp" in seen
+    for user, path in (
+        ("streamfleet-wowza", f"{media}/200003/private/second.mp4"),
+        ("streamfleet-wowza", f"{media}/200003"),
+        ("sf200004", f"{media}/200003/films/first.film.mp4"),
+    ):
+        assert "Permission denied" in two.sh(f"runuser -u {user} -- ls {path}/ 2>&1", check=False), (user, path)
+    touched = two.sh(f"runuser -u streamfleet-wowza -- touch {media}/200003/films/new.mp4 2>&1", check=False)
+    assert "Permission denied" in touched
+    assert two.sh("findmnt -n -o OPTIONS /run/streamfleet/wowzamedia").startswith("ro,nosuid,nodev,noexec")
+    # A second run changes nothing; off the air nothing is played.
+    keep = channel(*FIRST), channel(*SECOND)
+    two.converge(*keep, film, others)
+    assert "changed=0" in two.play("playbooks/converge.yml")
+    two.converge(*keep, {**film, "state": "suspended"}, others)
+    assert two.get("third-tv", "first.film.mp4/playlist.m3u8")[0] == 404
+    assert two.get("other-films", "hers.mp4/playlist.m3u8")[0] == 200
+    two.converge(*keep, {**film, "state": "deleted"}, {**others, "state": "deleted"})
+    two.converge(*keep)
+    assert "third" not in two.sh(f"ls {INSTANCES} {INSTANCES}library")
+
+
 def test_only_the_channels_own_password_publishes_and_only_its_stream(two: Wowza) -> None:
     assert "authfailed" in two.refused(two.url("rock-tv", "wrong-wrong-wrong"))
     assert "need auth" in two.refused(two.url("rock-tv", ""))
@@ -276,6 +366,9 @@ def test_tenants_reach_neither_wowzas_files_nor_its_ports(two: Wowza) -> None:
 def test_self_check_is_content_and_then_names_the_cause(two: Wowza) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["wowza"]})]
     assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
+    two.sh("systemctl stop run-streamfleet-wowzamedia.mount")
+    assert "libraries are not mounted for Wowza" in two.play(two.folder / "tasks.yml", *arguments, ok=False)
+    two.sh("systemctl start run-streamfleet-wowzamedia.mount")
     two.sh("systemctl stop streamfleet-wowza.service")
     assert two.get("rock-tv")[0] == 503
     assert "streamfleet-wowza.service is not running" in two.play(two.folder / "tasks.yml", *arguments, ok=False)

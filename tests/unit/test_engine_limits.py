@@ -18,7 +18,8 @@ NODE = {"node": "node1", "stream_host": "stream.example.net"}
 def _rendered(name: str, spec: dict[str, Any], limit: str, value: int | None) -> list[tuple[str, str]]:
     """Path and content of every file of a service with nothing named but that limit."""
     service = {
-        "slug": "some", "name": "Some", "customer": "alice", "uid": 200001, "engine": name, "service_type": "x",
+        "slug": "some", "name": "Some", "customer": "alice", "uid": 200001, "engine": name,
+        "service_type": spec["service_types"][0],
         "generation": 1, "state": "running", "reason": "", "restart": 0, "port": 8100,
         "limits": {"max_listeners": None, "max_bitrate_kbps": None, limit: value},
         "settings": {field: item.get("default") for field, item in (spec["fields"] or {}).items()},

@@ -41,6 +41,7 @@ FILLED: dict[str, Any] = {
     "mounts": [{"name": "/one", "format": "mp3"}, {"name": "/two", "fallback": "/one", "format": "aac"}],
     "streams": [{"id": 1, "name": "/one", "public": True}, {"id": 2, "name": "/two"}],
     "live_port": 8900,
+    "media_folder": "films",
     **autodj(),
 }
 WINDOWS = [{"days": ["mon"], "start": "10:00", "end": "12:00"}]
@@ -64,9 +65,9 @@ def companions(engine: str) -> list[str]:
     return [name for name in LISTED["companions"] if engine in spec_of(name)["companion_of"]]
 
 
-def service_of(engine: str, slug: str, number: int) -> dict[str, Any]:
-    """A service in which every text that the engine and its companions know is filled in."""
-    service = adapter(engine).service(slug, number)
+def service_of(engine: str, slug: str, number: int, kind: str | None = None) -> dict[str, Any]:
+    """A service (of a type) in which every text that the engine and its companions know is filled in."""
+    service = adapter(engine).service(slug, number, **({} if kind is None else {"service_type": kind}))
     for name in (engine, *companions(engine)):
         spec = spec_of(name)
         for key, group in (("fields", "settings"), ("credentials", "credentials")):
@@ -230,12 +231,20 @@ def refused(path: Path_, text: str, error: RenderError) -> None:
         assert text not in f"{error} {error.value}"
 
 
-CASES = [pytest.param(name, path, id=f"{name}-{written(path)}") for name in NAMES for path in fields(name)]
+CASES = [pytest.param(name, path, None, id=f"{name}-{written(path)}") for name in NAMES for path in fields(name)]
+# What is for services of some types only, once more with a service of each of these.
+CASES += [
+    pytest.param(name, ("settings", field), kind, id=f"{name}-{kind}-{field}")
+    for name in NAMES
+    for field, declared in (spec_of(name)["fields"] or {}).items()
+    for kind in declared.get("service_types") or []
+    if field in FILLED
+]
 
 
-@pytest.mark.parametrize(("engine", "path"), CASES)
-def test_what_is_written_arrives_as_it_is_or_is_refused(engine: str, path: Path_) -> None:
-    plain = service_of(engine, "rock-fm", 0)
+@pytest.mark.parametrize(("engine", "path", "kind"), CASES)
+def test_what_is_written_arrives_as_it_is_or_is_refused(engine: str, path: Path_, kind: str | None) -> None:
+    plain = service_of(engine, "rock-fm", 0, kind)
     neighbour = service_of(engine, "jazz-fm", 1)
     before = rendered(engine, neighbour)
     base, old = meaning(rendered(engine, plain)), at(plain, path)
@@ -291,7 +300,7 @@ def test_a_renderer_that_pastes_texts_is_caught(monkeypatch: pytest.MonkeyPatch)
     load = renderer
     monkeypatch.setattr(f"{__name__}.renderer", lambda name: careless if name == "icecast" else load(name))
     with pytest.raises((AssertionError, ET.ParseError)):
-        test_what_is_written_arrives_as_it_is_or_is_refused("icecast", ("name",))
+        test_what_is_written_arrives_as_it_is_or_is_refused("icecast", ("name",), None)
 
 
 @pytest.mark.parametrize("name", [*NAMES, *LISTED["companions"]])

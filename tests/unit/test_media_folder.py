@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -18,6 +19,7 @@ SUDO = """\
 shift 4
 exec "$@"
 """
+ROOT = Path(__file__).resolve().parents[2]
 SHELL = "sh -c 'shift; exec sh -c \"$*\"' sh"
 
 
@@ -66,6 +68,15 @@ def there(place: Path) -> set[str]:
 
 def test_the_formats_are_those_of_the_autodj() -> None:
     assert media_folder.SUFFIXES == library.SUFFIXES
+
+
+def test_videos_are_those_that_the_web_server_plays(tmp_path: Path) -> None:
+    script = (ROOT / "roles/web/files/streams.js").read_text()
+    played = re.search(r"const FILE = .*\\\.\(\?:(mp4[a-z0-9|]*)\)", script)
+    assert played
+    assert tuple(f".{suffix}" for suffix in played[1].split("|")) == media_folder.VIDEOS
+    (tmp_path / "one.mp4").write_bytes(b"film")
+    assert media_folder.scan(tmp_path).media == {"one.mp4": 4}
 
 
 def test_what_can_be_played_is_told_from_the_rest(src: Path) -> None:

@@ -92,10 +92,10 @@ class Program(Installed):
         except urllib.error.HTTPError as error:
             return error.code, json.loads(error.read())
 
-    def list(self, item: str = "playlist.m3u8") -> tuple[int, str]:
+    def list(self, item: str = "playlist.m3u8", stream: str = "live") -> tuple[int, str]:
         """Status and body of a request for HLS."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.hls}/rock-tv/live/{item}", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.hls}/rock-tv/{stream}/{item}", timeout=20) as answer:
                 return answer.status, answer.read().decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, ""
@@ -156,6 +156,40 @@ def test_an_application_that_is_wrong_is_not_loaded(program: Program, old: str, 
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(Wrong, match=said):
         Application(program.vhost, "rock-tv")
+
+
+def test_types_of_applications_and_of_streams_go_together(program: Program) -> None:
+    program.put(service_type="on_demand")
+    path = program.vhost / "conf/rock-tv/Application.xml"
+    for old, new in (("<AppType>VOD", "<AppType>Live"), ("<StreamType>default", "<StreamType>live")):
+        text = path.read_text()
+        path.write_text(text.replace(old, new))
+        with pytest.raises(Wrong, match="has no streams of the type"):
+            Application(program.vhost, "rock-tv")
+        path.write_text(text)
+
+
+def test_a_film_is_cut_and_nothing_beside_it_is_played(program: Program, tmp_path: Path) -> None:
+    program.put(service_type="on_demand")
+    library, path = tmp_path / "library", program.vhost / "conf/rock-tv/Application.xml"
+    path.write_text(path.read_text().replace("/run/streamfleet/wowzamedia/200001", str(library)))
+    (library / "old").mkdir(parents=True)
+    made = ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25:duration=4"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", str(library / "old/one.mp4")]
+    subprocess.run([*made, *coded], check=True, stdin=subprocess.DEVNULL)
+    (library / "text.mp4").write_text("ffconcat version 1.0\nfile old/one.mp4\n")
+    (tmp_path / "beside.mp4").write_bytes((library / "old/one.mp4").read_bytes())
+    film = "_definst_/mp4:old/one.mp4"
+    with program.running():
+        status, text = program.list("playlist.m3u8", film)
+        item = text.splitlines()[-1]
+        assert status == 200
+        text = program.list(item, film)[1]
+        segments = [line for line in text.splitlines() if line.endswith(".ts")]
+        assert (len(segments), "#EXT-X-ENDLIST" in text) == (2, True)
+        assert all(program.list(name, film)[0] == 200 for name in segments)
+        for wrong in ("old/two.mp4", "../beside.mp4", "old/../old/one.mp4", "/old/one.mp4", "old", "text.mp4", "x.txt"):
+            assert program.list("playlist.m3u8", f"_definst_/mp4:{wrong}")[0] == 404, wrong
 
 
 def test_without_the_security_module_nothing_is_secured(program: Program) -> None:

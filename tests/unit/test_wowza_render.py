@@ -86,6 +86,55 @@ def test_a_channel_as_a_whole(tmp_path: Path) -> None:
     assert {item.text for item in xml(instance).iter() if item.tag in ("PublishMethod", "PlayMethod")} == {"block"}
 
 
+def test_low_latency_is_another_type_of_stream_with_short_segments(tmp_path: Path) -> None:
+    live = settings(tmp_path / "live", render(channel(*A), NODE))
+    low = settings(tmp_path / "low", render(channel(*A, service_type="low_latency"), NODE))
+    assert (live.stream_type, low.stream_type) == ("live", "live-lowlatency")
+    assert (live.segment_seconds, low.segment_seconds) == (2.0, 1.0)
+
+
+def test_on_demand_plays_a_folder_of_the_customers_own_library(tmp_path: Path) -> None:
+    instance = render(channel(*A, service_type="on_demand", settings={"media_folder": "films/old.ones"}), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert set(found) == {"Application.xml", "library.json", "rock-tv.json"}
+    assert json.loads(found["rock-tv.json"].content) == {"port": 1938, "hls": "/rock-tv/_definst_", "files": True}
+    grant = found["library.json"]
+    assert json.loads(grant.content) == {"library": "/var/lib/streamfleet/media/200001", "folder": "films/old.ones"}
+    # The customer's own user reads it, and Wowza's has no business with it.
+    assert (grant.path, grant.group) == ("/etc/streamfleet/instances/wowzalibrary/rock-tv/library.json", "sf200001")
+    assert instance.directories == ["/var/lib/streamfleet/media/200001"]
+    app = settings(tmp_path, instance)
+    assert (app.app_type, app.stream_type, app.packetized, app.played) == ("VOD", "default", False, True)
+    assert app.storage == Path("/run/streamfleet/wowzamedia/200001/films/old.ones")
+    assert (app.write_access, app.read_access, app.passwords()) == ("", "", {})
+    whole = render(channel(*A, service_type="on_demand", settings={"media_folder": "."}), NODE)
+    assert settings(tmp_path / "whole", whole).storage == Path("/run/streamfleet/wowzamedia/200001")
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_off_the_air_nothing_is_played_on_demand(tmp_path: Path, state: str) -> None:
+    instance = render(channel(*A, service_type="on_demand", state=state), NODE)
+    assert isinstance(instance, Instance)
+    assert set(files(instance)) == {"Application.xml", "library.json"}
+    assert not settings(tmp_path, instance).played
+
+
+@pytest.mark.parametrize(
+    "text", [*HOSTILE, "..", ".hidden", "a/../b", "a//b", "/a", "a/", "a/.b", "a/b\n", "a b", 7, None]
+)
+def test_no_hostile_folder_gets_into_a_file(text: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, service_type="on_demand", settings={"media_folder": text}), NODE)
+    assert raised.value.field == "settings.media_folder"
+
+
+def test_a_type_of_service_that_the_role_does_not_have_is_refused() -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, service_type="radio"), NODE)
+    assert raised.value.field == "service_type"
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_off_the_air_nothing_is_allowed(tmp_path: Path, state: str) -> None:
     instance = render(channel(*A, state=state, reason="unpaid"), NODE)
@@ -169,5 +218,12 @@ def test_role_and_renderer_name_the_same_port_and_places() -> None:
     assert json.loads(files(instance)["rock-tv.json"].content)["port"] == role["_streamfleet_wowza_hls_port"]
     assert instance.files[0].path.startswith(role["_streamfleet_wowza_instances"])
     assert instance.files[0].group == role["_streamfleet_wowza_user"]
+    film = render(channel(*A, service_type="on_demand"), NODE)
+    assert isinstance(film, Instance)
+    assert f">{role['_streamfleet_wowza_media']}/200001<" in files(film)["Application.xml"].content
+    assert files(film)["library.json"].path.startswith(f"{role['_streamfleet_wowza_grants']}/")
+    assert film.directories == [f"{role['_streamfleet_wowza_libraries']}/200001"]
+    unit = role["_streamfleet_wowza_media"].strip("/").replace("/", "-") + ".mount"
+    assert role["_streamfleet_wowza_mount"] == unit
     pattern = SPEC["credentials"]["publish_password"]["schema"]["pattern"]
     assert re.fullmatch(pattern, channel(*A)["credentials"]["publish_password"])

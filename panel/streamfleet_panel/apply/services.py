@@ -240,6 +240,9 @@ def _settings(
         current = prop.normal(stored[name]) if name in stored else prop.default
         if not creating and name in stored and value == stored[name]:
             continue
+        if not prop.is_for(service.service_type):
+            _not_for(plan, entry, service, prop, value)
+            continue
         if not prop.fits(value):
             _check(plan, entry, prop, value)
             continue
@@ -249,6 +252,23 @@ def _settings(
         changes[name] = {"before": None if creating else current, "after": after}
         stored[name] = after
     service.settings = stored
+    for name, prop in engine.fields.items():
+        lacks = prop.needed and prop.is_for(service.service_type) and stored.get(name) is None
+        # What was named and is wrong has been noted above.
+        if lacks and entry.fields.get(name) is None:
+            message = f"is missing: a service of type {service.service_type} needs it"
+            plan.problem(f"{entry.path}.{name}", None, message, f"{name}: {prop.description}")
+
+
+def _not_for(plan: Plan, entry: Entry, service: MediaService, prop: Property, value: Any) -> None:
+    """Refuse a field of other types of services, unless it says what goes without saying."""
+    if value is not None and (not prop.fits(value) or prop.normal(value) != prop.default):
+        plan.problem(
+            f"{entry.path}.{prop.name}",
+            None if prop.secret else value,
+            f"is not for services of type {service.service_type}",
+            f"Leave {prop.name} out; services of type {' or '.join(sorted(prop.types))} have it.",
+        )
 
 
 def _credentials(
@@ -267,10 +287,13 @@ def _credentials(
         value = entry.fields[name]
         if value == after.get(name) and (value is not None or not engine.credentials[name].generate):
             continue
+        if not engine.credentials[name].is_for(service.service_type):
+            _not_for(plan, entry, service, engine.credentials[name], value)
+            continue
         if _check(plan, entry, engine.credentials[name], value):
             after[name] = value
     for name, prop in engine.credentials.items():
-        if prop.generate and not after.get(name):
+        if prop.generate and prop.is_for(service.service_type) and not after.get(name):
             after[name] = generate_credential()
     for name in sorted(after.keys() | current.keys()):
         if after.get(name) != current.get(name):

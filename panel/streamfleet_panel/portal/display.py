@@ -80,7 +80,7 @@ def other_credentials(service: MediaService, shown: Mapping[str, Any] | None = N
     engine = engine_of(service)
     if engine is None:
         return []
-    used = {line.get("credential") for line in engine.connection}
+    used = {line.get("credential") for line in engine.connection_of(service.service_type)}
     stored = engine.all_credentials(service.credentials)
     return [
         Detail(_title(engine, name), None if shown is None else _text(shown.get(name)), prop.description)
@@ -104,7 +104,11 @@ def credential_choices(service: MediaService) -> list[tuple[str, str]]:
     engine = engine_of(service)
     if engine is None:
         return []
-    return [(name, _title(engine, name)) for name, prop in engine.credentials.items() if prop.generate]
+    return [
+        (name, _title(engine, name))
+        for name, prop in engine.credentials.items()
+        if prop.generate and prop.is_for(service.service_type)
+    ]
 
 
 def overlaps(service: MediaService) -> bool:

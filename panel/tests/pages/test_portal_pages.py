@@ -240,6 +240,19 @@ def test_service_page_says_where_to_connect_and_hides_the_password(as_) -> None:
     assert "Waiting" in text
 
 
+def test_service_page_of_a_service_that_nobody_sends_to_has_no_way_to_send(as_) -> None:  # type: ignore[no-untyped-def]
+    node = MediaService.objects.get(slug="rock-fm").node
+    films = {"slug": "films", "customer": "alice", "engine": "wowza", "service_type": "on_demand", "node": node.name}
+    films |= {"max_listeners": 10, "disk_quota_mb": 10, "monthly_transfer_mb": 10}
+    node_with_it = {"name": node.name, "engines": [*node.engines, "wowza"]}
+    apply_document({"nodes": [node_with_it], "media_services": [films]}, access.system())
+    text = as_("alice").get("/services/films/").content.decode()
+    assert "/hls/films/&lt;path of a file&gt;/playlist.m3u8" in text
+    for words in ("Connection details", "Show passwords and keys", "Replace them"):
+        assert words not in text
+        assert words in as_("alice").get("/services/rock-fm/").content.decode()
+
+
 def test_service_page_shows_its_playlists_and_whether_they_are_played(as_) -> None:  # type: ignore[no-untyped-def]
     def page(slug: str = "rock-fm") -> str:
         return as_("alice").get(f"/services/{slug}/").content.decode()

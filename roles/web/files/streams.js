@@ -11,7 +11,9 @@ const CERTIFICATES = '/etc/streamfleet/tls/';
 const LISTEN = /^\/listen\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/[^/]*)?$/;
 const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
 const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-]{1,40}\/){0,8}[A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
-const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[a-z0-9]{1,32})?$/;
+// A list or segment of a file that is played on demand: the file's path stands before it. No part of it begins with a dot.
+const FILE = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/){0,8}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.(?:mp4|m4v|mov))\/([A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
+const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[a-z0-9_]{1,32})?$/;
 const TOKEN = /^[A-Za-z0-9]{1,64}$/;
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
@@ -60,17 +62,21 @@ function upstream(r) {
 // stream leads on to lists with the token in their addresses. One that is asked for by itself, again and again (an archive's), does not:
 // its viewers keep a token that is made of who they are, so that each counts once.
 function origin(r) {
-    const match = HLS.exec(r.uri);
+    const file = FILE.exec(r.uri);
+    const match = file || HLS.exec(r.uri);
     if (!match) {
         return '';
     }
     try {
         const route = JSON.parse(fs.readFileSync(ROUTES + match[1] + '.json', 'utf8'));
         const port = Number(route.port);
+        if (!route.files !== !file) {
+            return '';
+        }
         if (!ORIGIN.test(route.hls) || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
             return '';
         }
-        const address = '127.0.0.1:' + port + route.hls + '/' + match[2];
+        const address = '127.0.0.1:' + port + route.hls + '/' + (file ? 'mp4:' + match[2] + '/' + match[3] : match[2]);
         if (!route.token) {
             return address;
         }

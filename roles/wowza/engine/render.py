@@ -14,6 +14,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from streamfleet.engine import File, Instance, RenderError
+from streamfleet.libraries import library_of
 
 ENGINE = "wowza"
 INSTANCES = "/etc/streamfleet/instances/wowza"
@@ -23,9 +24,19 @@ GROUP = "streamfleet-wowza"
 HLS_PORT = 1938
 #: The one stream of an application.
 STREAM = "live"
+#: Types of services → how Wowza handles their stream.
+STREAM_TYPES = {"live": "live", "low_latency": "live-lowlatency", "on_demand": "default"}
+ON_DEMAND = "on_demand"
+#: Where Wowza finds the libraries, and follows no link; ``_streamfleet_wowza_media`` of the role is the same.
+MEDIA = "/run/streamfleet/wowzamedia"
+#: What the customer's own user is told that lets Wowza read the library.
+GRANTS = "/etc/streamfleet/instances/wowzalibrary"
+#: Seconds of a segment of HLS at low latency.
+SHORT_SEGMENT = 1
 
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PASSWORD = re.compile(r"[A-Za-z0-9_-]{1,128}")
+_FOLDER = re.compile(r"[.]|[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,7}")
 _WORD = re.compile(r"[A-Za-z0-9._-]*")
 #: What Wowza replaces in its files by values of its own. Only texts of this file name such.
 _PLACES = "${com.wowza.wms.context.VHostConfigHome}"
@@ -54,6 +65,10 @@ class Section:
     def place(self, name: str, below: str) -> None:
         """A path below the folder that Wowza's configuration is in."""
         self._add(name, f"{_PLACES}/{below}")
+
+    def folder(self, name: str, place: str, below: str) -> None:
+        """The folder ``below`` a place outside, a path of plain names: none climbs or means something to Wowza."""
+        self._add(name, place if below == "." else f"{place}/{below}")
 
     def module(self, name: str, java_class: str) -> None:
         """A part of Wowza that the application is made of. No argument comes from a tenant."""
@@ -84,15 +99,21 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
 
     Raises RenderError for what Wowza cannot be told.
     """
-    slug = service["slug"]
+    slug, kind = service["slug"], service["service_type"]
+    if kind not in STREAM_TYPES:
+        raise RenderError("service_type", kind, f"is not one of {', '.join(STREAM_TYPES)}")
     if not isinstance(slug, str) or not _SLUG.fullmatch(slug):
         raise RenderError("slug", slug, "is not a name for an application of Wowza")
     running = service["state"] == "running"
     folder = f"{INSTANCES}/{slug}"
     application = _application(service, running)
     files = [File(f"{folder}/Application.xml", application, group=GROUP, validate="xml")]
+    library = []
+    if kind == ON_DEMAND:
+        library = [library_of(service["uid"])]
+        files += [_grant(service)]
     if running:
-        files += [_passwords(service, folder), _route(slug)]
+        files += [_route(slug, True)] if kind == ON_DEMAND else [_passwords(service, folder), _route(slug, False)]
     return Instance(
         slug=slug,
         engine=ENGINE,
@@ -103,6 +124,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         unit=f"streamfleet-wowza@{slug}.service",
         files=files,
         restart=service["restart"],
+        directories=library,
         fingerprints={"reload": hashlib.sha256(application.encode()).hexdigest()[:32]},
     )
 
@@ -112,22 +134,26 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     root = ET.Element("Root", {"version": "1"})
     application = Section(root).section("Application")
     application.word("Name", service["slug"], "slug")
-    application.word("AppType", "Live")
+    on_demand = service["service_type"] == ON_DEMAND
+    application.word("AppType", "VOD" if on_demand else "Live")
     application.word("Description")
     connections = application.section("Connections")
     connections.flag("AutoAccept", running)
     connections.word("AllowDomains")
     streams = application.section("Streams")
-    streams.word("StreamType", "live")
-    streams.place("StorageDir", "content")
+    streams.word("StreamType", STREAM_TYPES[service["service_type"]])
+    if on_demand:
+        streams.folder("StorageDir", f"{MEDIA}/{_uid(service)}", _media_folder(service))
+    else:
+        streams.place("StorageDir", "content")
     streams.place("KeyDir", "keys")
-    streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running else "")
+    streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running and not on_demand else "")
     streams.section("Properties")
     application.word("HTTPStreamers", "cupertinostreaming" if running else "")
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
     access.word("StreamReadAccess")
-    access.word("StreamWriteAccess", STREAM if running else "")
+    access.word("StreamWriteAccess", STREAM if running and not on_demand else "")
     access.word("SharedObjectReadAccess")
     access.word("SharedObjectWriteAccess")
     authentication = application.section("RTP").section("Authentication")
@@ -139,6 +165,8 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
         webrtc.flag(way, False)
     packaging = application.section("LiveStreamPacketizer").section("Properties")
     seconds = service["settings"].get("segment_seconds", 4)
+    if service["service_type"] == "low_latency":
+        seconds = SHORT_SEGMENT
     packaging.number("cupertinoChunkDurationTarget", seconds, 1, 20, "settings.segment_seconds", times=1000)
     modules = application.section("Modules")
     modules.module("base", "com.wowza.wms.module.ModuleCore")
@@ -147,6 +175,30 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     _security(application.section("Properties"), service)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _uid(service: Mapping[str, Any]) -> int:
+    """The customer's number, which names the library. Raises RenderError."""
+    uid = service["uid"]
+    if isinstance(uid, bool) or not isinstance(uid, int):
+        raise RenderError("uid", uid, "is not a number")
+    return uid
+
+
+def _media_folder(service: Mapping[str, Any]) -> str:
+    """The folder of the library that is played. Raises RenderError."""
+    folder = service["settings"].get("media_folder", ".")
+    if not isinstance(folder, str) or not _FOLDER.fullmatch(folder):
+        fault = "is not . or a path of names of letters, digits, dots, hyphens, underscores that begin with no dot"
+        raise RenderError("settings.media_folder", folder, fault)
+    return folder
+
+
+def _grant(service: Mapping[str, Any]) -> File:
+    """What of the library Wowza may read: the customer's own user, whose the files are, sees to it."""
+    wanted = {"library": library_of(_uid(service)), "folder": _media_folder(service)}
+    path = f"{GRANTS}/{service['slug']}/library.json"
+    return File(path, json.dumps(wanted) + "\n", group=f"sf{service['uid']}", validate="json")
 
 
 def _security(properties: Section, service: Mapping[str, Any]) -> None:
@@ -175,8 +227,9 @@ def _passwords(service: Mapping[str, Any], folder: str) -> File:
     return File(f"{folder}/publish.password", f"{service['slug']} {password}\n", group=GROUP, kind="key")
 
 
-def _route(slug: str) -> File:
-    """What the web server sends viewers of ``/hls/<slug>/`` to."""
-    route = {"port": HLS_PORT, "hls": f"/{slug}/{STREAM}"}
+def _route(slug: str, on_demand: bool) -> File:
+    """What the web server sends viewers of ``/hls/<slug>/`` to; on demand a file's path is in the address."""
+    stream = {"port": HLS_PORT, "hls": f"/{slug}/{STREAM}"}
+    route = {"port": HLS_PORT, "hls": f"/{slug}/_definst_", "files": True} if on_demand else stream
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{slug}.json", content, group="www-data", kind="route", validate="json")

@@ -14,6 +14,8 @@ import sys
 from pathlib import Path
 
 PLACE = Path("/etc/streamfleet/wowza")
+#: Where Wowza sees customers' libraries.
+MEDIA = Path("/run/streamfleet/wowzamedia")
 
 
 def fault(word: str, detail: object = "") -> None:
@@ -48,6 +50,8 @@ def main() -> None:
             socket.create_connection(("127.0.0.1", settings[name]), timeout=5).close()
         except OSError as error:
             fault("ports", f"port {settings[name]}: {error}")
+    if not MEDIA.is_mount():
+        fault("media")
     try:
         status, known = applications(rest)
     except (OSError, ValueError, http.client.HTTPException) as error:

@@ -22,7 +22,12 @@ exec /usr/bin/python3 -m doubles.wowza.server "$home"
 def tree() -> dict[str, tuple[bytes, int]]:
     """What the installer installs: path → content and mode."""
     files = {f"conf/{path.name}": (path.read_bytes(), 0o644) for path in sorted((HERE / "conf").iterdir())}
-    for path in (HERE / "configuration.py", HERE / "server.py", *sorted((HERE.parent / "video").glob("*.py"))):
+    for path in (
+        HERE / "configuration.py",
+        HERE / "film.py",
+        HERE / "server.py",
+        *sorted((HERE.parent / "video").glob("*.py")),
+    ):
         files[f"lib/doubles/{path.parent.name}/{path.name}"] = (path.read_bytes(), 0o644)
     files["lib/doubles/__init__.py"] = files["lib/doubles/wowza/__init__.py"] = (b"", 0o644)
     files["bin/startup.sh"] = (STARTUP.encode(), 0o755)

@@ -180,6 +180,14 @@ class Application:
         if path.parent.name == name and app.findtext("Name") != name:
             raise Wrong(f"{path}: Name is {app.findtext('Name')!r}, and its folder {name!r}")
         self.name = name
+        self.stream_type = app.findtext("Streams/StreamType") or ""
+        self.app_type = app.findtext("AppType") or ""
+        if (self.app_type == "VOD") != (self.stream_type in ("default", "file")):
+            raise Wrong(
+                f"{path}: an application of the type {self.app_type} has no streams of the type {self.stream_type}"
+            )
+        storage = app.findtext("Streams/StorageDir") or ""
+        self.storage = Path(storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home)))
         self.accept = app.findtext("Connections/AutoAccept") == "true"
         self.packetized = "cupertinostreamingpacketizer" in (app.findtext("Streams/LiveStreamPacketizers") or "")
         self.played = "cupertinostreaming" in (app.findtext("HTTPStreamers") or "")

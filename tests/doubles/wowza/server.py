@@ -19,13 +19,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 from ..video import rtmp
 from ..video.encoder import Encoder, serve_rtmp
 from ..video.media import Packager
 from ..video.web import Handler, serve_http
 from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
+from .film import Film, place_of
 
 #: Seconds after which a viewer who asks for nothing any more is none.
 SESSION = 30.0
@@ -39,6 +40,20 @@ class Loaded:
     streams: dict[str, Packager] = field(default_factory=dict)
     publishers: dict[str, Encoder] = field(default_factory=dict)
     sessions: dict[str, float] = field(default_factory=dict)
+    films: dict[str, Film] = field(default_factory=dict)
+
+    def film(self, name: str) -> Film | None:
+        """A file of the application's storage, cut once; None where there is none that can be read."""
+        if name not in self.films:
+            path = place_of(self.settings.storage, name)
+            try:
+                if path is None:
+                    return None
+                self.films[name] = Film(path)
+            except (OSError, ValueError) as error:
+                print(f"WARN {self.settings.name}: {name}: {error}", flush=True)
+                return None
+        return self.films[name]
 
     def session(self, name: str | None) -> str | None:
         """The viewer's session, a new one for a new viewer; None where there is none or no room."""
@@ -181,10 +196,19 @@ class Wowza(Handler):
 
 
 class Segments(Wowza):
-    """HLS: ``/<application>/<stream>/{playlist.m3u8,chunklist_<session>.m3u8,media_<session>_<n>.ts}``."""
+    """HLS: ``/<application>/<stream>/{playlist.m3u8,chunklist_<session>.m3u8,media_<session>_<n>.ts}``.
+
+    A file on demand is the stream ``_definst_/mp4:<path>``.
+    """
 
     def do_GET(self) -> None:  # noqa: N802
         """A list or a segment."""
+        film = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/_definst_/mp4:(.+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
+            unquote(self.path),
+        )
+        if film:
+            return self._film(film)
         found = re.fullmatch(
             r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
             self.path,
@@ -207,6 +231,25 @@ class Segments(Wowza):
             text = packager.list(lambda segment: f"media_{session}_{segment.number}.ts")
             return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
         text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
+        return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
+
+    def _film(self, asked: re.Match[str]) -> None:
+        app = self.engine.application(asked[1])
+        film = app.film(asked[2]) if app and app.settings.app_type == "VOD" and app.settings.played else None
+        if app is None or film is None:
+            return self.answer(404, "text/plain", b"no such file\n")
+        with self.engine.lock:
+            session = app.session(asked[4] or asked[5])
+        if session is None:
+            return self.answer(403, "text/plain", b"full\n")
+        if asked[6]:
+            data = film.segment(int(asked[6]))
+            return self.answer(200, "video/MP2T", data) if data else self.answer(404, "text/plain", b"none\n")
+        text = (
+            film.list(session)
+            if asked[4]
+            else f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
+        )
         return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
 
 

@@ -63,7 +63,8 @@ def _servers(actor: Actor, account: Account) -> list[dict[str, Any]]:
     for service in access.services(actor).filter(customer_id=account.pk).order_by("slug"):
         ports = service.node.facts.get("file_transfer")
         engine = known.get(service.engine)
-        if isinstance(ports, dict) and engine is not None and engine.has_library(service.settings):
+        library = engine is not None and engine.has_library(service.settings, service.service_type)
+        if isinstance(ports, dict) and library:
             host = service.node.stream_host or service.node.address
             found[host] = {"host": host, "sftp": ports.get("sftp_port"), "ftps": ports.get("ftps_port")}
     return list(found.values())

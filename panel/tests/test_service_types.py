@@ -1,0 +1,77 @@
+"""Types of services of one engine: what each has, and what it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from streamfleet_panel.apply import ApiError
+from streamfleet_panel.models import MediaService, Node
+from streamfleet_panel.nodedoc import document
+
+pytestmark = pytest.mark.django_db
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def channel(world: None, run: Run) -> Callable[..., dict[str, Any]]:
+    """``channel(service_type, …)`` declares a channel of Wowza and returns it."""
+    run({"nodes": [{"name": "node1", "engines": ["icecast", "nginx_rtmp", "wowza"]}]})
+
+    def declare(kind: str, slug: str = "films", **fields: Any) -> dict[str, Any]:
+        service = {"slug": slug, "customer": "bob", "engine": "wowza", "service_type": kind, "node": "node1", **fields}
+        found: dict[str, Any] = run({"media_services": [service]}, return_objects=True)["results"][0]["object"]
+        return found
+
+    return declare
+
+
+def refusal(channel: Callable[..., dict[str, Any]], kind: str, **fields: Any) -> dict[str, Any]:
+    with pytest.raises(ApiError) as raised:
+        channel(kind, **fields)
+    assert len(raised.value.errors) == 1, raised.value.errors
+    return raised.value.errors[0].as_dict()
+
+
+def test_a_field_of_another_type_is_refused_unless_it_says_nothing(channel: Callable[..., dict[str, Any]]) -> None:
+    told = refusal(channel, "low_latency", segment_seconds=6)
+    assert (told["path"], told["value"]) == ("media_services[0].segment_seconds", 6)
+    assert told["message"] == "is not for services of type low_latency"
+    assert "services of type live" in told["fix"]
+    assert MediaService.objects.filter(slug="films").count() == 0
+    made = channel("low_latency")
+    # What was read can be sent back.
+    again = channel("low_latency", segment_seconds=made["segment_seconds"])
+    assert again["generation"] == made["generation"]
+    assert channel("live", "other-tv", segment_seconds=6)["segment_seconds"] == 6
+
+
+def test_on_demand_has_a_library_and_no_encoder(channel: Callable[..., dict[str, Any]]) -> None:
+    made = channel("on_demand", media_folder="films")
+    assert (made["media_folder"], made["connection"]) == ("films", [])
+    (url,) = made["listen_urls"]
+    assert url.endswith("/hls/films/<path of a file>/playlist.m3u8")
+    service = MediaService.objects.get(slug="films")
+    assert service.credentials == {}
+    told = refusal(channel, "on_demand", publish_password="a-password-of-no-use")
+    assert (told["path"], told["value"]) == ("media_services[0].publish_password", None)
+    assert told["message"] == "is not for services of type on_demand"
+    told = refusal(channel, "on_demand", media_folder="../other")
+    assert (told["path"], told["value"]) == ("media_services[0].media_folder", "../other")
+    item = next(item for item in document(service.node)["services"] if item["slug"] == "films")
+    assert item["settings"]["media_folder"] == "films"
+    assert item["credentials"] == {"publish_password": None}
+
+
+def test_its_customer_may_log_in_for_media(channel: Callable[..., dict[str, Any]], run: Run) -> None:
+    user = {"customer": "bob", "name": "studio", "password": "correct horse battery"}
+    run({"media_users": [user]})
+    node = Node.objects.get(name="node1")
+    assert "bob.studio" not in [item["login"] for item in document(node)["media_users"]]
+    channel("live")
+    assert "bob.studio" not in [item["login"] for item in document(node)["media_users"]]
+    channel("on_demand", "more-films", disk_quota_mb=500)
+    found = {item["login"]: item["disk_quota_mb"] for item in document(node)["media_users"]}
+    assert found["bob.studio"] == 500
