@@ -123,6 +123,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "website": None,
             "autodj": {
                 "enabled": True,
+                "class": "full",
                 "timezone": "Europe/Prague",
                 "crossfade_seconds": 3,
                 "smart_crossfade": True,
