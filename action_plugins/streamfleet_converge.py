@@ -30,6 +30,7 @@ from streamfleet.on_controller import client_of
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "deleted"})
+OFF_STATES = STATES - {"running"}
 #: So many failed services are named in the message; the result has all.
 NAMED = 10
 
@@ -160,6 +161,9 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
         else:
             continue
         failed[slug] = {"message": message, "generation": service.get("generation", 0)}
+        if service.get("state") in OFF_STATES:
+            # A setting that cannot be is no way to stay on the air.
+            failed[slug]["state"] = service["state"]
     return instances, failed
 
 

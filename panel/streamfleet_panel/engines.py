@@ -52,6 +52,8 @@ class Property:
     types: frozenset[str]
     # A service that it is for cannot be without it.
     needed: bool
+    # A limit of the service (`disk_quota_mb`) that there must be for this to be set.
+    with_limit: str | None
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -89,7 +91,8 @@ class Companion:
 
     ``engines`` are their names; ``objects`` the kinds of objects that those services then have (``playlists``). What
     switches it on is the field that is called like the companion itself. ``port`` is the field that holds the TCP port
-    of its own, where it needs one.
+    of its own, where it needs one. ``one_encoding``: the settings (``when``) with which it feeds mounts of one encoding
+    only, of these ``formats``.
     """
 
     name: str
@@ -99,6 +102,7 @@ class Companion:
     port: str | None
     fields: Mapping[str, Property]
     credentials: Mapping[str, Property]
+    one_encoding: Mapping[str, Any] | None = None
 
     def is_there(self, settings: Mapping[str, Any]) -> bool:
         """Whether a service with these settings has it, on or off."""
@@ -108,6 +112,15 @@ class Companion:
         """Whether it runs for a service with these settings (defaults filled in)."""
         own = settings.get(self.name)
         return own is not None and bool(own.get("enabled", True))
+
+    def feeds_one_of(self, settings: Mapping[str, Any]) -> list[str] | None:
+        """Formats of which it can feed one encoding, where that is all that it feeds; None where it feeds any."""
+        if self.one_encoding is None or not self.is_on(settings):
+            return None
+        own = settings[self.name]
+        if any(own.get(key) != value for key, value in self.one_encoding["when"].items()):
+            return None
+        return list(self.one_encoding["formats"])
 
 
 @dataclass(frozen=True, eq=False)
@@ -299,6 +312,7 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         distinct=tuple(raw.get("distinct") or ()),
         types=frozenset(raw.get("service_types") or ()),
         needed=bool(raw.get("needed")),
+        with_limit=raw.get("with_limit"),
         validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
 
@@ -362,6 +376,7 @@ def _companion(raw: Mapping[str, Any]) -> Companion:
         port=port,
         fields=fields,
         credentials=_properties(raw, "credentials"),
+        one_encoding=raw.get("one_encoding"),
     )
 
 

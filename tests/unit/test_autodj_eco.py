@@ -255,6 +255,70 @@ def test_without_a_track_the_safe_tone_is_sent(station, recordings, tmp_path, se
     assert not (tmp_path / "data" / "history.jsonl").exists()
 
 
+def answers(monkeypatch: pytest.MonkeyPatch, **scripts: str) -> list[str]:
+    """Let the chooser be these scripts of a shell; a list of what was asked."""
+    asked: list[str] = []
+
+    def ask(*words: str) -> subprocess.Popen[str]:
+        asked.append(words[0])
+        return subprocess.Popen(["sh", "-c", scripts[words[0].replace("-", "_")]], stdout=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(eco, "_ask", ask)
+    return asked
+
+
+@pytest.fixture
+def player(station, recordings, tmp_path, server, monkeypatch):
+    monkeypatch.setattr(eco, "SAFE", tmp_path)
+    (tmp_path / "safe.mp3").write_bytes(recordings["mp3"].read_bytes())
+    write(tmp_path, port=server.port, format="mp3", bitrate_kbps=64)
+    clock = Clock()
+    return eco.Player(tmp_path / "settings", clock.sleep, clock)
+
+
+@pytest.mark.parametrize(
+    "fault", ["exit 1", "echo no-json", 'echo \'{"file": "/nowhere", "number": 1, "title": null}\'']
+)
+def test_a_chooser_that_fails_is_heard_as_the_safe_tone(player, monkeypatch, fault, capsys):
+    """A full disk, say: others' tenants may cause it, and nobody's station falls silent for it."""
+    answers(monkeypatch, eco_next=fault)
+    for turn in range(1, 4):
+        player._one()
+        assert player._sent == pytest.approx(4 * turn, abs=0.5)
+    assert capsys.readouterr().out.count("cho") == 1
+
+
+def test_what_cannot_be_written_down_is_played_all_the_same(player, recordings, monkeypatch):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    answers(monkeypatch, eco_next=f"echo '{chosen}'", started="exit 1")
+    player._one()
+    assert player._sent == pytest.approx(4, abs=0.2)
+
+
+def test_while_the_chooser_takes_long_the_safe_tone_is_sent_and_its_answer_counts_in_the_end(
+    player, recordings, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(eco, "PATIENCE_AT_FIRST", 0.1)
+    monkeypatch.setattr(eco, "PATIENCE", 0.1)
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    wait = f"until [ -e {tmp_path}/ready ]; do sleep 0.05; done; echo '{chosen}'"
+    asked = answers(monkeypatch, eco_next=wait, started="true")
+    for _turn in range(3):
+        player._one()
+    assert asked == ["eco-next"]
+    (tmp_path / "ready").touch()
+    assert player._choosing.wait(10) == 0
+    (tmp_path / "ready").unlink()
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next"]
+    # One that never answers is ended, and another one is asked.
+    monkeypatch.setattr(eco, "CHOOSING_SECONDS", 0.0)
+    stuck = player._choosing
+    for _turn in range(2):
+        player._one()
+    assert stuck.poll() == -9
+
+
 def test_a_server_that_refuses_or_is_not_there_is_said(server):
     for port, password, said in ((server.port, "wrong", "401"), (1, "secret", "refused")):
         with pytest.raises(eco.Gone, match=said):

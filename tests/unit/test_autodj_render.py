@@ -195,6 +195,19 @@ def test_fingerprints_follow_the_change_matrix(change: dict[str, Any], restarts:
     assert before["reload"] == after["reload"]
 
 
+TWO_ENCODINGS = {"mounts": [{"name": "/a", "format": "mp3"}, {"name": "/b", "format": "aac"}]}
+
+
+def test_the_eco_class_sends_one_encoding_and_refuses_no_more_than_to_play() -> None:
+    """What keeps a station off the air must never fail, or a setting would keep it on."""
+    wrong = service(settings={**TWO_ENCODINGS, **autodj(**{"class": "eco"})})
+    with pytest.raises(RenderError, match="sends one encoding"):
+        rendered(wrong)
+    for state in ("stopped", "suspended", "over_quota", "disabled", "deleted"):
+        assert rendered({**wrong, "state": state}).state == state
+    rendered(service(settings={**TWO_ENCODINGS, **autodj(**{"class": "eco", "enabled": False})}))
+
+
 def test_playlists_are_data() -> None:
     name = 'x"]}$(reboot) #{1}'
     items = [

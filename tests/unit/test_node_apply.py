@@ -330,6 +330,28 @@ def test_a_service_that_could_not_be_rendered_stays_as_it_is(node: NodeDouble) -
     assert node.pairs == {(200001, 8100), (200002, 8101)}
 
 
+@pytest.mark.parametrize("state", ["suspended", "over_quota", "disabled", "stopped", "deleted"])
+def test_a_service_that_could_not_be_rendered_goes_off_the_air_all_the_same(node: NodeDouble, state: str) -> None:
+    apply(node, 1, station(*A), station(*B))
+    more = {"failed": {"rock-fm": {"message": "name: too odd", "generation": 2, "state": state}}}
+    result = apply(node, 2, station(*B), more=more, check=True)
+    assert result["services"]["rock-fm"]["changed"]
+    assert node.running() == {"rock-fm", "jazz-fm"}
+    result = apply(node, 2, station(*B), more=more)
+    told = result["services"]["rock-fm"]
+    assert (told["state"], told["message"], told["changed"]) == ("failed", "name: too odd", True)
+    assert node.running() == {"jazz-fm"}
+    assert node.pairs == {(200002, 8101)}
+    assert not [path for path in node.files() if "/etc/streamfleet/" in f"/{path}" and "rock-fm" in str(path)]
+    again = apply(node, 2, station(*B), more=more)
+    assert not again["changed"]
+    if state == "deleted":
+        assert apply(node, 3, station(*B))["purged"] == ["rock-fm"]
+    else:
+        assert apply(node, 3, station(*A), station(*B))["services"]["rock-fm"]["state"] == "running"
+        assert node.running() == {"rock-fm", "jazz-fm"}
+
+
 def test_a_user_of_someone_else_is_not_taken_over(node: NodeDouble) -> None:
     with (node.root / "etc/passwd").open("a") as stream:
         stream.write("backup:x:200001:200001::/:/bin/sh\n")

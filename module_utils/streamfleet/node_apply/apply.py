@@ -80,14 +80,16 @@ def _fail_together(run: Run) -> None:
 def _leftovers(run: Run) -> None:
     """Instances that the node has and nobody asks for."""
     wanted = {plan.key for plan in run.plans}
-    slugs, failed = {plan.slug for plan in run.plans}, set(run.payload.get("failed", {}))
+    slugs, failed = {plan.slug for plan in run.plans}, run.payload.get("failed", {})
     refused = {plan.slug for plan in run.plans if plan.error}
     same_epoch = run.payload["epoch"] == run.state["epoch"]
     # Of a companion that a killed run has begun, only the journal tells.
     begun = {key: entry for key, entry in run.journal["services"].items() if key != slug_of(key)}
     for key, entry in {**begun, **run.state["services"]}.items():
         slug = slug_of(key)
-        if key in wanted or slug in failed | refused:
+        if slug in failed and "state" in failed[slug] and entry.get("state") == "running":
+            run.retire[key] = entry
+        if key in wanted or slug in failed or slug in refused:
             continue
         if slug in slugs:
             # Its service is wanted, but without this companion.
@@ -183,7 +185,10 @@ def _journal(run: Run, working: list[Plan]) -> None:
 
 
 def _retire(run: Run) -> None:
-    """Take away companions that their services have no more. What they have stored stays until the service goes."""
+    """Take away companions that their services have no more, and whatever must go off the air without being rendered.
+
+    What they have stored stays until the service goes.
+    """
     for key, entry in run.retire.items():
         problem = outcome.stop_for_good(run.host, entry["unit"]) or _remove_files(run.host, slug_of(key), entry)
         if problem:

@@ -138,6 +138,13 @@ def entries(run: Run) -> dict[str, Any]:
     """The state file's entries after this run."""
     retired = {key for key in run.retire if key not in run.retire_problems}
     services = {key: entry for key, entry in run.state["services"].items() if key not in {*run.purged, *retired}}
+    failed = run.payload.get("failed", {})
+    for key, entry in run.state["services"].items():
+        state = failed.get(slug_of(key), {}).get("state")
+        if state is not None and key in retired:
+            services[key] = {**entry, "state": state, "files": [], "fingerprints": {}}
+        elif state is not None and key not in run.retire:
+            services[key] = {**entry, "state": state}
     for plan in run.plans:
         wanted = plan.wanted
         if not plan.error:
@@ -170,13 +177,6 @@ def of(run: Run) -> dict[str, Any]:
     results: dict[str, dict[str, Any]] = {}
     for plan in run.plans:
         _add(results, plan, run.options.check, secrets)
-    for key in run.retire:
-        slug, companion = key.split("+")
-        results[slug]["changed"] = True
-        if key in run.retire_problems:
-            _fail(results[slug], companion, diff.masked(run.retire_problems[key], secrets))
-        else:
-            results[slug]["actions"].append(f"{companion} stop")
     for slug, message in run.payload.get("failed", {}).items():
         results[slug] = {
             "state": "failed",
@@ -185,6 +185,13 @@ def of(run: Run) -> dict[str, Any]:
             "changed": False,
             "actions": [],
         }
+    for key in run.retire:
+        slug, _plus, companion = key.partition("+")
+        results[slug]["changed"] = True
+        if key in run.retire_problems:
+            _fail(results[slug], companion, diff.masked(run.retire_problems[key], secrets))
+        else:
+            results[slug]["actions"].append(f"{companion} stop".lstrip())
     purged = {slug_of(key) for key in (run.purge if run.options.check else run.purged)}
     changed = bool(purged) or run.firewall_differs or any(item["changed"] for item in results.values())
     changed |= run.transfer.changes and not run.transfer.problem

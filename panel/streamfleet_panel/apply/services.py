@@ -371,6 +371,16 @@ def _judge(
         many = field if named else f"{entry.path}.max_mounts"
         judge_mounts(plan, service, mounts, [f"{field}[{index}]" for index in range(len(mounts))], many, field)
         _bitrates(plan, entry, service, engine.mounts_field, mounts)
+    for name, prop in engine.fields.items():
+        limit = prop.with_limit
+        concerned = limit is not None and (name in changes or limit in changes)
+        if concerned and service.settings.get(name) is not None and getattr(service, str(limit)) is None:
+            plan.problem(
+                f"{entry.path}.{name if name in changes else limit}",
+                service.settings[name] if name in changes else None,
+                f"{name} needs {limit}",
+                f"Set {limit} as well, or {name}: null.",
+            )
     if service.suspended_until is not None and not service.suspended and "suspended_until" in entry.fields:
         plan.problem(
             f"{entry.path}.suspended_until",
@@ -415,6 +425,29 @@ def judge_mounts(
             )
     if sum(1 for mount in mounts if mount.get("default")) > 1:
         plan.problem(default, None, "names more than one default mount", "Mark one mount as the default.")
+    _one_encoding(plan, service, mounts, default)
+
+
+def _one_encoding(plan: Plan, service: MediaService, mounts: Sequence[Mapping[str, Any]], path: str) -> None:
+    """Where a companion feeds one encoding only, the mounts that it feeds are of one."""
+    engine = engines()[service.engine]
+    settings = engine.settings(service.settings)
+    encodings = {(mount.get("format"), mount.get("bitrate_kbps")) for mount in mounts if not mount.get("fallback")}
+    for companion in engine.companions:
+        formats = companion.feeds_one_of(settings)
+        if formats is None or (len(encodings) == 1 and {format for format, _kbps in encodings} <= {*formats}):
+            continue
+        when = ", ".join(
+            f"{companion.name}.{key} {value}" for key, value in (companion.one_encoding or {})["when"].items()
+        )
+        found = ", ".join(f"{format} {kbps or 'of no bitrate_kbps'}" for format, kbps in sorted(encodings, key=str))
+        plan.problem(
+            path,
+            None,
+            f"with {when} the mounts without a fallback must be of one encoding, of {', '.join(formats)}; these are "
+            f"{found or 'none'}",
+            "Give them one format and one bitrate_kbps, or another class.",
+        )
 
 
 def too_fast(plan: Plan, mount: Mapping[str, Any], most: int, path: str) -> None:

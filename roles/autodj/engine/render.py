@@ -73,7 +73,7 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         for feed in feeds_of(service)
     ]
     eco = _class(autodj) == ECO
-    if eco and (len(feeds) != 1 or feeds[0]["format"] not in ECO_FORMATS):
+    if eco and feeds and service["state"] == "running" and (len(feeds) != 1 or feeds[0]["format"] not in ECO_FORMATS):
         found = [f"{feed['format']} {feed['bitrate_kbps']}" for feed in feeds]
         able = ", ".join(ECO_FORMATS)
         message = f"sends one encoding, of {able}; the mounts have {', '.join(found)}: make them alike, or use full"

@@ -30,6 +30,8 @@ TRIES = 50
 SAFE_SUFFIX = ".audio"
 #: A recording that is sent as it is may have so many times the mount's bitrate: containers and tags count, too.
 MOST_OVER = 1.1
+#: Seconds that one question may look into files that are not known yet.
+LOOKING_SECONDS = 10.0
 
 
 class Station:
@@ -60,13 +62,11 @@ class Station:
         """The next track that can be sent as it is; None where there is none."""
         (feed,) = self.settings["feeds"]
         verdicts = Verdicts(self.media, self.data / "eco.json", feed["format"], int(feed["bitrate_kbps"]))
-        try:
+        found = self._next(now, verdicts.reason)
+        while found is None and verdicts.learned():
+            # All that were tried cannot be sent; by now they are known.
             found = self._next(now, verdicts.reason)
-            while found is None and verdicts.learned():
-                # All that were tried cannot be sent; by now they are known.
-                found = self._next(now, verdicts.reason)
-        finally:
-            verdicts.save()
+        verdicts.save()
         if found is None:
             return None
         entry, link = found
@@ -202,6 +202,7 @@ class Verdicts:
         self._files: dict[str, list[Any]] = files if isinstance(files, dict) else {}
         self._new = 0
         self._saved = 0
+        self._until = time.monotonic() + LOOKING_SECONDS
 
     def reason(self, path: str, look: bool) -> str | None:
         """Why the file cannot be sent; None where it can. ``look``: into it, where it is not known yet."""
@@ -213,6 +214,9 @@ class Verdicts:
             return known[2] or None
         if not look:
             return None
+        if self._new and time.monotonic() > self._until:
+            # In a library of many unfit files the rest is looked at when it is asked again: what is known is kept.
+            return "was not looked at yet"
         reason = self._look(path)
         self._new += 1
         if stamp is not None:

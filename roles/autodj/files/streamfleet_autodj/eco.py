@@ -29,6 +29,11 @@ LATE = 10.0
 #: Seconds that the server may take for an answer, and that pass before it is tried again.
 ANSWER_SECONDS, AGAIN_SECONDS = 10.0, 2.0
 CHOOSING_SECONDS = 60.0
+#: So long is waited for what comes next before the safe tone is sent meanwhile: less than what is sent ahead of time;
+#: and where nothing is on the air yet.
+PATIENCE, PATIENCE_AT_FIRST = 2.0, 10.0
+#: What is held back at most, where a file's time does not go on.
+MOST_HELD = 1 << 20
 KINDS = {"mp3": "audio/mpeg", "aac": "audio/aac", "ogg": "application/ogg", "opus": "application/ogg"}
 
 
@@ -109,6 +114,7 @@ class Player:
         self._to: tuple[Any, ...] = ()
         self._trouble = ""
         self._choosing: subprocess.Popen[str] | None = None
+        self._asked = 0.0
 
     def play(self, path: Path, format: str, number: int, title: str | None) -> bool:
         """Send a file; False where nothing of it could be sent. Raises Gone where the server is away, OSError."""
@@ -119,7 +125,7 @@ class Player:
                 for piece, seconds in frames.pieces(file, format):
                     held += piece
                     waiting += seconds
-                    if waiting < AT_ONCE:
+                    if waiting < AT_ONCE and len(held) < MOST_HELD:
                         continue
                     self._out(held, waiting)
                     held, waiting = b"", 0.0
@@ -147,22 +153,52 @@ class Player:
         if title is not None and format in ("mp3", "aac") and self._server is not None:
             # Ogg streams bring their titles themselves.
             self._server.title(title)
-        if number:
-            _done(_ask("started", str(number)))
-        # Meanwhile, since it takes its time in a large library.
-        self._choosing = self._choosing or _ask("eco-next")
+        try:
+            if number:
+                _done(_ask("started", str(number)), PATIENCE)
+            # Meanwhile, since it takes its time in a large library.
+            self._ask_next()
+        except (OSError, subprocess.SubprocessError) as error:
+            # What is on the air stays there: nobody hears that it cannot be written down.
+            self._say(f"cannot note or choose tracks: {error}")
+
+    def _ask_next(self) -> None:
+        if self._choosing is None:
+            self._choosing, self._asked = _ask("eco-next"), time.monotonic()
+
+    def _next(self) -> dict[str, Any] | None:
+        """What comes next; None where nothing does, or where it is not known yet or cannot be found out."""
+        try:
+            self._ask_next()
+            assert self._choosing is not None
+            try:
+                patience = PATIENCE if self._sent else PATIENCE_AT_FIRST
+                answer = _done(self._choosing, patience, end=time.monotonic() - self._asked > CHOOSING_SECONDS)
+            except subprocess.TimeoutExpired:
+                if self._choosing.poll() is not None:
+                    self._choosing = None
+                return None
+            self._choosing = None
+            chosen: dict[str, Any] | None = json.loads(answer or "null")
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            self._choosing = None
+            self._say(f"cannot choose tracks: {error}")
+            return None
+        return chosen
+
+    def _say(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            self._trouble = trouble
+            say(trouble)
 
     def run(self) -> NoReturn:
         """Play until stopped."""
         while True:
             try:
                 self._one()
-                self._trouble = ""
             except (Gone, OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
                 self._sent = 0.0
-                if str(error) != self._trouble:
-                    self._trouble = str(error)
-                    say(f"cannot send: {type(error).__name__}: {error}")
+                self._say(f"cannot send: {type(error).__name__}: {error}")
                 self._sleep(AGAIN_SECONDS)
 
     def _one(self) -> None:
@@ -175,10 +211,13 @@ class Player:
                 self._server.close()
             self._server, self._to, self._sent = Server(*to), to, 0.0
         format = feed["format"]
-        asked, self._choosing = self._choosing or _ask("eco-next"), None
-        chosen = json.loads(_done(asked) or "null")
-        if chosen is not None and self.play(Path(chosen["file"]), format, chosen["number"], chosen["title"]):
-            return
+        chosen = self._next()
+        try:
+            if chosen is not None and self.play(Path(chosen["file"]), format, chosen["number"], chosen["title"]):
+                self._trouble = ""
+                return
+        except FileNotFoundError:
+            self._say("a track that was chosen is gone")
         self.play(SAFE / f"safe.{format}", format, 0, None)
 
 
@@ -188,13 +227,14 @@ def _ask(*words: str) -> subprocess.Popen[str]:
     return subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
 
 
-def _done(asked: subprocess.Popen[str]) -> str:
-    """What it answers. Raises SubprocessError."""
+def _done(asked: subprocess.Popen[str], seconds: float, end: bool = True) -> str:
+    """What it answers within so long; one that does not is ended, or let be. Raises SubprocessError."""
     try:
-        answer = asked.communicate(timeout=CHOOSING_SECONDS)[0]
+        answer = asked.communicate(timeout=seconds)[0]
     except subprocess.TimeoutExpired:
-        asked.kill()
-        asked.communicate()
+        if end:
+            asked.kill()
+            asked.communicate()
         raise
     if asked.returncode:
         raise subprocess.CalledProcessError(asked.returncode, "streamfleet_autodj")

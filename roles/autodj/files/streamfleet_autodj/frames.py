@@ -16,6 +16,8 @@ MOST_JUNK = 256 * 1024
 #: Frames that are looked at before a file is believed, and seconds of one page that are believed.
 FIRST_FRAMES = 4
 LONGEST_PAGE = 60.0
+#: Bytes in which no time may pass.
+MOST_TIMELESS = 16 << 20
 
 _MP3_KBPS = {
     (3, 1): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -135,7 +137,7 @@ def _aac_head(data: bytes, at: int) -> tuple[int, float, tuple[int, ...]] | None
 
 def _pages(file: BinaryIO, format: str) -> Iterator[tuple[bytes, float]]:
     file.seek(0)
-    rate, before, serial = 0, 0, b""
+    rate, before, serial, timeless = 0, 0, b"", 0
     word = "Ogg Vorbis" if format == "ogg" else "Opus"
     while len(head := file.read(27)) == 27 and head[:4] == b"OggS":
         table = file.read(head[26])
@@ -156,6 +158,10 @@ def _pages(file: BinaryIO, format: str) -> Iterator[tuple[bytes, float]]:
             before = granule
         if seconds > LONGEST_PAGE:
             raise Unfit("has a gap of more than a minute")
+        # Titles and covers take no time, and come before the sound.
+        timeless = 0 if seconds else timeless + len(body)
+        if timeless > MOST_TIMELESS:
+            raise Unfit("has megabytes in which no time passes")
         yield head + table + body, seconds
     if not rate:
         raise Unfit(f"is no {word}")

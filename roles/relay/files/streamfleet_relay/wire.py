@@ -121,16 +121,19 @@ class Guarded:
 
 
 def is_own(address: str) -> bool:
-    """Whether an address is this host's: only such a one can be bound to. Loopback is the guard's to judge."""
+    """Whether an address is this host's: it is its own way there then. Loopback is the guard's to judge.
+
+    Nothing is sent. Binding to it would not tell: hosts with addresses that move can bind to any.
+    """
     if ipaddress.ip_address(address).is_loopback:
         return False
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
-            probe.bind((address, 0))
+            probe.connect((address, 9))
+            return str(probe.getsockname()[0]) == address
         except OSError:
             return False
-    return True
 
 
 async def own(port: int) -> Link:
