@@ -52,11 +52,10 @@ class ActionModule(ActionBase):
         if not 0 <= limit <= media_listing.MOST_LISTED:
             raise errors.BadOption(f"limit: {limit} is not from 0 to {media_listing.MOST_LISTED}.")
         with client_of(options, "the customer's account, or of one above it") as client:
-            panel = Panel(client)
-            found = panel.get("customer", customer)
+            found = Panel(client).get("customer", customer)
             if found is None:
                 raise errors.NotFound(f"customer: {customer!r} is not known to the panel at {client.url}.")
-            quota = media_listing.quota_of(panel.items("media_service", {"customer": customer}), node)
+            quota = media_listing.quota_of(client, customer, node)
         library = libraries.library_of(int(found["uid"]))
         there = self._shell(f"test -d {shlex.quote(library)}")["rc"] == 0
         listing = media_listing.NOTHING

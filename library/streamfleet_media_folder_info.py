@@ -63,7 +63,8 @@ exists:
   returned: success
   type: bool
 disk_quota_mb:
-  description: What the customer's stations of this node that have a library may store together; null for unlimited.
+  description: What the customer may store on this node, as the node is told it; null for unlimited, 0 where none of the
+    customer's services there has a library and is switched on.
   returned: success
   type: int
 count:
@@ -75,11 +76,13 @@ bytes:
   returned: success
   type: int
 ignored:
-  description: What there is else - files that cannot be played, hidden ones, links, folders that cannot be read.
+  description: What there is else - files that cannot be played, hidden ones, links, folders that cannot be read or
+    whose path is longer than 2000 bytes.
   returned: success
   type: int
 complete:
-  description: Whether all was looked at. A library of more than a million entries is not counted to its end.
+  description: Whether all was looked at. A library of more than a million entries, or with tens of thousands of folders
+    side by side, is not counted to its end.
   returned: success
   type: bool
 files:

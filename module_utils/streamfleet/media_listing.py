@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from .client import route
 from .errors import BadOption, Error
+from .http import Client
 from .media_folder import SUFFIXES
 
 #: Most files that are listed, and most entries of a library that are looked at.
@@ -18,39 +19,75 @@ MOST_ENTRIES = 1_000_000
 
 #: Run on the node as the customer's own user: arguments are the library, a folder of it, how many files to list, how
 #: many entries to look at, and the suffixes of what can be played. Nothing that anybody wrote is part of it.
+#: What it keeps is bounded: the files to list, so many names of folders that are still to be looked into, and paths of
+#: at most so many bytes.
 PROGRAM = """
 import itertools, json, os, sys
 library, folder, listed, most = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 suffixes = tuple(sys.argv[5:])
+most_folders, longest = 50000, 2000
 root = os.path.normpath(os.path.join(library, folder))
 inside = os.path.normpath(os.path.join(os.path.realpath(library), folder))
 if not os.path.isdir(root) or os.path.realpath(root) != inside:
     sys.exit(3)
 shown = lambda path: os.fsencode(path).decode("utf-8", "replace")
-files, count, size, ignored, seen, todo = [], 0, 0, 0, 0, [root]
-while todo and seen <= most:
-    place = todo.pop()
-    try:
-        entries = sorted(itertools.islice(os.scandir(place), most - seen + 1), key=lambda entry: entry.name)
-    except OSError:
+
+def first(items, number):
+    items.sort()
+    del items[number:]
+
+files, count, size, ignored, seen, complete = [], 0, 0, 0, 0, True
+waiting, todo = 1, [(os.path.dirname(root), [os.path.basename(root)])]
+while todo:
+    above, names = todo[-1]
+    if not names:
+        todo.pop()
+        continue
+    place = os.path.join(above, names.pop())
+    waiting -= 1
+    if seen > most:
+        complete = False
+        break
+    if len(os.fsencode(place)) - len(os.fsencode(library)) > longest:
         ignored += 1
         continue
-    below = []
-    for entry in entries:
-        seen += 1
-        if entry.name.startswith("."):
-            ignored += not entry.is_dir(follow_symlinks=False)
-        elif entry.is_dir(follow_symlinks=False):
-            below.append(entry.path)
-        elif entry.is_file(follow_symlinks=False) and entry.name.lower().endswith(suffixes):
-            state = entry.stat(follow_symlinks=False)
-            count, size = count + 1, size + state.st_size
-            if len(files) < listed:
-                files.append([shown(os.path.relpath(entry.path, library)), state.st_size, int(state.st_mtime)])
-        else:
-            ignored += 1
-    todo += reversed(below)
-complete = seen <= most and not todo
+    below, found, room, lack = [], [], most_folders - waiting, listed - len(files)
+    try:
+        with os.scandir(place) as entries:
+            for entry in itertools.islice(entries, most - seen + 1):
+                seen += 1
+                try:
+                    if entry.name.startswith("."):
+                        ignored += not entry.is_dir(follow_symlinks=False)
+                    elif entry.is_dir(follow_symlinks=False):
+                        below.append(entry.name)
+                        if len(below) > 2 * room:
+                            first(below, room)
+                            complete = False
+                    elif entry.is_file(follow_symlinks=False) and entry.name.lower().endswith(suffixes):
+                        state = entry.stat(follow_symlinks=False)
+                        count, size = count + 1, size + state.st_size
+                        if lack:
+                            found.append((entry.name, state.st_size, int(state.st_mtime)))
+                        if len(found) > 2 * lack:
+                            first(found, lack)
+                    else:
+                        ignored += 1
+                except FileNotFoundError:
+                    pass
+                except OSError:
+                    ignored += 1
+    except FileNotFoundError:
+        pass
+    except OSError:
+        ignored += 1
+    first(found, lack)
+    files += ([shown(os.path.relpath(os.path.join(place, name), library)), *rest] for name, *rest in found)
+    complete = complete and len(below) <= room
+    first(below, room)
+    todo.append((place, below[::-1]))
+    waiting += len(below)
+complete = complete and seen <= most
 print(json.dumps({"files": files, "count": count, "bytes": size, "ignored": ignored, "complete": complete}))
 """
 
@@ -97,14 +134,7 @@ def listing_of(code: int, output: str, error: str, folder: str, node: str) -> Li
     return Listing(files, data["count"], data["bytes"], data["ignored"], data["complete"])
 
 
-def quota_of(stations: Iterable[Mapping[str, Any]], node: str) -> int | None:
-    """Megabytes that the customer's stations on the node with a library give it together; None for unlimited.
-
-    As the panel adds them up for log-ins for media.
-    """
-    quotas: Sequence[int | None] = [
-        station.get("disk_quota_mb")
-        for station in stations
-        if station["node"] == node and station.get("autodj") is not None
-    ]
-    return None if None in quotas else sum(quota or 0 for quota in quotas)
+def quota_of(client: Client, customer: str, node: str) -> int | None:
+    """Megabytes that the customer may store on the node, as the panel says; None for unlimited, 0 without a library."""
+    libraries = client.request("GET", f"{route('customer', customer)}/libraries").data["items"]
+    return next((found["disk_quota_mb"] for found in libraries if found["node"] == node), 0)

@@ -238,6 +238,45 @@ def test_quotas_of_all_services_with_the_library_are_added(library: None, run: R
     assert told()[0]["disk_quota_mb"] == 0
 
 
+def test_libraries_are_told_with_the_quotas_of_the_nodes_documents(library: None, run: Run, api: Api) -> None:
+    def libraries() -> Any:
+        status, answer = api("root")("GET", "/customers/bob/libraries")
+        assert status == 200
+        return answer["items"]
+
+    assert libraries() == []
+    run(
+        {
+            "media_users": [{"customer": "bob", "name": "studio", "password": SECRET}],
+            "nodes": [{"name": "node1", "engines": ["icecast", "nginx_rtmp", "wowza"]}],
+        }
+    )
+    more = {"customer": "bob", "engine": "icecast", "node": "node1"}
+    film = {"customer": "bob", "engine": "wowza", "service_type": "on_demand", "node": "node1"}
+    run(
+        {
+            "media_services": [
+                {**more, "slug": "bob-200", "autodj": {}, "disk_quota_mb": 200},
+                {**more, "slug": "bob-none"},
+                {**more, "slug": "bob-gone", "autodj": {}},
+                {**film, "slug": "bob-films", "disk_quota_mb": 500},
+            ]
+        }
+    )
+    assert libraries() == [{"node": "node1", "disk_quota_mb": None}]
+    for change in (
+        {"slug": "bob-gone", "state": "absent"},
+        {"slug": "bob-films", "suspended": True},
+        {"slug": "bob-films", "state": "absent"},
+    ):
+        run({"media_services": [change]})
+        quota = told()[0]["disk_quota_mb"]
+        assert libraries() == [{"node": "node1", "disk_quota_mb": quota}]
+    assert quota == 200
+    run({"media_services": [{"slug": "bob-200", "suspended": True}]})
+    assert (libraries(), [item for item in told() if item["customer"] == "bob"]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("document", "there"),
     [

@@ -92,6 +92,7 @@ ON_CUSTOMERS = {
     "DELETE /customers/{username}": RESELLERS | ADMINS,
     "POST /customers/{username}/restore": RESELLERS | ADMINS,
     "GET /customers/{username}/media-users": PEOPLE,
+    "GET /customers/{username}/libraries": PEOPLE,
 }
 ON_SERVICES = {
     "GET /media-services/{slug}": None,

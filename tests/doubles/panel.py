@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs
 
 TOKEN = "sft_double00_0000000000000000000000000000000000000000000"
 
@@ -21,8 +20,8 @@ class PanelDouble:
         self.reports: list[tuple[str, dict[str, Any]]] = []
         #: User name of a customer → uid.
         self.customers: dict[str, int] = {}
-        #: Media services, for the list of a customer's.
-        self.stations: list[dict[str, Any]] = []
+        #: User name of a customer → node of a library → disk quota in MB.
+        self.libraries: dict[str, dict[str, int | None]] = {}
         self.token = TOKEN
         double = self
 
@@ -63,10 +62,10 @@ class PanelDouble:
                 if name in double.customers and self._knows_me():
                     self._answer(200, {"username": name, "uid": double.customers[name]})
                     return
-                if self.path.startswith("/api/v1/media-services?") and self._knows_me():
-                    asked = parse_qs(self.path.partition("?")[2])["customer"][0]
-                    items = [item for item in double.stations if item["customer"] == asked]
-                    self._answer(200, {"items": items, "count": len(items)})
+                if name.endswith("/libraries") and self._knows_me():
+                    found = double.libraries.get(name.removesuffix("/libraries"), {})
+                    items = [{"node": node, "disk_quota_mb": quota} for node, quota in found.items()]
+                    self._answer(200, {"items": items})
                     return
                 node = self._node("document")
                 if node is not None:

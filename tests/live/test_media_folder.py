@@ -193,10 +193,7 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(shelf: Shelf, music: Path)
 
 
 def test_what_a_library_holds_is_said_and_nothing_beside_it(shelf: Shelf, music: Path) -> None:
-    shelf.panel.stations = [
-        {"slug": slug, "customer": "alice", "node": node, "autodj": {} if has else None, "disk_quota_mb": quota}
-        for slug, node, has, quota in (("a", NODE, 1, 100), ("b", NODE, 1, 50), ("c", NODE, 0, 7), ("d", "n2", 1, 7))
-    ]
+    shelf.panel.libraries = {"alice": {"n2": 7, NODE: 150}}
     shelf.bring(music)
     shelf.sh(f"echo secret > {LIBRARY}/../{BOB}/own.mp3")
     shelf.sh(f"runuser -u sf{ALICE} -- ln -s /var/lib/streamfleet/media/{BOB} {LIBRARY}/theirs")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamfleet import media_folder, media_listing
 from streamfleet.errors import BadOption, Error
+from streamfleet.http import Client
 from streamfleet_autodj import library
+
+from tests.unit.fake_server import Reply, serving
 
 # A double of sudo, which runs what follows for one user name only, and takes nothing but what is said here.
 SUDO = """\
@@ -170,14 +178,102 @@ def test_what_is_no_folder_of_a_library_is_not_looked_into(src: Path, place: Pat
         looked(src, place, folder)
 
 
-def test_quotas_add_up_as_the_panel_adds_them() -> None:
-    def station(quota: int | None, node: str = "n1", **more: object) -> dict[str, object]:
-        return {"node": node, "autodj": {}, "disk_quota_mb": quota, **more}
+def test_the_quota_is_what_the_panel_says() -> None:
+    items = [{"node": "n1", "disk_quota_mb": 150}, {"node": "n2", "disk_quota_mb": None}]
+    with serving(lambda _request: Reply(data={"items": items})) as server:
+        client = Client(server.url, "sft_x")
+        assert media_listing.quota_of(client, "alice", "n1") == 150
+        assert media_listing.quota_of(client, "alice", "n2") is None
+        assert media_listing.quota_of(client, "alice", "n3") == 0
+    assert {request.path for request in server.requests} == {"/api/v1/customers/alice/libraries"}
 
-    others = [station(None, "n2"), station(None, autodj=None), {"node": "n1", "disk_quota_mb": None}]
-    assert media_listing.quota_of([station(100), station(50), *others], "n1") == 150
-    assert media_listing.quota_of([station(100), station(None)], "n1") is None
-    assert media_listing.quota_of([], "n1") == 0
+
+class Passing:
+    """What os.scandir finds, and what happens meanwhile."""
+
+    def __init__(self, entries: Any, happens: Callable[[os.DirEntry[str]], None]) -> None:
+        self.entries = entries
+        self.happens = happens
+
+    def __enter__(self) -> Passing:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.entries.close()
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        for entry in self.entries:
+            self.happens(entry)
+            yield entry
+
+
+def inside(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], library: Path, limit: int = 100
+) -> dict[str, Any]:
+    """What the program says, run in this process."""
+    argv = ["-c", str(library), ".", str(limit), "1000000", *media_listing.SUFFIXES]
+    monkeypatch.setattr(sys, "argv", argv)
+    exec(media_listing.PROGRAM, {})
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_what_goes_away_meanwhile_is_left_out(
+    src: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = inside(monkeypatch, capsys, src)
+    scandir = os.scandir
+
+    def happens(entry: os.DirEntry[str]) -> None:
+        if entry.name == "a.mp3":
+            Path(entry.path).unlink()
+        if entry.name == "Jazz":
+            Path(entry.path).rename(src.parent / "gone")
+
+    monkeypatch.setattr(os, "scandir", lambda path: Passing(scandir(path), happens))
+    after = inside(monkeypatch, capsys, src)
+    assert (before["count"], after["count"], after["files"]) == (3, 0, [])
+    assert (after["ignored"], after["complete"]) == (before["ignored"], True)
+
+
+def test_many_long_paths_take_no_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = tmp_path / "library"
+    deep = library.joinpath(*["x" * 240] * 7)
+    deep.mkdir(parents=True)
+    for number in range(2000):
+        (deep / f"{number:04}").mkdir()
+        (deep / f"{number:04}.mp3").touch()
+    longer = deep / "0000" / ("y" * 240) / ("y" * 240)
+    longer.mkdir(parents=True)
+    (longer / "far.mp3").touch()
+    tracemalloc.start()
+    try:
+        found = inside(monkeypatch, capsys, library, limit=3)
+        assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    finally:
+        tracemalloc.stop()
+    assert [Path(path).name for path, *_rest in found["files"]] == ["0000.mp3", "0001.mp3", "0002.mp3"]
+    # The folder with too long a path is one thing that was not looked into.
+    assert (found["count"], found["ignored"], found["complete"]) == (2000, 1, True)
+
+
+def test_more_folders_than_are_remembered_are_said_to_be_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        media_listing,
+        "PROGRAM",
+        media_listing.PROGRAM.replace("most_folders, longest = 50000", "most_folders, longest = 5"),
+    )
+    library = tmp_path / "library"
+    for name in "hgfedcba":
+        (library / name / "below").mkdir(parents=True)
+        (library / name / "below" / "x.mp3").touch()
+    found = inside(monkeypatch, capsys, library)
+    assert [path for path, *_rest in found["files"]] == [f"{name}/below/x.mp3" for name in "abcde"]
+    assert not found["complete"]
 
 
 @pytest.mark.parametrize(

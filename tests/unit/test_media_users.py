@@ -11,6 +11,7 @@ import signal as signals
 import struct
 import subprocess
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -300,9 +301,17 @@ def table(path: Path, users: list[dict[str, Any]], **more: int) -> None:
 
 
 def watch_of(quota: ModuleType, writers: dict[int, list[int]], nameless: dict[int, list[int]] | None = None) -> Any:
-    """A watch that sees these sessions write."""
+    """A watch that sees these sessions write, and notes whom it ends."""
     see(quota, writers, nameless)
-    return quota.Watch()
+    ended: list[Any] = []
+
+    def end_all(over: Any) -> int:
+        ended.append(over)
+        return len([pid for pid in over.pids if pid not in watch.gone])
+
+    watch = quota.Watch(end_all)
+    watch.ended, watch.gone = ended, set()
+    return watch
 
 
 def see(
@@ -317,7 +326,15 @@ def see(
 
 def over(watch: Any, now: float) -> tuple[dict[int, list[int]], list[int]]:
     """Sessions that end at once, and customers who are over."""
-    return watch.look(now), list(watch.count(time.monotonic() + 5))
+    at_once = watch.look(now)
+    return at_once, counted(watch, 5)
+
+
+def counted(watch: Any, seconds: float) -> list[int]:
+    """Customers who are over, as found in that time."""
+    before = len(watch.ended)
+    watch.count(time.monotonic() + seconds)
+    return [found.uid for found in watch.ended[before:]]
 
 
 def test_it_reads_what_converge_writes(quota: ModuleType, tmp_path: Path) -> None:
@@ -395,14 +412,20 @@ def test_only_sessions_that_write_of_who_is_over_end(quota: ModuleType, tmp_path
         (tmp_path / str(uid) / "f").write_bytes(bytes(size))
     watch = watch_of(quota, {200001: [11, 12], 200002: [21], 200003: [31]})
     assert over(watch, 100.0) == ({}, [200001])
-    # A library is counted again when the time has come, and forgotten when nobody writes.
+    assert [(found.pids, found.writing) for found in watch.ended] == [([11, 12], True)]
+    # A library is counted again when the time has come.
     watch._due[200001] = math.inf
     assert over(watch, 150.0) == ({}, [])
     # Who writes to a file that has no name any more ends at once, unless there is no limit.
     see(quota, {200002: [21, 22], 200003: [31]}, {200002: [22], 200003: [31]})
     assert over(watch, 150.0) == ({200002: [22]}, [])
+    # What was counted while somebody was there is counted once more, and forgotten then.
     see(quota, {})
-    assert over(watch, 150.0) == ({}, [])
+    watch.look(math.inf)
+    assert set(watch._counts) == {200001, 200002, 200003}
+    for _ in range(2):
+        watch.count(time.monotonic() + 5)
+        watch.look(math.inf)
     assert watch._due == watch._counts == {}
 
 
@@ -442,11 +465,223 @@ def test_a_library_that_takes_long_holds_up_no_other(
     monkeypatch.setattr(quota, "_sizes", endless)
     watch = watch_of(quota, {200001: [11], 200002: [21]})
     watch.look(100.0)
-    assert list(watch.count(time.monotonic() + 0.3)) == [200002]
+    assert counted(watch, 0.3) == [200002]
     before = watch._counts[200001].entries
     watch.look(101.0)
-    assert list(watch.count(time.monotonic() + 0.1)) == []
+    assert counted(watch, 0.1) == []
     assert watch._counts[200001].entries > before > 0
+
+
+def test_long_paths_take_no_memory(quota: ModuleType, tmp_path: Path) -> None:
+    deep = tmp_path / "200001"
+    deep.mkdir()
+    here = os.open(deep, os.O_RDONLY)
+    for _ in range(15):
+        os.mkdir("x" * 240, dir_fd=here)
+        below = os.open("x" * 240, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    for number in range(2000):
+        os.mkdir(str(number), dir_fd=here)
+    os.close(here)
+    count = quota.Count(200001, quota.Limit(math.inf, math.inf))
+    tracemalloc.start()
+    try:
+        assert count.go_on(60)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+    assert count.entries == 2015
+
+
+def test_a_library_with_too_many_levels_cannot_be_counted(quota: ModuleType, tmp_path: Path) -> None:
+    """One folder is open for each level."""
+    table(tmp_path, [media_user("a.x", 200001, HASH)])
+    library = tmp_path / "200001"
+    deepest = library.joinpath(*["d"] * (quota.MOST_DEEP - 1))
+    deepest.mkdir(parents=True)
+    watch = watch_of(quota, {}, {})
+    see(quota, {}, idle={200001: [11]})
+    assert over(watch, math.inf) == ({}, [])
+    (deepest / "d").mkdir()
+    opened = len(list(Path("/proc/self/fd").iterdir()))
+    assert over(watch, math.inf) == ({}, [200001])
+    assert len(list(Path("/proc/self/fd").iterdir())) == opened
+
+
+def test_folders_of_so_many_libraries_only_are_open(
+    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever begins or ceases to write meanwhile; and they make way for others."""
+    uids = range(200001, 200201)
+    table(tmp_path, [media_user(f"a{uid}.x", uid, HASH) for uid in uids])
+    opened: set[str] = set()
+    going_on = True
+
+    def endless(folder: str) -> Iterator[int]:
+        opened.add(folder)
+        while going_on:
+            yield 0
+        opened.discard(folder)
+
+    monkeypatch.setattr(quota, "_sizes", endless)
+    monkeypatch.setattr(quota, "TURN", 0.0001)
+    watch = watch_of(quota, {})
+    for first in range(200001, 200201, 20):
+        see(quota, {uid: [1] for uid in uids if first <= uid < first + 20}, idle={uid: [1] for uid in uids})
+        watch.look(100.0)
+        watch.count(time.monotonic() + 0.1)
+    assert quota.MOST_WRITING <= len(opened) <= quota.MOST_WRITING + quota.MOST_IDLE
+    going_on = False
+    watch.count(time.monotonic() + 10)
+    assert opened == set()
+    assert watch._counts == {}
+
+
+def test_who_makes_directories_above_a_quota_of_bytes_is_ended(quota: ModuleType, tmp_path: Path) -> None:
+    table(tmp_path, [media_user("a.x", 200001, HASH, disk_quota_mb=1)], most_entries=1000)
+    library = tmp_path / "200001"
+    library.mkdir()
+    (library / "f").write_bytes(bytes(2_000_000))
+    watch = watch_of(quota, {})
+    see(quota, {}, idle={200001: [11]})
+    assert over(watch, math.inf) == ({}, [])
+    (library / "f").write_bytes(bytes(1_900_000))
+    assert over(watch, math.inf) == ({}, [])
+    (library / "g").write_bytes(bytes(5000))  # a directory, where one takes space
+    assert over(watch, math.inf) == ({}, [200001])
+    assert (watch.ended[-1].pids, watch.ended[-1].writing) == ([11], False)
+    assert over(watch, math.inf) == ({}, [])
+
+
+@pytest.fixture
+def known(quota: ModuleType, tmp_path: Path) -> Any:
+    """A watch that knows of a customer's 1,001 directories, one too many. Nobody is logged in."""
+    table(tmp_path, [media_user("a.x", 200001, HASH)], most_entries=1000)
+    for number in range(1001):
+        (tmp_path / "200001" / str(number)).mkdir(parents=True)
+    watch = watch_of(quota, {})
+    see(quota, {}, idle={200001: [11]})
+    assert over(watch, math.inf) == ({}, [])
+    see(quota, {})
+    assert over(watch, math.inf) == ({}, [])
+    return watch
+
+
+def test_what_a_short_session_makes_ends_the_next_one(quota: ModuleType, tmp_path: Path, known: Any) -> None:
+    """It is over before all is counted."""
+    see(quota, {}, idle={200001: [12]})
+    known.look(math.inf)
+    (tmp_path / "200001" / "more").mkdir()
+    see(quota, {})
+    assert over(known, math.inf) == ({}, [])
+    see(quota, {}, idle={200001: [13]})
+    known.look(0.0)
+    known._counts.clear()  # at once, before anything is counted
+    assert counted(known, 1) == [200001]
+    assert known.ended[-1].pids == [13]
+    # One session for what was made, and the next is let remove it.
+    see(quota, {}, idle={200001: [14]})
+    for _ in range(2):
+        assert over(known, math.inf) == ({}, [])
+
+
+def test_a_session_that_went_before_it_could_be_ended_is_made_up_for(
+    quota: ModuleType, tmp_path: Path, known: Any
+) -> None:
+    see(quota, {}, idle={200001: [12]})
+    (tmp_path / "200001" / "more").mkdir()
+    known.gone.add(12)
+    assert over(known, math.inf)[1] == [200001]
+    see(quota, {}, idle={200001: [13]})
+    assert over(known, math.inf) == ({}, [200001])
+    assert known.ended[-1].pids == [13]
+    # Unless it is removed meanwhile.
+    known.gone.add(13)
+    (tmp_path / "200001" / "more-still").mkdir()
+    assert over(known, math.inf)[1] == [200001]
+    for name in ("more", "more-still"):
+        (tmp_path / "200001" / name).rmdir()
+    see(quota, {})
+    assert over(known, math.inf) == ({}, [])
+    see(quota, {}, idle={200001: [14]})
+    assert over(known, math.inf) == ({}, [])
+
+
+def test_who_comes_back_is_not_counted_earlier_and_who_is_gone_is_counted_once_more(
+    quota: ModuleType, tmp_path: Path, known: Any
+) -> None:
+    known._due = {200001: 200.0}
+    (tmp_path / "200001" / "more").mkdir()
+    for now, idle in ((100.0, {200001: [12]}), (101.0, {}), (102.0, {200001: [13]}), (103.0, {}), (199.0, {})):
+        see(quota, {}, idle=idle)
+        assert over(known, now) == ({}, [])
+        assert known._counts == {}
+    assert over(known, 201.0) == ({}, [])
+    see(quota, {}, idle={200001: [14]})
+    assert over(known, 202.0) == ({}, [200001])
+
+
+def test_who_has_written_and_only_deletes_is_not_ended(quota: ModuleType, tmp_path: Path) -> None:
+    """What was counted while somebody wrote is counted to the end before anything is compared with it."""
+    table(tmp_path, [media_user("a.x", 200001, HASH)], most_entries=100)
+    library = tmp_path / "200001"
+    for number in range(1000):
+        (library / str(number)).mkdir(parents=True)
+    watch = watch_of(quota, {200001: [11]})
+    watch.look(math.inf)
+    see(quota, {}, idle={200001: [11]})
+    assert over(watch, math.inf) == ({}, [])
+    for number in range(3):
+        (library / str(number)).rmdir()
+        assert over(watch, math.inf) == ({}, [])
+
+
+def test_who_writes_and_makes_directories_in_another_session_is_ended_in_both(
+    quota: ModuleType, tmp_path: Path, known: Any
+) -> None:
+    (tmp_path / "200001" / "more").mkdir()
+    see(quota, {200001: [12]})
+    quota.sessions = lambda: quota.Sessions({200001: [12, 13]}, {200001: [12]}, {})
+    assert set(over(known, math.inf)[1]) == {200001}
+    assert (known.ended[-1].pids, known.ended[-1].writing) == ([12, 13], False)
+
+
+def test_who_writes_is_counted_before_who_does_not(
+    quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nobody is kept from being counted for good."""
+    uids = range(200001, 200031)
+    table(tmp_path, [media_user(f"a{uid}.x", uid, HASH) for uid in uids])
+    monkeypatch.setattr(quota, "_sizes", lambda _folder: iter(lambda: 0, 1))
+    see(quota, {200030: [1]}, idle={uid: [1] for uid in uids})
+    watch = quota.Watch(lambda _over: 1)
+    watch.look(100.0)
+    begun = time.monotonic()
+    watch.count(begun + 0.5)
+    assert time.monotonic() - begun < 0.8  # not a turn for each of them beyond it
+    spent = {uid: count.spent for uid, count in watch._counts.items()}
+    writer = spent.pop(200030)
+    assert writer > 0.4
+    assert 0 < sum(spent.values()) < writer / 4
+
+
+def test_the_others_get_what_is_left(quota: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table(tmp_path, [media_user(f"a{uid}.x", uid, HASH) for uid in range(200001, 200005)])
+    (tmp_path / "200004").mkdir()
+    sizes = quota._sizes
+
+    def endless(folder: str) -> Iterator[int]:
+        return sizes(folder) if folder.endswith("4") else iter(lambda: 0, 1)
+
+    monkeypatch.setattr(quota, "_sizes", endless)
+    see(quota, {200004: [1]}, idle={uid: [1] for uid in range(200001, 200004)})
+    watch = quota.Watch(lambda _over: 1)
+    watch.look(100.0)
+    watch.count(time.monotonic() + 0.5)
+    spent = [count.spent for count in watch._counts.values()]
+    assert len(spent) == 3
+    assert min(spent) > 0.05  # by turns
 
 
 def test_it_ends_only_who_is_that_customers_session_and_writes(

@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.params.functions import Query
 
-from streamfleet_panel import access, represent, secrets
+from streamfleet_panel import access, nodedoc, represent, secrets
 from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, matching
 from streamfleet_panel.api.schema import apply_body, put_body
@@ -229,6 +229,20 @@ def get_customer(request: HttpRequest, username: str) -> HttpResponse:
     actor = actor_of_call(request)
     require(actor, "view", "customer")
     return answer(represent.customer(found(access.accounts(actor), "customer", username=username)))
+
+
+@router.get(
+    "/customers/{username}/libraries",
+    summary="List a customer's media libraries",
+    description="Nodes that have one, and what may be stored there: MB, or null for unlimited.",
+    tags=["customers"],
+)
+def list_libraries(request: HttpRequest, username: str) -> HttpResponse:
+    """As the nodes are told."""
+    actor = actor_of_call(request)
+    require(actor, "view", "customer")
+    account = found(access.accounts(actor), "customer", username=username)
+    return answer({"items": nodedoc.libraries_of(account)})
 
 
 @router.put(
