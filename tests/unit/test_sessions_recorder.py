@@ -16,6 +16,7 @@ from streamfleet_sessions.ledger import MOST_A_MINUTE, Ledger, Route, before, ro
 from streamfleet_sessions.lines import Request, address_of, of_icecast, of_web, text_of
 from streamfleet_sessions.sockets import Connection, Kernel
 from streamfleet_sessions.sources import Log
+from streamfleet_sessions.tenants import Tenants
 
 UNIT = "streamfleet-icecast@rock-fm.service"
 NOW = 1795780800.0  # 2026-11-27
@@ -290,9 +291,72 @@ def test_what_is_long_gone_is_forgotten() -> None:
     ledger.request(request, NOW)
     ledger.tick(NOW, [], {})
     ledger.forget(NOW + 20 * 86400, [])
-    assert set(ledger.tallies) == {"rock-fm"}
+    assert set(ledger.tallies) == {("rock-fm", None)}
     ledger.forget(NOW + 80 * 86400, [])
     assert ledger.tallies == {} == ledger.routes
+
+
+def drop_in(units: Path, slug: str, uid: int, engine: str = "icecast") -> Path:
+    """As streamfleet_node_apply writes it."""
+    folder = units / f"streamfleet-{engine}@{slug}.service.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "10-user.conf.streamfleet-new"
+    new.write_text(f"# Written by Streamfleet for {slug}.\n[Service]\nUser=sf{uid}\nGroup=sf{uid}\n")
+    return new.replace(folder / "10-user.conf")
+
+
+def test_whose_services_are(tmp_path: Path) -> None:
+    drop_in(tmp_path, "rock-fm", 200001)
+    drop_in(tmp_path, "rock-fm", 200001, "autodj")
+    drop_in(tmp_path, "tv", 200002, "wowza")
+    (tmp_path / "streamfleet-icecast@half.service.d").mkdir()
+    (tmp_path / "streamfleet-rtmp.service.d").mkdir()
+    drop_in(tmp_path, "none", 0)
+    tenants = Tenants(tmp_path)
+    assert tenants.read() == tenants.read() == {"rock-fm": 200001, "tv": 200002}
+    # Somebody else's now; the earlier one's AutoDJ could not be removed.
+    os.utime(tmp_path / "streamfleet-autodj@rock-fm.service.d" / "10-user.conf", (1, 1))
+    drop_in(tmp_path, "rock-fm", 200003)
+    for path in (tmp_path / "streamfleet-wowza@tv.service.d").iterdir():
+        path.unlink()
+    assert tenants.read() == {"rock-fm": 200003}
+
+
+def test_whoever_takes_a_slug_begins_at_nothing() -> None:
+    ledger, ports = station(), {8000: "rock-fm"}
+    ledger.tenants = {"rock-fm": 200001}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 9_000_000)], ports)
+    ended = icecast(line(size=9_000_000))
+    assert ended is not None
+    ledger.request(ended, NOW + 1)
+    ledger.tick(NOW + 5, [], ports)
+    first = {"slug": "rock-fm", "uid": 200001, "month": "2026-11", "bytes": 9_000_000}
+    assert transfer(ledger) == [first]
+    assert [(item["slug"], item["uid"]) for item in ledger.finished] == [("rock-fm", 200001)]
+    ledger.tenants = {"rock-fm": 200002}
+    ledger.tick(NOW + 10, [], ports)
+    assert transfer(ledger) == []
+    ledger.tick(NOW + 15, [Connection(2, 8000, "203.0.113.7", 5_000)], ports)
+    assert transfer(ledger) == [{"slug": "rock-fm", "uid": 200002, "month": "2026-11", "bytes": 5_000}]
+    # One without processes of its own, then the first one again: a later process knows as well.
+    ledger.tenants = {}
+    ledger.tick(NOW + 20, [], ports)
+    assert transfer(ledger) == []
+    after = Ledger()
+    after.tenants = {"rock-fm": 200001}
+    after.load(json.loads(json.dumps(ledger.dump())))
+    assert transfer(after) == [first]
+
+
+def test_counts_of_a_release_that_did_not_know_whose_they_are_go_on() -> None:
+    ledger = Ledger()
+    ledger.tenants = {"rock-fm": 200001}
+    tally = {"ended": 5, "total": 5, "months": {"2026-11": 5}, "gone": [], "told": []}
+    ledger.load({"counter": "a" * 32, "routes": {}, "viewers": [], "tallies": {"rock-fm": tally, "tv": tally}})
+    assert transfer(ledger) == [
+        {"slug": "rock-fm", "uid": 200001, "month": "2026-11", "bytes": 5},
+        {"slug": "tv", "month": "2026-11", "bytes": 5},
+    ]
 
 
 def test_routes() -> None:
@@ -386,7 +450,7 @@ def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_
     log = tmp_path / "streams.log"
     log.write_text("")
     settings = {
-        "folder": str(tmp_path), "routes": str(tmp_path / "routes"), "log": str(log),
+        "folder": str(tmp_path), "routes": str(tmp_path / "routes"), "log": str(log), "units": str(tmp_path),
         "keep_days": 1, "file_mb": 1, "hls_idle_seconds": 60,
     }  # fmt: skip
 

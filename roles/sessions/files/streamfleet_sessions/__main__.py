@@ -14,6 +14,7 @@ from streamfleet_sessions.ledger import Ledger, Route, route_of
 from streamfleet_sessions.lines import SLUG
 from streamfleet_sessions.sockets import Kernel
 from streamfleet_sessions.sources import Journal, Log
+from streamfleet_sessions.tenants import Tenants
 
 #: Seconds between looks at what connections have carried, after each of which what was found is kept.
 LOOK = 5.0
@@ -34,14 +35,16 @@ class Recorder:
         self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
         self._kernel: Kernel | None = kernel
         self.ledger = Ledger(float(settings["hls_idle_seconds"]))
+        self._tenants = Tenants(Path(settings["units"]))
         kept = shelf.read(self._state) or {}
+        self.read_tenants()
         if kept:
             self.ledger.load(kept["ledger"])
         self.log = Log(Path(settings["log"]), kept.get("log"))
         self.journal = Journal(kept.get("journal"))
         self._seen_routes: int | None = None
         self._here: set[str] = set()
-        self._told: dict[tuple[str, str], int] = {}
+        self._told: dict[tuple[str, int | None, str], int] = {}
         self._next_report = self._next_all = 0.0
         self._stopped = False
 
@@ -85,8 +88,16 @@ class Recorder:
         self._here = set(found)
         self._seen_routes = changed
 
+    def read_tenants(self) -> None:
+        """Whose the services are; as before where it cannot be read."""
+        try:
+            self.ledger.tenants = self._tenants.read()
+        except OSError as error:
+            print(f"whose services are is not known anew: {error}", file=sys.stderr, flush=True)
+
     def look(self, now: float) -> None:
         """Ask the kernel, count, and keep all that was found."""
+        self.read_tenants()
         ports = {
             route.port: slug
             for slug, route in self.ledger.routes.items()
@@ -122,10 +133,11 @@ class Recorder:
             self._transfer.clean(now)
             self._told = {}
         items = self.ledger.transfer()
-        new = [item for item in items if self._told.get((item["slug"], item["month"])) != item["bytes"]]
+        told = {(item["slug"], item.get("uid"), item["month"]): item["bytes"] for item in items}
+        new = [item for item, name in zip(items, told, strict=True) if self._told.get(name) != item["bytes"]]
         if new:
             self._transfer.append(new, now)
-            self._told.update({(item["slug"], item["month"]): item["bytes"] for item in new})
+            self._told.update(told)
 
 
 def main() -> int:

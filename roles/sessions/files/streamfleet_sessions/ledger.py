@@ -86,6 +86,10 @@ def _take(waiting: list[tuple[float, int]], size: int) -> bool:
     return True
 
 
+#: A tally's: the slug, and whose it is, since a slug that was purged may be somebody else's.
+Key = tuple[str, int | None]
+
+
 @dataclass
 class Viewer:
     """Somebody who watches by HLS: many requests, one session."""
@@ -104,10 +108,12 @@ class Ledger:
         # Names this count, so that one that begins anew is not taken for the same.
         self.counter = secrets.token_hex(16)
         self.routes: dict[str, Route] = {}
-        self.tallies: dict[str, Tally] = {}
+        #: The uid of each service's customer, where it is known.
+        self.tenants: dict[str, int] = {}
+        self.tallies: dict[Key, Tally] = {}
         self.viewers: dict[tuple[str, str, str], Viewer] = {}
         self.finished: list[dict[str, Any]] = []
-        self._open: dict[int, tuple[str, int]] = {}
+        self._open: dict[int, tuple[Key, int]] = {}
         self._minute = 0
         self._recorded: dict[str, int] = {}
 
@@ -119,7 +125,7 @@ class Ledger:
                 return
         elif route is None and (request.method != "GET" or request.status not in FOUND):
             return
-        tally = self.tallies.setdefault(request.slug, Tally())
+        tally = self._tally(self._key(request.slug))
         if request.source == "hls":
             tally.ended += request.bytes
             self._watched(request)
@@ -134,6 +140,12 @@ class Ledger:
             now, request.id, request.source, request.slug, mount, request.address, request.agent,
             request.ended - request.seconds, request.ended, request.bytes,
         )  # fmt: skip
+
+    def _key(self, slug: str) -> Key:
+        return slug, self.tenants.get(slug)
+
+    def _tally(self, key: Key) -> Tally:
+        return self.tallies.setdefault(key, Tally())
 
     def _watched(self, request: Request) -> None:
         if request.method != "GET" or request.status not in FOUND:
@@ -152,19 +164,19 @@ class Ledger:
 
     def tick(self, now: float, connections: Iterable[Connection], ports: Mapping[int, str]) -> None:
         """What is open now: ``ports`` says whose each port is."""
-        open_now = {item.cookie: (ports[item.port], item.sent) for item in connections if item.port in ports}
-        for cookie, (slug, sent) in self._open.items():
+        open_now = {item.cookie: (self._key(ports[item.port]), item.sent) for item in connections if item.port in ports}
+        for cookie, (whose, sent) in self._open.items():
             if cookie not in open_now and sent:
-                self.tallies.setdefault(slug, Tally()).vanished(now, sent)
+                self._tally(whose).vanished(now, sent)
         self._open = open_now
-        sums: dict[str, int] = {}
-        for slug, sent in open_now.values():
-            sums[slug] = sums.get(slug, 0) + sent
+        sums: dict[Key, int] = {}
+        for whose, sent in open_now.values():
+            sums[whose] = sums.get(whose, 0) + sent
         month = month_of(now)
-        for slug in sums:
-            self.tallies.setdefault(slug, Tally())
-        for slug, tally in self.tallies.items():
-            tally.add_up(now, month, sums.get(slug, 0))
+        for whose in sums:
+            self._tally(whose)
+        for whose, tally in self.tallies.items():
+            tally.add_up(now, month, sums.get(whose, 0))
         for key, viewer in list(self.viewers.items()):
             if viewer.ended + self.idle_seconds <= now:
                 slug, address, agent = key
@@ -185,7 +197,7 @@ class Ledger:
         self.finished.append(
             {
                 "id": name,
-                "slug": slug,
+                **_named(self._key(slug)),
                 "source": source,
                 "mount": mount,
                 "address": str(ipaddress.ip_address(address)),
@@ -197,17 +209,23 @@ class Ledger:
         )
 
     def transfer(self) -> list[dict[str, Any]]:
-        """What each service has sent in each month that is kept."""
+        """What each service has sent in each month that is kept: for the customer whose it is."""
         return [
-            {"slug": slug, "month": month, "bytes": size, "counter": self.counter}
-            for slug, tally in sorted(self.tallies.items())
+            {**_named(whose), "month": month, "bytes": size, "counter": self.counter}
+            for whose, tally in sorted(self.tallies.items(), key=lambda item: item[0][0])
+            if whose == self._key(whose[0])
             for month, size in sorted(tally.months.items())
         ]
 
     def forget(self, now: float, here: Iterable[str]) -> None:
         """Leave out what is neither ``here`` nor has sent anything in the months that are kept."""
-        kept = {*here, *(slug for slug, tally in self.tallies.items() if max(tally.months, default="") >= before(now))}
-        self.tallies = {slug: tally for slug, tally in self.tallies.items() if slug in kept}
+        now_here = {self._key(slug) for slug in here}
+        self.tallies = {
+            whose: tally
+            for whose, tally in self.tallies.items()
+            if whose in now_here or max(tally.months, default="") >= before(now)
+        }
+        kept = {*(slug for slug, _ in now_here), *(slug for slug, _ in self.tallies)}
         self.routes = {slug: route for slug, route in self.routes.items() if slug in kept}
 
     def dump(self) -> dict[str, Any]:
@@ -215,16 +233,25 @@ class Ledger:
         return {
             "counter": self.counter,
             "routes": {slug: asdict(route) for slug, route in self.routes.items()},
-            "tallies": {slug: asdict(tally) for slug, tally in self.tallies.items()},
+            "tallies": [[*whose, asdict(tally)] for whose, tally in self.tallies.items()],
             "viewers": [[*key, *asdict(viewer).values()] for key, viewer in self.viewers.items()],
         }
 
     def load(self, kept: Mapping[str, Any]) -> None:
-        """Go on from ``dump``."""
+        """Go on from ``dump``. Who the tenants are must be known."""
         self.counter = str(kept["counter"])
         self.routes = {slug: Route(**route) for slug, route in kept["routes"].items()}
-        self.tallies = {slug: Tally(**tally) for slug, tally in kept["tallies"].items()}
+        tallies = kept["tallies"]
+        if isinstance(tallies, dict):
+            # Of a release that did not know whose they are.
+            tallies = [[*self._key(slug), tally] for slug, tally in tallies.items()]
+        self.tallies = {(slug, uid): Tally(**tally) for slug, uid, tally in tallies}
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
+
+
+def _named(whose: Key) -> dict[str, Any]:
+    slug, uid = whose
+    return {"slug": slug} if uid is None else {"slug": slug, "uid": uid}
 
 
 def month_of(moment: float) -> str:
