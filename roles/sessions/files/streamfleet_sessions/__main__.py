@@ -21,6 +21,7 @@ LOOK = 5.0
 #: Seconds between reports of what was sent, and between those that name every service.
 REPORT, REPORT_ALL = 15.0, 3600.0
 OLDER, TRANSFER_BYTES = 7, 8 << 20
+BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 class Recorder:
@@ -34,12 +35,12 @@ class Recorder:
         self._sessions = shelf.Lines(folder / "sessions.jsonl", int(settings["file_mb"]) << 20, OLDER, keep)
         self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
         self._kernel: Kernel | None = kernel
-        self.ledger = Ledger(float(settings["hls_idle_seconds"]))
+        self.ledger = Ledger(float(settings["hls_idle_seconds"]), BOOT.read_text("ascii").strip())
         self._tenants = Tenants(Path(settings["units"]))
         kept = shelf.read(self._state) or {}
         self.read_tenants()
         if kept:
-            self.ledger.load(kept["ledger"])
+            self.ledger.load(kept["ledger"], time.time())
         self.log = Log(Path(settings["log"]), kept.get("log"))
         self.journal = Journal(kept.get("journal"))
         self._seen_routes: int | None = None

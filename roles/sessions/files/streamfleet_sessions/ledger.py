@@ -103,8 +103,10 @@ class Viewer:
 class Ledger:
     """Everything that is counted on this node."""
 
-    def __init__(self, idle_seconds: float = 60.0) -> None:
+    def __init__(self, idle_seconds: float = 60.0, boot: str = "") -> None:
         self.idle_seconds = idle_seconds
+        #: Names the running kernel: what was open on another one has ended.
+        self.boot = boot
         # Names this count, so that one that begins anew is not taken for the same.
         self.counter = secrets.token_hex(16)
         self.routes: dict[str, Route] = {}
@@ -165,10 +167,7 @@ class Ledger:
     def tick(self, now: float, connections: Iterable[Connection], ports: Mapping[int, str]) -> None:
         """What is open now: ``ports`` says whose each port is."""
         open_now = {item.cookie: (self._key(ports[item.port]), item.sent) for item in connections if item.port in ports}
-        for cookie, (whose, sent) in self._open.items():
-            if cookie not in open_now and sent:
-                self._tally(whose).vanished(now, sent)
-        self._open = open_now
+        self._ended(now, open_now)
         sums: dict[Key, int] = {}
         for whose, sent in open_now.values():
             sums[whose] = sums.get(whose, 0) + sent
@@ -184,6 +183,13 @@ class Ledger:
                 self._record(
                     now, viewer.id, "hls", slug, "", address, agent, viewer.started, viewer.ended, viewer.bytes
                 )  # fmt: skip
+
+    def _ended(self, now: float, open_now: dict[int, tuple[Key, int]]) -> None:
+        """Whatever was open and is not any longer has ended."""
+        for cookie, (whose, sent) in self._open.items():
+            if cookie not in open_now and sent:
+                self._tally(whose).vanished(now, sent)
+        self._open = open_now
 
     def _record(
         self, now: float, name: str, source: str, slug: str, mount: str, address: str, agent: str,
@@ -233,11 +239,13 @@ class Ledger:
         return {
             "counter": self.counter,
             "routes": {slug: asdict(route) for slug, route in self.routes.items()},
+            "boot": self.boot,
+            "open": [[cookie, *whose, sent] for cookie, (whose, sent) in self._open.items()],
             "tallies": [[*whose, asdict(tally)] for whose, tally in self.tallies.items()],
             "viewers": [[*key, *asdict(viewer).values()] for key, viewer in self.viewers.items()],
         }
 
-    def load(self, kept: Mapping[str, Any]) -> None:
+    def load(self, kept: Mapping[str, Any], now: float) -> None:
         """Go on from ``dump``. Who the tenants are must be known."""
         self.counter = str(kept["counter"])
         self.routes = {slug: Route(**route) for slug, route in kept["routes"].items()}
@@ -247,6 +255,9 @@ class Ledger:
             tallies = [[*self._key(slug), tally] for slug, tally in tallies.items()]
         self.tallies = {(slug, uid): Tally(**tally) for slug, uid, tally in tallies}
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
+        self._open = {cookie: ((slug, uid), sent) for cookie, slug, uid, sent in kept.get("open", [])}
+        if kept.get("boot") != self.boot:
+            self._ended(now, {})
 
 
 def _named(whose: Key) -> dict[str, Any]:
