@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import runpy
 import socket
+import struct
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +19,12 @@ from streamfleet_sessions import shelf
 from streamfleet_sessions.__main__ import Recorder
 from streamfleet_sessions.ledger import MOST_A_MINUTE, Ledger, Route, before, route_of
 from streamfleet_sessions.lines import Request, address_of, of_icecast, of_web, text_of
-from streamfleet_sessions.sockets import Connection, Kernel
+from streamfleet_sessions.sockets import DONE, ERROR, HEADER, Connection, Kernel
+from streamfleet_sessions.sockets import ended as is_last
 from streamfleet_sessions.sources import Log
 from streamfleet_sessions.tenants import Tenants
 
+ROOT = Path(__file__).parents[2]
 UNIT = "streamfleet-icecast@rock-fm.service"
 NOW = 1795780800.0  # 2026-11-27
 DATE = "[27/Nov/2026:11:00:00 +0000]"
@@ -434,8 +441,6 @@ def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path: Path) -> No
 
 def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
     lines = shelf.Lines(tmp_path / "s.jsonl", 100, 2, keep_days=1)
-    import time
-
     now = time.time()
     for number in range(5):
         lines.append([{"number": number, "long": "x" * 100}], now)
@@ -470,18 +475,79 @@ def test_the_kernel_tells_what_a_connection_has_carried(host: str) -> None:
     assert [(item.port, item.address, item.sent) for item in found] == [(port, host, 300_000)]
 
 
-def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_path: Path) -> None:
-    (tmp_path / "routes").mkdir()
-    (tmp_path / "routes" / "rock-fm.json").write_text('{"port": 1, "mounts": ["/stream"], "default": "/stream"}')
-    log = tmp_path / "streams.log"
-    log.write_text("")
-    settings = {
-        "folder": str(tmp_path), "routes": str(tmp_path / "routes"), "log": str(log), "units": str(tmp_path),
-        "keep_days": 1, "file_mb": 1, "hls_idle_seconds": 60,
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Of a recorder whose files all lie in ``folder``."""
+    (folder / "routes").mkdir(exist_ok=True)
+    route = '{"port": 8000, "mounts": ["/stream"], "default": "/stream"}'
+    (folder / "routes" / "rock-fm.json").write_text(route)
+    return {
+        "folder": str(folder), "routes": str(folder / "routes"), "log": str(folder / "streams.log"),
+        "units": str(folder), "keep_days": 1, "file_mb": 1, "hls_idle_seconds": 60,
     }  # fmt: skip
 
+
+class Faulty(Kernel):
+    """A kernel that says what it is told to."""
+
+    def __init__(self, *answers: list[Connection] | OSError) -> None:
+        self.answers = list(answers)
+
+    def connections(self, ports: Mapping[int, str]) -> list[Connection]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+def test_a_fault_of_the_kernels_answer_counts_nothing_twice(tmp_path: Path) -> None:
+    def listening(*sent: int) -> list[Connection]:
+        return [Connection(number, 8000, "203.0.113.7", size) for number, size in enumerate(sent) if size]
+
+    fault = OSError(errno.ENOBUFS, "no room")
+    recorder = Recorder(
+        settings_in(tmp_path),
+        Faulty(listening(8_000_000, 5_000_000), fault, fault, listening(0, 6_000_000), [], []),
+    )
+    recorder.read_routes()
+    ended = icecast(line(size=8_200_000))
+    assert ended is not None
+    told = []
+    for moment in (0, 5, 70, 140, 205, 300):
+        if moment == 70:
+            recorder.ledger.request(ended, NOW + moment - 1)
+        recorder.look(NOW + moment)
+        told.append(transfer(recorder.ledger)[0]["bytes"])
+    assert told == [13_000_000, 13_000_000, 13_000_000, 14_200_000, 14_200_000, 14_200_000]
+
+
+def test_a_lasting_fault_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = OSError(errno.EPERM, "no")
+    recorder = Recorder(settings_in(tmp_path), Faulty(fault, fault, [], OSError(errno.ENOENT, "no such module")))
+    state = tmp_path / "state.json"
+    probe = runpy.run_path(str(ROOT / "roles/sessions/files/sessions_probe.py"))["faults"]
+    now = time.time()
+    for moment, words in ((now - 100, 1), (now, 1), (now, 0), (now - 100, 1), (now, 1)):
+        recorder.look(moment)
+        assert len(probe(state)) == words
+    monkeypatch.setattr(time, "time", lambda: now + 100)
+    assert "keeps nothing" in probe(state)[0]
+
+
+@pytest.mark.parametrize("body", [struct.pack("=i", -errno.ENOBUFS), struct.pack("=i", -errno.ENOENT)])
+def test_an_answer_that_is_cut_is_a_fault(body: bytes) -> None:
+    for kind in (ERROR, DONE):
+        with pytest.raises(OSError, match="ENO"):
+            is_last(HEADER.pack(HEADER.size + len(body), kind, 0, 1, 0) + body)
+    assert is_last(HEADER.pack(HEADER.size + 4, DONE, 0, 1, 0) + bytes(4))
+
+
+def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = tmp_path / "streams.log"
+    log.write_text("")
+
     def turn() -> None:
-        recorder = Recorder(settings, Kernel())
+        recorder = Recorder(settings, Faulty([]))
         recorder.read_routes()
         for request in recorder.log.requests():
             recorder.ledger.request(request, NOW)

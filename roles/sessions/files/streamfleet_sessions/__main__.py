@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from streamfleet_sessions import shelf
 from streamfleet_sessions.ledger import Ledger, Route, route_of
 from streamfleet_sessions.lines import SLUG
-from streamfleet_sessions.sockets import Kernel
+from streamfleet_sessions.sockets import Connection, Kernel
 from streamfleet_sessions.sources import Journal, Log
 from streamfleet_sessions.tenants import Tenants
 
@@ -21,6 +23,8 @@ LOOK = 5.0
 #: Seconds between reports of what was sent, and between those that name every service.
 REPORT, REPORT_ALL = 15.0, 3600.0
 OLDER, TRANSFER_BYTES = 7, 8 << 20
+#: What the kernel says where it has no such interface; any other fault may pass.
+MISSING = (errno.EPROTONOSUPPORT, errno.ENOENT)
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -47,6 +51,8 @@ class Recorder:
         self._here: set[str] = set()
         self._told: dict[tuple[str, int | None, str], int] = {}
         self._next_report = self._next_all = 0.0
+        #: Since when the kernel has not said what is open.
+        self._blind: float | None = None
         self._stopped = False
 
     def stop(self, *_signal: object) -> None:
@@ -104,14 +110,7 @@ class Recorder:
             for slug, route in self.ledger.routes.items()
             if route.port is not None and slug in self._here
         }
-        connections = []
-        if self._kernel is not None:
-            try:
-                connections = self._kernel.connections(ports)
-            except OSError as error:
-                print(f"open connections are not seen, counted are ended ones: {error}", file=sys.stderr, flush=True)
-                self._kernel = None
-        self.ledger.tick(now, connections, ports)
+        self.ledger.tick(now, self._connections(now, ports), ports)
         finished, self.ledger.finished = self.ledger.finished, []
         if finished:
             self._sessions.append(finished, now)
@@ -119,8 +118,29 @@ class Recorder:
         # After what was written: what is read again after a crash has the same ids.
         shelf.write(
             self._state,
-            {"schema": 1, "log": self.log.place, "journal": self.journal.cursor, "ledger": self.ledger.dump()},
-        )
+            {
+                "schema": 1, "log": self.log.place, "journal": self.journal.cursor, "blind": self._blind,
+                "ledger": self.ledger.dump(),
+            },
+        )  # fmt: skip
+
+    def _connections(self, now: float, ports: Mapping[int, str]) -> list[Connection] | None:
+        """What is open; None where the kernel does not say."""
+        if self._kernel is None:
+            return []
+        try:
+            found = self._kernel.connections(ports)
+        except OSError as error:
+            if error.errno in MISSING:
+                self._kernel = None
+            if self._blind is None or self._kernel is None:
+                self._blind = now
+                print(f"open connections are not seen, counted are ended ones: {error}", file=sys.stderr, flush=True)
+            return None if self._kernel is not None else []
+        if self._blind is not None:
+            self._blind = None
+            print("open connections are seen again", file=sys.stderr, flush=True)
+        return found
 
     def _report(self, now: float) -> None:
         if now < self._next_report:

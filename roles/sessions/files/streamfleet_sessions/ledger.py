@@ -26,6 +26,8 @@ NEAR = 1 << 20
 MOST_A_MINUTE = 5000
 #: Viewers of HLS who are followed at a time.
 MOST_VIEWERS = 10000
+#: Lines of a service that wait for the ends of their connections.
+MOST_WAITING = 10000
 MONTHS = 2
 #: Answers with something in them.
 FOUND = (200, 206)
@@ -42,17 +44,23 @@ class Route:
 
 @dataclass
 class Tally:
-    """What a service has sent. ``ended`` and ``total`` count for ever; ``months`` by month of UTC."""
+    """What a service has sent. ``ended`` and ``total`` count for ever; ``months`` by month of UTC.
+
+    ``gone`` waits for lines and ``told`` for the ends of connections; ``unseen``: of lines since the kernel last said
+    what is open.
+    """
 
     ended: int = 0
     total: int = 0
     months: dict[str, int] = field(default_factory=dict)
     gone: list[tuple[float, int]] = field(default_factory=list)
     told: list[tuple[float, int]] = field(default_factory=list)
+    unseen: int = 0
 
     def line(self, now: float, size: int) -> None:
         """A listener's log line: counts exactly, instead of what the kernel said of its connection."""
         self.ended += size
+        self.unseen += size
         if not _take(self.gone, size):
             self.told.append((now + PATIENCE, size))
 
@@ -61,12 +69,19 @@ class Tally:
         if not _take(self.told, size):
             self.gone.append((now + PATIENCE, size))
 
-    def add_up(self, now: float, month: str, open_bytes: int) -> None:
-        """Count what has been sent since the last time as sent in ``month``."""
+    def add_up(self, now: float, month: str, open_bytes: int, seen: bool = True) -> None:
+        """Count what has been sent since the last time as sent in ``month``.
+
+        Where it is not ``seen`` what is open, lines may be of what was open when it last was: nothing counts twice.
+        """
         # Without a line, as when a server was killed: what was last seen stays counted.
         self.ended += sum(size for due, size in self.gone if due <= now)
         self.gone = [(due, size) for due, size in self.gone if due > now]
-        self.told = [(due, size) for due, size in self.told if due > now]
+        if seen:
+            self.told = [(due, size) for due, size in self.told if due > now]
+            self.unseen = 0
+        self.told = self.told[-MOST_WAITING:]
+        open_bytes = max(0, open_bytes - self.unseen)
         total = self.ended + open_bytes + sum(size for _, size in self.gone)
         if total > self.total:
             self.months[month] = self.months.get(month, 0) + total - self.total
@@ -164,18 +179,19 @@ class Ledger:
         viewer.ended = max(viewer.ended, request.ended)
         viewer.bytes += request.bytes
 
-    def tick(self, now: float, connections: Iterable[Connection], ports: Mapping[int, str]) -> None:
-        """What is open now: ``ports`` says whose each port is."""
-        open_now = {item.cookie: (self._key(ports[item.port]), item.sent) for item in connections if item.port in ports}
-        self._ended(now, open_now)
+    def tick(self, now: float, connections: Iterable[Connection] | None, ports: Mapping[int, str]) -> None:
+        """What is open now, None where that is not known: ``ports`` says whose each port is."""
+        if connections is not None:
+            here = (item for item in connections if item.port in ports)
+            self._ended(now, {item.cookie: (self._key(ports[item.port]), item.sent) for item in here})
         sums: dict[Key, int] = {}
-        for whose, sent in open_now.values():
+        for whose, sent in self._open.values():
             sums[whose] = sums.get(whose, 0) + sent
         month = month_of(now)
         for whose in sums:
             self._tally(whose)
         for whose, tally in self.tallies.items():
-            tally.add_up(now, month, sums.get(whose, 0))
+            tally.add_up(now, month, sums.get(whose, 0), connections is not None)
         for key, viewer in list(self.viewers.items()):
             if viewer.ended + self.idle_seconds <= now:
                 slug, address, agent = key
