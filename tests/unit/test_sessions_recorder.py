@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streamfleet_sessions import shelf
+from streamfleet_sessions import shelf, sources
 from streamfleet_sessions.__main__ import Recorder
 from streamfleet_sessions.ledger import MOST_A_MINUTE, Ledger, Route, before, route_of
 from streamfleet_sessions.lines import Request, address_of, of_icecast, of_web, text_of
@@ -399,7 +399,8 @@ def test_routes() -> None:
     assert route_of("{") is None
 
 
-def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
+def test_a_log_is_followed_through_its_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "REOPENED", 0.0)
     path = tmp_path / "streams.log"
 
     def write(*names: str) -> None:
@@ -430,6 +431,44 @@ def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
     later = Log(path, place)
     assert read(later) == ["four", "five"]
     assert read(Log(path, later.place)) == []
+
+
+def test_what_is_written_to_a_log_after_its_renaming_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The web server writes on into the file that it has open until it is told, each process of its own."""
+    path, moment = tmp_path / "streams.log", 100.0
+    monkeypatch.setattr(sources.time, "monotonic", lambda: moment)
+
+    def write(name: str, to: Path = path) -> None:
+        with to.open("a") as file:
+            file.write(json.dumps({**ENTRY, "agent": name}) + "\n")
+
+    def read() -> list[str]:
+        return [request.agent for request in log.requests()]
+
+    path.touch()
+    log = Log(path, None)
+    assert read() == []
+    write("one")
+    assert read() == ["one"]
+    old = path.rename(tmp_path / "streams.log.1")
+    assert read() == []
+    path.touch()
+    moment += 60
+    write("late", old)
+    assert read() == ["late"]
+    write("new")
+    write("later", old)
+    assert read() == ["later"]
+    moment += 9
+    write("latest", old)
+    # Another process goes on in the one that was renamed as well.
+    log = Log(path, log.place)
+    assert read() == ["latest"]
+    moment += 10
+    write("last", old)
+    assert read() == ["last", "new"]
+    write("newer")
+    assert read() == ["newer"]
 
 
 def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path: Path) -> None:
