@@ -255,6 +255,40 @@ def test_a_viewer_of_hls_is_one_session() -> None:
     assert ledger.transfer()[0]["bytes"] == 20300
 
 
+def test_many_viewers_of_one_service_hide_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamfleet_sessions.ledger.MOST_VIEWERS_EACH", 8)
+    monkeypatch.setattr("streamfleet_sessions.ledger.MOST_VIEWERS", 12)
+    monkeypatch.setattr("streamfleet_sessions.ledger.LOST", 3)
+    ledger = station()
+
+    def watch(slug: str, number: int) -> None:
+        request = web(item="live.m3u8", time=NOW + number, seconds=0, slug=slug, agent=f"agent {number}", bytes=1)
+        assert request is not None
+        ledger.request(request, NOW + 30)
+
+    for number in range(30):
+        watch("loud", number)
+    for number in range(5):
+        watch("quiet", number)
+    # Those of the largest one who were last seen longest ago have gone.
+    assert [(item["slug"], item["agent"]) for item in ledger.finished] == [
+        ("loud", "agent 0"), ("loud", "agent 1"), ("loud", "agent 2"),
+    ]  # fmt: skip
+    after = Ledger()
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 30)
+    ledger = after
+    for number in range(40, 60):
+        watch("loud", number)
+    ledger.tick(NOW + 200, [], {})
+    found = [item["slug"] for item in ledger.finished]
+    assert (found.count("loud"), found.count("quiet"), ledger.viewers) == (25, 5, {})
+    assert [item["bytes"] for item in ledger.transfer()] == [50, 5]
+    # And those that have gone make room.
+    for number in range(300, 310):
+        watch("loud", number)
+    assert len(ledger.viewers) == 8
+
+
 def test_lines_of_a_viewer_may_come_out_of_order() -> None:
     ledger = station()
     for offset in (4, 0, 6, 2):
@@ -495,6 +529,31 @@ def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.1.jsonl", "s.jsonl"]
 
 
+def test_the_state_is_written_when_it_has_changed_and_seldom_when_it_is_large(tmp_path: Path) -> None:
+    state, path = shelf.State(tmp_path / "state.json"), tmp_path / "state.json"
+
+    def inode(content: dict[str, Any], now: float, last: bool = False) -> int:
+        state.write(lambda: {"schema": 1, **content}, now, last)
+        assert path.stat().st_mtime > 1000, "it says that it is at work"
+        os.utime(path, (1, 1))
+        return path.stat().st_ino
+
+    first = inode({"a": "é"}, NOW)
+    assert "é" in path.read_text("utf-8")
+    assert inode({"a": "é"}, NOW + 5) == first
+    second = inode({"a": "é" * (5 << 20)}, NOW + 10)
+    assert second != first
+    assert inode({}, NOW + 60) == second
+    third = inode({}, NOW + 71)
+    assert third != second
+    large = inode({"a": "é" * (5 << 20)}, NOW + 80)
+    assert inode({"a": "\ud800"}, NOW + 81, last=True) != large
+    # The clock was set back.
+    assert shelf.State(path).read() == {"schema": 1, "a": "\ud800"}
+    last = inode({"a": "é" * (5 << 20)}, NOW + 90)
+    assert inode({}, NOW - 1000) != last
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_the_kernel_tells_what_a_connection_has_carried(host: str) -> None:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -565,7 +624,7 @@ def test_a_lasting_fault_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     state = tmp_path / "state.json"
     probe = runpy.run_path(str(ROOT / "roles/sessions/files/sessions_probe.py"))["faults"]
     now = time.time()
-    for moment, words in ((now - 100, 1), (now, 1), (now, 0), (now - 100, 1), (now, 1)):
+    for moment, words in ((now - 100, 1), (now - 10, 1), (now - 5, 0), (now - 100, 1), (now, 1)):
         recorder.look(moment)
         assert len(probe(state)) == words
     monkeypatch.setattr(time, "time", lambda: now + 100)

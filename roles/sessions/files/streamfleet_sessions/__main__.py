@@ -35,13 +35,13 @@ class Recorder:
         folder = Path(settings["folder"])
         keep = float(settings["keep_days"])
         self._routes = Path(settings["routes"])
-        self._state = folder / "state.json"
+        self._state = shelf.State(folder / "state.json")
         self._sessions = shelf.Lines(folder / "sessions.jsonl", int(settings["file_mb"]) << 20, OLDER, keep)
         self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
         self._kernel: Kernel | None = kernel
         self.ledger = Ledger(float(settings["hls_idle_seconds"]), BOOT.read_text("ascii").strip())
         self._tenants = Tenants(Path(settings["units"]))
-        kept = shelf.read(self._state) or {}
+        kept = self._state.read() or {}
         self.read_tenants()
         if kept:
             self.ledger.load(kept["ledger"], time.time())
@@ -71,7 +71,7 @@ class Recorder:
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + LOOK
                 self.look(time.time())
-        self.look(time.time())
+        self.look(time.time(), last=True)
         self.journal.stop()
 
     def read_routes(self) -> None:
@@ -102,8 +102,8 @@ class Recorder:
         except OSError as error:
             print(f"whose services are is not known anew: {error}", file=sys.stderr, flush=True)
 
-    def look(self, now: float) -> None:
-        """Ask the kernel, count, and keep all that was found."""
+    def look(self, now: float, last: bool = False) -> None:
+        """Ask the kernel, count, and keep what was found; all of it at the ``last`` time."""
         self.read_tenants()
         ports = {
             route.port: slug
@@ -116,13 +116,13 @@ class Recorder:
             self._sessions.append(finished, now)
         self._report(now)
         # After what was written: what is read again after a crash has the same ids.
-        shelf.write(
-            self._state,
-            {
-                "schema": 1, "log": self.log.place, "journal": self.journal.cursor, "blind": self._blind,
-                "ledger": self.ledger.dump(),
-            },
-        )  # fmt: skip
+        self._state.write(self._dump, now, last)
+
+    def _dump(self) -> dict[str, Any]:
+        return {
+            "schema": 1, "log": self.log.place, "journal": self.journal.cursor, "blind": self._blind,
+            "ledger": self.ledger.dump(),
+        }  # fmt: skip
 
     def _connections(self, now: float, ports: Mapping[int, str]) -> list[Connection] | None:
         """What is open; None where the kernel does not say."""

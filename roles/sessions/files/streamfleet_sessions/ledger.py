@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +25,10 @@ PATIENCE = 60.0
 NEAR = 1 << 20
 #: Sessions that are recorded of one service in a minute; more only count as transfer, so that one fills no disk.
 MOST_A_MINUTE = 5000
-#: Viewers of HLS who are followed at a time.
-MOST_VIEWERS = 10000
+#: Viewers of HLS of one service who are followed at a time, so that one that has many hides nobody else's.
+MOST_VIEWERS_EACH = 2000
+#: Of all services: above it the one that has most loses some, ``LOST``, whose sessions end there.
+MOST_VIEWERS, LOST = 20000, 200
 #: Lines of a service that wait for the ends of their connections.
 MOST_WAITING = 10000
 MONTHS = 2
@@ -129,6 +132,7 @@ class Ledger:
         self.tenants: dict[str, int] = {}
         self.tallies: dict[Key, Tally] = {}
         self.viewers: dict[tuple[str, str, str], Viewer] = {}
+        self._watching: Counter[str] = Counter()
         self.finished: list[dict[str, Any]] = []
         self._open: dict[int, tuple[Key, int]] = {}
         self._minute = 0
@@ -145,7 +149,7 @@ class Ledger:
         tally = self._tally(self._key(request.slug))
         if request.source == "hls":
             tally.ended += request.bytes
-            self._watched(request)
+            self._watched(request, now)
             return
         tally.line(now, request.bytes)
         if request.method != "GET" or request.status not in FOUND or not request.bytes:
@@ -164,20 +168,39 @@ class Ledger:
     def _tally(self, key: Key) -> Tally:
         return self.tallies.setdefault(key, Tally())
 
-    def _watched(self, request: Request) -> None:
+    def _watched(self, request: Request, now: float) -> None:
         if request.method != "GET" or request.status not in FOUND:
             return
         key = (request.slug, request.address, request.agent)
         viewer = self.viewers.get(key)
         started = request.ended - request.seconds
         if viewer is None:
-            if len(self.viewers) >= MOST_VIEWERS:
+            if self._watching[request.slug] >= MOST_VIEWERS_EACH:
                 return
+            if len(self.viewers) >= MOST_VIEWERS:
+                self._lose(now)
             viewer = self.viewers[key] = Viewer(request.id, started, request.ended, 0)
+            self._watching[request.slug] += 1
         # The web server's processes write their lines some seconds later, each for itself: not in order.
         viewer.started = min(viewer.started, started)
         viewer.ended = max(viewer.ended, request.ended)
         viewer.bytes += request.bytes
+
+    def _lose(self, now: float) -> None:
+        largest = self._watching.most_common(1)[0][0]
+        keys = sorted((key for key in self.viewers if key[0] == largest), key=lambda key: self.viewers[key].ended)
+        for key in keys[:LOST]:
+            self._gone(now, key)
+
+    def _gone(self, now: float, key: tuple[str, str, str]) -> None:
+        slug, address, agent = key
+        viewer = self.viewers.pop(key)
+        self._watching[slug] -= 1
+        if not self._watching[slug]:
+            del self._watching[slug]
+        self._record(
+            now, viewer.id, "hls", slug, "", address, agent, viewer.started, viewer.ended, viewer.bytes
+        )  # fmt: skip
 
     def tick(self, now: float, connections: Iterable[Connection] | None, ports: Mapping[int, str]) -> None:
         """What is open now, None where that is not known: ``ports`` says whose each port is."""
@@ -194,11 +217,7 @@ class Ledger:
             tally.add_up(now, month, sums.get(whose, 0), connections is not None)
         for key, viewer in list(self.viewers.items()):
             if viewer.ended + self.idle_seconds <= now:
-                slug, address, agent = key
-                del self.viewers[key]
-                self._record(
-                    now, viewer.id, "hls", slug, "", address, agent, viewer.started, viewer.ended, viewer.bytes
-                )  # fmt: skip
+                self._gone(now, key)
 
     def _ended(self, now: float, open_now: dict[int, tuple[Key, int]]) -> None:
         """Whatever was open and is not any longer has ended."""
@@ -271,6 +290,7 @@ class Ledger:
             tallies = [[*self._key(slug), tally] for slug, tally in tallies.items()]
         self.tallies = {(slug, uid): Tally(**tally) for slug, uid, tally in tallies}
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
+        self._watching = Counter(slug for slug, _, _ in self.viewers)
         self._open = {cookie: ((slug, uid), sent) for cookie, slug, uid, sent in kept.get("open", [])}
         if kept.get("boot") != self.boot:
             self._ended(now, {})
