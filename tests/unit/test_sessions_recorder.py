@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import runpy
 import socket
 import struct
@@ -616,6 +617,13 @@ def test_a_fault_of_the_kernels_answer_counts_nothing_twice(tmp_path: Path) -> N
         recorder.look(NOW + moment)
         told.append(transfer(recorder.ledger)[0]["bytes"])
     assert told == [13_000_000, 13_000_000, 13_000_000, 14_200_000, 14_200_000, 14_200_000]
+
+
+def test_nothing_of_the_recorders_is_done_with_more_rights() -> None:
+    unit = (ROOT / "roles/sessions/templates/streamfleet-sessions.service.j2").read_text("utf-8")
+    commands = re.findall(r"^Exec\w+=(.*)$", unit, re.MULTILINE)
+    assert len(commands) == 2
+    assert all(command.startswith("/usr/bin/") for command in commands)
 
 
 def test_a_lasting_fault_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
