@@ -1,16 +1,18 @@
-"""How Wowza is let into a media library, in which files come and go meanwhile."""
+"""How Wowza is let into a media library, in which files come and go meanwhile, and how that is undone."""
 
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from tests.unit.test_wowza_install import loaded
+from tests.unit.test_wowza_install import ROOT, loaded
 
 UID = 65533
 library = loaded("library")
@@ -116,3 +118,55 @@ def test_a_folder_that_cannot_be_given_is_a_fault(
     (films.parent / "link").symlink_to(films)
     assert library.main() == 1
     assert "cannot be let into" in capsys.readouterr().err
+
+
+def test_the_view_of_libraries_is_taken_away_whatever_is_left_of_it(tmp_path: Path) -> None:
+    """Where it was never mounted, and again after half of it, and while files come and go."""
+    tasks = yaml.safe_load((ROOT / "roles/wowza/tasks/uninstall.yml").read_text("utf-8"))
+    named = [number for number, task in enumerate(tasks) if "libraries" in task["name"]]
+    steps = tasks[named[0] : named[-1] + 1]
+    text = yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": steps}])
+    play = tmp_path / "play.yml"
+    play.write_text(text.replace("/etc/systemd/system", str(tmp_path / "units")))
+    tools = tmp_path / "tools"
+    for name, does in (("systemctl", "true"), ("setfacl", f"cat {tmp_path}/says >&2; test ! -s {tmp_path}/says")):
+        tool = tools / name
+        tools.mkdir(exist_ok=True)
+        tool.write_text(f'#!/bin/sh\necho {name} "$@" >> {tmp_path}/done\n{does}\n')
+        tool.chmod(0o755)
+    (tmp_path / "libraries").mkdir()
+    names = {
+        "_streamfleet_wowza_mount": "wowzamedia.mount", "_streamfleet_wowza_media": str(tmp_path / "media"),
+        "_streamfleet_wowza_user": "streamfleet-wowza", "_streamfleet_wowza_libraries": str(tmp_path / "libraries"),
+        "ansible_connection": "local", "ansible_python_interpreter": sys.executable,
+    }  # fmt: skip
+
+    def run(says: str = "", *found: str) -> tuple[int, list[str]]:
+        (tmp_path / "says").write_text(says)
+        (tmp_path / "done").write_text("")
+        extra = yaml.safe_dump({**names, "__streamfleet_wowza_found": {"stdout_lines": list(found)}})
+        (tmp_path / "vars.yml").write_text(extra)
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        command = [program, "-i", "localhost,", "-e", f"@{tmp_path}/vars.yml", str(play)]
+        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+        words = [line.split()[0] for line in (tmp_path / "done").read_text().splitlines()]
+        return done.returncode, words
+
+    (tmp_path / "units").mkdir()
+    (tmp_path / "units" / "wowzamedia.mount").touch()
+    # The mount was never made.
+    assert run("", "user") == (0, ["systemctl", "setfacl"])
+    # A file has gone meanwhile.
+    (tmp_path / "media").mkdir()
+    assert run("setfacl: x/a.mp4: No such file or directory\n", "user") == (0, ["systemctl", "setfacl"])
+    assert not (tmp_path / "media").exists()
+    assert run("setfacl: x/a.mp4: Operation not permitted\n", "user")[0] != 0
+    # What is still mounted is not emptied.
+    (tmp_path / "media" / "200001").mkdir(parents=True)
+    assert run("", "user")[0] != 0
+    assert (tmp_path / "media" / "200001").exists()
+    (tmp_path / "media" / "200001").rmdir()
+    (tmp_path / "media").rmdir()
+    (tmp_path / "units" / "wowzamedia.mount").unlink()
+    assert run() == (0, [])
