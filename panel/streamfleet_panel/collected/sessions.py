@@ -107,7 +107,9 @@ def _own(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]
     named = {key for key, (_, item) in zip(keys, items, strict=True) if key is not None and "uid" in item}
     uids = dict(MediaService.objects.filter(pk__in=named).values_list("pk", "customer__uid")) if named else {}
     return [
-        item for key, (_, item) in zip(keys, items, strict=True) if "uid" not in item or item["uid"] == uids.get(key or 0)
+        item
+        for key, (_, item) in zip(keys, items, strict=True)
+        if "uid" not in item or item["uid"] == uids.get(key or 0)
     ]
 
 
