@@ -78,6 +78,17 @@ def test_a_node_tells_of_its_own_services_only(world: None) -> None:
     assert total() == 0
 
 
+def test_a_slug_has_nothing_of_its_earlier_customers(world: None) -> None:
+    uid = MediaService.objects.get(slug="rock").customer.uid
+    for other in (uid + 1, str(uid), None):
+        tell(sessions=[{**session(1), "uid": other}], transfer=[{**sent(9000), "uid": other}])
+    assert not ListenerSession.objects.exists()
+    assert total() == 0
+    tell(sessions=[{**session(1), "uid": uid}, session(2)], transfer=[{**sent(5000), "uid": uid}])
+    assert ListenerSession.objects.count() == 2
+    assert total() == 5000
+
+
 @pytest.mark.parametrize(
     ("kept", "four", "six"),
     [

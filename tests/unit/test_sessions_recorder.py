@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
+import runpy
 import socket
+import struct
 import threading
+import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from streamfleet_sessions import shelf
+from streamfleet_sessions import shelf, sources
 from streamfleet_sessions.__main__ import Recorder
 from streamfleet_sessions.ledger import MOST_A_MINUTE, Ledger, Route, before, route_of
 from streamfleet_sessions.lines import Request, address_of, of_icecast, of_web, text_of
-from streamfleet_sessions.sockets import Connection, Kernel
+from streamfleet_sessions.sockets import DONE, ERROR, HEADER, Connection, Kernel
+from streamfleet_sessions.sockets import ended as is_last
 from streamfleet_sessions.sources import Log
+from streamfleet_sessions.tenants import Tenants
 
+ROOT = Path(__file__).parents[2]
 UNIT = "streamfleet-icecast@rock-fm.service"
 NOW = 1795780800.0  # 2026-11-27
 DATE = "[27/Nov/2026:11:00:00 +0000]"
@@ -247,6 +256,40 @@ def test_a_viewer_of_hls_is_one_session() -> None:
     assert ledger.transfer()[0]["bytes"] == 20300
 
 
+def test_many_viewers_of_one_service_hide_nobody_elses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamfleet_sessions.ledger.MOST_VIEWERS_EACH", 8)
+    monkeypatch.setattr("streamfleet_sessions.ledger.MOST_VIEWERS", 12)
+    monkeypatch.setattr("streamfleet_sessions.ledger.LOST", 3)
+    ledger = station()
+
+    def watch(slug: str, number: int) -> None:
+        request = web(item="live.m3u8", time=NOW + number, seconds=0, slug=slug, agent=f"agent {number}", bytes=1)
+        assert request is not None
+        ledger.request(request, NOW + 30)
+
+    for number in range(30):
+        watch("loud", number)
+    for number in range(5):
+        watch("quiet", number)
+    # Those of the largest one who were last seen longest ago have gone.
+    assert [(item["slug"], item["agent"]) for item in ledger.finished] == [
+        ("loud", "agent 0"), ("loud", "agent 1"), ("loud", "agent 2"),
+    ]  # fmt: skip
+    after = Ledger()
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 30)
+    ledger = after
+    for number in range(40, 60):
+        watch("loud", number)
+    ledger.tick(NOW + 200, [], {})
+    found = [item["slug"] for item in ledger.finished]
+    assert (found.count("loud"), found.count("quiet"), ledger.viewers) == (25, 5, {})
+    assert [item["bytes"] for item in ledger.transfer()] == [50, 5]
+    # And those that have gone make room.
+    for number in range(300, 310):
+        watch("loud", number)
+    assert len(ledger.viewers) == 8
+
+
 def test_lines_of_a_viewer_may_come_out_of_order() -> None:
     ledger = station()
     for offset in (4, 0, 6, 2):
@@ -273,7 +316,7 @@ def test_a_later_process_goes_on() -> None:
     ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 800_000)], ports)
     ledger.tick(NOW + 5, [], ports)
     after = Ledger()
-    after.load(json.loads(json.dumps(ledger.dump())))
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 6)
     ended = icecast(line(size=900_000))
     assert ended is not None
     after.request(ended, NOW + 6)
@@ -283,6 +326,32 @@ def test_a_later_process_goes_on() -> None:
     assert [item["bytes"] for item in after.finished] == [900_000]
 
 
+@pytest.mark.parametrize("boot", ["one", "two"])
+def test_what_was_open_when_all_ended_is_counted(boot: str) -> None:
+    """The engines end together with the recorder, or the node starts anew and numbers its connections as before."""
+    ledger, ports = Ledger(boot="one"), {8000: "rock-fm"}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 8_000_000)], ports)
+    after = Ledger(boot=boot)
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 5)
+    after.tick(NOW + 5, [Connection(1 if boot == "two" else 2, 8000, "203.0.113.7", 3_000_000)], ports)
+    assert transfer(after)[0]["bytes"] == 11_000_000
+    # A line that is read late counts instead of what was seen, not as well.
+    ended = icecast(line(size=8_100_000))
+    assert ended is not None
+    after.request(ended, NOW + 7)
+    after.tick(NOW + 100, [], ports)
+    assert transfer(after)[0]["bytes"] == 11_100_000
+
+
+def test_what_is_still_open_after_a_restart_counts_once() -> None:
+    ledger, ports = Ledger(boot="one"), {8000: "rock-fm"}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 8_000_000)], ports)
+    after = Ledger(boot="one")
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 5)
+    after.tick(NOW + 5, [Connection(1, 8000, "203.0.113.7", 9_000_000)], ports)
+    assert transfer(after)[0]["bytes"] == 9_000_000
+
+
 def test_what_is_long_gone_is_forgotten() -> None:
     ledger = station()
     request = web()
@@ -290,9 +359,72 @@ def test_what_is_long_gone_is_forgotten() -> None:
     ledger.request(request, NOW)
     ledger.tick(NOW, [], {})
     ledger.forget(NOW + 20 * 86400, [])
-    assert set(ledger.tallies) == {"rock-fm"}
+    assert set(ledger.tallies) == {("rock-fm", None)}
     ledger.forget(NOW + 80 * 86400, [])
     assert ledger.tallies == {} == ledger.routes
+
+
+def drop_in(units: Path, slug: str, uid: int, engine: str = "icecast") -> Path:
+    """As streamfleet_node_apply writes it."""
+    folder = units / f"streamfleet-{engine}@{slug}.service.d"
+    folder.mkdir(parents=True, exist_ok=True)
+    new = folder / "10-user.conf.streamfleet-new"
+    new.write_text(f"# Written by Streamfleet for {slug}.\n[Service]\nUser=sf{uid}\nGroup=sf{uid}\n")
+    return new.replace(folder / "10-user.conf")
+
+
+def test_whose_services_are(tmp_path: Path) -> None:
+    drop_in(tmp_path, "rock-fm", 200001)
+    drop_in(tmp_path, "rock-fm", 200001, "autodj")
+    drop_in(tmp_path, "tv", 200002, "wowza")
+    (tmp_path / "streamfleet-icecast@half.service.d").mkdir()
+    (tmp_path / "streamfleet-rtmp.service.d").mkdir()
+    drop_in(tmp_path, "none", 0)
+    tenants = Tenants(tmp_path)
+    assert tenants.read() == tenants.read() == {"rock-fm": 200001, "tv": 200002}
+    # Somebody else's now; the earlier one's AutoDJ could not be removed.
+    os.utime(tmp_path / "streamfleet-autodj@rock-fm.service.d" / "10-user.conf", (1, 1))
+    drop_in(tmp_path, "rock-fm", 200003)
+    for path in (tmp_path / "streamfleet-wowza@tv.service.d").iterdir():
+        path.unlink()
+    assert tenants.read() == {"rock-fm": 200003}
+
+
+def test_whoever_takes_a_slug_begins_at_nothing() -> None:
+    ledger, ports = station(), {8000: "rock-fm"}
+    ledger.tenants = {"rock-fm": 200001}
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 9_000_000)], ports)
+    ended = icecast(line(size=9_000_000))
+    assert ended is not None
+    ledger.request(ended, NOW + 1)
+    ledger.tick(NOW + 5, [], ports)
+    first = {"slug": "rock-fm", "uid": 200001, "month": "2026-11", "bytes": 9_000_000}
+    assert transfer(ledger) == [first]
+    assert [(item["slug"], item["uid"]) for item in ledger.finished] == [("rock-fm", 200001)]
+    ledger.tenants = {"rock-fm": 200002}
+    ledger.tick(NOW + 10, [], ports)
+    assert transfer(ledger) == []
+    ledger.tick(NOW + 15, [Connection(2, 8000, "203.0.113.7", 5_000)], ports)
+    assert transfer(ledger) == [{"slug": "rock-fm", "uid": 200002, "month": "2026-11", "bytes": 5_000}]
+    # One without processes of its own, then the first one again: a later process knows as well.
+    ledger.tenants = {}
+    ledger.tick(NOW + 20, [], ports)
+    assert transfer(ledger) == []
+    after = Ledger()
+    after.tenants = {"rock-fm": 200001}
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 6)
+    assert transfer(after) == [first]
+
+
+def test_counts_of_a_release_that_did_not_know_whose_they_are_go_on() -> None:
+    ledger = Ledger()
+    ledger.tenants = {"rock-fm": 200001}
+    tally = {"ended": 5, "total": 5, "months": {"2026-11": 5}, "gone": [], "told": []}
+    ledger.load({"counter": "a" * 32, "routes": {}, "viewers": [], "tallies": {"rock-fm": tally, "tv": tally}}, NOW)
+    assert transfer(ledger) == [
+        {"slug": "rock-fm", "uid": 200001, "month": "2026-11", "bytes": 5},
+        {"slug": "tv", "month": "2026-11", "bytes": 5},
+    ]
 
 
 def test_routes() -> None:
@@ -302,7 +434,8 @@ def test_routes() -> None:
     assert route_of("{") is None
 
 
-def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
+def test_a_log_is_followed_through_its_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "REOPENED", 0.0)
     path = tmp_path / "streams.log"
 
     def write(*names: str) -> None:
@@ -335,6 +468,44 @@ def test_a_log_is_followed_through_its_rotation(tmp_path: Path) -> None:
     assert read(Log(path, later.place)) == []
 
 
+def test_what_is_written_to_a_log_after_its_renaming_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The web server writes on into the file that it has open until it is told, each process of its own."""
+    path, moment = tmp_path / "streams.log", 100.0
+    monkeypatch.setattr(sources.time, "monotonic", lambda: moment)
+
+    def write(name: str, to: Path = path) -> None:
+        with to.open("a") as file:
+            file.write(json.dumps({**ENTRY, "agent": name}) + "\n")
+
+    def read() -> list[str]:
+        return [request.agent for request in log.requests()]
+
+    path.touch()
+    log = Log(path, None)
+    assert read() == []
+    write("one")
+    assert read() == ["one"]
+    old = path.rename(tmp_path / "streams.log.1")
+    assert read() == []
+    path.touch()
+    moment += 60
+    write("late", old)
+    assert read() == ["late"]
+    write("new")
+    write("later", old)
+    assert read() == ["later"]
+    moment += 9
+    write("latest", old)
+    # Another process goes on in the one that was renamed as well.
+    log = Log(path, log.place)
+    assert read() == ["latest"]
+    moment += 10
+    write("last", old)
+    assert read() == ["last", "new"]
+    write("newer")
+    assert read() == ["newer"]
+
+
 def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path: Path) -> None:
     log = Log(tmp_path / "streams.log", None)
     assert list(log.requests()) == []
@@ -344,8 +515,6 @@ def test_a_log_that_comes_later_is_read_from_its_beginning(tmp_path: Path) -> No
 
 def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
     lines = shelf.Lines(tmp_path / "s.jsonl", 100, 2, keep_days=1)
-    import time
-
     now = time.time()
     for number in range(5):
         lines.append([{"number": number, "long": "x" * 100}], now)
@@ -359,6 +528,31 @@ def test_files_are_rotated_and_old_ones_removed(tmp_path: Path) -> None:
     os.utime(tmp_path / "s.2.jsonl", (now - 90000, now - 90000))
     lines.clean(now)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["s.1.jsonl", "s.jsonl"]
+
+
+def test_the_state_is_written_when_it_has_changed_and_seldom_when_it_is_large(tmp_path: Path) -> None:
+    state, path = shelf.State(tmp_path / "state.json"), tmp_path / "state.json"
+
+    def inode(content: dict[str, Any], now: float, last: bool = False) -> int:
+        state.write(lambda: {"schema": 1, **content}, now, last)
+        assert path.stat().st_mtime > 1000, "it says that it is at work"
+        os.utime(path, (1, 1))
+        return path.stat().st_ino
+
+    first = inode({"a": "é"}, NOW)
+    assert "é" in path.read_text("utf-8")
+    assert inode({"a": "é"}, NOW + 5) == first
+    second = inode({"a": "é" * (5 << 20)}, NOW + 10)
+    assert second != first
+    assert inode({}, NOW + 60) == second
+    third = inode({}, NOW + 71)
+    assert third != second
+    large = inode({"a": "é" * (5 << 20)}, NOW + 80)
+    assert inode({"a": "\ud800"}, NOW + 81, last=True) != large
+    # The clock was set back.
+    assert shelf.State(path).read() == {"schema": 1, "a": "\ud800"}
+    last = inode({"a": "é" * (5 << 20)}, NOW + 90)
+    assert inode({}, NOW - 1000) != last
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -380,18 +574,86 @@ def test_the_kernel_tells_what_a_connection_has_carried(host: str) -> None:
     assert [(item.port, item.address, item.sent) for item in found] == [(port, host, 300_000)]
 
 
-def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_path: Path) -> None:
-    (tmp_path / "routes").mkdir()
-    (tmp_path / "routes" / "rock-fm.json").write_text('{"port": 1, "mounts": ["/stream"], "default": "/stream"}')
-    log = tmp_path / "streams.log"
-    log.write_text("")
-    settings = {
-        "folder": str(tmp_path), "routes": str(tmp_path / "routes"), "log": str(log),
-        "keep_days": 1, "file_mb": 1, "hls_idle_seconds": 60,
+def settings_in(folder: Path) -> dict[str, Any]:
+    """Of a recorder whose files all lie in ``folder``."""
+    (folder / "routes").mkdir(exist_ok=True)
+    route = '{"port": 8000, "mounts": ["/stream"], "default": "/stream"}'
+    (folder / "routes" / "rock-fm.json").write_text(route)
+    return {
+        "folder": str(folder), "routes": str(folder / "routes"), "log": str(folder / "streams.log"),
+        "units": str(folder), "keep_days": 1, "file_mb": 1, "hls_idle_seconds": 60,
     }  # fmt: skip
 
+
+class Faulty(Kernel):
+    """A kernel that says what it is told to."""
+
+    def __init__(self, *answers: list[Connection] | OSError) -> None:
+        self.answers = list(answers)
+
+    def connections(self, ports: Mapping[int, str]) -> list[Connection]:
+        answer = self.answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+def test_a_fault_of_the_kernels_answer_counts_nothing_twice(tmp_path: Path) -> None:
+    def listening(*sent: int) -> list[Connection]:
+        return [Connection(number, 8000, "203.0.113.7", size) for number, size in enumerate(sent) if size]
+
+    fault = OSError(errno.ENOBUFS, "no room")
+    recorder = Recorder(
+        settings_in(tmp_path),
+        Faulty(listening(8_000_000, 5_000_000), fault, fault, listening(0, 6_000_000), [], []),
+    )
+    recorder.read_routes()
+    ended = icecast(line(size=8_200_000))
+    assert ended is not None
+    told = []
+    for moment in (0, 5, 70, 140, 205, 300):
+        if moment == 70:
+            recorder.ledger.request(ended, NOW + moment - 1)
+        recorder.look(NOW + moment)
+        told.append(transfer(recorder.ledger)[0]["bytes"])
+    assert told == [13_000_000, 13_000_000, 13_000_000, 14_200_000, 14_200_000, 14_200_000]
+
+
+def test_nothing_of_the_recorders_is_done_with_more_rights() -> None:
+    unit = (ROOT / "roles/sessions/templates/streamfleet-sessions.service.j2").read_text("utf-8")
+    commands = re.findall(r"^Exec\w+=(.*)$", unit, re.MULTILINE)
+    assert len(commands) == 2
+    assert all(command.startswith("/usr/bin/") for command in commands)
+
+
+def test_a_lasting_fault_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = OSError(errno.EPERM, "no")
+    recorder = Recorder(settings_in(tmp_path), Faulty(fault, fault, [], OSError(errno.ENOENT, "no such module")))
+    state = tmp_path / "state.json"
+    probe = runpy.run_path(str(ROOT / "roles/sessions/files/sessions_probe.py"))["faults"]
+    now = time.time()
+    for moment, words in ((now - 100, 1), (now - 10, 1), (now - 5, 0), (now - 100, 1), (now, 1)):
+        recorder.look(moment)
+        assert len(probe(state)) == words
+    monkeypatch.setattr(time, "time", lambda: now + 100)
+    assert "keeps nothing" in probe(state)[0]
+
+
+@pytest.mark.parametrize("body", [struct.pack("=i", -errno.ENOBUFS), struct.pack("=i", -errno.ENOENT)])
+def test_an_answer_that_is_cut_is_a_fault(body: bytes) -> None:
+    for kind in (ERROR, DONE):
+        with pytest.raises(OSError, match="ENO"):
+            is_last(HEADER.pack(HEADER.size + len(body), kind, 0, 1, 0) + body)
+    assert is_last(HEADER.pack(HEADER.size + 4, DONE, 0, 1, 0) + bytes(4))
+
+
+def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    log = tmp_path / "streams.log"
+    log.write_text("")
+
     def turn() -> None:
-        recorder = Recorder(settings, Kernel())
+        recorder = Recorder(settings, Faulty([]))
         recorder.read_routes()
         for request in recorder.log.requests():
             recorder.ledger.request(request, NOW)

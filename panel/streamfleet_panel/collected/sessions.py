@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from streamfleet_panel.models import ListenerSession, Transfer
+from streamfleet_panel.models import ListenerSession, MediaService, Transfer
 from streamfleet_panel.transfer import month_of
 
 #: What fits into the column on every database.
@@ -28,7 +28,7 @@ def store_sessions(services: Mapping[str, int], items: Sequence[tuple[str, dict[
     """Sessions that have ended; what is known already stays as it is."""
     found = [
         session
-        for _, item in items
+        for item in _own(services, items)
         if (session := _session(services, item)) is not None and now - BACK < session.ended_at < now + AHEAD
     ]
     ListenerSession.objects.bulk_create(found, batch_size=500, ignore_conflicts=True)
@@ -73,7 +73,7 @@ def store_transfer(services: Mapping[str, int], items: Sequence[tuple[str, dict[
     """How far the node's counts are: three statements, however many services there are."""
     months = {month_of(now), month_of(now - timedelta(days=28)), month_of(now.replace(day=1) - timedelta(days=1))}
     told: dict[tuple[int, str], dict[str, int]] = {}
-    for _, item in items:
+    for item in _own(services, items):
         service, month = services.get(_text(item, "slug", 63)), _text(item, "month", 7)
         counter, sent = _text(item, "counter", 32), _count(item.get("bytes"))
         if service is None or sent is None or month not in months or not _NAME.fullmatch(counter):
@@ -99,6 +99,18 @@ def store_transfer(services: Mapping[str, int], items: Sequence[tuple[str, dict[
             row.counter, row.counted = counter, max(before, sent)
     Transfer.objects.bulk_create(new, batch_size=500)
     Transfer.objects.bulk_update(changed, ["bytes", "counter", "counted"], batch_size=200)
+
+
+def _own(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+    """What is not told of an earlier customer's service: whoever takes its slug takes nothing else."""
+    keys = [services.get(_text(item, "slug", 63)) for _, item in items]
+    named = {key for key, (_, item) in zip(keys, items, strict=True) if key is not None and "uid" in item}
+    uids = dict(MediaService.objects.filter(pk__in=named).values_list("pk", "customer__uid")) if named else {}
+    return [
+        item
+        for key, (_, item) in zip(keys, items, strict=True)
+        if "uid" not in item or item["uid"] == uids.get(key or 0)
+    ]
 
 
 def _text(item: Mapping[str, Any], name: str, most: int) -> str:

@@ -1,5 +1,6 @@
 """Whether sessions are recorded: one line for each fault."""
 
+import json
 import subprocess
 import sys
 import time
@@ -9,12 +10,26 @@ UNIT = "streamfleet-sessions.service"
 #: Seconds; what was found is kept every five.
 FRESH = 60.0
 
-if subprocess.run(["/usr/bin/systemctl", "is-active", "--quiet", UNIT], check=False).returncode != 0:
-    print(f"{UNIT} is not running, so nobody's sessions are recorded and no limit of transfer holds")
-else:
+
+def faults(state: Path) -> list[str]:
+    """What is wrong, as the state tells that the recorder keeps."""
+    now = time.time()
     try:
-        age = time.time() - Path(sys.argv[1]).stat().st_mtime
-    except FileNotFoundError:
-        age = FRESH + 1
+        age = now - state.stat().st_mtime
+        found = json.loads(state.read_bytes())
+    except (FileNotFoundError, ValueError):
+        age, found = FRESH + 1, {}
     if age > FRESH:
-        print(f"{UNIT} runs, but keeps nothing of what it finds. Likely cause: the disk is full")
+        return [f"{UNIT} runs, but keeps nothing of what it finds. Likely cause: the disk is full"]
+    if found.get("blind") is not None and now - found["blind"] > FRESH:
+        cause = "Likely cause: the kernel lacks its module tcp_diag"
+        return [f"{UNIT} does not see open connections, so transfer counts only when listeners have gone. {cause}"]
+    return []
+
+
+if __name__ == "__main__":
+    if subprocess.run(["/usr/bin/systemctl", "is-active", "--quiet", UNIT], check=False).returncode != 0:
+        print(f"{UNIT} is not running, so nobody's sessions are recorded and no limit of transfer holds")
+    else:
+        for fault in faults(Path(sys.argv[1])):
+            print(fault)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -24,8 +25,12 @@ PATIENCE = 60.0
 NEAR = 1 << 20
 #: Sessions that are recorded of one service in a minute; more only count as transfer, so that one fills no disk.
 MOST_A_MINUTE = 5000
-#: Viewers of HLS who are followed at a time.
-MOST_VIEWERS = 10000
+#: Viewers of HLS of one service who are followed at a time, so that one that has many hides nobody else's.
+MOST_VIEWERS_EACH = 2000
+#: Of all services: above it the one that has most loses some, ``LOST``, whose sessions end there.
+MOST_VIEWERS, LOST = 20000, 200
+#: Lines of a service that wait for the ends of their connections.
+MOST_WAITING = 10000
 MONTHS = 2
 #: Answers with something in them.
 FOUND = (200, 206)
@@ -42,17 +47,23 @@ class Route:
 
 @dataclass
 class Tally:
-    """What a service has sent. ``ended`` and ``total`` count for ever; ``months`` by month of UTC."""
+    """What a service has sent. ``ended`` and ``total`` count for ever; ``months`` by month of UTC.
+
+    ``gone`` waits for lines and ``told`` for the ends of connections; ``unseen``: of lines since the kernel last said
+    what is open.
+    """
 
     ended: int = 0
     total: int = 0
     months: dict[str, int] = field(default_factory=dict)
     gone: list[tuple[float, int]] = field(default_factory=list)
     told: list[tuple[float, int]] = field(default_factory=list)
+    unseen: int = 0
 
     def line(self, now: float, size: int) -> None:
         """A listener's log line: counts exactly, instead of what the kernel said of its connection."""
         self.ended += size
+        self.unseen += size
         if not _take(self.gone, size):
             self.told.append((now + PATIENCE, size))
 
@@ -61,12 +72,19 @@ class Tally:
         if not _take(self.told, size):
             self.gone.append((now + PATIENCE, size))
 
-    def add_up(self, now: float, month: str, open_bytes: int) -> None:
-        """Count what has been sent since the last time as sent in ``month``."""
+    def add_up(self, now: float, month: str, open_bytes: int, seen: bool = True) -> None:
+        """Count what has been sent since the last time as sent in ``month``.
+
+        Where it is not ``seen`` what is open, lines may be of what was open when it last was: nothing counts twice.
+        """
         # Without a line, as when a server was killed: what was last seen stays counted.
         self.ended += sum(size for due, size in self.gone if due <= now)
         self.gone = [(due, size) for due, size in self.gone if due > now]
-        self.told = [(due, size) for due, size in self.told if due > now]
+        if seen:
+            self.told = [(due, size) for due, size in self.told if due > now]
+            self.unseen = 0
+        self.told = self.told[-MOST_WAITING:]
+        open_bytes = max(0, open_bytes - self.unseen)
         total = self.ended + open_bytes + sum(size for _, size in self.gone)
         if total > self.total:
             self.months[month] = self.months.get(month, 0) + total - self.total
@@ -86,6 +104,10 @@ def _take(waiting: list[tuple[float, int]], size: int) -> bool:
     return True
 
 
+#: A tally's: the slug, and whose it is, since a slug that was purged may be somebody else's.
+Key = tuple[str, int | None]
+
+
 @dataclass
 class Viewer:
     """Somebody who watches by HLS: many requests, one session."""
@@ -99,15 +121,20 @@ class Viewer:
 class Ledger:
     """Everything that is counted on this node."""
 
-    def __init__(self, idle_seconds: float = 60.0) -> None:
+    def __init__(self, idle_seconds: float = 60.0, boot: str = "") -> None:
         self.idle_seconds = idle_seconds
+        #: Names the running kernel: what was open on another one has ended.
+        self.boot = boot
         # Names this count, so that one that begins anew is not taken for the same.
         self.counter = secrets.token_hex(16)
         self.routes: dict[str, Route] = {}
-        self.tallies: dict[str, Tally] = {}
+        #: The uid of each service's customer, where it is known.
+        self.tenants: dict[str, int] = {}
+        self.tallies: dict[Key, Tally] = {}
         self.viewers: dict[tuple[str, str, str], Viewer] = {}
+        self._watching: Counter[str] = Counter()
         self.finished: list[dict[str, Any]] = []
-        self._open: dict[int, tuple[str, int]] = {}
+        self._open: dict[int, tuple[Key, int]] = {}
         self._minute = 0
         self._recorded: dict[str, int] = {}
 
@@ -119,10 +146,10 @@ class Ledger:
                 return
         elif route is None and (request.method != "GET" or request.status not in FOUND):
             return
-        tally = self.tallies.setdefault(request.slug, Tally())
+        tally = self._tally(self._key(request.slug))
         if request.source == "hls":
             tally.ended += request.bytes
-            self._watched(request)
+            self._watched(request, now)
             return
         tally.line(now, request.bytes)
         if request.method != "GET" or request.status not in FOUND or not request.bytes:
@@ -135,43 +162,69 @@ class Ledger:
             request.ended - request.seconds, request.ended, request.bytes,
         )  # fmt: skip
 
-    def _watched(self, request: Request) -> None:
+    def _key(self, slug: str) -> Key:
+        return slug, self.tenants.get(slug)
+
+    def _tally(self, key: Key) -> Tally:
+        return self.tallies.setdefault(key, Tally())
+
+    def _watched(self, request: Request, now: float) -> None:
         if request.method != "GET" or request.status not in FOUND:
             return
         key = (request.slug, request.address, request.agent)
         viewer = self.viewers.get(key)
         started = request.ended - request.seconds
         if viewer is None:
-            if len(self.viewers) >= MOST_VIEWERS:
+            if self._watching[request.slug] >= MOST_VIEWERS_EACH:
                 return
+            if len(self.viewers) >= MOST_VIEWERS:
+                self._lose(now)
             viewer = self.viewers[key] = Viewer(request.id, started, request.ended, 0)
+            self._watching[request.slug] += 1
         # The web server's processes write their lines some seconds later, each for itself: not in order.
         viewer.started = min(viewer.started, started)
         viewer.ended = max(viewer.ended, request.ended)
         viewer.bytes += request.bytes
 
-    def tick(self, now: float, connections: Iterable[Connection], ports: Mapping[int, str]) -> None:
-        """What is open now: ``ports`` says whose each port is."""
-        open_now = {item.cookie: (ports[item.port], item.sent) for item in connections if item.port in ports}
-        for cookie, (slug, sent) in self._open.items():
-            if cookie not in open_now and sent:
-                self.tallies.setdefault(slug, Tally()).vanished(now, sent)
-        self._open = open_now
-        sums: dict[str, int] = {}
-        for slug, sent in open_now.values():
-            sums[slug] = sums.get(slug, 0) + sent
+    def _lose(self, now: float) -> None:
+        largest = self._watching.most_common(1)[0][0]
+        keys = sorted((key for key in self.viewers if key[0] == largest), key=lambda key: self.viewers[key].ended)
+        for key in keys[:LOST]:
+            self._gone(now, key)
+
+    def _gone(self, now: float, key: tuple[str, str, str]) -> None:
+        slug, address, agent = key
+        viewer = self.viewers.pop(key)
+        self._watching[slug] -= 1
+        if not self._watching[slug]:
+            del self._watching[slug]
+        self._record(
+            now, viewer.id, "hls", slug, "", address, agent, viewer.started, viewer.ended, viewer.bytes
+        )  # fmt: skip
+
+    def tick(self, now: float, connections: Iterable[Connection] | None, ports: Mapping[int, str]) -> None:
+        """What is open now, None where that is not known: ``ports`` says whose each port is."""
+        if connections is not None:
+            here = (item for item in connections if item.port in ports)
+            self._ended(now, {item.cookie: (self._key(ports[item.port]), item.sent) for item in here})
+        sums: dict[Key, int] = {}
+        for whose, sent in self._open.values():
+            sums[whose] = sums.get(whose, 0) + sent
         month = month_of(now)
-        for slug in sums:
-            self.tallies.setdefault(slug, Tally())
-        for slug, tally in self.tallies.items():
-            tally.add_up(now, month, sums.get(slug, 0))
+        for whose in sums:
+            self._tally(whose)
+        for whose, tally in self.tallies.items():
+            tally.add_up(now, month, sums.get(whose, 0), connections is not None)
         for key, viewer in list(self.viewers.items()):
             if viewer.ended + self.idle_seconds <= now:
-                slug, address, agent = key
-                del self.viewers[key]
-                self._record(
-                    now, viewer.id, "hls", slug, "", address, agent, viewer.started, viewer.ended, viewer.bytes
-                )  # fmt: skip
+                self._gone(now, key)
+
+    def _ended(self, now: float, open_now: dict[int, tuple[Key, int]]) -> None:
+        """Whatever was open and is not any longer has ended."""
+        for cookie, (whose, sent) in self._open.items():
+            if cookie not in open_now and sent:
+                self._tally(whose).vanished(now, sent)
+        self._open = open_now
 
     def _record(
         self, now: float, name: str, source: str, slug: str, mount: str, address: str, agent: str,
@@ -185,7 +238,7 @@ class Ledger:
         self.finished.append(
             {
                 "id": name,
-                "slug": slug,
+                **_named(self._key(slug)),
                 "source": source,
                 "mount": mount,
                 "address": str(ipaddress.ip_address(address)),
@@ -197,17 +250,23 @@ class Ledger:
         )
 
     def transfer(self) -> list[dict[str, Any]]:
-        """What each service has sent in each month that is kept."""
+        """What each service has sent in each month that is kept: for the customer whose it is."""
         return [
-            {"slug": slug, "month": month, "bytes": size, "counter": self.counter}
-            for slug, tally in sorted(self.tallies.items())
+            {**_named(whose), "month": month, "bytes": size, "counter": self.counter}
+            for whose, tally in sorted(self.tallies.items(), key=lambda item: item[0][0])
+            if whose == self._key(whose[0])
             for month, size in sorted(tally.months.items())
         ]
 
     def forget(self, now: float, here: Iterable[str]) -> None:
         """Leave out what is neither ``here`` nor has sent anything in the months that are kept."""
-        kept = {*here, *(slug for slug, tally in self.tallies.items() if max(tally.months, default="") >= before(now))}
-        self.tallies = {slug: tally for slug, tally in self.tallies.items() if slug in kept}
+        now_here = {self._key(slug) for slug in here}
+        self.tallies = {
+            whose: tally
+            for whose, tally in self.tallies.items()
+            if whose in now_here or max(tally.months, default="") >= before(now)
+        }
+        kept = {*(slug for slug, _ in now_here), *(slug for slug, _ in self.tallies)}
         self.routes = {slug: route for slug, route in self.routes.items() if slug in kept}
 
     def dump(self) -> dict[str, Any]:
@@ -215,16 +274,31 @@ class Ledger:
         return {
             "counter": self.counter,
             "routes": {slug: asdict(route) for slug, route in self.routes.items()},
-            "tallies": {slug: asdict(tally) for slug, tally in self.tallies.items()},
+            "boot": self.boot,
+            "open": [[cookie, *whose, sent] for cookie, (whose, sent) in self._open.items()],
+            "tallies": [[*whose, asdict(tally)] for whose, tally in self.tallies.items()],
             "viewers": [[*key, *asdict(viewer).values()] for key, viewer in self.viewers.items()],
         }
 
-    def load(self, kept: Mapping[str, Any]) -> None:
-        """Go on from ``dump``."""
+    def load(self, kept: Mapping[str, Any], now: float) -> None:
+        """Go on from ``dump``. Who the tenants are must be known."""
         self.counter = str(kept["counter"])
         self.routes = {slug: Route(**route) for slug, route in kept["routes"].items()}
-        self.tallies = {slug: Tally(**tally) for slug, tally in kept["tallies"].items()}
+        tallies = kept["tallies"]
+        if isinstance(tallies, dict):
+            # Of a release that did not know whose they are.
+            tallies = [[*self._key(slug), tally] for slug, tally in tallies.items()]
+        self.tallies = {(slug, uid): Tally(**tally) for slug, uid, tally in tallies}
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
+        self._watching = Counter(slug for slug, _, _ in self.viewers)
+        self._open = {cookie: ((slug, uid), sent) for cookie, slug, uid, sent in kept.get("open", [])}
+        if kept.get("boot") != self.boot:
+            self._ended(now, {})
+
+
+def _named(whose: Key) -> dict[str, Any]:
+    slug, uid = whose
+    return {"slug": slug} if uid is None else {"slug": slug, "uid": uid}
 
 
 def month_of(moment: float) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+#: How much of the state is written in a second at most, but after so many seconds it is, however large.
+BYTES_A_SECOND, SELDOM = 64 << 10, 60.0
 
 
 class Lines:
@@ -19,7 +23,7 @@ class Lines:
     def append(self, items: Iterable[Mapping[str, Any]], now: float) -> None:
         """Write, and have it on the disk."""
         self._rotate(now)
-        data = "".join(json.dumps(item, separators=(",", ":")) + "\n" for item in items).encode()
+        data = b"".join(_text(item) + b"\n" for item in items)
         file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
             # The end of a line that a killed process has begun is its end, and no other line's beginning.
@@ -58,22 +62,48 @@ def _day(moment: float) -> str:
     return time.strftime("%Y-%m-%d", time.gmtime(moment))
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """The state that was kept; None where there is none. Raises ValueError for what is none."""
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    if not isinstance(found, dict) or found.get("schema") != 1:
-        raise ValueError(f"{path} is of another version: remove it, and counting begins anew")
-    return found
+class State:
+    """What a later process needs to go on. Written when it has changed, and the larger it is, the more seldom.
+
+    An older one does no harm: what is read again has the same ids, and counts go on from where they were.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = b""
+        self._due = 0.0
+
+    def read(self) -> dict[str, Any] | None:
+        """What was kept; None where there is nothing. Raises ValueError for what is none."""
+        try:
+            found = json.loads(self._path.read_bytes())
+        except FileNotFoundError:
+            return None
+        if not isinstance(found, dict) or found.get("schema") != 1:
+            raise ValueError(f"{self._path} is of another version: remove it, and counting begins anew")
+        return found
+
+    def write(self, state: Callable[[], Mapping[str, Any]], now: float, at_once: bool = False) -> None:
+        """Keep it, whole or not at all. The time of the file tells that the process is at work."""
+        if at_once or not 0 <= self._due - now <= SELDOM:
+            data = _text(state())
+            self._due = now + min(len(data) / BYTES_A_SECOND, SELDOM)
+            digest = hashlib.sha256(data).digest()
+            if digest != self._kept:
+                self._replace(data)
+                self._kept = digest
+                return
+        os.utime(self._path)
+
+    def _replace(self, data: bytes) -> None:
+        new = self._path.with_name(self._path.name + ".new")
+        with new.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
 
 
-def write(path: Path, state: Mapping[str, Any]) -> None:
-    """Keep the state, whole or not at all."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        json.dump(state, file, separators=(",", ":"))
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def _text(found: Mapping[str, Any]) -> bytes:
+    # Half of a surrogate pair has no other form than JSON's own, which is the same as Python's.
+    return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")

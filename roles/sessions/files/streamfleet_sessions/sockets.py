@@ -36,7 +36,7 @@ class Connection:
 
 
 class Kernel:
-    """Asks the kernel. Raises OSError where it has no such interface."""
+    """Asks the kernel. Raises OSError where it has no such interface, and where an answer is not whole."""
 
     def connections(self, ports: Mapping[int, str]) -> list[Connection]:
         """Every connection to one of ``ports``."""
@@ -55,7 +55,7 @@ class Kernel:
             while True:
                 answer = link.recv(1 << 17)
                 if not answer:
-                    return
+                    raise OSError(errno.EIO, "the kernel's answer has no end")
                 yield answer
                 if ended(answer):
                     return
@@ -68,6 +68,10 @@ def ended(answer: bytes) -> bool:
             code = -struct.unpack_from("=i", body)[0]
             raise OSError(code, errno.errorcode.get(code, "refused"))
         if kind == DONE:
+            # It may have got no further than this.
+            code = -struct.unpack_from("=i", body)[0] if len(body) >= 4 else 0
+            if code > 0:
+                raise OSError(code, errno.errorcode.get(code, "refused"))
             return True
     return False
 

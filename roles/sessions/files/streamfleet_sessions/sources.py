@@ -16,6 +16,8 @@ from streamfleet_sessions.lines import LONGEST_LINE, Request, of_icecast, of_web
 
 #: What is read at a time.
 PIECE = 1 << 19
+#: Seconds for which a log that was renamed may grow: until all processes of the web server have opened the new one.
+REOPENED = 10.0
 #: Seconds until a journal that has ended is opened again.
 AGAIN = 5.0
 
@@ -27,17 +29,18 @@ class Log:
         self._path = path
         self.place = place
         self._file: int | None = None
+        self._due: float | None = None
 
     def requests(self) -> Iterator[Request]:
-        """What is new, to the end of what is there."""
+        """What is new, to the end of what is there; of a new file once nothing more comes into the one before."""
         while True:
             if self._file is None and not self._open():
                 return
+            # Before the last look at what is there, not after it.
+            over = self._is_over()
             yield from self._rest()
-            if not self._rotated():
+            if not over:
                 return
-            # What was written between the end and the renaming.
-            yield from self._rest()
             self._close()
             self.place = [0, 0]
 
@@ -81,6 +84,14 @@ class Log:
                     yield request
             self.place = [inode, offset]
 
+    def _is_over(self) -> bool:
+        """Whether the file was renamed, and it is long enough ago that the one in its place has lines."""
+        if not self._rotated():
+            self._due = None
+        elif self._due is None:
+            self._due = time.monotonic() + REOPENED
+        return self._due is not None and time.monotonic() >= self._due
+
     def _rotated(self) -> bool:
         assert self._file is not None
         assert self.place is not None
@@ -89,14 +100,15 @@ class Log:
             self.place = [here.st_ino, 0]
             return False
         try:
-            return self._path.stat().st_ino != here.st_ino
+            found = self._path.stat()
+            return found.st_ino != here.st_ino and found.st_size > 0
         except FileNotFoundError:
             return False
 
     def _close(self) -> None:
         if self._file is not None:
             os.close(self._file)
-            self._file = None
+            self._file = self._due = None
 
 
 class Journal:
