@@ -7,12 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from django.db import DataError
+from django.db import DataError, OperationalError, connection
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch
 from streamfleet_panel.models import Account, Collection, MediaService, Node
 from streamfleet_panel.worker import ask as asking
+from streamfleet_panel.worker import collector as collector_module
 from streamfleet_panel.worker import runner
 from streamfleet_panel.worker.ask import Unanswered, ask, batch_of
 from streamfleet_panel.worker.collector import Collector
@@ -136,6 +137,96 @@ def test_the_cursors_stay_where_the_items_cannot_be_stored(config, monkeypatch):
     one.collection.refresh_from_db()
     assert (one.collection.number, one.collection.cursors) == (0, {})
     assert one.collection.message == "Its answer cannot be stored: DataError."
+
+
+@pytest.mark.parametrize("error", [RecursionError("rock: secret"), ValueError("rock: secret"), KeyError("secret")])
+def test_what_fails_with_a_nodes_answer_costs_this_answer_and_no_worker(config, monkeypatch, caplog, error):
+    def refuse(services: dict, *_args: object) -> None:
+        if "rock" in services:
+            raise error
+
+    monkeypatch.setitem(collected.FEEDS, "told", refuse)
+    bad, good = node("bad"), node("good")
+    service("rock", bad)
+    fleet = Fleet()
+    fleet.answer = batch(("rock", {}))
+    turn(Collector(config, fleet))
+    for one in (bad, good):
+        one.collection.refresh_from_db()
+    assert (bad.collection.number, good.collection.number) == (0, 1)
+    assert bad.collection.message == f"Its answer cannot be stored: {type(error).__name__}."
+    assert "secret" not in caplog.text
+    assert "test_collected.py, line " in caplog.text
+
+
+def test_an_error_in_asking_costs_one_answer(config):
+    one = node()
+    fleet = Fleet()
+    fleet.answer = MemoryError()
+    turn(Collector(config, fleet))
+    one.collection.refresh_from_db()
+    assert one.collection.message == "Its answer cannot be stored: MemoryError."
+
+
+@pytest.mark.parametrize("step", ["store", "place_of"])
+def test_an_error_of_the_database_with_one_node_holds_up_no_other(config, monkeypatch, step):
+    bad, good = node("bad"), node("good")
+    for one in (bad, good):
+        collected.place_of(one.pk)
+    real = getattr(collected, step)
+
+    def locked(node_id: int, *rest: object) -> object:
+        if node_id == bad.pk:
+            raise OperationalError("deadlock detected")
+        return real(node_id, *rest)
+
+    monkeypatch.setattr(collected, step, locked)
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+    turn(collector)
+    for one in (bad, good):
+        one.collection.refresh_from_db()
+    assert (bad.collection.number, good.collection.number) == (0, 1)
+    assert bad.collection.message == "Its answer cannot be stored: OperationalError."
+    # It is asked again later.
+    assert bad.pk not in collector._asked
+    monkeypatch.undo()
+    collector._due.clear()
+    turn(collector)
+    bad.collection.refresh_from_db()
+    assert (bad.collection.number, bad.collection.message) == (1, "")
+
+
+def test_a_database_that_is_away_is_said_and_nothing_is_lost(config, monkeypatch):
+    one = node()
+    real = collected.store
+
+    def gone(*_args: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(collected, "store", gone)
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    fleet = Fleet()
+    fleet.answer = batch(cursor=5)
+    collector = Collector(config, fleet)
+    with pytest.raises(OperationalError):
+        turn(collector)
+    monkeypatch.setattr(collected, "store", real)
+    turn(collector)
+    one.collection.refresh_from_db()
+    assert (one.collection.number, one.collection.cursors) == (1, {"told": {"rock": 5}})
+
+
+def test_all_nodes_get_their_turn_though_only_so_many_are_asked_at_once(config, monkeypatch):
+    monkeypatch.setattr(collector_module, "PARALLEL", 2)
+    for number in range(6):
+        node(f"node{number}")
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+    # All are due again by each turn: the asking takes longer than the time between two questions.
+    for _ in range(3):
+        turn(collector)
+    assert sorted(name for name, _cursors in fleet.asked) == [f"node{number}" for number in range(6)]
 
 
 def test_a_node_speaks_of_its_own_services_only(stored):
