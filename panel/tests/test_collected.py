@@ -15,7 +15,7 @@ from streamfleet_panel.models import Account, Collection, MediaService, Node
 from streamfleet_panel.worker import ask as asking
 from streamfleet_panel.worker import collector as collector_module
 from streamfleet_panel.worker import runner
-from streamfleet_panel.worker.ask import Unanswered, ask, batch_of
+from streamfleet_panel.worker.ask import Running, Unanswered, ask, batch_of
 from streamfleet_panel.worker.collector import Collector
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.runner import Target
@@ -73,7 +73,7 @@ class Fleet:
         self.asked: list[tuple[str, object]] = []
         self.answer: Batch | Exception = batch()
 
-    def __call__(self, target, node_id, cursors, config) -> Batch:
+    def __call__(self, target, node_id, cursors, config, running) -> Batch:
         self.asked.append((target.name, cursors))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -304,7 +304,7 @@ def test_a_node_is_asked_by_one_command_with_its_key_pinned(config, ssh, tmp_pat
     called = ssh(
         """echo '{"schema": 1, "feeds": {"told": {"items": [["rock", {"n": 1}]], "cursors": {}}}, "more": true}'"""
     )
-    answer = ask(TARGET, 7, {"told": {"rock": [1, 2]}}, config)
+    answer = ask(TARGET, 7, {"told": {"rock": [1, 2]}}, config, Running())
     assert (answer.items, answer.more) == ({"told": [("rock", {"n": 1})]}, True)
     assert json.loads((tmp_path / "asked").read_text()) == {"cursors": {"told": {"rock": [1, 2]}}}
     words = called.read_text().splitlines()
@@ -318,6 +318,9 @@ def test_a_node_is_asked_by_one_command_with_its_key_pinned(config, ssh, tmp_pat
     [
         ("echo 'Connection refused' >&2; exit 255", "Connection refused"),
         ("echo 'python3: cannot open file'; exit 2", r"cannot open file \(run install\.yml for this node\)"),
+        ('echo \'{"schema": 1, "feeds": "secret\'; exit 3', r"^its program ended with 3 \(run"),
+        ("printf '%09999d {secret' 1 | tr 0 x | sed 's/^/{/'; exit 3", r"^its program ended with 3 \(run"),
+        ("echo 'sudo: a password is required'; echo '{secret}'; exit 1", r"^sudo: a password is required \(run"),
         ("yes", "answered too much"),
         ("exec sleep 60", "did not answer within"),
     ],
@@ -326,13 +329,38 @@ def test_why_a_node_does_not_answer_is_said(config, ssh, monkeypatch, script, sa
     monkeypatch.setattr(asking, "SECONDS", 2.0)
     ssh(script)
     with pytest.raises(Unanswered, match=said):
-        ask(TARGET, 7, {}, config)
+        ask(TARGET, 7, {}, config, Running())
+
+
+def test_what_sudo_says_too_is_no_part_of_the_answer(config, ssh):
+    answer = (
+        """echo '{"schema": 1, "feeds": {"told": {"items": [["rock", {"n": 1}]], "cursors": {}}}, "more": false}'"""
+    )
+    warning = "echo 'sudo: unable to resolve host node1: Name or service not known'"
+    ssh(f"{warning}; {warning}; {answer}; {warning}")
+    assert ask(TARGET, 7, {}, config, Running()).items == {"told": [("rock", {"n": 1})]}
+
+
+def test_a_collector_that_is_closed_waits_for_no_node_that_hangs(config, ssh):
+    called = ssh("exec sleep 60")
+    node()
+    collector = Collector(config)
+    collector.turn()
+    ((future, _place, _name),) = collector._asked.values()
+    until = time.monotonic() + 10
+    while not called.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    collector.close()
+    assert isinstance(future.exception(5), Unanswered)
+    # One that was about to begin.
+    with pytest.raises(Unanswered):
+        ask(TARGET, 7, {}, config, collector._running)
 
 
 def test_a_node_whose_address_is_an_option_of_ssh_is_not_asked(config, ssh):
     called = ssh("true")
     with pytest.raises(Unanswered, match="address"):
-        ask(Target("node1", "-oProxyCommand=id", 22, "streamfleet-converge", KEY), 7, {}, config)
+        ask(Target("node1", "-oProxyCommand=id", 22, "streamfleet-converge", KEY), 7, {}, config, Running())
     assert not called.exists()
 
 

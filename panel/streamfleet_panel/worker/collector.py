@@ -15,7 +15,7 @@ from django.db import connection
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch, Place
-from streamfleet_panel.worker.ask import Unanswered, ask
+from streamfleet_panel.worker.ask import Running, Unanswered, ask
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.runner import Target
 
@@ -28,7 +28,7 @@ PARALLEL = 4
 #: Seconds until a node that has more to tell is asked again, and at most until one that does not answer is.
 SOON, LATEST = 1.0, 600.0
 
-Ask = Callable[[Target, int, Mapping[str, Any], Config], Batch]
+Ask = Callable[[Target, int, Mapping[str, Any], Config, Running], Batch]
 
 
 class Collector:
@@ -37,6 +37,7 @@ class Collector:
     def __init__(self, config: Config, ask: Ask = ask) -> None:
         self._config = config
         self._ask = ask
+        self._running = Running()
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="collect")
         self._asked: dict[int, tuple[Future[Batch], Place, str]] = {}
         self._due: dict[int, float] = {}
@@ -63,6 +64,8 @@ class Collector:
     def close(self) -> None:
         """Ask nobody any more, and wait for no answer: nothing is lost that was not stored."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        # The process ends when its threads have, and they wait for these.
+        self._running.end()
 
     def _look(self) -> None:
         self._targets = {
@@ -80,7 +83,7 @@ class Collector:
         except DatabaseError as error:
             self._unstored(node_id, target.name, error)
             return
-        future = self._pool.submit(self._ask, target, node_id, place.cursors, self._config)
+        future = self._pool.submit(self._ask, target, node_id, place.cursors, self._config, self._running)
         self._asked[node_id] = future, place, target.name
 
     def _take(self) -> None:
