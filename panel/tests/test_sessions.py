@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from streamfleet_panel import clock, collected, transfer
-from streamfleet_panel.collected import Batch
+from streamfleet_panel.collected import Batch, sessions
 from streamfleet_panel.models import MB, AuditLog, ListenerSession, MediaService, Node, Transfer
 from tests_support import Api
 
@@ -114,6 +114,26 @@ def test_transfer_is_counted_once(world: None) -> None:
     tell(transfer=[sent(400, counter=SECOND)])
     tell(transfer=[sent(700, counter=SECOND)])
     assert total() == 9700
+
+
+def test_transfer_that_is_read_again_counts_once_though_the_counter_has_changed(world: None) -> None:
+    history = [sent(1000), sent(5000), sent(400, counter=SECOND), sent(700, counter=SECOND)]
+    tell(transfer=history)
+    assert total() == 5700
+    # All at once, then as two answers, and the first counter goes on.
+    tell(transfer=history)
+    assert total() == 5700
+    for part in (history[:1], history[1:3], history[3:], [sent(5100)]):
+        tell(transfer=part)
+    assert total() == 5800
+
+
+def test_no_more_than_some_counters_are_remembered(world: None) -> None:
+    for number in range(40):
+        tell(transfer=[sent(10, counter=f"{number:032x}")])
+    row = Transfer.objects.get()
+    assert (row.bytes, row.counter, row.counted) == (400, f"{39:032x}", 10)
+    assert row.earlier == [[f"{number:032x}", 10] for number in range(39 - sessions.MOST_EARLIER, 39)]
 
 
 @pytest.mark.parametrize(
