@@ -61,6 +61,15 @@ def test_a_history_is_read_newest_first(world: None, api: Callable[..., Api]) ->
     assert (status, answer["error"]["errors"][0]["path"]) == (422, "since")
 
 
+@pytest.mark.parametrize(
+    "edge", ["0001-01-01T00:00:00%2B14:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59"]
+)
+def test_the_edge_of_time_is_refused(world: None, api: Callable[..., Api], edge: str) -> None:
+    status, answer = api("alice")("GET", f"/media-services/rock/played?since={edge}")
+    assert (status, answer["error"]["errors"][0]["path"]) == (422, "since")
+    assert answer["error"]["errors"][0]["message"] == "is at the edge of time"
+
+
 def test_a_history_that_is_told_again_counts_once(world: None) -> None:
     lines = [line(9), line(5)]
     tell("rock", *lines)

@@ -238,6 +238,16 @@ def test_filters(world: None, api: Callable[..., Api]) -> None:
         assert answer["error"]["errors"][0]["path"] == query.partition("=")[0]
 
 
+@pytest.mark.parametrize("edge", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("path", ["/listener-sessions", "/media-services/rock/listener-sessions"])
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_the_edge_of_time_is_refused(world: None, api: Callable[..., Api], path: str, name: str, edge: str) -> None:
+    status, answer = api("alice")("GET", f"{path}?{name}={edge}")
+    assert (status, answer["error"]["code"]) == (422, "invalid_document")
+    problem = answer["error"]["errors"][0]
+    assert (problem["path"], problem["message"]) == (name, "is at the edge of time")
+
+
 def test_statements_do_not_grow_with_what_is_told(world: None, django_assert_max_num_queries: Any) -> None:
     many = [session(number) for number in range(400)]
     slugs = ("rock", "tv")
