@@ -7,14 +7,15 @@ import time
 from pathlib import Path
 
 import pytest
-from django.db import DataError
+from django.db import DataError, OperationalError, connection
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch
 from streamfleet_panel.models import Account, Collection, MediaService, Node
 from streamfleet_panel.worker import ask as asking
+from streamfleet_panel.worker import collector as collector_module
 from streamfleet_panel.worker import runner
-from streamfleet_panel.worker.ask import Unanswered, ask, batch_of
+from streamfleet_panel.worker.ask import Running, Unanswered, ask, batch_of
 from streamfleet_panel.worker.collector import Collector
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.runner import Target
@@ -72,7 +73,7 @@ class Fleet:
         self.asked: list[tuple[str, object]] = []
         self.answer: Batch | Exception = batch()
 
-    def __call__(self, target, node_id, cursors, config) -> Batch:
+    def __call__(self, target, node_id, cursors, config, running) -> Batch:
         self.asked.append((target.name, cursors))
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -136,6 +137,96 @@ def test_the_cursors_stay_where_the_items_cannot_be_stored(config, monkeypatch):
     one.collection.refresh_from_db()
     assert (one.collection.number, one.collection.cursors) == (0, {})
     assert one.collection.message == "Its answer cannot be stored: DataError."
+
+
+@pytest.mark.parametrize("error", [RecursionError("rock: secret"), ValueError("rock: secret"), KeyError("secret")])
+def test_what_fails_with_a_nodes_answer_costs_this_answer_and_no_worker(config, monkeypatch, caplog, error):
+    def refuse(services: dict, *_args: object) -> None:
+        if "rock" in services:
+            raise error
+
+    monkeypatch.setitem(collected.FEEDS, "told", refuse)
+    bad, good = node("bad"), node("good")
+    service("rock", bad)
+    fleet = Fleet()
+    fleet.answer = batch(("rock", {}))
+    turn(Collector(config, fleet))
+    for one in (bad, good):
+        one.collection.refresh_from_db()
+    assert (bad.collection.number, good.collection.number) == (0, 1)
+    assert bad.collection.message == f"Its answer cannot be stored: {type(error).__name__}."
+    assert "secret" not in caplog.text
+    assert "test_collected.py, line " in caplog.text
+
+
+def test_an_error_in_asking_costs_one_answer(config):
+    one = node()
+    fleet = Fleet()
+    fleet.answer = MemoryError()
+    turn(Collector(config, fleet))
+    one.collection.refresh_from_db()
+    assert one.collection.message == "Its answer cannot be stored: MemoryError."
+
+
+@pytest.mark.parametrize("step", ["store", "place_of"])
+def test_an_error_of_the_database_with_one_node_holds_up_no_other(config, monkeypatch, step):
+    bad, good = node("bad"), node("good")
+    for one in (bad, good):
+        collected.place_of(one.pk)
+    real = getattr(collected, step)
+
+    def locked(node_id: int, *rest: object) -> object:
+        if node_id == bad.pk:
+            raise OperationalError("deadlock detected")
+        return real(node_id, *rest)
+
+    monkeypatch.setattr(collected, step, locked)
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+    turn(collector)
+    for one in (bad, good):
+        one.collection.refresh_from_db()
+    assert (bad.collection.number, good.collection.number) == (0, 1)
+    assert bad.collection.message == "Its answer cannot be stored: OperationalError."
+    # It is asked again later.
+    assert bad.pk not in collector._asked
+    monkeypatch.undo()
+    collector._due.clear()
+    turn(collector)
+    bad.collection.refresh_from_db()
+    assert (bad.collection.number, bad.collection.message) == (1, "")
+
+
+def test_a_database_that_is_away_is_said_and_nothing_is_lost(config, monkeypatch):
+    one = node()
+    real = collected.store
+
+    def gone(*_args: object) -> None:
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(collected, "store", gone)
+    monkeypatch.setattr(connection, "is_usable", lambda: False)
+    fleet = Fleet()
+    fleet.answer = batch(cursor=5)
+    collector = Collector(config, fleet)
+    with pytest.raises(OperationalError):
+        turn(collector)
+    monkeypatch.setattr(collected, "store", real)
+    turn(collector)
+    one.collection.refresh_from_db()
+    assert (one.collection.number, one.collection.cursors) == (1, {"told": {"rock": 5}})
+
+
+def test_all_nodes_get_their_turn_though_only_so_many_are_asked_at_once(config, monkeypatch):
+    monkeypatch.setattr(collector_module, "PARALLEL", 2)
+    for number in range(6):
+        node(f"node{number}")
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+    # All are due again by each turn: the asking takes longer than the time between two questions.
+    for _ in range(3):
+        turn(collector)
+    assert sorted(name for name, _cursors in fleet.asked) == [f"node{number}" for number in range(6)]
 
 
 def test_a_node_speaks_of_its_own_services_only(stored):
@@ -213,7 +304,7 @@ def test_a_node_is_asked_by_one_command_with_its_key_pinned(config, ssh, tmp_pat
     called = ssh(
         """echo '{"schema": 1, "feeds": {"told": {"items": [["rock", {"n": 1}]], "cursors": {}}}, "more": true}'"""
     )
-    answer = ask(TARGET, 7, {"told": {"rock": [1, 2]}}, config)
+    answer = ask(TARGET, 7, {"told": {"rock": [1, 2]}}, config, Running())
     assert (answer.items, answer.more) == ({"told": [("rock", {"n": 1})]}, True)
     assert json.loads((tmp_path / "asked").read_text()) == {"cursors": {"told": {"rock": [1, 2]}}}
     words = called.read_text().splitlines()
@@ -227,6 +318,9 @@ def test_a_node_is_asked_by_one_command_with_its_key_pinned(config, ssh, tmp_pat
     [
         ("echo 'Connection refused' >&2; exit 255", "Connection refused"),
         ("echo 'python3: cannot open file'; exit 2", r"cannot open file \(run install\.yml for this node\)"),
+        ('echo \'{"schema": 1, "feeds": "secret\'; exit 3', r"^its program ended with 3 \(run"),
+        ("printf '%09999d {secret' 1 | tr 0 x | sed 's/^/{/'; exit 3", r"^its program ended with 3 \(run"),
+        ("echo 'sudo: a password is required'; echo '{secret}'; exit 1", r"^sudo: a password is required \(run"),
         ("yes", "answered too much"),
         ("exec sleep 60", "did not answer within"),
     ],
@@ -235,13 +329,38 @@ def test_why_a_node_does_not_answer_is_said(config, ssh, monkeypatch, script, sa
     monkeypatch.setattr(asking, "SECONDS", 2.0)
     ssh(script)
     with pytest.raises(Unanswered, match=said):
-        ask(TARGET, 7, {}, config)
+        ask(TARGET, 7, {}, config, Running())
+
+
+def test_what_sudo_says_too_is_no_part_of_the_answer(config, ssh):
+    answer = (
+        """echo '{"schema": 1, "feeds": {"told": {"items": [["rock", {"n": 1}]], "cursors": {}}}, "more": false}'"""
+    )
+    warning = "echo 'sudo: unable to resolve host node1: Name or service not known'"
+    ssh(f"{warning}; {warning}; {answer}; {warning}")
+    assert ask(TARGET, 7, {}, config, Running()).items == {"told": [("rock", {"n": 1})]}
+
+
+def test_a_collector_that_is_closed_waits_for_no_node_that_hangs(config, ssh):
+    called = ssh("exec sleep 60")
+    node()
+    collector = Collector(config)
+    collector.turn()
+    ((future, _place, _name),) = collector._asked.values()
+    until = time.monotonic() + 10
+    while not called.exists() and time.monotonic() < until:
+        time.sleep(0.01)
+    collector.close()
+    assert isinstance(future.exception(5), Unanswered)
+    # One that was about to begin.
+    with pytest.raises(Unanswered):
+        ask(TARGET, 7, {}, config, collector._running)
 
 
 def test_a_node_whose_address_is_an_option_of_ssh_is_not_asked(config, ssh):
     called = ssh("true")
     with pytest.raises(Unanswered, match="address"):
-        ask(Target("node1", "-oProxyCommand=id", 22, "streamfleet-converge", KEY), 7, {}, config)
+        ask(Target("node1", "-oProxyCommand=id", 22, "streamfleet-converge", KEY), 7, {}, config, Running())
     assert not called.exists()
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from streamfleet_panel.api import mounts as api_mounts
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.models import AuditLog, MediaService, Node
 from tests_support import Api
@@ -216,3 +217,25 @@ def test_by_the_api(world: None, run: Run, api: Callable[..., Api]) -> None:
     assert alice("DELETE", "/media-services/rock/mounts/low")[1]["action"] == "deleted"
     assert list(stored()) == ["/stream"]
     assert alice("DELETE", "/media-services/rock/mounts/low")[0] == 404
+
+
+def test_a_page_loads_the_services_of_its_own_mounts_only(
+    world: None, run: Run, api: Callable[..., Api], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(mount("/low"))
+    root = api("root")
+    everything = root("GET", "/mounts")[1]["items"]
+    assert len({item["media_service"] for item in everything}) > 1
+    loaded: list[str] = []
+    plain = api_mounts.mounts_of
+
+    def counted(service: MediaService, engine: Any) -> Any:
+        loaded.append(service.slug)
+        return plain(service, engine)
+
+    monkeypatch.setattr(api_mounts, "mounts_of", counted)
+    for offset, item in enumerate(everything):
+        loaded.clear()
+        assert root("GET", f"/mounts?limit=1&offset={offset}")[1] == {"items": [item], "count": len(everything)}
+        assert loaded == [item["media_service"]]
+    assert root("GET", f"/mounts?offset={len(everything)}")[1] == {"items": [], "count": len(everything)}

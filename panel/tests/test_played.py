@@ -25,6 +25,14 @@ def line(minutes: float = 1, **more: Any) -> dict[str, Any]:
     return {"time": ago(minutes=minutes), "playlist": "hits", "path": "a.mp3", "title": "A", "artist": "B", **more}
 
 
+def nested(levels: int = 50_000) -> Any:
+    """As deep as no reader of JSON would give it."""
+    found: Any = "x"
+    for _ in range(levels):
+        found = [found]
+    return found
+
+
 def tell(slug: str, *lines: dict[str, Any], feed: str = "played") -> None:
     """As the worker stores what the service's node has answered."""
     node = Node.objects.get(media_services__slug=slug)
@@ -53,11 +61,28 @@ def test_a_history_is_read_newest_first(world: None, api: Callable[..., Api]) ->
     assert (status, answer["error"]["errors"][0]["path"]) == (422, "since")
 
 
+@pytest.mark.parametrize(
+    "edge", ["0001-01-01T00:00:00%2B14:00", "0001-01-01T00:00:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59"]
+)
+def test_the_edge_of_time_is_refused(world: None, api: Callable[..., Api], edge: str) -> None:
+    status, answer = api("alice")("GET", f"/media-services/rock/played?since={edge}")
+    assert (status, answer["error"]["errors"][0]["path"]) == (422, "since")
+    assert answer["error"]["errors"][0]["message"] == "is at the edge of time"
+
+
 def test_a_history_that_is_told_again_counts_once(world: None) -> None:
     lines = [line(9), line(5)]
     tell("rock", *lines)
     tell("rock", *lines, line(2))
     assert PlayedTrack.objects.count() == 3
+
+
+def test_a_line_is_known_by_what_is_stored_of_it(world: None) -> None:
+    first = line(9)
+    tell("rock", first, {**first, "more": nested(), "artist": "B"}, {**first, "more": float("nan")})
+    assert PlayedTrack.objects.count() == 1
+    tell("rock", {**first, "artist": "C"}, {**first, "title": nested()}, line(8))
+    assert PlayedTrack.objects.count() == 4
 
 
 @pytest.mark.parametrize(
@@ -70,6 +95,7 @@ def test_a_history_that_is_told_again_counts_once(world: None) -> None:
         {"time": ago(days=100)},
         {"time": ago(days=-1)},
         {"time": ["x"]},
+        {"time": nested()},
     ],
 )
 def test_a_line_without_a_time_of_now_is_passed_over(world: None, bad: dict[str, Any]) -> None:

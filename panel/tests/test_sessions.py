@@ -10,7 +10,7 @@ import pytest
 from django.utils import timezone
 
 from streamfleet_panel import clock, collected, transfer
-from streamfleet_panel.collected import Batch
+from streamfleet_panel.collected import Batch, sessions
 from streamfleet_panel.models import MB, AuditLog, ListenerSession, MediaService, Node, Transfer
 from tests_support import Api
 
@@ -127,6 +127,26 @@ def test_transfer_is_counted_once(world: None) -> None:
     assert total() == 9700
 
 
+def test_transfer_that_is_read_again_counts_once_though_the_counter_has_changed(world: None) -> None:
+    history = [sent(1000), sent(5000), sent(400, counter=SECOND), sent(700, counter=SECOND)]
+    tell(transfer=history)
+    assert total() == 5700
+    # All at once, then as two answers, and the first counter goes on.
+    tell(transfer=history)
+    assert total() == 5700
+    for part in (history[:1], history[1:3], history[3:], [sent(5100)]):
+        tell(transfer=part)
+    assert total() == 5800
+
+
+def test_no_more_than_some_counters_are_remembered(world: None) -> None:
+    for number in range(40):
+        tell(transfer=[sent(10, counter=f"{number:032x}")])
+    row = Transfer.objects.get()
+    assert (row.bytes, row.counter, row.counted) == (400, f"{39:032x}", 10)
+    assert row.earlier == [[f"{number:032x}", 10] for number in range(39 - sessions.MOST_EARLIER, 39)]
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"month": "2020-01"}, {"month": "2999-01"}, {"month": 7}, {"counter": "x"}, {"bytes": -5}, {"bytes": "5"}],
@@ -227,6 +247,16 @@ def test_filters(world: None, api: Callable[..., Api]) -> None:
         status, answer = api("alice")("GET", f"/listener-sessions?{query}")
         assert status == 422
         assert answer["error"]["errors"][0]["path"] == query.partition("=")[0]
+
+
+@pytest.mark.parametrize("edge", ["0001-01-01T00:00:00%2B14:00", "9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59Z"])
+@pytest.mark.parametrize("path", ["/listener-sessions", "/media-services/rock/listener-sessions"])
+@pytest.mark.parametrize("name", ["since", "until"])
+def test_the_edge_of_time_is_refused(world: None, api: Callable[..., Api], path: str, name: str, edge: str) -> None:
+    status, answer = api("alice")("GET", f"{path}?{name}={edge}")
+    assert (status, answer["error"]["code"]) == (422, "invalid_document")
+    problem = answer["error"]["errors"][0]
+    assert (problem["path"], problem["message"]) == (name, "is at the edge of time")
 
 
 def test_statements_do_not_grow_with_what_is_told(world: None, django_assert_max_num_queries: Any) -> None:

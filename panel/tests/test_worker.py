@@ -326,6 +326,20 @@ def test_a_database_that_goes_away_in_the_middle_is_asked_again(worker, fleet, m
     assert ConvergeRun.objects.get().attempts == 1
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_that_fails_ends_what_it_asks_nodes_too(worker, monkeypatch):
+    closed = []
+    monkeypatch.setattr(worker._collector, "close", lambda: closed.append(True))
+
+    def fail(pool: ThreadPoolExecutor) -> None:
+        raise RuntimeError("unheard of")
+
+    monkeypatch.setattr(worker, "step", fail)
+    with pytest.raises(RuntimeError):
+        worker.run()
+    assert closed == [True]
+
+
 def test_a_turn_closes_no_connection(worker, pool):
     """It may be part of its caller's transaction: closing old connections is for between turns."""
     node()

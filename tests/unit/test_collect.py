@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -117,6 +118,112 @@ def test_what_is_no_object_and_what_is_too_long_is_passed_over(services):
     assert reader.ask() == {"rock": [1, 2]}
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        *(b'{"n": %s}' % number for number in (b"NaN", b"Infinity", b"-Infinity", b"1e999", b"[-1e999]")),
+        *(b'{"n": ' + b"[" * deep + b"]" * deep + b"}" for deep in (8, 90, 983, 1000, 4000)),
+        b'{"n": ' * 1000 + b"1" + b"}" * 1000,
+    ],
+)
+def test_one_line_that_no_reader_would_take_costs_that_line(services, monkeypatch, capsys, tmp_path, bad):
+    path = add(services, "rock", 1)
+    with path.open("ab") as stream:
+        stream.write(bad + b"\n")
+    add(services, "rock", 2)
+    (services / "jazz" / "autodj" / "live.json").write_bytes(bad)
+    feeds = tmp_path / "feeds"
+    feeds.mkdir()
+    for name, feed in (
+        ("played", {"kind": "lines", "path": f"{services}/{{slug}}/autodj/history.jsonl"}),
+        ("air", {"kind": "state", "path": f"{services}/{{slug}}/autodj/live.json"}),
+    ):
+        (feeds / f"{name}.json").write_text(json.dumps(feed))
+    monkeypatch.setattr(collect, "FEEDS", feeds)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"cursors": {}}')))
+    assert collect.main() == 0
+    said = capsys.readouterr().out
+    assert said.endswith("}\n")
+    assert said.count("\n") == 1
+    answer = json.loads(said)["feeds"]
+    assert answer["played"]["items"] == [["rock", {"n": 1}], ["rock", {"n": 2}]]
+    assert answer["air"]["items"] == []
+    assert set(answer["air"]["cursors"]) == {"jazz"}
+
+
+def test_what_roles_write_is_flat_enough(services):
+    path = services / "rock" / "autodj" / "history.jsonl"
+    line = {"title": "[" * 100 + "{" * 100, "connected": [{"a": [{}]}] * 50}
+    path.write_text(json.dumps(line) + "\n")
+    assert Reader(played(services)).ask() == {"rock": [line]}
+
+
+def test_nothing_is_written_before_all_of_it_can_be(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(collect, "FEEDS", tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b'{"cursors": {}}')))
+    monkeypatch.setattr(collect, "collect", lambda *_args: {"feeds": "secret", "more": float("nan")})
+    assert collect.main() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "secret" not in said.err
+
+
+def test_a_file_that_cannot_be_read_is_in_no_others_way(services, monkeypatch):
+    reader = Reader(played(services))
+    for slug in ("rock", "jazz"):
+        add(services, slug, 1)
+    reader.ask()
+    for slug in ("rock", "jazz"):
+        add(services, slug, 2)
+    lines = collect.read_lines
+
+    def broken(feed, slug: str, *rest: object):
+        if slug == "rock":
+            raise OSError(5, "Input/output error")
+        return lines(feed, slug, *rest)
+
+    monkeypatch.setitem(collect.READERS, "lines", broken)
+    assert reader.ask() == {"jazz": [2]}
+    monkeypatch.setitem(collect.READERS, "lines", lines)
+    assert reader.ask() == {"rock": [2]}
+
+
+def reused(reader: Reader, path: Path) -> None:
+    """The file gets the inode of the one that was read last, as file systems do once that one has gone."""
+    reader.cursors["played"]["rock"][0] = path.stat().st_ino
+
+
+@pytest.mark.parametrize("first_bytes", [None, 10])
+@pytest.mark.parametrize("longer", [True, False])
+def test_an_inode_that_is_used_again_is_another_file(services, first_bytes, longer):
+    reader = Reader(played(services, first_bytes=first_bytes))
+    path = add(services, "rock", *range(100, 120))
+    reader.ask()
+    path.unlink()
+    rotate(add(services, "rock", 1, 2))
+    new = list(range(200, 240 if longer else 210))
+    add(services, "rock", *new)
+    reused(reader, path)
+    assert reader.ask() == {"rock": [1, 2, *new]}
+    assert reader.ask() == {}
+
+
+def test_a_short_file_that_grows_stays_the_same(services):
+    reader = Reader(played(services))
+    for number in range(200):
+        add(services, "rock", number)
+        assert reader.ask() == {"rock": [number]}
+
+
+def test_a_cursor_of_an_earlier_release_is_gone_on_from(services):
+    reader = Reader(played(services))
+    path = add(services, "rock", 1, 2)
+    reader.cursors["played"]["rock"] = [path.stat().st_ino, path.stat().st_size]
+    add(services, "rock", 3)
+    assert reader.ask() == {"rock": [3]}
+    assert len(reader.cursors["played"]["rock"]) == 3
+
+
 def test_a_tenant_gets_so_much_room_and_no_more(services, monkeypatch):
     monkeypatch.setattr(collect, "MOST_LINES_EACH", 3)
     reader = Reader(played(services))
@@ -198,7 +305,7 @@ def test_a_feed_of_the_node_itself(tmp_path):
 
 def test_a_cursor_that_makes_no_sense_is_none(services):
     add(services, "rock", 1)
-    for cursor in (None, 7, "x", [], [1], ["a", "b"], {}, [1, 2, 3]):
+    for cursor in (None, 7, "x", [], [1], ["a", "b"], {}, [1, 2, 3], [True, 0], [1, -1, "x"]):
         answer = collect.collect(played(services), {"played": {"rock": cursor}})
         assert answer["feeds"]["played"]["items"] == [["rock", {"n": 1}]]
     assert collect.collect(played(services), {"played": [1]})["feeds"]["played"]["items"]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.params.functions import Query
@@ -14,38 +18,58 @@ from streamfleet_panel.api.schema import put_body
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.apply.fields import SEPARATOR, key_fields
 from streamfleet_panel.apply.mounts import Mount, mounts_of
-from streamfleet_panel.engines import engines
+from streamfleet_panel.engines import Engine, engines
+from streamfleet_panel.models import MediaService
 
 router = Router(tags=["mounts"])
 # What mounts are made of.
 _COLUMNS = ("slug", "engine", "settings", "port", "node__address", "node__stream_host")
 
 
-def _mounts(actor: Actor, slug: str | None, search: str | None = None, label: str | None = None) -> list[Mount]:
-    """Mounts of the services that the actor may see, of one or of all; ``label`` is the services'. One query."""
-    services = labelled(access.services(actor), label).select_related(None).select_related("node").only(*_COLUMNS)
-    if slug is not None:
-        services = services.filter(slug=slug)
+def _services(actor: Actor, slug: str | None, label: str | None = None) -> QuerySet[MediaService]:
+    """The services that the actor may see, one or all; ``label`` is theirs."""
+    services = labelled(access.services(actor), label).select_related(None)
+    return services if slug is None else services.filter(slug=slug)
+
+
+def _loaded(services: QuerySet[MediaService]) -> QuerySet[MediaService]:
+    return services.select_related("node").only(*_COLUMNS)
+
+
+def _names(engine: Engine, stored: Mapping[str, Any]) -> list[str]:
+    """Of a service's mounts, in their order, as ``mounts_of`` has them."""
+    if engine.mounts_field is None:
+        return []
+    return [str(item["name"]) for item in stored.get(engine.mounts_field, engine.fields[engine.mounts_field].default)]
+
+
+def _page(services: QuerySet[MediaService], search: str | None, limit: int, offset: int) -> HttpResponse:
+    """A page of these services' mounts. Of the others only the names are looked at: two queries."""
     known = engines()
-    mounts = [
-        mount
-        for service in services.order_by("slug")
-        if service.engine in known
-        for mount in mounts_of(service, known[service.engine])
+    places = [
+        (pk, number)
+        for pk, engine, stored in services.order_by("slug").values_list("pk", "engine", "settings")
+        if engine in known
+        for number, name in enumerate(_names(known[engine], stored))
+        if search is None or search.lower() in name
     ]
-    return [mount for mount in mounts if search is None or search.lower() in mount.name]
-
-
-def _page(mounts: list[Mount], limit: int, offset: int) -> HttpResponse:
-    items = [represent.mount(mount) for mount in mounts[offset : offset + limit]]
-    return answer({"items": items, "count": len(mounts)})
+    shown = places[offset : offset + limit]
+    mounts = {
+        pk: dict(enumerate(mounts_of(service, known[service.engine])))
+        for pk, service in _loaded(services).in_bulk({pk for pk, _ in shown}).items()
+    }
+    # A service may have changed between the two.
+    found = [mounts[pk][number] for pk, number in shown if number in mounts.get(pk, {})]
+    return answer({"items": [represent.mount(mount) for mount in found], "count": len(places)})
 
 
 def _one(actor: Actor, slug: str, name: str) -> Mount:
     """The mount ``name``, without its slash; ApiError 404 where there is none that the actor may see."""
-    for mount in _mounts(actor, slug):
-        if mount.name == f"{SEPARATOR}{name}":
-            return mount
+    known = engines()
+    for service in _loaded(_services(actor, slug)):
+        for mount in mounts_of(service, known[service.engine]) if service.engine in known else ():
+            if mount.name == f"{SEPARATOR}{name}":
+                return mount
     raise ApiError("not_found", f"There is no mount {SEPARATOR}{name[:100]}")
 
 
@@ -61,7 +85,7 @@ def list_all_mounts(
     """Mounts that the caller may see; the label is their services'."""
     actor = actor_of_call(request)
     require(actor, "view", "mount")
-    return _page(_mounts(actor, media_service, search, label), limit, offset)
+    return _page(_services(actor, media_service, label), search, limit, offset)
 
 
 @router.get("/media-services/{slug}/mounts", summary="List the mounts of a media service")
@@ -77,7 +101,7 @@ def list_mounts(
     actor = actor_of_call(request)
     require(actor, "view", "mount")
     found(access.services(actor), "media service", slug=slug)
-    return _page(_mounts(actor, slug, search, label), limit, offset)
+    return _page(_services(actor, slug, label), search, limit, offset)
 
 
 @router.get("/media-services/{slug}/mounts/{name}", summary="Get a mount")

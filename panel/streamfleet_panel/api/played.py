@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
@@ -11,6 +11,7 @@ from ninja.params.functions import Query
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import require
 from streamfleet_panel.api.core import actor_of_call, answer, found
+from streamfleet_panel.api.moments import in_utc
 from streamfleet_panel.api.objects import LIMIT, OFFSET, page
 
 router = Router(tags=["media services"])
@@ -35,8 +36,9 @@ def list_played(
     require(actor, "view", "media_service")
     service = found(access.services(actor), "media service", slug=slug)
     queryset = access.played(actor).filter(media_service=service)
+    since = in_utc("since", since)
     if since is not None:
-        queryset = queryset.filter(at__gte=since if since.tzinfo else since.replace(tzinfo=UTC))
+        queryset = queryset.filter(at__gte=since)
     return page(queryset.order_by("-at", "-pk"), limit, offset, represent.played)
 
 

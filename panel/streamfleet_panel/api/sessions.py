@@ -13,6 +13,7 @@ from ninja.params.functions import Query
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, found, matching
+from streamfleet_panel.api.moments import in_utc
 from streamfleet_panel.api.objects import LIMIT, OFFSET, SEARCH, page
 from streamfleet_panel.apply.problems import ApiError, Problem
 from streamfleet_panel.models import ListenerSession
@@ -38,7 +39,7 @@ def _sessions(
         problem = Problem("source", source[:100], "is not a source", f"Use {', '.join(ListenerSession.Source.values)}.")
         raise ApiError("invalid_document", "source: is not a source", [problem])
     queryset = matching(access.listener_sessions(actor), search, "agent", "address")
-    bounds = {"ended_at__gte": since, "ended_at__lt": until}
+    bounds = {"ended_at__gte": in_utc("since", since), "ended_at__lt": in_utc("until", until)}
     wanted = {name: value for name, value in {**exact, **bounds}.items() if value is not None}
     return queryset.filter(**wanted)
 

@@ -24,6 +24,8 @@ KEEP = timedelta(days=90)
 #: Of so many batches about a station one is followed by a look for lines too many: they are counted then.
 TIDY_ONE_IN = 20
 MOST_CONNECTED = 16
+#: Texts of a line, and how long they may be.
+TEXTS = {"playlist": 100, "path": 500, "title": 300, "artist": 300, "dj": 32}
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -35,8 +37,10 @@ def text(value: object, longest: int) -> str | None:
 
 def moment(value: object, now: datetime) -> datetime | None:
     """A time of a node's (UTC, to the second); None for what is none, or cannot be one of this station's."""
+    if not isinstance(value, str):
+        return None
     try:
-        at = datetime.strptime(str(value), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        at = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         return None
     return at if now - KEEP < at < now + timedelta(hours=1) else None
@@ -48,21 +52,17 @@ def store(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]
     for slug, item in items:
         at = moment(item.get("time"), now)
         if slug in services and at is not None:
-            line = json.dumps(item, sort_keys=True).encode()
-            rows.append(
-                PlayedTrack(
-                    media_service_id=services[slug],
-                    at=at,
-                    playlist=text(item.get("playlist"), 100),
-                    path=text(item.get("path"), 500),
-                    title=text(item.get("title"), 300),
-                    artist=text(item.get("artist"), 300),
-                    dj=text(item.get("dj"), 32),
-                    digest=hashlib.sha256(line).hexdigest()[:32],
-                )
-            )
+            track = {name: text(item.get(name), longest) for name, longest in TEXTS.items()}
+            digest = _digest(at, track)
+            rows.append(PlayedTrack(media_service_id=services[slug], at=at, digest=digest, **track))
     PlayedTrack.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
     _tidy({row.media_service_id for row in rows})
+
+
+def _digest(at: datetime, track: Mapping[str, str | None]) -> str:
+    """Of what is stored of a line, and of nothing else that a tenant may have put there."""
+    told = json.dumps([at.isoformat(), *(track[name] for name in TEXTS)])
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
 
 
 def _tidy(services: set[int]) -> None:

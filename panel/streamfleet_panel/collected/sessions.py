@@ -15,6 +15,8 @@ from streamfleet_panel.transfer import month_of
 
 #: What fits into the column on every database.
 MOST_BYTES = 1 << 62
+#: Counters before the last that are remembered of a service and month. A node has another one when it is made anew.
+MOST_EARLIER = 16
 #: How far a node's clock may be ahead.
 AHEAD = timedelta(days=1)
 #: What a node may still have to tell of.
@@ -93,12 +95,17 @@ def store_transfer(services: Mapping[str, int], items: Sequence[tuple[str, dict[
             new.append(row)
         else:
             changed.append(row)
+        known = {str(counter): int(counted) for counter, counted in row.earlier}
+        if row.counter:
+            known[row.counter] = row.counted
         for counter, sent in counts.items():
-            before = row.counted if row.counter == counter else 0
+            before = known.pop(counter, 0)
             row.bytes = min(row.bytes + max(0, sent - before), MOST_BYTES)
-            row.counter, row.counted = counter, max(before, sent)
+            known[counter] = max(before, sent)
+        *earlier, (row.counter, row.counted) = known.items()
+        row.earlier = [list(pair) for pair in earlier[-MOST_EARLIER:]]
     Transfer.objects.bulk_create(new, batch_size=500)
-    Transfer.objects.bulk_update(changed, ["bytes", "counter", "counted"], batch_size=200)
+    Transfer.objects.bulk_update(changed, ["bytes", "counter", "counted", "earlier"], batch_size=200)
 
 
 def _own(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:

@@ -44,8 +44,9 @@ class ListenerSession(models.Model):
 class Transfer(models.Model):
     """What a service has sent in a month of UTC (``2026-11``).
 
-    The node counts on and tells how far it is: ``counter`` names its count, ``counted`` is what was told of it last, so
-    what is told twice counts once, and a node that was made anew and begins at nothing adds to what was before.
+    The node counts on and tells how far it is: ``counter`` names its count, ``counted`` is the most that was told of
+    it, so what is told twice counts once, and a node that was made anew and begins at nothing adds to what was before.
+    ``earlier`` is the same of counters before, ``[[counter, counted]]``, the latest last: a file may be read again.
     """
 
     media_service = models.ForeignKey(MediaService, on_delete=models.CASCADE, related_name="transfers")
@@ -53,6 +54,7 @@ class Transfer(models.Model):
     bytes = models.PositiveBigIntegerField(default=0)
     counter = models.CharField(max_length=32)
     counted = models.PositiveBigIntegerField(default=0)
+    earlier = models.JSONField(default=list, blank=True)
 
     class Meta:
         ordering = ["-month"]

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
-from django.db import DataError
+from django.db import Error as DatabaseError
+from django.db import connection
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch, Place
-from streamfleet_panel.worker.ask import Unanswered, ask
+from streamfleet_panel.worker.ask import Running, Unanswered, ask
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.runner import Target
 
@@ -25,7 +28,7 @@ PARALLEL = 4
 #: Seconds until a node that has more to tell is asked again, and at most until one that does not answer is.
 SOON, LATEST = 1.0, 600.0
 
-Ask = Callable[[Target, int, Mapping[str, Any], Config], Batch]
+Ask = Callable[[Target, int, Mapping[str, Any], Config, Running], Batch]
 
 
 class Collector:
@@ -34,6 +37,7 @@ class Collector:
     def __init__(self, config: Config, ask: Ask = ask) -> None:
         self._config = config
         self._ask = ask
+        self._running = Running()
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="collect")
         self._asked: dict[int, tuple[Future[Batch], Place, str]] = {}
         self._due: dict[int, float] = {}
@@ -50,17 +54,18 @@ class Collector:
         if now - self._last_look >= min(LOOK, self._config.collect):
             self._last_look = now
             self._look()
-        for node_id, target in self._targets.items():
-            if len(self._asked) >= PARALLEL:
+        # Who has waited longest comes first, so that all get their turn however many there are.
+        for node_id in sorted(self._targets, key=lambda node_id: self._due.get(node_id, 0.0)):
+            if len(self._asked) >= PARALLEL or self._due.get(node_id, 0.0) > now:
                 break
-            if node_id not in self._asked and self._due.get(node_id, 0.0) <= now:
-                place = collected.place_of(node_id)
-                future = self._pool.submit(self._ask, target, node_id, place.cursors, self._config)
-                self._asked[node_id] = future, place, target.name
+            if node_id not in self._asked:
+                self._put(node_id, self._targets[node_id])
 
     def close(self) -> None:
         """Ask nobody any more, and wait for no answer: nothing is lost that was not stored."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        # The process ends when its threads have, and they wait for these.
+        self._running.end()
 
     def _look(self) -> None:
         self._targets = {
@@ -71,29 +76,67 @@ class Collector:
             for node_id in memory.keys() - self._targets.keys():
                 del memory[node_id]
 
+    def _put(self, node_id: int, target: Target) -> None:
+        """Ask this node."""
+        try:
+            place = collected.place_of(node_id)
+        except DatabaseError as error:
+            self._unstored(node_id, target.name, error)
+            return
+        future = self._pool.submit(self._ask, target, node_id, place.cursors, self._config, self._running)
+        self._asked[node_id] = future, place, target.name
+
     def _take(self) -> None:
+        """Store what was answered. An answer that cannot be stored is given again when its node is asked again."""
         for node_id, (future, place, name) in list(self._asked.items()):
             if not future.done():
                 continue
+            del self._asked[node_id]
             try:
                 batch = future.result()
                 collected.store(node_id, place.number, batch)
             except Unanswered as error:
                 self._missed(node_id, name, str(error))
-            except DataError as error:
-                # What the database does not take: of this node, so no other has to wait for it.
-                self._missed(node_id, name, f"Its answer cannot be stored: {type(error).__name__}.")
+            except Exception as error:
+                # Whatever it is, it is of this node: no other has to wait for it, and no worker ends by it.
+                self._unstored(node_id, name, error)
             else:
                 self._due[node_id] = time.monotonic() + (SOON if batch.more else self._config.collect)
                 if self._failures.pop(node_id, 0):
                     log.info("%s answers again what is new on it", name)
-            # Not before: where the database is away, the same answer is stored later.
-            del self._asked[node_id]
+
+    def _unstored(self, node_id: int, name: str, error: Exception) -> None:
+        """Leave this node for later. Raises ``error`` again where the database is away, which others notice too."""
+        # Never its text, in which there may be what tenants have written.
+        kind = type(error).__name__
+        if isinstance(error, DatabaseError) and not _usable():
+            self._later(node_id)
+            raise error
+        if not isinstance(error, DatabaseError):
+            last = traceback.extract_tb(error.__traceback__)[-1]
+            log.error("%s: %s in %s, line %s", name, kind, Path(last.filename).name, last.lineno)
+        self._missed(node_id, name, f"Its answer cannot be stored: {kind}.")
 
     def _missed(self, node_id: int, name: str, why: str) -> None:
+        if self._later(node_id) == 1:
+            log.warning("%s cannot be asked what is new on it: %s", name, why)
+        try:
+            collected.failed(node_id, why)
+        except DatabaseError:
+            if not _usable():
+                raise
+
+    def _later(self, node_id: int) -> int:
+        """Ask this node after a while, a longer one each time; how often it has failed by now."""
         failures = self._failures[node_id] = self._failures.get(node_id, 0) + 1
         wait = min(LATEST, self._config.collect * 2 ** min(failures - 1, 20))
         self._due[node_id] = time.monotonic() + wait
-        if failures == 1:
-            log.warning("%s cannot be asked what is new on it: %s", name, why)
-        collected.failed(node_id, why)
+        return failures
+
+
+def _usable() -> bool:
+    """Whether the database still takes statements on this connection."""
+    try:
+        return connection.connection is not None and connection.is_usable()
+    except DatabaseError:
+        return False

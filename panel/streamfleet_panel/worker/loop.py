@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from typing import IO
 
 from django.db import Error as DatabaseError
@@ -52,7 +53,11 @@ class Worker:
     def run(self) -> None:
         """Work until ``stop``. Raises ConfigError where another worker of this host is at work already."""
         runner.prepare(self.config)
-        with _OnlyOne(self.config), ThreadPoolExecutor(self.config.parallel, thread_name_prefix="run") as pool:
+        with (
+            _OnlyOne(self.config),
+            ThreadPoolExecutor(self.config.parallel, thread_name_prefix="run") as pool,
+            closing(self._collector),
+        ):
             self._recover()
             notify("READY=1")
             log.info("ready")
@@ -71,7 +76,6 @@ class Worker:
                     self._again = True
                     self._stop.wait(1.0)
                 self._pause()
-            self._collector.close()
             notify("STOPPING=1")
             log.info("stopped")
 

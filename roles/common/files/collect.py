@@ -7,7 +7,8 @@ Roles declare what there is, a feed a file of ``/usr/lib/streamfleet/feeds``:
   ``first_bytes`` of its end are; null: everything that is there.
 - ``{"kind": "state", "path"}``: one JSON object, told whole whenever its file is another one or has changed.
 
-A path with ``{slug}`` in it is one of each service, in folders of tenants, who may put anything there. Runs as root.
+A path with ``{slug}`` in it is one of each service, in folders of tenants, who may put anything there. What is no flat
+object of JSON as every reader takes it is passed over. Runs as root.
 Standard input: ``{"cursors": {feed: {slug: cursor}}}``. Standard output:
 ``{"schema", "feeds": {feed: {"items": [[slug, object]], "cursors": {slug: cursor}}}, "more"}``; ``more``: there is more
 than fits into one answer.
@@ -15,6 +16,7 @@ than fits into one answer.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -31,6 +33,10 @@ MOST_LINES, MOST_BYTES = 4000, 2 * 1024 * 1024
 MOST_LINES_EACH, MOST_BYTES_EACH = 500, 256 * 1024
 LONGEST_LINE = 8192
 LARGEST_STATE = 65536
+#: Levels of objects and lists in one another; what roles write has three.
+DEEPEST = 8
+#: A file is known again by its inode and by so much of its beginning as was read: inodes are used again.
+HEAD_BYTES = 256
 LARGEST_REQUEST = 16 * 1024 * 1024
 
 
@@ -110,11 +116,29 @@ def _open_of_tenant(root: str, parts: list[str]) -> BinaryIO:
 
 
 def _object(text: bytes) -> dict[str, Any] | None:
+    """The object; None for what is none, or nested too deeply or holds a number that JSON does not have."""
     try:
         found = json.loads(text)
+        if not isinstance(found, dict) or _too_deep(found):
+            return None
+        # Such as 1e999, which is read as infinity.
+        json.dumps(found, allow_nan=False)
     except (ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
+    return found
+
+
+def _too_deep(found: object) -> bool:
+    """Whether it is nested deeper than anything that roles write. Level by level, as deep ones end every recursion."""
+    level = [found]
+    for _ in range(DEEPEST):
+        inner: list[object] = []
+        for value in level:
+            inner += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        level = [value for value in inner if isinstance(value, (dict, list))]
+        if not level:
+            return False
+    return True
 
 
 def read_state(feed: Feed, slug: str, cursor: object, room: Room) -> tuple[list[dict[str, Any]], Any]:
@@ -137,7 +161,7 @@ def read_state(feed: Feed, slug: str, cursor: object, room: Room) -> tuple[list[
 
 
 def read_lines(feed: Feed, slug: str, cursor: object, room: Room) -> tuple[list[dict[str, Any]], Any]:
-    """New lines since ``cursor`` (inode and offset), also of files that were rotated away; the cursor after them."""
+    """New lines since ``cursor`` (see ``_place``), also of files that were rotated away; the cursor after them."""
     items: list[dict[str, Any]] = []
     lines = MOST_LINES_EACH if feed.of_services else MOST_LINES
     size = MOST_BYTES_EACH if feed.of_services else MOST_BYTES
@@ -147,9 +171,9 @@ def read_lines(feed: Feed, slug: str, cursor: object, room: Room) -> tuple[list[
         with file:
             if stopped:
                 continue
-            after = [os.fstat(file.fileno()).st_ino, start]
+            begin = start
             for line, offset in _lines(file, start):
-                size -= offset - after[1]
+                size -= offset - begin
                 found = _object(line)
                 if size < 0 or (found is not None and (lines <= 0 or not room.has(len(line)))):
                     stopped = True
@@ -158,13 +182,30 @@ def read_lines(feed: Feed, slug: str, cursor: object, room: Room) -> tuple[list[
                     items.append(found)
                     room.take(len(line))
                     lines -= 1
-                after[1] = offset
+                begin = offset
+            after = [os.fstat(file.fileno()).st_ino, begin, _head(file, begin)]
     return items, after
+
+
+def _head(file: BinaryIO, offset: int) -> str:
+    """Stands for the beginning of a file that was read as far as ``offset``: it stays when more is appended."""
+    file.seek(0)
+    return hashlib.sha256(file.read(min(offset, HEAD_BYTES))).hexdigest()[:32]
+
+
+def _place(cursor: object) -> tuple[int, int, str | None] | None:
+    """A cursor's inode, offset and beginning, which those of earlier releases lack; None for what is no cursor."""
+    if not isinstance(cursor, list) or len(cursor) not in (2, 3):
+        return None
+    inode, offset, head = [*cursor, None][:3]
+    if type(inode) is not int or type(offset) is not int or offset < 0 or not isinstance(head, (str, type(None))):
+        return None
+    return inode, offset, head
 
 
 def _since(feed: Feed, slug: str, cursor: object) -> list[tuple[BinaryIO, int]]:
     """The files that may have something after ``cursor``, the oldest first, each with where to begin."""
-    inode, offset = cursor if isinstance(cursor, list) and len(cursor) == 2 else (None, 0)
+    place = _place(cursor)
     files: list[tuple[BinaryIO, int]] = []
     seen = set()
     for number in range(feed.older + 1):
@@ -177,12 +218,15 @@ def _since(feed: Feed, slug: str, cursor: object) -> list[tuple[BinaryIO, int]]:
             file.close()
             continue
         seen.add(status.st_ino)
-        if status.st_ino == inode:
-            # One that has become shorter was written anew.
-            begin = offset if isinstance(offset, int) and 0 <= offset <= status.st_size else 0
-            return [*files, (file, begin)][::-1]
+        if place is not None:
+            inode, offset, head = place
+            # One that is shorter, or begins otherwise, is another one to which the inode has come.
+            same = status.st_ino == inode and status.st_size >= offset
+            if same and (head is None or head == _head(file, offset)):
+                return [*files, (file, offset)][::-1]
         files.append((file, 0))
-    if feed.first_bytes is not None and files:
+    # Where the file that was read last has gone, all others are news.
+    if place is None and feed.first_bytes is not None and files:
         for file, _start in files[1:]:
             file.close()
         newest = files[0][0]
@@ -236,7 +280,11 @@ def collect(feeds: Mapping[str, Feed], cursors: Mapping[str, Any]) -> dict[str, 
         # Begin with another one each time: where not all fits, all get their turn.
         first = random.randrange(len(slugs)) if slugs else 0  # noqa: S311
         for slug in slugs[first:] + slugs[:first]:
-            found, cursor = READERS[feed.kind](feed, slug, before.get(slug), room)
+            try:
+                found, cursor = READERS[feed.kind](feed, slug, before.get(slug), room)
+            except OSError:
+                # A file that cannot be read, for now, is in no other's way.
+                found, cursor = [], before.get(slug)
             items += [[slug, item] for item in found]
             if cursor is not None:
                 after[slug] = cursor
@@ -250,10 +298,12 @@ def main() -> int:
     try:
         cursors = json.loads(sys.stdin.buffer.read(LARGEST_REQUEST))["cursors"]
         answer = collect(feeds_of(FEEDS), dict(cursors))
-    except (ValueError, KeyError, TypeError) as error:
+        # Whole, before any of it is written: in one line, since sudo may say something before it.
+        text = json.dumps(answer, separators=(",", ":"), allow_nan=False)
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
-    json.dump(answer, sys.stdout, separators=(",", ":"))
+    print(text)
     return 0
 
 
