@@ -17,7 +17,7 @@ class PlayedTrack(models.Model):
     title = models.CharField(max_length=300, null=True, blank=True)
     artist = models.CharField(max_length=300, null=True, blank=True)
     dj = models.CharField(max_length=32, null=True, blank=True)
-    # Of the whole line: a history that is read again, for example one that was restored, counts once.
+    # Of what is stored of the line: a history that is read again, for example one that was restored, counts once.
     digest = models.CharField(max_length=32)
 
     class Meta:
