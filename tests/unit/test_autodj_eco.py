@@ -301,7 +301,7 @@ def test_while_the_chooser_takes_long_the_safe_tone_is_sent_and_its_answer_count
     monkeypatch.setattr(eco, "PATIENCE_AT_FIRST", 0.1)
     monkeypatch.setattr(eco, "PATIENCE", 0.1)
     chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
-    wait = f"until [ -e {tmp_path}/ready ]; do sleep 0.05; done; echo '{chosen}'"
+    wait = f"n=0; until [ -e {tmp_path}/ready ] || [ $n = 600 ]; do sleep 0.05; n=$((n+1)); done; echo '{chosen}'"
     asked = answers(monkeypatch, eco_next=wait, started="true")
     for _turn in range(3):
         player._one()
