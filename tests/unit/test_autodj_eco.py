@@ -273,7 +273,11 @@ def player(station, recordings, tmp_path, server, monkeypatch):
     (tmp_path / "safe.mp3").write_bytes(recordings["mp3"].read_bytes())
     write(tmp_path, port=server.port, format="mp3", bitrate_kbps=64)
     clock = Clock()
-    return eco.Player(tmp_path / "settings", clock.sleep, clock)
+    it = eco.Player(tmp_path / "settings", clock.sleep, clock)
+    yield it
+    if it._choosing is not None:
+        it._choosing.kill()
+        it._choosing.communicate()
 
 
 @pytest.mark.parametrize(
