@@ -131,7 +131,7 @@ def _object(text: bytes) -> dict[str, Any] | None:
 def _too_deep(found: object) -> bool:
     """Whether it is nested deeper than anything that roles write. Level by level, as deep ones end every recursion."""
     level = [found]
-    for _ in range(DEEPEST):
+    for _level in range(DEEPEST):
         inner: list[object] = []
         for value in level:
             inner += value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
@@ -198,7 +198,9 @@ def _place(cursor: object) -> tuple[int, int, str | None] | None:
     if not isinstance(cursor, list) or len(cursor) not in (2, 3):
         return None
     inode, offset, head = [*cursor, None][:3]
-    if type(inode) is not int or type(offset) is not int or offset < 0 or not isinstance(head, (str, type(None))):
+    if any(isinstance(value, bool) or not isinstance(value, int) for value in (inode, offset)):
+        return None
+    if offset < 0 or not isinstance(head, (str, type(None))):
         return None
     return inode, offset, head
 

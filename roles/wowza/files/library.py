@@ -57,7 +57,7 @@ class Rights:
         entries = _read(path, kind) or {key: value for key, value in _access(path).items() if key[0] in BASE}
         entries[self._user] = entries.get(self._user, 0) | rights
         entries.pop((MASK, NOBODY), None)
-        limited = [value for (tag, _), value in entries.items() if tag in (NAMED_USER, GROUP, NAMED_GROUP)]
+        limited = [value for (tag, _id), value in entries.items() if tag in (NAMED_USER, GROUP, NAMED_GROUP)]
         entries[MASK, NOBODY] = limited[0]
         for value in limited:
             entries[MASK, NOBODY] |= value

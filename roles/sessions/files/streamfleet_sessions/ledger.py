@@ -85,7 +85,7 @@ class Tally:
             self.unseen = 0
         self.told = self.told[-MOST_WAITING:]
         open_bytes = max(0, open_bytes - self.unseen)
-        total = self.ended + open_bytes + sum(size for _, size in self.gone)
+        total = self.ended + open_bytes + sum(size for _key, size in self.gone)
         if total > self.total:
             self.months[month] = self.months.get(month, 0) + total - self.total
             self.total = total
@@ -266,7 +266,7 @@ class Ledger:
             for whose, tally in self.tallies.items()
             if whose in now_here or max(tally.months, default="") >= before(now)
         }
-        kept = {*(slug for slug, _ in now_here), *(slug for slug, _ in self.tallies)}
+        kept = {*(slug for slug, _uid in now_here), *(slug for slug, _uid in self.tallies)}
         self.routes = {slug: route for slug, route in self.routes.items() if slug in kept}
 
     def dump(self) -> dict[str, Any]:
@@ -290,7 +290,7 @@ class Ledger:
             tallies = [[*self._key(slug), tally] for slug, tally in tallies.items()]
         self.tallies = {(slug, uid): Tally(**tally) for slug, uid, tally in tallies}
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
-        self._watching = Counter(slug for slug, _, _ in self.viewers)
+        self._watching = Counter(viewer[0] for viewer in self.viewers)
         self._open = {cookie: ((slug, uid), sent) for cookie, slug, uid, sent in kept.get("open", [])}
         if kept.get("boot") != self.boot:
             self._ended(now, {})
