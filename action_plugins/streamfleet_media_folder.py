@@ -22,7 +22,6 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
         sys.path.append(str(_place))
 
 from streamfleet import arguments, errors, libraries, media_folder
-from streamfleet.http import Client, segment
 from streamfleet.node_apply.users import name_of
 from streamfleet.on_controller import client_of
 
@@ -66,7 +65,7 @@ class ActionModule(ActionBase):
         if not shutil.which("rsync"):
             raise errors.BadOption("The controller has no rsync: install it (apt-get install rsync).")
         with client_of(options, "the customer's account, or of one above it") as client:
-            uid = _uid(client, options["customer"])
+            uid = media_folder.uid_of(client, options["customer"])
         result: dict[str, Any] = {"changed": False, "library": libraries.library_of(uid), "ignored": folder.ignored}
         if not self._there(result["library"]):
             if self._task.check_mode:
@@ -92,14 +91,6 @@ class ActionModule(ActionBase):
     def _there(self, library: str) -> bool:
         done = self._low_level_execute_command(f"test -d {shlex.quote(library)}", sudoable=False)
         return int(done["rc"]) == 0
-
-
-def _uid(client: Client, customer: str) -> int:
-    try:
-        found = client.request("GET", f"/customers/{segment(customer)}").data
-    except errors.NotFound:
-        raise errors.NotFound(f"customer: {customer!r} is not known to the panel at {client.url}.") from None
-    return int(found["uid"])
 
 
 class _Rsync:

@@ -18,7 +18,6 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
         sys.path.append(str(_place))
 
 from streamfleet import arguments, errors, libraries, media_folder, media_listing
-from streamfleet.client import Panel
 from streamfleet.node_apply.users import name_of
 from streamfleet.on_controller import client_of
 
@@ -52,15 +51,13 @@ class ActionModule(ActionBase):
         if not 0 <= limit <= media_listing.MOST_LISTED:
             raise errors.BadOption(f"limit: {limit} is not from 0 to {media_listing.MOST_LISTED}.")
         with client_of(options, "the customer's account, or of one above it") as client:
-            found = Panel(client).get("customer", customer)
-            if found is None:
-                raise errors.NotFound(f"customer: {customer!r} is not known to the panel at {client.url}.")
+            uid = media_folder.uid_of(client, customer)
             quota = media_listing.quota_of(client, customer, node)
-        library = libraries.library_of(int(found["uid"]))
+        library = libraries.library_of(uid)
         there = self._shell(f"test -d {shlex.quote(library)}")["rc"] == 0
         listing = media_listing.NOTHING
         if there:
-            said = self._shell(media_listing.command(library, folder, limit, name_of(int(found["uid"]))))
+            said = self._shell(media_listing.command(library, folder, limit, name_of(uid)))
             listing = media_listing.listing_of(int(said["rc"]), said["stdout"], said["stderr"], folder, node)
         return {
             "changed": False,

@@ -12,17 +12,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .errors import BadOption
+from .client import Panel
+from .errors import BadOption, NotFound
+from .http import Client
 
 #: What an AutoDJ plays (SUFFIXES of roles/autodj; a test holds the two together).
 SUFFIXES = (".mp3", ".mp2", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".flac", ".wav", ".aif", ".aiff")
 #: Videos that channels on demand play (FILE of roles/web/files/streams.js; a test holds the two together).
 VIDEOS = (".mp4", ".m4v", ".mov")
+#: What belongs into a library.
+PLAYABLE = SUFFIXES + VIDEOS
 #: Where rsync keeps what it has of a file whose transfer was cut, to go on from there; hidden, so nothing plays it.
 PARTIAL = ".streamfleet-partial"
 LONGEST_PATH = 500
 
 _CHANGE = re.compile(r"(?P<what>[<>ch.*][a-zA-Z+.? ]+)\t(?P<bytes>\d+)\t(?P<path>.+)")
+
+
+def uid_of(client: Client, customer: str) -> int:
+    """The customer's uid, which names the library and its owner on every node. Raises errors.Error."""
+    found = Panel(client).get("customer", customer)
+    if found is None:
+        raise NotFound(f"customer: {customer!r} is not known to the panel at {client.url}.")
+    return int(found["uid"])
 
 
 @dataclass(frozen=True)
@@ -68,7 +80,7 @@ def _walk(folder: Path, inside: str) -> Iterator[tuple[str, bool]]:
             yield from _walk(Path(entry.path), f"{path}/")
         elif not entry.is_dir(follow_symlinks=False):
             regular = entry.is_file(follow_symlinks=False)
-            yield path, regular and not entry.name.startswith(".") and entry.name.lower().endswith(SUFFIXES + VIDEOS)
+            yield path, regular and not entry.name.startswith(".") and entry.name.lower().endswith(PLAYABLE)
 
 
 def destination(dest: str, option: str = "dest") -> str:
@@ -113,7 +125,7 @@ def command(src: Path, target: str, user: str, shell: str, *, delete: bool, dry_
 
 def _filters() -> list[str]:
     """What can be played, and no more; case does not matter to an AutoDJ, so not here."""
-    patterns = ["".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix) for suffix in SUFFIXES + VIDEOS]
+    patterns = ["".join(f"[{c}{c.upper()}]" if c.isalpha() else c for c in suffix) for suffix in PLAYABLE]
     return ["--exclude=.*", "--include=*/", *(f"--include=*{pattern}" for pattern in patterns), "--exclude=*"]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from .client import route
 from .errors import BadOption, Error
 from .http import Client
-from .media_folder import SUFFIXES
+from .media_folder import PLAYABLE
 
 #: Most files that are listed, and most entries of a library that are looked at.
 MOST_LISTED = 10_000
@@ -37,11 +37,11 @@ def first(items, number):
     del items[number:]
 
 files, count, size, ignored, seen, complete = [], 0, 0, 0, 0, True
-waiting, todo = 1, [(os.path.dirname(root), [os.path.basename(root)])]
-while todo:
-    above, names = todo[-1]
+waiting, stack = 1, [(os.path.dirname(root), [os.path.basename(root)])]
+while stack:
+    above, names = stack[-1]
     if not names:
-        todo.pop()
+        stack.pop()
         continue
     place = os.path.join(above, names.pop())
     waiting -= 1
@@ -85,7 +85,7 @@ while todo:
     files += ([shown(os.path.relpath(os.path.join(place, name), library)), *rest] for name, *rest in found)
     complete = complete and len(below) <= room
     first(below, room)
-    todo.append((place, below[::-1]))
+    stack.append((place, below[::-1]))
     waiting += len(below)
 complete = complete and seen <= most
 print(json.dumps({"files": files, "count": count, "bytes": size, "ignored": ignored, "complete": complete}))
@@ -109,7 +109,7 @@ NOTHING = Listing([], 0, 0, 0, True)
 def command(library: str, folder: str, limit: int, user: str, most: int = MOST_ENTRIES) -> str:
     """The shell command that lists; its output is for ``listing_of``."""
     argv = ["sudo", "-n", "-u", user, "--", "/usr/bin/python3", "-I", "-c", PROGRAM]
-    return shlex.join([*argv, library, folder, str(limit), str(most), *SUFFIXES])
+    return shlex.join([*argv, library, folder, str(limit), str(most), *PLAYABLE])
 
 
 def listing_of(code: int, output: str, error: str, folder: str, node: str) -> Listing:

@@ -102,7 +102,7 @@ class Companion:
     port: str | None
     fields: Mapping[str, Property]
     credentials: Mapping[str, Property]
-    one_encoding: Mapping[str, Any] | None = None
+    one_encoding: Mapping[str, Any] = field(default_factory=dict)
 
     def is_there(self, settings: Mapping[str, Any]) -> bool:
         """Whether a service with these settings has it, on or off."""
@@ -115,7 +115,7 @@ class Companion:
 
     def feeds_one_of(self, settings: Mapping[str, Any]) -> list[str] | None:
         """Formats of which it can feed one encoding, where that is all that it feeds; None where it feeds any."""
-        if self.one_encoding is None or not self.is_on(settings):
+        if not self.one_encoding or not self.is_on(settings):
             return None
         own = settings[self.name]
         if any(own.get(key) != value for key, value in self.one_encoding["when"].items()):
@@ -376,7 +376,7 @@ def _companion(raw: Mapping[str, Any]) -> Companion:
         port=port,
         fields=fields,
         credentials=_properties(raw, "credentials"),
-        one_encoding=raw.get("one_encoding"),
+        one_encoding=dict(raw.get("one_encoding") or {}),
     )
 
 

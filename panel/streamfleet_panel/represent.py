@@ -380,7 +380,7 @@ def mount(obj: Mount) -> dict[str, Any]:
     return {
         "media_service": obj.media_service.slug,
         **obj.item,
-        "listen_urls": [_formatted(url, words) for url in engine.listen_urls],
+        "listen_urls": [_formatted(url, words) for url in engine.listen_urls_of(obj.media_service.service_type)],
     }
 
 

@@ -211,11 +211,20 @@ def inside(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], library: Path, limit: int = 100
 ) -> dict[str, Any]:
     """What the program says, run in this process."""
-    argv = ["-c", str(library), ".", str(limit), "1000000", *media_listing.SUFFIXES]
+    argv = ["-c", str(library), ".", str(limit), "1000000", *media_folder.PLAYABLE]
     monkeypatch.setattr(sys, "argv", argv)
     exec(media_listing.PROGRAM, {})
     found: dict[str, Any] = json.loads(capsys.readouterr().out)
     return found
+
+
+def test_what_is_brought_is_what_is_counted(src: Path, place: Path) -> None:
+    """Films, too: one list says what belongs into a library."""
+    before = looked(src, place)
+    (src / "film.mp4").write_bytes(b"12345")
+    found = looked(src, place)
+    assert (found.count, found.bytes, found.ignored) == (before.count + 1, before.bytes + 5, before.ignored)
+    assert "film.mp4" in media_folder.scan(src).media
 
 
 def test_what_goes_away_meanwhile_is_left_out(

@@ -23,7 +23,7 @@ from streamfleet_panel.models import MediaService
 
 router = Router(tags=["mounts"])
 # What mounts are made of.
-_COLUMNS = ("slug", "engine", "settings", "port", "node__address", "node__stream_host")
+_COLUMNS = ("slug", "engine", "service_type", "settings", "port", "node__address", "node__stream_host")
 
 
 def _services(actor: Actor, slug: str | None, label: str | None = None) -> QuerySet[MediaService]:

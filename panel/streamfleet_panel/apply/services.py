@@ -437,9 +437,7 @@ def _one_encoding(plan: Plan, service: MediaService, mounts: Sequence[Mapping[st
         formats = companion.feeds_one_of(settings)
         if formats is None or (len(encodings) == 1 and {format for format, _kbps in encodings} <= {*formats}):
             continue
-        when = ", ".join(
-            f"{companion.name}.{key} {value}" for key, value in (companion.one_encoding or {})["when"].items()
-        )
+        when = ", ".join(f"{companion.name}.{key} {value}" for key, value in companion.one_encoding["when"].items())
         found = ", ".join(f"{format} {kbps or 'of no bitrate_kbps'}" for format, kbps in sorted(encodings, key=str))
         plan.problem(
             path,
