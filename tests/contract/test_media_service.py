@@ -62,6 +62,7 @@ def test_autodj(runner: Runner, panel: Panel, owner: str) -> None:
     )[:4]
     assert on.real["media_service"]["autodj"] == {
         "enabled": True,
+        "class": "full",
         "timezone": "Europe/Prague",
         "crossfade_seconds": 3,
         "smart_crossfade": True,
