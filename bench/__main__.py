@@ -15,40 +15,49 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--size", type=int, default=1000, help="customers and services of the large documents")
     parser.add_argument("--keep", action="store_true", help="leave the node running afterwards")
+    parser.add_argument("--only", choices=("fleet", "stations"), help="one half, into a file of its own; docs/bench.md stays")
     options = parser.parse_args()
-    results = Results(ROOT / "bench" / "results.json")
+    results = Results(ROOT / "bench" / (f"results-{options.only}.json" if options.only else "results.json"))
     stage = Stage("bench", ROOT / ".cache" / "bench", last_port=32000)
     other = Stage("bench-apt", ROOT / ".cache" / "bench-apt")
     radio = Stage("bench-radio", ROOT / ".cache" / "bench-radio", last_port=9999)
     try:
-        measure.install(results, stage, other)
-        stage.hand_over()
-        empty = measure.empty_play(stage)
-        results.notes.append(f"An empty play (one ping over SSH) takes {empty:.2f} s here.")
-        measure.to_air(results, stage, empty)
-        # From here on the worker would compete for the cores with what is measured.
-        stage.on_node(["systemctl", "stop", "streamfleet-worker.service"])
-        # Converge first: what the other measurements delete stays in the node's document for its grace period.
-        measure.converge(results, stage, empty, options.size)
-        measure.declare(results, stage, empty, options.size)
-        measure.unchanged(results, stage, empty, 10 * options.size)
-        if not options.keep:
-            stage.remove()
-        # On a node of their own: what is deleted stays in the document, and five of them play.
-        radio.start()
-        radio.install()
-        radio.hand_over()
-        radio.on_node(["systemctl", "stop", "streamfleet-worker.service"])
-        stations.measure(results, radio, measure.empty_play(radio))
+        if options.only != "stations":
+            _fleet(results, stage, other, options.size)
+            if not options.keep:
+                stage.remove()
+        if options.only != "fleet":
+            # On a node of their own: what is deleted stays in the document, and five of them play.
+            radio.start()
+            radio.install()
+            radio.hand_over()
+            radio.on_node(["systemctl", "stop", "streamfleet-worker.service"])
+            stations.measure(results, radio, measure.empty_play(radio))
     finally:
         if not options.keep:
             stage.remove()
             other.remove()
             radio.remove()
     results.write()
-    _page(results)
+    if options.only is None:
+        _page(results)
     print("\n" + results.table())
     return 0 if all(figure.met is not False for figure in results.figures) else 1
+
+
+def _fleet(results: Results, stage: Stage, other: Stage, size: int) -> None:
+    """A node with panel and engines: installing it, and many services on it."""
+    measure.install(results, stage, other)
+    stage.hand_over()
+    empty = measure.empty_play(stage)
+    results.notes.append(f"An empty play (one ping over SSH) takes {empty:.2f} s here.")
+    measure.to_air(results, stage, empty)
+    # From here on the worker would compete for the cores with what is measured.
+    stage.on_node(["systemctl", "stop", "streamfleet-worker.service"])
+    # Converge first: what the other measurements delete stays in the node's document for its grace period.
+    measure.converge(results, stage, empty, size)
+    measure.declare(results, stage, empty, size)
+    measure.unchanged(results, stage, empty, 10 * size)
 
 
 def _page(results: Results) -> None:
