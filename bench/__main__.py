@@ -15,7 +15,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--size", type=int, default=1000, help="customers and services of the large documents")
     parser.add_argument("--keep", action="store_true", help="leave the node running afterwards")
-    parser.add_argument("--only", choices=("fleet", "stations"), help="one half, into a file of its own; docs/bench.md stays")
+    parser.add_argument(
+        "--only", choices=("fleet", "stations"), help="one half, into a file of its own; docs/bench.md stays"
+    )
     options = parser.parse_args()
     results = Results(ROOT / "bench" / (f"results-{options.only}.json" if options.only else "results.json"))
     stage = Stage("bench", ROOT / ".cache" / "bench", last_port=32000)
