@@ -24,6 +24,9 @@ from tests.live import tones
 STARTED = 5
 PREFIX = "radio"
 FIRST = f"{PREFIX}-0"
+IDLE = f"{PREFIX}-1"
+#: Sends files as they are.
+ECO = f"{PREFIX}-{STARTED - 1}"
 LOW, HIGH = 660, 1320
 ALL = (media.MUSIC, LOW, HIGH)
 LISTENERS = 200
@@ -69,14 +72,17 @@ def measure(results: Results, stage: Stage, empty: float, size: int = 200) -> No
     finally:
         ears.stop()
     web_server(results, stage)
-    results.notes.append(f"{size} stations with an AutoDJ, of which {STARTED} run; one has recordings to play.")
+    results.notes.append(
+        f"{size} stations with an AutoDJ, of which {STARTED} run; two have recordings of 30 s to play."
+    )
 
 
 def converge(results: Results, stage: Stage, empty: float, size: int) -> None:
     """``size`` stations with an AutoDJ: nothing changed, and one playlist changed."""
     whole: dict[str, list[dict[str, Any]]] = document(size, size, prefix=PREFIX)
     for number, service in enumerate(whole["media_services"]):
-        service.update({"autodj": {}, "enabled": number < STARTED})
+        autodj = {"class": "eco"} if service["slug"] == ECO else {}
+        service.update({"autodj": autodj, "enabled": number < STARTED})
     whole["playlists"] = [{"media_service": f"{PREFIX}-{n}", "name": "all", "folder": "."} for n in range(size)]
     whole["djs"] = [
         {"media_service": FIRST, "username": "low", "grace_seconds": 0},
@@ -88,25 +94,32 @@ def converge(results: Results, stage: Stage, empty: float, size: int) -> None:
     again = median_seconds(lambda: stage.playbook("playbooks/converge.yml"))
     results.add(f"converge, nothing changed, {size} stations with AutoDJ, against an empty play", again, empty, 2.5)
     stage.on_node(["touch", MARK])
-    applied(stage, {"playlists": [{"media_service": f"{PREFIX}-1", "name": "all", "order": "sequential"}]})
+    applied(stage, {"playlists": [{"media_service": IDLE, "name": "all", "order": "sequential"}]})
     stage.playbook("playbooks/converge.yml")
     folders = ["/etc/streamfleet/instances", "/etc/streamfleet/routes"]
     written = stage.on_node(["find", *folders, "-type", "f", "-newer", MARK]).split()
     touched = {Path(path).stem if path.startswith(folders[1]) else path.split("/")[5] for path in written}
-    if f"{PREFIX}-1" not in touched:
+    if IDLE not in touched:
         raise RuntimeError(f"The changed playlist has not arrived; written were {written}")
     results.add("stations touched by a change of one playlist", len(touched), 1, 1, unit="stations")
 
 
 def _playing(stage: Stage) -> tones.Ears:
-    """Give the first station its music, and a listener who hears it."""
+    """Give two stations their music; the first has a listener who hears it."""
     music = stage.state / "music"
     music.mkdir(exist_ok=True)
     for name in ("one.mp3", "two.mp3"):
         subprocess.run(media.recording(music / name, media.MUSIC), check=True, timeout=60)
-    variables = {"media_folder_customer": FIRST, "media_folder_src": str(music)}
-    stage.playbook("playbooks/media_folder.yml", "-e", json.dumps(variables))
-    port = stage.api().request("GET", f"/media-services/{FIRST}").data["port"]
+    for customer in (FIRST, ECO):
+        variables = {"media_folder_customer": customer, "media_folder_src": str(music)}
+        stage.playbook("playbooks/media_folder.yml", "-e", json.dumps(variables))
+    _hearing(stage, ECO).stop()
+    return _hearing(stage, FIRST)
+
+
+def _hearing(stage: Stage, slug: str) -> tones.Ears:
+    """A listener of a station, who hears its music by now."""
+    port = stage.api().request("GET", f"/media-services/{slug}").data["port"]
     deadline = time.monotonic() + 120
     while True:
         ears = tones.Ears(stage.address, port, "/stream")
@@ -115,18 +128,25 @@ def _playing(stage: Stage) -> tones.Ears:
             return ears
         ears.stop()
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{FIRST} does not play its music: journalctl -u streamfleet-autodj@{FIRST}")
+            raise TimeoutError(f"{slug} does not play its music: journalctl -u streamfleet-autodj@{slug}")
 
 
-def cost(results: Results, stage: Stage, seconds: float = 20) -> None:
-    """Memory and processor time of an AutoDJ that plays and encodes one mount."""
-    unit = f"streamfleet-autodj@{FIRST}.service"
-    used, before = _used(stage, unit), time.monotonic()
+def cost(results: Results, stage: Stage, seconds: float = 60) -> None:
+    """Memory and processor time of an AutoDJ: idle, playing and encoding one mount, and of the eco class."""
+    idle, full, eco = (f"streamfleet-autodj@{slug}.service" for slug in (IDLE, FIRST, ECO))
+    used, before = _used(stage, idle, full, eco), time.monotonic()
     time.sleep(seconds)
-    after, elapsed = _used(stage, unit), time.monotonic() - before
-    results.add("memory of an AutoDJ, against 180 MB", after[unit][1], 180, 1, unit="MB")
-    cores = (after[unit][0] - used[unit][0]) / elapsed
-    results.add("processor of an AutoDJ with one mount, against 0.1 core", cores, 0.1, 1, unit="core")
+    after, elapsed = _used(stage, idle, full, eco), time.monotonic() - before
+    cores = {unit: (after[unit][0] - used[unit][0]) / elapsed for unit in after}
+    for name, unit, size, core in (
+        ("an AutoDJ that has no music", idle, 180, None),
+        ("an AutoDJ that encodes one mount", full, None, 0.1),
+        ("an AutoDJ of the eco class", eco, 40, 0.02),
+    ):
+        memory = f"memory of {name}, against {size or 180} MB"
+        results.add(memory, after[unit][1], size or 180, 1 if size else None, unit="MB")
+        busy = f"processor of {name}, against {core or 0.1} core"
+        results.add(busy, cores[unit], core or 0.1, 1 if core else None, unit="core")
 
 
 def take_over(results: Results, stage: Stage, ears: tones.Ears) -> None:
