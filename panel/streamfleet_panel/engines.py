@@ -141,6 +141,8 @@ class Engine:
     credentials: Mapping[str, Property]
     connection: tuple[Mapping[str, Any], ...]
     listen_urls: tuple[str, ...]
+    # What for → port of the engine itself that a variable of the inventory may set, and what it is without.
+    host_ports: Mapping[str, int] = field(default_factory=dict)
     # Type of service → what such services have otherwise: `connection`, `listen_urls`, `library`.
     by_type: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     companions: tuple[Companion, ...] = ()
@@ -359,6 +361,9 @@ def _engine(raw: Mapping[str, Any]) -> Engine:
         credentials=_properties(raw, "credentials"),
         connection=tuple(raw.get("connection") or ()),
         listen_urls=tuple(raw.get("listen_urls") or ()),
+        host_ports={
+            use: int(item["default"]) for use, item in (raw.get("host_ports") or {}).items() if "variable" in item
+        },
         by_type=_by_type(raw),
     )
 

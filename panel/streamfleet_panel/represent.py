@@ -213,7 +213,7 @@ def connection(
 
     Secrets only where ``credentials`` are given, else just their names.
     """
-    words = _words(obj, default_mount(engine, settings))
+    words = {**_words(obj, default_mount(engine, settings)), **_host_ports(obj.node, engine)}
     lines: list[dict[str, Any]] = []
     for line in engine.connection_of(obj.service_type):
         if "credential" in line:
@@ -246,6 +246,17 @@ def _words(obj: MediaService, mount: str) -> dict[str, str]:
         "slug": obj.slug,
         "mount": mount,
     }
+
+
+def _host_ports(node: Node, engine: Engine) -> dict[str, str]:
+    """``:RTMP`` → ``:1940`` where the node's operator has moved the engine's port; empty where it is the usual one."""
+    facts = node.facts.get("host_ports")
+    moved = facts.get(engine.name) if isinstance(facts, dict) else None
+    words = {}
+    for use, usual in engine.host_ports.items():
+        port = moved.get(use, usual) if isinstance(moved, dict) else usual
+        words[f":{use}"] = "" if port == usual else f":{port}"
+    return words
 
 
 def _formatted(template: str, words: Mapping[str, str]) -> str:
