@@ -10,7 +10,6 @@ import ssl
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +31,6 @@ ALL = (media.MUSIC, LOW, HIGH)
 LISTENERS = 200
 MARK = "/run/streamfleet-bench"
 
-#: Prints the time at which the DJ is among those that a station's live.json says are connected.
-TAKEN = """\
-import json, sys, time
-end = time.time() + 60
-while time.time() < end:
-    if sys.argv[2] in [item["username"] for item in json.load(open(sys.argv[1]))["connected"]]:
-        print(time.time()), sys.exit()
-    time.sleep(0.02)
-"""
 #: CPU seconds of a unit's processes so far, and their memory (PSS) in MB.
 USED = """\
 import glob, json, os, sys
@@ -150,25 +140,21 @@ def cost(results: Results, stage: Stage, seconds: float = 60) -> None:
 
 
 def take_over(results: Results, stage: Stage, ears: tones.Ears) -> None:
-    """From the moment that a DJ is taken, or leaves, until the listener hears who is on the air then."""
+    """From the moment that a DJ's encoder is started, or killed, until the listener hears who is on the air then."""
     begun = time.monotonic()
     low = _encoder(stage, "low", LOW)
     ears.await_tone(LOW, ALL)
-    state = f"/var/lib/streamfleet/services/{FIRST}/live/live.json"
-    with ThreadPoolExecutor() as pool:
-        watch = pool.submit(stage.on_node, ["python3", "-c", TAKEN, state, "high"])
-        time.sleep(2)
-        high = _encoder(stage, "high", HIGH)
-        ears.await_tone(HIGH, ALL)
-        # The node and this machine have one clock.
-        taken = float(watch.result()) - time.time() + time.monotonic()
-    gone = time.monotonic() + 2
     time.sleep(2)
+    came = time.monotonic()
+    high = _encoder(stage, "high", HIGH)
+    ears.await_tone(HIGH, ALL)
+    time.sleep(2)
+    gone = time.monotonic()
     high.stop()
     ears.await_tone(LOW, ALL)
     low.stop()
     ears.await_tone(media.MUSIC, ALL)
-    for name, moment, frequency in (("a higher DJ is heard", taken, HIGH), ("the lower one is heard again", gone, LOW)):
+    for name, moment, frequency in (("a higher DJ is heard", came, HIGH), ("the lower one is heard again", gone, LOW)):
         took = ears.since_until(moment, frequency, ALL)
         if took is None:
             raise RuntimeError(f"{frequency} Hz is not in what the listener got")
