@@ -31,23 +31,21 @@ ALL = (media.MUSIC, LOW, HIGH)
 LISTENERS = 200
 MARK = "/run/streamfleet-bench"
 
-#: CPU seconds of a unit's processes so far, and their memory (PSS) in MB.
+#: CPU seconds of a unit so far, as its control group counts them, and the memory (PSS) of its processes in MB.
 USED = """\
 import glob, json, os, sys
 total = {}
 for unit in sys.argv[1:]:
-    main = os.popen(f"systemctl show -p MainPID --value {unit}").read().strip()
-    pids, seconds, memory = [main], 0.0, 0
+    shown = os.popen(f"systemctl show -p MainPID,CPUUsageNSec {unit}").read()
+    said = dict(line.split("=", 1) for line in shown.splitlines())
+    pids, memory = [said["MainPID"]], 0
     for pid in pids:
         pids += [c for f in glob.glob(f"/proc/{pid}/task/*/children") for c in open(f).read().split()]
         try:
-            fields = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
             memory += int(open(f"/proc/{pid}/smaps_rollup").read().split("\\nPss:")[1].split()[0]) * 1024
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):
             continue
-        # Of itself, and of those of its children that have ended.
-        seconds += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-    total[unit] = [seconds, memory / 1e6]
+    total[unit] = [int(said["CPUUsageNSec"]) / 1e9, memory / 1e6]
 print(json.dumps(total))
 """
 

@@ -366,8 +366,9 @@ def dj_connection(obj: Dj, password: str | None = None) -> list[dict[str, Any]]:
 def dj_server(obj: MediaService) -> list[dict[str, Any]]:
     """Where all DJs of the service connect; the port is empty while they cannot."""
     engine = engines().get(obj.engine)
-    doors = [companion for companion in engine.companions if "djs" in companion.objects] if engine is not None else []
-    port = next((obj.settings.get(door.port) for door in doors if door.port is not None), None)
+    settings = engine.settings(obj.settings) if engine is not None else {}
+    doors = [door for door in engine.companions if door.serves("djs", settings)] if engine is not None else []
+    port = next((settings.get(door.port) for door in doors if door.port is not None), None)
     return [
         {"label": "Server", "value": _words(obj, "")["stream_host"]},
         {"label": "Port", "value": str(port or "")},
