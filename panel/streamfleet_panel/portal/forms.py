@@ -9,6 +9,7 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm, Set
 from django.forms.renderers import DjangoTemplates
 
 from streamfleet_panel.apply import ApiError
+from streamfleet_panel.apply.schedule import DAYS
 from streamfleet_panel.models import Account
 
 
@@ -17,6 +18,22 @@ class Renderer(DjangoTemplates):
 
     form_template_name = "portal/form.html"
     field_template_name = "portal/field.html"
+
+
+class Days(forms.MultipleChoiceField):
+    """Days of the week; none is every day, which is null."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("widget", forms.CheckboxSelectMultiple)
+        super().__init__(required=False, choices=[(day, day.capitalize()) for day in DAYS], **options)
+
+    def clean(self, value: Any) -> Any:
+        """A list, or null."""
+        return super().clean(value) or None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """By the days, whatever their order."""
+        return super().has_changed(initial or [], data or [])
 
 
 class PortalForm(forms.Form):
