@@ -86,6 +86,26 @@ DOCUMENT = {
             "active": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "22:00", "end": "04:00"}],
         },
     ],
+    "schedules": [
+        {
+            "media_service": "rock-fm",
+            "name": "a-name-that-is-as-long-as-the-name-of-an-entry-can-ever-be-here",
+            "playlist": "a-name-that-is-as-long-as-the-name-of-a-playlist-can-ever-be",
+            "days": ["sat", "sun"],
+            "start": "08:00",
+            "end": "12:30",
+        },
+        {"media_service": "rock-fm", "name": "morning", "dj": "anna", "start": "06:00", "end": "10:00"},
+    ],
+    "mounts": [
+        {
+            "media_service": "rock-fm",
+            "name": "/" + "a-path-as-long-as-one-can-ever-be-in-all-of-the-world-it-has-64",
+            "format": "aac",
+            "bitrate_kbps": 48,
+            "fallback": "/stream",
+        }
+    ],
 }
 
 

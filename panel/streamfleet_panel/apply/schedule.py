@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from streamfleet_panel.apply.checks import Bad, Field, items, kind_of
@@ -62,6 +64,14 @@ def days_of(value: Any, below: str = "") -> list[str] | None:
         if day in value[:index]:
             raise Bad("names a day twice", "Name each day once.", f"{below}[{index}]", day)
     return sorted(value, key=DAYS.index)
+
+
+def begins_on(window: Mapping[str, Any], day: date) -> bool:
+    """Whether a time, of ``active`` or of a schedule, begins on this day; the AutoDJ answers the same."""
+    if window.get("days") is not None and DAYS[day.weekday()] not in window["days"]:
+        return False
+    first, last = window.get("start_date"), window.get("end_date")
+    return (first is None or first <= day.isoformat()) and (last is None or day.isoformat() <= last)
 
 
 TIME_SCHEMA = {"type": "string", "pattern": f"^{_TIME.pattern}$"}

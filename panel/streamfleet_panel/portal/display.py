@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -328,3 +329,37 @@ def duration(begin: datetime, end: datetime) -> str:
     minutes, seconds = divmod(max(0, round((end - begin).total_seconds())), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+# --- mounts ---------------------------------------------------------------------------------------------------------
+
+_MOUNT_WORDS = {
+    "name": "Path",
+    "id": "Number",
+    "bitrate_kbps": "Bitrate (kbit/s)",
+    "max_listeners": "Listeners, at most",
+}
+_CODE = re.compile(r"[A-Z]\(([^)]*)\)")
+
+
+def mount_names(service: MediaService) -> list[str]:
+    """Paths of the service's mounts, in their order; none where its engine has none."""
+    engine = engine_of(service)
+    if engine is None or engine.mounts_field is None:
+        return []
+    return [str(item["name"]) for item in engine.settings(service.settings)[engine.mounts_field]]
+
+
+def mount_words(name: str) -> str:
+    """A field of a mount as a label."""
+    return _MOUNT_WORDS.get(name, title(name))
+
+
+def mount_help(schema: Mapping[str, Any]) -> str:
+    """What a field of a mount is for; how Ansible's documentation marks code is left out."""
+    return _CODE.sub(r"\1", str(schema.get("description", "")))
+
+
+def mount_value(value: Any) -> str:
+    """A value of a mount's field."""
+    return "yes" if value is True else str(value)
