@@ -52,6 +52,7 @@ DOCUMENT = {
             "customer": "alice",
             "engine": "icecast",
             "max_listeners": 100,
+            "monthly_transfer_mb": 1000,
             "autodj": {"timezone": "Europe/Prague"},
         },
         {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp"},
@@ -109,6 +110,22 @@ DOCUMENT = {
 }
 
 
+LISTENERS = """
+from datetime import timedelta
+from django.utils import timezone
+from streamfleet_panel.models import MB, ListenerSession, MediaService, Transfer
+from streamfleet_panel.transfer import month_of
+now, service = timezone.now(), MediaService.objects.get(slug="rock-fm")
+for number, mount in enumerate(("/stream", "/" + "a-path-as-long-as-one-can-ever-be" * 2)):
+    ListenerSession.objects.create(
+        media_service=service, name=f"{number:032}", source="web", mount=mount, bytes=7 * MB,
+        address="2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", agent="AnAgentOfWhichNobodyKnowsWhereItMayBeBroken" * 5,
+        started_at=now - timedelta(hours=2), ended_at=now,
+    )
+Transfer.objects.create(media_service=service, month=month_of(now), bytes=700 * MB, counter="a" * 32)
+"""
+
+
 @dataclass
 class World:
     """The panel, and what its node reports."""
@@ -136,6 +153,8 @@ def world() -> Iterator[World]:
     with running_panel(static=True, extra=mail) as panel:
         status, answer = panel.request("POST", "/apply", {"document": DOCUMENT})
         assert status == 200, answer
+        # Nodes tell of listeners; here there is none.
+        panel.manage("shell", "--no-imports", "-c", LISTENERS)
         worker = panel.manage("issue_token", "--name", "worker", "--scope", "worker")["token"]
         yield World(panel, worker)
 
