@@ -45,7 +45,8 @@ options:
     description: V(true) lets the DJ be connected at the times in O(active) only.
     type: bool
   active:
-    description: Times for O(scheduled_only), in the service's time zone; V(null) for none.
+    description: Times for O(scheduled_only), in the service's time zone, beside those of M(streamfleet_schedule);
+      V(null) for none.
     type: list
     elements: dict
     suboptions:

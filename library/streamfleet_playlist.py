@@ -53,7 +53,8 @@ options:
       to 100.
     type: int
   active:
-    description: Times at which it is played, in the service's time zone; V(null) for always. Needed for V(scheduled).
+    description: Times at which it is played, in the service's time zone, beside those of M(streamfleet_schedule);
+      V(null) for always, of type V(scheduled) for those of schedules only.
     type: list
     elements: dict
     suboptions:

@@ -20,6 +20,7 @@ COLLECTIONS = {
     "media_service": "media_services",
     "playlist": "playlists",
     "dj": "djs",
+    "schedule": "schedules",
     "relay": "relays",
     "mount": "mounts",
     "media_user": "media_users",
@@ -32,6 +33,7 @@ ONLY_READ = {"listener_session": "listener_sessions"}
 PARENTS = {
     "playlist": "media_service",
     "dj": "media_service",
+    "schedule": "media_service",
     "relay": "media_service",
     "mount": "media_service",
     "media_user": "customer",

@@ -31,6 +31,7 @@ from streamfleet_panel.models import (
     Playlist,
     Relay,
     ResellerPlan,
+    Schedule,
 )
 
 
@@ -160,6 +161,11 @@ def djs(actor: Actor) -> QuerySet[Dj]:
     return Dj.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service__node")
 
 
+def schedules(actor: Actor) -> QuerySet[Schedule]:
+    """Entries of calendars, like playlists."""
+    return Schedule.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
+
+
 def relays(actor: Actor) -> QuerySet[Relay]:
     """Relays (never their passwords), like playlists."""
     return Relay.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
@@ -243,6 +249,7 @@ SCOPES: dict[type[Model], Any] = {
     PlayedTrack: played,
     Playlist: playlists,
     Dj: djs,
+    Schedule: schedules,
     Relay: relays,
     ListenerSession: listener_sessions,
     MediaUser: media_users,
@@ -272,6 +279,7 @@ _MACHINE = {
     "media_service": frozenset({"view"}),
     "playlist": frozenset({"view"}),
     "dj": frozenset({"view"}),
+    "schedule": frozenset({"view"}),
     "relay": frozenset({"view"}),
     "mount": frozenset({"view"}),
 }
@@ -283,6 +291,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
@@ -297,6 +306,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": _EVERYTHING | {"credentials", "rotate", "control"},
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
@@ -310,6 +320,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "media_service": frozenset({"view", "update", "credentials", "rotate", "control"}),
         "playlist": _OF_SERVICE,
         "dj": _DJ,
+        "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
@@ -373,7 +384,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind in ("playlist", "dj", "relay", "media_user"):
+    if kind in ("playlist", "dj", "schedule", "relay", "media_user"):
         return None
     return frozenset()
 

@@ -21,7 +21,7 @@ Key = TypeVar("Key", int, str)
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Six queries."""
+    """All of the node's services as they shall be, deleted ones in grace included. Seven queries."""
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")

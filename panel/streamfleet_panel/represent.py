@@ -26,6 +26,7 @@ from streamfleet_panel.models import (
     Playlist,
     Relay,
     ResellerPlan,
+    Schedule,
 )
 from streamfleet_panel.times import rfc3339
 from streamfleet_panel.transfer import transferred
@@ -375,6 +376,16 @@ def dj_server(obj: MediaService) -> list[dict[str, Any]]:
     ]
 
 
+def schedule(obj: Schedule) -> dict[str, Any]:
+    """An entry of a calendar; reads ``media_service``: select it along."""
+    return {
+        "media_service": obj.media_service.slug,
+        **obj.for_node(),
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
 def relay(obj: Relay) -> dict[str, Any]:
     """A relay; reads ``media_service``: select it along."""
     return {
@@ -434,6 +445,7 @@ _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "node": node,
     "playlist": playlist,
     "dj": dj,
+    "schedule": schedule,
     "relay": relay,
     "mount": mount,
     "media_user": media_user,
@@ -457,6 +469,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "playlist": Playlist.objects.select_related("media_service"),
             "media_user": MediaUser.objects.select_related("customer"),
             "dj": Dj.objects.select_related("media_service__node"),
+            "schedule": Schedule.objects.select_related("media_service"),
             "relay": Relay.objects.select_related("media_service"),
         }
         for kind, pks in wanted.items():

@@ -58,6 +58,26 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                     "record": True,
                 },
             ],
+            "schedules": [
+                {
+                    "media_service": "rock",
+                    "name": "show",
+                    "dj": "anna",
+                    "days": ["sun", "sat"],
+                    "start": "09:00",
+                    "end": "10:00",
+                },
+                {
+                    "media_service": "rock",
+                    "name": "eve",
+                    "enabled": False,
+                    "playlist": "night",
+                    "start": "18:00",
+                    "end": "00:00",
+                    "start_date": "2026-12-24",
+                    "end_date": "2026-12-24",
+                },
+            ],
             "relays": [
                 {
                     "media_service": "rock",
@@ -203,6 +223,30 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                 "kick": 0,
             },
         ],
+        "schedules": [
+            {
+                "name": "eve",
+                "enabled": False,
+                "playlist": "night",
+                "dj": None,
+                "days": None,
+                "start": "18:00",
+                "end": "00:00",
+                "start_date": "2026-12-24",
+                "end_date": "2026-12-24",
+            },
+            {
+                "name": "show",
+                "enabled": True,
+                "playlist": None,
+                "dj": "anna",
+                "days": ["sat", "sun"],
+                "start": "09:00",
+                "end": "10:00",
+                "start_date": None,
+                "end_date": None,
+            },
+        ],
         "relays": [
             {
                 "name": "network",
@@ -233,7 +277,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
     assert document["services"][3]["settings"]["autodj"] is None
     assert document["services"][3]["settings"]["live_port"] is None
     # A video channel has no companions, and so none of what belongs to them.
-    assert not {"playlists", "djs", "relays"} & document["services"][4].keys()
+    assert not {"playlists", "djs", "schedules", "relays"} & document["services"][4].keys()
     assert document["services"][4]["state"] == "suspended"
     assert document["services"][4]["reason"] == "unpaid"
     assert document["services"][0]["state"] == "deleted"
@@ -271,11 +315,13 @@ def test_constant_queries(
     services = [{"slug": f"s{n}", "customer": "bob", "engine": "icecast", "autodj": {}} for n in range(50)]
     playlists = [{"media_service": f"s{n}", "name": "all", "folder": "."} for n in range(50)]
     djs = [{"media_service": f"s{n}", "username": "anna"} for n in range(50)]
+    noon = {"dj": "anna", "start": "12:00", "end": "13:00"}
+    schedules = [{"media_service": f"s{n}", "name": "noon", **noon} for n in range(50)]
     ends = {"direction": "in", "address": "https://network.example/live.mp3"}
     relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
-    run({"media_services": services, "playlists": playlists, "djs": djs, "relays": relays})
+    run({"media_services": services, "playlists": playlists, "djs": djs, "schedules": schedules, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

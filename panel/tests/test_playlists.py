@@ -175,7 +175,6 @@ BAD: list[tuple[dict[str, Any], str, Any, str]] = [
     (playlist(active=[{**TIMES, "days": ["fri", "freitag"]}]), f"{L}.active[0].days[1]", "freitag", "is not a day"),
     (playlist(active=[{**TIMES, "days": [["fri"]]}]), f"{L}.active[0].days[0]", '["fri"]', "is not a day"),
     (playlist(active=[{**TIMES, "days": ["fri", "fri"]}]), f"{L}.active[0].days[1]", "fri", "twice"),
-    (playlist(type="scheduled"), f"{L}.active", None, "a scheduled playlist needs its times"),
     (playlist(type="scheduled", active=[TIMES], weight=2), f"{L}.weight", 2, "means nothing for the type scheduled"),
     (playlist(type="jingle"), f"{L}.every_tracks", None, "a jingle needs one"),
     (playlist(type="jingle", every_tracks=1, every_minutes=1), f"{L}.every_minutes", 1, "goes not with every_tracks"),

@@ -26,12 +26,22 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
             for engine, more in ([("icecast", {"autodj": {}}), ("nginx_rtmp", {})][n % 2],)
         ],
         "playlists": [
-            {"media_service": f"{prefix}{n}", "name": name, "folder": "."}
+            {
+                "media_service": f"{prefix}{n}",
+                "name": name,
+                "folder": ".",
+                "active": [{"start": "00:00", "end": "00:00"}],
+            }
             for n in range(0, count, 2)
             for name in ("day", "night")
         ],
         "djs": [
             {"media_service": f"{prefix}{n}", "username": name} for n in range(0, count, 2) for name in ("anna", "ben")
+        ],
+        "schedules": [
+            {"media_service": f"{prefix}{n}", "name": name, **who, "start": "09:00", "end": "10:00"}
+            for n in range(0, count, 2)
+            for name, who in (("early", {"dj": "anna"}), ("late", {"playlist": "day"}))
         ],
         "relays": [
             {"media_service": f"{prefix}{n}", "name": name, "direction": "out", "address": url, "password": "of-other"}
@@ -62,7 +72,8 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         changed = document(count, prefix, name="new")
         gone = {"customers": [{"username": f"{prefix}{n}", "state": "absent"} for n in range(count)]}
         back = document(count, prefix)
-        fewer = {**back, "playlists": back["playlists"][::2], "djs": back["djs"][::2], "relays": back["relays"][::2]}
+        fewer = {**back, **{kind: back[kind][::2] for kind in ("playlists", "djs", "schedules", "relays")}}
+        moved = {"schedules": [{**item, "start": "08:00"} for item in back["schedules"]]}
         weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
         limited = {"media_users": [{**item, "read_only": True} for item in back["media_users"]]}
         ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
@@ -70,7 +81,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         slower = {"mounts": [{**item, "bitrate_kbps": 64} for item in back["mounts"]]}
         dropped = {
             kind: [{**item, "state": "absent"} for item in back[kind]]
-            for kind in ("playlists", "djs", "relays", "mounts", "media_users")
+            for kind in ("playlists", "djs", "schedules", "relays", "mounts", "media_users")
         }
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
@@ -84,6 +95,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "playlists": lambda weighed=weighed: run(weighed),
             "djs": lambda ranked=ranked: run(ranked),
             "media users": lambda limited=limited: run(limited),
+            "schedules": lambda moved=moved: run(moved),
             "relays": lambda patient=patient: run(patient),
             "mounts": lambda slower=slower: run(slower),
             "prune what belongs to others": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
@@ -105,6 +117,7 @@ def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> N
         "media-services",
         "playlists",
         "djs",
+        "schedules",
         "relays",
         "mounts",
         "media-users",

@@ -47,11 +47,16 @@ REACH = {
 OWNER = {"rock": "alice", "tv": "alice", "shop-fm": "shop", "eve-fm": "eve", "bob-tv": "bob"}
 PLAYLISTS = [("rock", "day"), ("rock", "jingles"), ("shop-fm", "day"), ("eve-fm", "day")]
 DJS = [("rock", "anna"), ("rock", "ben"), ("shop-fm", "anna"), ("eve-fm", "anna")]
+SCHEDULES = [("rock", "noon"), ("shop-fm", "noon"), ("eve-fm", "noon")]
 RELAYS = [("rock", "network"), ("shop-fm", "network"), ("eve-fm", "network")]
 RADIOS = ["rock", "shop-fm", "eve-fm"]
 WITH_DJS = {
     "media_services": [{"slug": slug, "autodj": {}} for slug in ("rock", "shop-fm", "eve-fm")],
     "djs": [{"media_service": slug, "username": name, "password": "dj-password"} for slug, name in DJS],
+    "schedules": [
+        {"media_service": slug, "name": name, "dj": "anna", "start": "12:00", "end": "13:00"}
+        for slug, name in SCHEDULES
+    ],
     "relays": [
         {
             "media_service": slug,
@@ -81,6 +86,7 @@ BODIES: dict[str, Any] = {
     "POST /media-services/{slug}/credentials/rotate": {},
     "PUT /media-services/{slug}/playlists/{name}": {"enabled": False},
     "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
+    "PUT /media-services/{slug}/schedules/{name}": {"enabled": False},
     "PUT /media-services/{slug}/relays/{name}": {"enabled": False},
     "PUT /media-services/{slug}/mounts/{name}": {"max_listeners": 1},
     "PUT /customers/{username}/media-users/{name}": {"enabled": False},
@@ -106,6 +112,7 @@ ON_SERVICES = {
     "GET /media-services/{slug}/playlists": None,
     "GET /media-services/{slug}/djs": None,
     "GET /media-services/{slug}/listener-sessions": PEOPLE,
+    "GET /media-services/{slug}/schedules": None,
     "GET /media-services/{slug}/relays": None,
     "GET /media-services/{slug}/played": None,
     "GET /media-services/{slug}/air": None,
@@ -122,6 +129,11 @@ ON_DJS = {
     "DELETE /media-services/{slug}/djs/{username}": PEOPLE,
     "GET /media-services/{slug}/djs/{username}/credentials": PEOPLE,
     "POST /media-services/{slug}/djs/{username}/kick": PEOPLE,
+}
+ON_SCHEDULES = {
+    "GET /media-services/{slug}/schedules/{name}": None,
+    "PUT /media-services/{slug}/schedules/{name}": PEOPLE,
+    "DELETE /media-services/{slug}/schedules/{name}": PEOPLE,
 }
 ON_RELAYS = {
     "GET /media-services/{slug}/relays/{name}": None,
@@ -169,6 +181,7 @@ OTHERS = {
     "GET /mounts",
     "GET /nodes",
     "GET /playlists",
+    "GET /schedules",
     "GET /relays",
     "GET /reseller-plans",
 }
@@ -238,7 +251,7 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 
 def test_every_route_is_known() -> None:
-    of_objects = (ON_PLAYLISTS, ON_DJS, ON_RELAYS, ON_MOUNTS, ON_MEDIA_USERS)
+    of_objects = (ON_PLAYLISTS, ON_DJS, ON_SCHEDULES, ON_RELAYS, ON_MOUNTS, ON_MEDIA_USERS)
     known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}.union(*of_objects)
     assert routes() == known
 
@@ -305,6 +318,15 @@ def test_plans(callers: Callers, caller: str, route: str) -> None:
         _check(callers[caller], caller, route, {"name": target}, visible, ON_PLANS[route])
 
 
+@pytest.mark.parametrize("route", sorted(ON_SCHEDULES))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_schedules(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_DJS)
+    for slug, name in SCHEDULES:
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_SCHEDULES[route])
+
+
 @pytest.mark.parametrize("route", sorted(ON_RELAYS))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_relays(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
@@ -369,6 +391,7 @@ LISTS = [
     "media-services",
     "playlists",
     "djs",
+    "schedules",
     "relays",
     "mounts",
     "media-users",
@@ -393,6 +416,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
         "media-services": slugs,
         "playlists": {f"{slug}/{name}" for slug, name in PLAYLISTS if slug in slugs},
         "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
+        "schedules": {f"{slug}/{name}" for slug, name in SCHEDULES if slug in slugs},
         "relays": {f"{slug}/{name}" for slug, name in RELAYS if slug in slugs},
         "mounts": {f"{slug}//stream" for slug in RADIOS if slug in slugs},
         "media-users": {f"{owner}/{name}" for owner, name in MEDIA_USERS if owner in reach},
@@ -419,6 +443,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
                 "media-services": ["slug"],
                 "playlists": ["media_service", "name"],
                 "djs": ["media_service", "username"],
+                "schedules": ["media_service", "name"],
                 "relays": ["media_service", "name"],
                 "mounts": ["media_service", "name"],
                 "media-users": ["customer", "name"],
@@ -449,6 +474,9 @@ ESCAPES: list[dict[str, Any]] = [
     {"djs": [{"media_service": "eve-fm", "username": "anna", "password": "taken-over"}]},
     {"djs": [{"media_service": "eve-fm", "username": "mine"}]},
     {"djs": [{"media_service": "eve-fm", "username": "anna", "state": "absent"}]},
+    {"schedules": [{"media_service": "eve-fm", "name": "noon", "enabled": False}]},
+    {"schedules": [{"media_service": "eve-fm", "name": "mine", "dj": "anna", "start": "10:00", "end": "11:00"}]},
+    {"schedules": [{"media_service": "eve-fm", "name": "noon", "state": "absent"}]},
     {"relays": [{"media_service": "eve-fm", "name": "network", "enabled": False}]},
     {
         "relays": [

@@ -52,6 +52,7 @@ DOCUMENT = {
             "customer": "alice",
             "engine": "icecast",
             "max_listeners": 100,
+            "monthly_transfer_mb": 1000,
             "autodj": {"timezone": "Europe/Prague"},
         },
         {"slug": "alice-tv", "name": "Alice TV", "customer": "alice", "engine": "nginx_rtmp"},
@@ -86,7 +87,43 @@ DOCUMENT = {
             "active": [{"days": ["mon", "tue", "wed", "thu", "fri"], "start": "22:00", "end": "04:00"}],
         },
     ],
+    "schedules": [
+        {
+            "media_service": "rock-fm",
+            "name": "a-name-that-is-as-long-as-the-name-of-an-entry-can-ever-be-here",
+            "playlist": "a-name-that-is-as-long-as-the-name-of-a-playlist-can-ever-be",
+            "days": ["sat", "sun"],
+            "start": "08:00",
+            "end": "12:30",
+        },
+        {"media_service": "rock-fm", "name": "morning", "dj": "anna", "start": "06:00", "end": "10:00"},
+    ],
+    "mounts": [
+        {
+            "media_service": "rock-fm",
+            "name": "/" + "a-path-as-long-as-one-can-ever-be-in-all-of-the-world-it-has-64",
+            "format": "aac",
+            "bitrate_kbps": 48,
+            "fallback": "/stream",
+        }
+    ],
 }
+
+
+LISTENERS = """
+from datetime import timedelta
+from django.utils import timezone
+from streamfleet_panel.models import MB, ListenerSession, MediaService, Transfer
+from streamfleet_panel.transfer import month_of
+now, service = timezone.now(), MediaService.objects.get(slug="rock-fm")
+for number, mount in enumerate(("/stream", "/" + "a-path-as-long-as-one-can-ever-be" * 2)):
+    ListenerSession.objects.create(
+        media_service=service, name=f"{number:032}", source="web", mount=mount, bytes=7 * MB,
+        address="2001:db8:aaaa:bbbb:cccc:dddd:eeee:ffff", agent="AnAgentOfWhichNobodyKnowsWhereItMayBeBroken" * 5,
+        started_at=now - timedelta(hours=2), ended_at=now,
+    )
+Transfer.objects.create(media_service=service, month=month_of(now), bytes=700 * MB, counter="a" * 32)
+"""
 
 
 @dataclass
@@ -116,6 +153,8 @@ def world() -> Iterator[World]:
     with running_panel(static=True, extra=mail) as panel:
         status, answer = panel.request("POST", "/apply", {"document": DOCUMENT})
         assert status == 200, answer
+        # Nodes tell of listeners; here there is none.
+        panel.manage("shell", "--no-imports", "-c", LISTENERS)
         worker = panel.manage("issue_token", "--name", "worker", "--scope", "worker")["token"]
         yield World(panel, worker)
 

@@ -157,6 +157,37 @@ def test_everything_works_without_scripts(world: World, open_page: Opener) -> No
     assert world.panel.request("GET", "/whoami", token=token)[0] == 401
 
 
+def test_the_calendar_by_keyboard_alone_and_without_scripts(world: World, open_page: Opener) -> None:
+    page = open_page(java_script_enabled=False)
+    log_in(page, "alice")
+    page.goto("/services/rock-fm/")
+    page.get_by_role("link", name="Calendar").click()
+    expect(page.get_by_role("row", name=re.compile("^Mon .*06:00 to 10:00 anna DJ, by morning"))).to_be_visible()
+    page.get_by_label("Name").focus()
+    page.keyboard.type("evening")
+    page.keyboard.press("Tab")
+    page.keyboard.type("anna")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Space")
+    expect(page.get_by_label("Mon")).to_be_checked()
+    # How a time is typed depends on the system's language.
+    page.get_by_label("From").fill("20:00")
+    page.get_by_label("To", exact=True).fill("22:00")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("evening is added to the calendar.")).to_be_visible()
+    entry = world.panel.request("GET", "/media-services/rock-fm/schedules/evening")[1]
+    assert (entry["dj"], entry["days"], entry["start"], entry["end"]) == ("anna", ["mon"], "20:00", "22:00")
+    page.get_by_role("link", name="Week after").click()
+    expect(page.get_by_role("row", name=re.compile("^Mon .*20:00 to 22:00 anna"))).to_be_visible()
+    page.get_by_role("button", name="Delete evening").click()
+    expect(page.get_by_text("evening is taken out of the calendar.")).to_be_visible()
+    page.goto("/services/rock-fm/mounts/")
+    page.get_by_role("link", name="Change /stream").click()
+    page.get_by_label("Bitrate (kbit/s)").fill("96")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("The mount /stream is saved.")).to_be_visible()
+
+
 def test_reseller_makes_a_customer_and_logs_in_as_it(world: World, open_page: Opener) -> None:
     page = open_page()
     log_in(page, "shop")
@@ -190,6 +221,10 @@ PAGES = {
         "/services/",
         "/services/rock-fm/",
         "/services/rock-fm/credentials/replace/",
+        "/services/rock-fm/calendar/",
+        "/services/rock-fm/listeners/",
+        "/services/rock-fm/mounts/",
+        "/services/rock-fm/mounts/stream/",
         "/tokens/",
         "/profile/",
         "/profile/password/",

@@ -149,7 +149,6 @@ def test_bad_input(runner: Runner, panel: Panel, owner: str, station: str) -> No
         Step(MODULE, {**new, "password": runner.canary("canary: with a colon")}, error="password: has a form that is"),
         Step(MODULE, {**new, "priority": 101}, error="priority: must be between 1 and 100 (given: 101)"),
         Step(MODULE, {**new, "grace_seconds": 301}, error="grace_seconds: must be between 0 and 300 (given: 301)"),
-        Step(MODULE, {**new, "scheduled_only": True}, error="active: is missing: scheduled_only needs times"),
         # YAML's 22:00 without quotes.
         Step(
             MODULE,

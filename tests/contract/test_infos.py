@@ -1,7 +1,7 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
-And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_relay_info, streamfleet_mount_info,
-streamfleet_media_user_info.
+And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_schedule_info, streamfleet_relay_info,
+streamfleet_mount_info, streamfleet_media_user_info.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ KEYS = {
     "media_service": "slug",
     "playlist": "name",
     "dj": "username",
+    "schedule": "name",
     "relay": "name",
     "mount": "name",
     "media_user": "name",
@@ -45,6 +46,10 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
             {"media_service": "info-am", "username": "info-anna", "name": "Anna Info", "password": word},
             {"media_service": "info-am", "username": "info-ben"},
         ],
+        "schedules": [
+            {"media_service": "info-am", "name": "info-show", "dj": "info-anna", "start": "09:00", "end": "10:00"},
+            {"media_service": "info-am", "name": "info-other", "dj": "info-ben", "start": "10:00", "end": "11:00"},
+        ],
         "relays": [
             {"media_service": "info-fm", "name": "info-in", "direction": "in", "address": "https://a.example/live"},
             {
@@ -65,7 +70,9 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist, dj, relay, mount, login = (f"streamfleet_{kind}_info" for kind in KEYS)
+    customer, plan, node, service, playlist, dj, schedule, relay, mount, login = (
+        f"streamfleet_{kind}_info" for kind in KEYS
+    )
     asked = {
         "all": (customer, {"label": "infos"}, ["info-a", "info-b", "info-rs"]),
         "one": (customer, {"username": "info-a"}, ["info-a"]),
@@ -94,6 +101,10 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "no login": (login, {"customer": "info-b", "name": "desk"}, []),
         "logins": (login, {"label": "infos", "customer": "info-a"}, ["desk", "studio"]),
         "words": (dj, {"media_service": "info-am", "username": "info-anna", "credentials": True}, None),
+        "schedule": (schedule, {"media_service": "info-am", "name": "info-show"}, ["info-show"]),
+        "no schedule": (schedule, {"media_service": "info-fm", "name": "info-show"}, []),
+        "schedules": (schedule, {"label": "infos"}, ["info-other", "info-show"]),
+        "of a DJ": (schedule, {"media_service": "info-am", "dj": "info-ben"}, ["info-other"]),
         "relay": (relay, {"media_service": "info-fm", "name": "info-in"}, ["info-in"]),
         "no relay": (relay, {"media_service": "info-am", "name": "info-in"}, []),
         "relays": (relay, {"label": "infos"}, ["info-in", "info-out"]),

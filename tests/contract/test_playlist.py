@@ -123,7 +123,6 @@ def test_bad_input(runner: Runner, panel: Panel, owner: str, station: str) -> No
             error="files[1]: begins with a slash (given: '/etc/passwd') Fix: Write it relative to the media library",
         ),
         Step(MODULE, {**new, "weight": 101}, error="weight: must be between 1 and 100 (given: 101)"),
-        Step(MODULE, {**new, "type": "scheduled"}, error="active: is missing: a scheduled playlist needs its times"),
         Step(MODULE, {**new, "type": "jingle"}, error="every_tracks: is missing, and so is every_minutes"),
         Step(MODULE, {**new, "every_minutes": 5}, error="every_minutes: means nothing for the type rotation"),
         # YAML's 22:00 without quotes.

@@ -156,6 +156,7 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
         },
         "playlists": [],
         "djs": [],
+        "schedules": [],
         "relays": [],
         "previous_credentials": {},
     }
@@ -256,6 +257,22 @@ def dj(username: str, **changes: Any) -> dict[str, Any]:
         "grace_seconds": 10,
         "record": False,
         "kick": 0,
+        **changes,
+    }
+
+
+def schedule(name: str, **changes: Any) -> dict[str, Any]:
+    """An entry of a station's calendar as a node document holds it; every day at noon, if nothing else is said."""
+    return {
+        "name": name,
+        "enabled": True,
+        "playlist": None,
+        "dj": None,
+        "days": None,
+        "start": "12:00",
+        "end": "13:00",
+        "start_date": None,
+        "end_date": None,
         **changes,
     }
 

@@ -10,12 +10,14 @@ import json
 import subprocess
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.doubles.panel import autodj, playlist, station
+from tests.doubles.panel import autodj, playlist, schedule, station
 from tests.live.node import NODE, Node, changed_tasks, counted, password
 from tests.live.streams import Source, on_air
 from tests.live.tones import RATE, Ears, Encoder, decoded, heard_at, longest_silence, recording
@@ -175,6 +177,30 @@ def test_what_is_played_changes_under_one_connection(studio: Studio, ears: Ears)
     studio.show(DAY)
     ears.await_tone(TONES["day"], ALL, within=SOON)
     # Playlists are data: the AutoDJ is the same process as before.
+    assert studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}") == starts
+
+
+def test_the_calendar_is_heard_on_its_day_by_the_stations_clock(studio: Studio, ears: Ears) -> None:
+    """An entry for this hour of today, and of yesterday: heard, and heard no more. The process stays the same."""
+    starts = studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}")
+    # Fourteen hours ahead of UTC: for most of the day it is tomorrow there.
+    there = {"settings": autodj(crossfade_seconds=2, timezone="Pacific/Kiritimati")}
+    begun = datetime.now(ZoneInfo("Pacific/Kiritimati")) - timedelta(minutes=1)
+    hour = {"start": f"{begun:%H:%M}", "end": f"{begun + timedelta(hours=1):%H:%M}"}
+    evening = playlist("evening", type="scheduled", folder="night")
+
+    def entry(days: int) -> dict[str, Any]:
+        day = (begun + timedelta(days=days)).date().isoformat()
+        return schedule("tonight", playlist="evening", **hour, start_date=day, end_date=day)
+
+    # Without a time a scheduled playlist is never played.
+    studio.show(DAY, evening, **there)
+    time.sleep(2 * TRACK_SECONDS)
+    assert ears.hears(ALL) == TONES["day"]
+    studio.show(DAY, evening, schedules=[entry(0)], **there)
+    ears.await_tone(TONES["night"], ALL, within=SOON)
+    studio.show(DAY, evening, schedules=[entry(-1)], **there)
+    ears.await_tone(TONES["day"], ALL, within=SOON)
     assert studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}") == starts
 
 

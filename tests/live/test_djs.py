@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.doubles.panel import autodj, dj, playlist, station
+from tests.doubles.panel import autodj, dj, playlist, schedule, station
 from tests.live.node import NODE, counted
 from tests.live.test_autodj import MEDIA, OTHER, RADIO, START, Studio
 from tests.live.tones import Ears, Encoder, ShoutcastEncoder, decoded, longest_silence, recording, tone
@@ -47,11 +47,11 @@ class Booth(Studio):
         super().__init__(folder)
         self.encoders: list[Encoder] = []
 
-    def with_djs(self, *djs: dict[str, Any]) -> None:
-        """Converge the station with these DJs, beside the other station."""
+    def with_djs(self, *djs: dict[str, Any], **changes: Any) -> None:
+        """Converge the station with these DJs (and more that changes), beside the other station."""
         settings = {**autodj(crossfade_seconds=2), "live_port": PORT}
         day = playlist("day", folder="day")
-        wanted = station(*RADIO, settings=settings, playlists=[day], djs=list(djs))
+        wanted = station(*RADIO, settings=settings, playlists=[day], djs=list(djs), **changes)
         told = self.converge(wanted, station(*OTHER))
         assert {item["state"] for item in told.values()} == {"running"}, told
 
@@ -276,6 +276,24 @@ def test_its_hours_end_a_show(booth: Booth, ears: Ears) -> None:
     assert "low is gone: its time is over" in booth.said()
     ears.await_tone(AUTODJ, ALL, within=SOON)
     assert " 403 " in booth.asked(source("low", "secret-of-low"))
+
+
+def test_the_calendar_lets_a_show_in_and_ends_it(booth: Booth, ears: Ears) -> None:
+    before = booth.starts()
+    low = dj("low", scheduled_only=True, grace_seconds=0)
+    # All day, in two entries: whatever the clock says, one of them is on.
+    halves = [("00:00", "12:00"), ("12:00", "00:00")]
+    day = [schedule(f"half{number}", dj="low", start=a, end=b) for number, (a, b) in enumerate(halves)]
+    booth.with_djs(low, schedules=[{**item, "enabled": False} for item in day])
+    assert " 403 " in booth.asked(source("low", "secret-of-low"))
+    booth.with_djs(low, schedules=day)
+    encoder = booth.encoder("low", LOW)
+    ears.await_tone(LOW, ALL, within=SOON)
+    booth.with_djs(low, schedules=[{**item, "end_date": "2026-01-01"} for item in day])
+    assert encoder.sent_away()
+    assert "low is gone: its time is over" in booth.said()
+    ears.await_tone(AUTODJ, ALL, within=SOON)
+    assert booth.starts() == before
 
 
 @pytest.mark.full

@@ -195,6 +195,23 @@ def test_windows(days: list[str] | None, start: str, end: str, when: str, active
     assert is_active([{"days": days, "start": start, "end": end}], local(when)) is active
 
 
+@pytest.mark.parametrize(
+    ("window", "when", "active"),
+    [
+        ({"start_date": "2026-11-26"}, "2026-11-25T23:00", False),
+        ({"start_date": "2026-11-26"}, "2026-11-26T23:00", True),
+        # What began on the last day runs on over midnight.
+        ({"end_date": "2026-11-26"}, "2026-11-27T01:00", True),
+        ({"end_date": "2026-11-26"}, "2026-11-27T23:00", False),
+        ({"start_date": "2026-12-31", "end_date": "2026-12-31"}, "2027-01-01T01:59", True),
+        ({"start_date": "2026-12-31", "end_date": "2026-12-31"}, "2026-12-31T01:59", False),
+        ({"start_date": "2026-12-31", "end_date": "2026-12-31", "days": ["fri"]}, "2026-12-31T23:00", False),
+    ],
+)
+def test_windows_between_dates(window: dict[str, Any], when: str, active: bool) -> None:
+    assert is_active([{"days": None, "start": "22:00", "end": "02:00", **window}], local(when)) is active
+
+
 def test_the_stations_own_time_zone_counts() -> None:
     lunch = playlist(
         "lunch", type="scheduled", folder="jazz", active=[{"days": None, "start": "13:00", "end": "14:00"}]

@@ -12,7 +12,7 @@ import pytest
 from streamfleet.engine import Instance, RenderError, instances_of, load_renderer
 from streamfleet.feeds import feeds_of
 
-from tests.doubles.panel import autodj, dj, playlist, station
+from tests.doubles.panel import autodj, dj, playlist, schedule, station
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "autodj")
@@ -244,6 +244,60 @@ def test_times_that_are_none_are_refused(window: dict[str, Any]) -> None:
         render(service(playlists=[playlist("p", folder=".", active=[window])]), NODE)
 
 
+def test_the_calendar_adds_to_the_times_of_playlists_and_djs() -> None:
+    own = {"days": ["mon"], "start": "10:00", "end": "11:00"}
+    noon = {"days": None, "start": "12:00", "end": "13:00"}
+    wanted = service(
+        settings=LIVE,
+        playlists=[
+            playlist("always", folder="."),
+            playlist("none", type="scheduled", folder="."),
+            playlist("only", type="scheduled", folder="."),
+            playlist("some", folder=".", active=[own]),
+        ],
+        djs=[dj("anna", scheduled_only=True), dj("bert", scheduled_only=True), dj("carl")],
+        schedules=[
+            schedule("a", playlist="only"),
+            schedule("b", playlist="some", start_date="2026-12-24", end_date="2026-12-24"),
+            schedule("c", dj="anna", days=["fri"], start="22:00", end="02:00"),
+            # A name that a playlist and a DJ share is each one's own.
+            schedule("d", dj="some"),
+            schedule("e", playlist="none", enabled=False),
+            schedule("f", playlist="always"),
+        ],
+    )
+    player, live = instances_of(render(wanted, NODE))
+    assert {item["name"]: item["active"] for item in json.loads(player.files[1].content)} == {
+        "always": None,
+        "none": [],
+        "only": [noon],
+        "some": [own, {**noon, "start_date": "2026-12-24", "end_date": "2026-12-24"}],
+    }
+    djs = next(file for file in live.files if file.path.endswith("/djs.json"))
+    assert {item["username"]: item["active"] for item in json.loads(djs.content)["djs"]} == {
+        "anna": [{"days": ["fri"], "start": "22:00", "end": "02:00"}],
+        "bert": [],
+        "carl": None,
+    }
+    without = [item.fingerprints for item in instances_of(render({**wanted, "schedules": []}, NODE))]
+    assert [item.fingerprints for item in (player, live)] == without
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"start": "24:00"}, "start"),
+        ({"end": None}, "end"),
+        ({"days": ["sol"]}, "days"),
+        ({"start_date": "24.12.2026"}, "start_date"),
+        ({"end_date": "2026-12-24T00:00"}, "end_date"),
+    ],
+)
+def test_entries_of_the_calendar_that_cannot_be_are_refused(fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError, match=rf"schedules\[0\]\.{field}: "):
+        render(service(schedules=[schedule("a", playlist="p", **fields)]), NODE)
+
+
 @pytest.mark.parametrize("name", ["Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Europe"])
 def test_time_zones_that_are_none_are_refused(name: str) -> None:
     with pytest.raises(RenderError, match=r"settings\.autodj\.timezone: is not a time zone"):
@@ -333,7 +387,6 @@ def test_djs_are_data_that_restart_nothing() -> None:
         ([dj("anna", priority=0)], r"djs\[0\]\.priority: is not a number from 1 to 100"),
         ([dj("anna", priority=True)], r"djs\[0\]\.priority"),
         ([dj("anna", grace_seconds=301)], r"djs\[0\]\.grace_seconds: is not a number from 0 to 300"),
-        ([dj("anna", scheduled_only=True)], r"djs\[0\]\.active: is needed for scheduled_only"),
         ([dj("anna", active=[{"start": "24:00", "end": "01:00"}])], r"djs\[0\]\.active\[0\]\.start: is not a time"),
         ([dj("anna", active=[{"days": ["sol"], "start": "22:00", "end": "01:00"}])], r"djs\[0\]\.active\[0\]\.days"),
         ([dj(f"dj{number}") for number in range(101)], r"djs: are more than 100"),

@@ -43,6 +43,6 @@ def test_a_companion_of_no_engine_is_refused() -> None:
 def test_stations_of_this_release_can_have_an_autodj_and_relays() -> None:
     specs = engine_specs(ROOT)
     assert specs["icecast"]["companions"] == ["autodj", "relay"]
-    assert specs["icecast"]["objects"] == ["playlists", "djs", "relays"]
+    assert specs["icecast"]["objects"] == ["playlists", "djs", "schedules", "relays"]
     assert {"mounts", "autodj", "live_port"} <= set(specs["icecast"]["fields"])
     assert specs["nginx_rtmp"]["companions"] == []

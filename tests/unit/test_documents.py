@@ -93,8 +93,8 @@ def test_every_shape_error_is_listed_and_no_value_shown() -> None:
     assert [error.path for error in caught.value.errors] == ["customer", "customers", "nodes[0]", "b.yml: document"]
     assert "customers: must be a list, not dict Fix: Start each object with a dash." in text
     assert (
-        "Use one of reseller_plans, customers, nodes, media_services, playlists, djs, relays, mounts or media_users."
-        in text
+        "Use one of reseller_plans, customers, nodes, media_services, playlists, djs, schedules, relays, "
+        "mounts or media_users." in text
     )
     assert "canary" not in text
 

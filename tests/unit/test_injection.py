@@ -19,7 +19,7 @@ from xml.sax.saxutils import escape
 import pytest
 from streamfleet.engine import File, Instance, RenderError, instances_of, load_renderer
 
-from tests.doubles.panel import autodj, dj, playlist, relay
+from tests.doubles.panel import autodj, dj, playlist, relay, schedule
 from tests.live.engines import LISTED, NAMES, ROOT, adapter, spec_of
 
 CORPUS: dict[str, str] = json.loads((ROOT / "tests" / "corpus" / "hostile.json").read_text())
@@ -48,6 +48,11 @@ WINDOWS = [{"days": ["mon"], "start": "10:00", "end": "12:00"}]
 OBJECTS: dict[str, list[dict[str, Any]]] = {
     "playlists": [playlist("day", folder="day"), playlist("list", files=["a/b.mp3"], active=WINDOWS)],
     "djs": [dj("anna", name="Anna", active=WINDOWS)],
+    "schedules": [
+        # Of others than those above: what a name leads to would change along with it.
+        schedule("late", playlist="gone", days=["fri"], start="23:00", end="02:00", start_date="2026-12-01"),
+        schedule("show", dj="gone", end_date="2026-12-31"),
+    ],
     "relays": [
         relay("network", mount="/one", username="a-user", password="a-relays-secret"),
         relay("other", direction="out", address="icecast://other.example/live", mount="/one", password="out-secret"),
@@ -96,7 +101,7 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[Path_]:
 def fields(engine: str) -> list[Path_]:
     """Paths of all texts of a service that its tenant writes."""
     service = service_of(engine, "rock-fm", 0)
-    groups = ("settings", "credentials", "previous_credentials", "playlists", "djs", "relays")
+    groups = ("settings", "credentials", "previous_credentials", "playlists", "djs", "schedules", "relays")
     return [(name,) for name in TEXTS] + [path for group in groups for path in texts(service.get(group), (group,))]
 
 

@@ -2,6 +2,30 @@
 
 from __future__ import annotations
 
-from streamfleet_panel.admin_pages import accounts, djs, logs, media_users, nodes, playlists, relays, services, tokens
+from streamfleet_panel.admin_pages import (
+    accounts,
+    djs,
+    logs,
+    media_users,
+    nodes,
+    playlists,
+    relays,
+    schedules,
+    services,
+    sessions,
+    tokens,
+)
 
-__all__ = ["accounts", "djs", "logs", "media_users", "nodes", "playlists", "relays", "services", "tokens"]
+__all__ = [
+    "accounts",
+    "djs",
+    "logs",
+    "media_users",
+    "nodes",
+    "playlists",
+    "relays",
+    "schedules",
+    "services",
+    "sessions",
+    "tokens",
+]

@@ -51,8 +51,10 @@ UNFOLD: dict[str, Any] = {
                     _item("Media services", "sensors", "mediaservice"),
                     _item("Playlists", "queue_music", "playlist"),
                     _item("DJs", "mic", "dj"),
+                    _item("Schedules", "calendar_month", "schedule"),
                     _item("Relays", "share", "relay"),
                     _item("Media users", "upload_file", "mediauser"),
+                    _item("Listener sessions", "headphones", "listenersession"),
                 ],
             },
             {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date
 from typing import Any, ClassVar
 
 from django import forms
@@ -35,7 +35,7 @@ def plain(value: Any) -> Any:
     """A form's value as a document has it."""
     if isinstance(value, Model):
         return value.natural_key()[0] if hasattr(value, "natural_key") else str(value)
-    if isinstance(value, datetime):
+    if isinstance(value, date):
         return value.isoformat()
     return None if value == "" else value
 

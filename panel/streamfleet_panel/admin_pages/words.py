@@ -19,6 +19,7 @@ _PHRASES = (
     ("null = not by itself", "Empty: not by itself"),
     ("null = not counted", "Empty: not counted"),
     ("null = none", "Empty: none"),
+    ("null = any", "Empty: any"),
     ("false: ", "Off: "),
     ("true: ", "On: "),
 )

@@ -19,6 +19,7 @@ from streamfleet_panel.api import (
     played,
     playlists,
     relays,
+    schedules,
     services,
     sessions,
     tokens,
@@ -29,8 +30,8 @@ from streamfleet_panel.apply.problems import ApiError, Problem, shown
 api = NinjaAPI(
     title="Streamfleet",
     version=streamfleet_panel.__version__,
-    description="Customers, reseller plans, nodes, media services, playlists, DJs, relays, mounts and media users "
-    "of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
+    description="Customers, reseller plans, nodes, media services, playlists, DJs, schedules, relays, mounts and "
+    "media users of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
     '`{"error": {"code", "message", "errors": [{"path", "value", "message", "fix"}]}}`.',
     urls_namespace="api",
     auth=TokenAuth(),
@@ -40,6 +41,7 @@ for router in (
     objects.router,
     playlists.router,
     djs.router,
+    schedules.router,
     relays.router,
     mounts.router,
     media_users.router,

@@ -42,6 +42,15 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "scheduled_only": True,
         "active": [{"days": ["fri"], "start": "20:00", "end": "22:00"}],
     },
+    "schedule": {
+        "media_service": "rock-fm",
+        "name": "christmas-eve",
+        "playlist": "night",
+        "start": "18:00",
+        "end": "00:00",
+        "start_date": "2026-12-24",
+        "end_date": "2026-12-24",
+    },
     "relay": {
         "media_service": "rock-fm",
         "name": "network",
@@ -158,6 +167,7 @@ def apply_body() -> dict[str, Any]:
             "media_services": [{**EXAMPLES["media_service"], "autodj": {"timezone": "Europe/Prague"}}],
             "playlists": [EXAMPLES["playlist"]],
             "djs": [EXAMPLES["dj"]],
+            "schedules": [EXAMPLES["schedule"]],
             "relays": [EXAMPLES["relay"]],
             "mounts": [EXAMPLES["mount"]],
             "media_users": [EXAMPLES["media_user"]],

@@ -52,7 +52,10 @@ DJ: tuple[Field, ...] = (
     integer("priority", "Of several DJs the one with the highest is heard, and interrupts the others.", 1, 100),
     boolean("enabled", "false: the DJ may not connect."),
     boolean("scheduled_only", "true: the DJ may be connected at the times in active only."),
-    times("active", "Times of scheduled_only, in the service's time zone. null = none."),
+    times(
+        "active",
+        "Times of scheduled_only, in the service's time zone, beside those of schedules that name the DJ. null = none.",
+    ),
     integer(
         "grace_seconds",
         "How long the air is kept for the DJ after a drop-out: nobody of the same priority takes it meanwhile.",

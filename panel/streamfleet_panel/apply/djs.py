@@ -9,7 +9,6 @@ from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import COLLECTION_OF
 from streamfleet_panel.apply.plan import SECRET_CHANGE, Plan
 from streamfleet_panel.engines import generate_credential
-from streamfleet_panel.models import Dj
 
 MOST_DJS = 100
 _OBJECTS = COLLECTION_OF["dj"]
@@ -26,20 +25,11 @@ def plan_dj(plan: Plan, entry: Entry, declared: Container[str]) -> None:
         message = f"has no {door.title}, which is what DJs connect to"
         plan.problem(f"{entry.path}.media_service", service.slug, message, f"Set {door.name} of the service.")
         return
-    if draft.sound:
-        _judge(plan, entry, dj)
     if dj.password is None:
         dj.password = generate_credential()
         draft.changes["password"] = dict(SECRET_CHANGE)
     service_ports.lacking(plan, service, draft.engine, entry.path, {})
     of_service.finish(plan, entry, draft)
-
-
-def _judge(plan: Plan, entry: Entry, dj: Dj) -> None:
-    """What fields mean together."""
-    if dj.scheduled_only and dj.active is None:
-        fix = 'Give the times, as active: [{start: "22:00", end: "02:00"}], or set scheduled_only: false.'
-        plan.problem(f"{entry.path}.active", None, "is missing: scheduled_only needs times", fix)
 
 
 def check_room(plan: Plan) -> None:

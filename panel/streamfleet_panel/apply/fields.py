@@ -32,8 +32,9 @@ from streamfleet_panel.apply.media_user_fields import NAME as MEDIA_USER_NAME
 from streamfleet_panel.apply.media_user_fields import NAME_FIX as MEDIA_USER_NAME_FIX
 from streamfleet_panel.apply.playlist_fields import PLAYLIST
 from streamfleet_panel.apply.relay_fields import MOUNT, RELAY
+from streamfleet_panel.apply.schedule_fields import SCHEDULE
 from streamfleet_panel.engines import engines
-from streamfleet_panel.models import Dj, Playlist, Relay
+from streamfleet_panel.models import Dj, Playlist, Relay, Schedule
 
 SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 USERNAME = r"^[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?$"
@@ -221,6 +222,11 @@ KINDS: dict[str, dict[str, Field]] = {
         text("username", "Log-in name and mount; part of the key.", 32, DJ_USERNAME, USERNAME_FIX),
         *DJ,
     ),
+    "schedule": table(
+        text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
+        text("name", "Name of the entry in its service's calendar; part of the key.", 63, SLUG, _NAME_FIX),
+        *SCHEDULE,
+    ),
     "relay": table(
         text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
         text("name", "Name of the relay in its service; part of the key.", 63, SLUG, _NAME_FIX),
@@ -254,12 +260,13 @@ KEYS: dict[str, tuple[str, ...]] = {
     "media_service": ("slug",),
     "playlist": ("media_service", "name"),
     "dj": ("media_service", "username"),
+    "schedule": ("media_service", "name"),
     "relay": ("media_service", "name"),
     "mount": ("media_service", "name"),
     "media_user": ("customer", "name"),
 }
 # What belongs to a media service: whoever may change that may change them, and they go and come back with it.
-OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj, "relay": Relay}
+OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj, "schedule": Schedule, "relay": Relay}
 # Between the parts of a key in one text; none contains it, but for paths of mounts, which begin with it.
 SEPARATOR = "/"
 COLLECTIONS = {
@@ -269,12 +276,18 @@ COLLECTIONS = {
     "media_services": "media_service",
     "playlists": "playlist",
     "djs": "dj",
+    "schedules": "schedule",
     "relays": "relay",
     "mounts": "mount",
     "media_users": "media_user",
 }
 COLLECTION_OF = {kind: collection for collection, kind in COLLECTIONS.items()}
-REQUIRED = {"node": ("address",), "media_service": ("customer", "engine"), "relay": ("direction", "address")}
+REQUIRED = {
+    "node": ("address",),
+    "media_service": ("customer", "engine"),
+    "schedule": ("start", "end"),
+    "relay": ("direction", "address"),
+}
 
 
 def key_text(parts: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ A kind's own module calls ``begin``, judges what its fields mean together, and c
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -118,6 +118,29 @@ def prunable(plan: Plan, obj: Any) -> bool:
     service = obj.media_service
     kept = service.deleted_at is not None or service.customer.deleted_at is not None
     return not kept and in_reach(plan, service)
+
+
+def will_have(
+    plan: Plan, kind: str, services: Iterable[MediaService], columns: tuple[str, ...] = ()
+) -> Iterator[tuple[MediaService, list[Any]]]:
+    """Every object of ``kind`` that each service will have: what is stored, as this plan changes it. One query.
+
+    ``columns``: of stored objects that the plan does not name, only these are read; without any, all.
+    """
+    model, services = OF_SERVICE[kind], list(services)
+    planned = {obj.pk: obj for obj in plan.world.of_service[kind].values()}
+    gone = {obj.pk for obj in plan.removed.get(model, [])}
+    found: dict[int, list[Any]] = {}
+    for part in chunks(service.pk for service in services if service.pk is not None):
+        stored: Any = model._default_manager.filter(media_service_id__in=part).order_by(KEYS[kind][-1])
+        for obj in stored.only("media_service_id", *columns) if columns else stored:
+            if obj.pk not in gone:
+                found.setdefault(obj.media_service_id, []).append(planned.get(obj.pk, obj))
+    created: dict[int, list[Any]] = {}
+    for obj in plan.created.get(model, []):
+        created.setdefault(id(obj.media_service), []).append(obj)
+    for service in services:
+        yield service, [*found.get(service.pk, []), *created.get(id(service), [])]
 
 
 def over(plan: Plan, what: str, kind: str, most: int, stored: Aggregate | None = None) -> list[tuple[Growth, int]]:

@@ -71,7 +71,11 @@ PLAYLIST: tuple[Field, ...] = (
     ),
     choice("order", "Order in which its files are played.", tuple(Playlist.Order.values)),
     integer("weight", "How often its turn comes, beside the other playlists of type rotation.", 1, 100),
-    times("active", "Times at which it is played, in the service's time zone. null = always."),
+    times(
+        "active",
+        "Times at which it is played, in the service's time zone, beside those of schedules that name it. "
+        "null = always; of type scheduled: those of schedules only.",
+    ),
     integer("every_tracks", "jingle: after so many tracks. null = not counted.", 1, 1000, nullable=True),
     integer("every_minutes", "jingle: after so many minutes. null = not counted.", 1, 1440, nullable=True),
 )

@@ -43,9 +43,6 @@ def _judge(plan: Plan, entry: Entry, playlist: Playlist, changes: dict[str, Any]
         name = "files" if "files" in entry.fields else "folder"
         other = "folder" if name == "files" else "files"
         plan.problem(f"{path}.{name}", getattr(playlist, name), f"goes not with {other}", f"Set {other}: null as well.")
-    if kind == Playlist.Type.SCHEDULED and playlist.active is None:
-        fix = 'Give its times, as active: [{start: "22:00", end: "02:00"}].'
-        plan.problem(f"{path}.active", None, "is missing: a scheduled playlist needs its times", fix)
     if kind != Playlist.Type.ROTATION and "weight" in changes and playlist.weight != 1:
         message = f"means nothing for the type {kind}"
         plan.problem(f"{path}.weight", playlist.weight, message, "Leave it out, or set type: rotation.")

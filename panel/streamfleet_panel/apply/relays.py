@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from typing import Any
 
 from streamfleet_panel import guard, represent
@@ -11,7 +11,6 @@ from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import REQUIRED
 from streamfleet_panel.apply.plan import Plan
 from streamfleet_panel.apply.relay_fields import SCHEMES
-from streamfleet_panel.apply.world import chunks
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import MediaService, Relay
 
@@ -89,7 +88,7 @@ def check(plan: Plan) -> None:
         return
     paths = {id(result.obj): path for path, result in plan.by_path.items()}
     known = engines()
-    for service, relays in _relays_of(plan, services):
+    for service, relays in of_service.will_have(plan, "relay", services.values()):
         engine = known[service.engine]
         taken: dict[tuple[str, str], Relay] = {}
         for relay in relays:
@@ -117,21 +116,6 @@ def _touched(plan: Plan) -> dict[int, MediaService]:
         if "settings" in columns and service.deleted_at is None:
             found[id(service)] = service
     return found
-
-
-def _relays_of(plan: Plan, services: dict[int, MediaService]) -> Iterator[tuple[MediaService, list[Relay]]]:
-    """Every relay that each service will have: what is stored, as this plan changes it. One query."""
-    planned = {obj.pk: obj for obj in plan.world.of_service["relay"].values()}
-    gone = {obj.pk for obj in plan.removed.get(Relay, [])}
-    created: list[Relay] = plan.created.get(Relay, [])
-    stored: dict[int, list[Relay]] = {}
-    for part in chunks(service.pk for service in services.values() if service.pk is not None):
-        for relay in Relay.objects.filter(media_service_id__in=part).order_by("name"):
-            if relay.pk not in gone:
-                stored.setdefault(relay.media_service_id, []).append(planned.get(relay.pk, relay))
-    for service in services.values():
-        new = [relay for relay in created if relay.media_service is service]
-        yield service, [*stored.get(service.pk, []), *new] if service.pk is not None else new
 
 
 def _mount(plan: Plan, service: MediaService, engine: Engine, relay: Relay, paths: dict[int, str]) -> None:

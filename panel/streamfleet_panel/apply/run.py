@@ -21,6 +21,7 @@ from streamfleet_panel.apply import (
     passwords,
     playlists,
     relays,
+    schedules,
     service_ports,
     services,
 )
@@ -176,6 +177,8 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         playlists.plan_playlist(plan, entry, declared)
     for entry in of_kind["dj"]:
         djs.plan_dj(plan, entry, declared)
+    for entry in of_kind["schedule"]:
+        schedules.plan_schedule(plan, entry, declared)
     for entry in of_kind["relay"]:
         relays.plan_relay(plan, entry, declared)
     declared = {entry.key for entry in of_kind["customer"] if not entry.absent}
@@ -193,6 +196,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         services.check_unique(plan)
         playlists.check_room(plan)
         djs.check_room(plan)
+        schedules.check(plan)
         relays.check(plan)
         media_users.check_room(plan)
         hosts.check_removed(plan)

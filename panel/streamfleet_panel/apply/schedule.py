@@ -1,8 +1,10 @@
-"""Times of the week at which something is on: playlists and DJs say them in the same way."""
+"""Times of the week at which something is on: playlists, DJs and schedules say them in the same way."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from streamfleet_panel.apply.checks import Bad, Field, items, kind_of
@@ -32,12 +34,12 @@ def _window(value: Any, where: str) -> dict[str, Any]:
     for name in value:
         if name not in ("days", "start", "end"):
             raise Bad("is not a field of a time", "Known fields: days, start, end.", f"{where}.{str(name)[:60]}")
-    ends = {name: _time(value, name, where) for name in ("start", "end")}
-    return {"days": _days(value.get("days"), f"{where}.days"), **ends}
+    ends = {name: time_of(value.get(name), name, f"{where}.{name}") for name in ("start", "end")}
+    return {"days": days_of(value.get("days"), f"{where}.days"), **ends}
 
 
-def _time(window: dict[str, Any], name: str, where: str) -> str:
-    value, below = window.get(name), f"{where}.{name}"
+def time_of(value: Any, name: str, below: str = "") -> str:
+    """The time of day that the field ``name`` holds, ``below`` a field. Raises Bad."""
     # YAML reads 22:00 without quotes as the number 1320.
     fix = f'Write it in quotes, as {name}: "22:00".'
     if value is None:
@@ -49,7 +51,8 @@ def _time(window: dict[str, Any], name: str, where: str) -> str:
     return value
 
 
-def _days(value: Any, below: str) -> list[str] | None:
+def days_of(value: Any, below: str = "") -> list[str] | None:
+    """Days of the week, ``below`` a field, in their order; None is every day. Raises Bad."""
     fix = f"Use {', '.join(DAYS)}; leave days out for every day."
     if value is None:
         return None
@@ -63,20 +66,28 @@ def _days(value: Any, below: str) -> list[str] | None:
     return sorted(value, key=DAYS.index)
 
 
-_TIME_SCHEMA = {"type": "string", "pattern": f"^{_TIME.pattern}$"}
+def begins_on(window: Mapping[str, Any], day: date) -> bool:
+    """Whether a time, of ``active`` or of a schedule, begins on this day; the AutoDJ answers the same."""
+    if window.get("days") is not None and DAYS[day.weekday()] not in window["days"]:
+        return False
+    first, last = window.get("start_date"), window.get("end_date")
+    return (first is None or first <= day.isoformat()) and (last is None or day.isoformat() <= last)
+
+
+TIME_SCHEMA = {"type": "string", "pattern": f"^{_TIME.pattern}$"}
+DAYS_SCHEMA = {
+    "type": "array",
+    "items": {"type": "string", "enum": list(DAYS)},
+    "minItems": 1,
+    "uniqueItems": True,
+}
 _WINDOW_SCHEMA = {
     "type": "object",
     "required": ["start", "end"],
     "additionalProperties": False,
     "properties": {
-        "days": {
-            "type": ["array", "null"],
-            "items": {"type": "string", "enum": list(DAYS)},
-            "minItems": 1,
-            "uniqueItems": True,
-            "description": "null = every day.",
-        },
-        "start": _TIME_SCHEMA,
-        "end": {**_TIME_SCHEMA, "description": "Not after start: on the next day."},
+        "days": {**DAYS_SCHEMA, "type": ["array", "null"], "description": "null = every day."},
+        "start": TIME_SCHEMA,
+        "end": {**TIME_SCHEMA, "description": "Not after start: on the next day."},
     },
 }

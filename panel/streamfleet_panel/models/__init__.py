@@ -13,6 +13,7 @@ from streamfleet_panel.models.node import ConvergeRun, Node
 from streamfleet_panel.models.played import OnAir, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.relay import Relay
+from streamfleet_panel.models.schedule import Schedule
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import ApiToken
@@ -39,6 +40,7 @@ __all__ = [
     "Playlist",
     "Relay",
     "ResellerPlan",
+    "Schedule",
     "ServiceStatus",
     "Transfer",
     "UniqueCredential",

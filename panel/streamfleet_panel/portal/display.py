@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import Dj, MediaService, OnAir, PlayedTrack, Playlist, Relay
+from streamfleet_panel.models import Dj, MediaService, OnAir, PlayedTrack, Playlist, Relay, Schedule
 
 # state → (words, look, whether it stays like that without anybody doing something)
 _STATES = {
@@ -194,7 +196,8 @@ def playlist(item: Playlist) -> Listed:
         what = "1 file" if item.file_count == 1 else f"{item.file_count} files"
     else:
         what = "The whole library" if item.folder == "." else f"Folder {item.folder}"
-    return Listed(item.name, item.enabled, kind, what, item.get_order_display(), _times(item.active) or "Always")
+    without = "By the calendar only" if item.type == Playlist.Type.SCHEDULED else "Always"
+    return Listed(item.name, item.enabled, kind, what, item.get_order_display(), _times(item.active) or without)
 
 
 # --- who goes on the air live ---------------------------------------------------------------------------------------
@@ -244,7 +247,7 @@ def djs(service: MediaService, actor: Actor, shown: Dj | None = None) -> Djs | N
 
 def dj_times(dj: Dj) -> str:
     """When the DJ may be on the air."""
-    return (_times(dj.active) or "Never") if dj.scheduled_only else "Always"
+    return (_times(dj.active) or "By the calendar only") if dj.scheduled_only else "Always"
 
 
 # --- what comes from elsewhere and goes there -----------------------------------------------------------------------
@@ -308,3 +311,55 @@ def _times(active: Iterable[Mapping[str, Any]] | None) -> str:
 def _window(window: Mapping[str, Any]) -> str:
     days = ", ".join(day.capitalize() for day in window["days"]) if window["days"] else "Every day"
     return f"{days} {window['start']} to {window['end']}"
+
+
+def time_of_entry(entry: Schedule) -> str:
+    """When an entry of a calendar is on, in words."""
+    first, last = entry.start_date, entry.end_date
+    if first is not None and first == last:
+        return f"{first:%-d %B %Y} {entry.start} to {entry.end}"
+    words = _window({"days": entry.days, "start": entry.start, "end": entry.end})
+    if first is not None:
+        words += f", from {first:%-d %B %Y}"
+    return f"{words}, until {last:%-d %B %Y}" if last is not None else words
+
+
+def duration(begin: datetime, end: datetime) -> str:
+    """How long something took, as 1:02:03."""
+    minutes, seconds = divmod(max(0, round((end - begin).total_seconds())), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+# --- mounts ---------------------------------------------------------------------------------------------------------
+
+_MOUNT_WORDS = {
+    "name": "Path",
+    "id": "Number",
+    "bitrate_kbps": "Bitrate (kbit/s)",
+    "max_listeners": "Listeners, at most",
+}
+_CODE = re.compile(r"[A-Z]\(([^)]*)\)")
+
+
+def mount_names(service: MediaService) -> list[str]:
+    """Paths of the service's mounts, in their order; none where its engine has none."""
+    engine = engine_of(service)
+    if engine is None or engine.mounts_field is None:
+        return []
+    return [str(item["name"]) for item in engine.settings(service.settings)[engine.mounts_field]]
+
+
+def mount_words(name: str) -> str:
+    """A field of a mount as a label."""
+    return _MOUNT_WORDS.get(name, title(name))
+
+
+def mount_help(schema: Mapping[str, Any]) -> str:
+    """What a field of a mount is for; how Ansible's documentation marks code is left out."""
+    return _CODE.sub(r"\1", str(schema.get("description", "")))
+
+
+def mount_value(value: Any) -> str:
+    """A value of a mount's field."""
+    return "yes" if value is True else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
@@ -9,7 +10,10 @@ from django.contrib.auth.forms import AuthenticationForm, PasswordResetForm, Set
 from django.forms.renderers import DjangoTemplates
 
 from streamfleet_panel.apply import ApiError
+from streamfleet_panel.apply.schedule import DAYS
+from streamfleet_panel.engines import Property
 from streamfleet_panel.models import Account
+from streamfleet_panel.portal import display
 
 
 class Renderer(DjangoTemplates):
@@ -17,6 +21,22 @@ class Renderer(DjangoTemplates):
 
     form_template_name = "portal/form.html"
     field_template_name = "portal/field.html"
+
+
+class Days(forms.MultipleChoiceField):
+    """Days of the week; none is every day, which is null."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("widget", forms.CheckboxSelectMultiple)
+        super().__init__(required=False, choices=[(day, day.capitalize()) for day in DAYS], **options)
+
+    def clean(self, value: Any) -> Any:
+        """A list, or null."""
+        return super().clean(value) or None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """By the days, whatever their order."""
+        return super().has_changed(initial or [], data or [])
 
 
 class PortalForm(forms.Form):
@@ -35,13 +55,17 @@ class PortalForm(forms.Form):
             self.add_error(None, error.message)
         for problem in error.errors:
             _, _, name = problem.path.partition(".")
-            name = name.partition(".")[0].partition("[")[0]
+            name = self.field_of(name.partition(".")[0].partition("[")[0])
             words = f"{problem.message}. {problem.fix}".strip()
             if name in self.fields:
                 words = words[:1].upper() + words[1:]
                 self.add_error(name, words)
             else:
                 self.add_error(None, f"{name}: {words}" if name else words[:1].upper() + words[1:])
+
+    def field_of(self, name: str) -> str:
+        """The form's field for the document's ``name``."""
+        return name
 
     def given(self, *names: str) -> dict[str, Any]:
         """The named values as a document has them: an empty text is null."""
@@ -245,6 +269,94 @@ class MediaUserForm(PortalForm):
     def document(self) -> dict[str, Any]:
         """The object of the document, without its customer."""
         return {name: self.cleaned_data[name] for name in ("name", "password", "protocols", "read_only")}
+
+
+class ScheduleForm(PortalForm):
+    """An entry of a station's calendar, new or again."""
+
+    name = forms.CharField(
+        max_length=63,
+        help_text="For example “sunday-evening”: lower-case letters, digits, hyphens. That of an entry changes it.",
+        widget=forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"}),
+    )
+    who = forms.ChoiceField(label="Who is on", choices=[])
+    days = Days(help_text="On which it begins. None ticked: every day.")
+    start = forms.CharField(label="From", widget=forms.TimeInput(attrs={"type": "time"}))
+    end = forms.CharField(
+        label="To", help_text="A time before that is on the next day.", widget=forms.TimeInput(attrs={"type": "time"})
+    )
+    start_date = forms.CharField(label="First day", required=False, widget=forms.DateInput(attrs={"type": "date"}))
+    end_date = forms.CharField(
+        label="Last day",
+        required=False,
+        help_text="The same as the first for one day alone.",
+        widget=forms.DateInput(attrs={"type": "date"}),
+    )
+
+    def __init__(self, names: Mapping[str, list[str]], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        titles = {"playlist": "Playlists", "dj": "DJs"}
+        self.fields["who"].choices = [  # type: ignore[attr-defined]
+            (titles[kind], [(f"{kind} {name}", name) for name in found]) for kind, found in names.items() if found
+        ]
+
+    def field_of(self, name: str) -> str:
+        """Both that an entry may name are one field here."""
+        return "who" if name in ("playlist", "dj") else name
+
+    def document(self) -> dict[str, Any]:
+        """The object of the document, without its service."""
+        kind, _, name = self.cleaned_data["who"].partition(" ")
+        who = {"playlist": None, "dj": None, kind: name}
+        return {
+            **self.given("name", "start", "end", "start_date", "end_date"),
+            "days": self.cleaned_data["days"],
+            **who,
+        }
+
+
+class MountForm(PortalForm):
+    """A mount, with what items of the engine's own list of mounts have. ``mount``: one that exists; its path stays."""
+
+    def __init__(self, prop: Property, *args: Any, mount: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        self.schemas: Mapping[str, Any] = prop.schema["items"]["properties"]
+        stored = mount or {}
+        initial = {name: stored.get(name, schema.get("default")) for name, schema in self.schemas.items()}
+        super().__init__(*args, initial=initial, **kwargs)
+        first = sorted(self.schemas, key=lambda name: name != "name")
+        for name in first:
+            if name != "name" or mount is None:
+                self.fields[name] = _field_of(name, self.schemas[name], name in prop.schema["items"]["required"])
+
+    def document(self) -> dict[str, Any]:
+        """The fields of the document, without the key; an empty one is null where there is that, else not named."""
+        fields: dict[str, Any] = {}
+        for name, value in self.cleaned_data.items():
+            if name == "name":
+                continue
+            if value is None or value == "":
+                if "null" in self.schemas[name]["type"]:
+                    fields[name] = None
+            else:
+                fields[name] = value
+        return fields
+
+
+def _field_of(name: str, schema: Mapping[str, Any], required: bool) -> forms.Field:
+    """The field of a form for one of a mount's, by its JSON Schema."""
+    texts: dict[str, Any] = {"label": display.mount_words(name), "help_text": display.mount_help(schema)}
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    if "boolean" in kinds:
+        return forms.BooleanField(required=False, **texts)
+    if "enum" in schema:
+        return forms.ChoiceField(choices=[(value, value) for value in schema["enum"]], required=required, **texts)
+    if "integer" in kinds:
+        limits: dict[str, Any] = {"min_value": schema.get("minimum"), "max_value": schema.get("maximum")}
+        return forms.IntegerField(required=required, **limits, **texts)
+    if name == "name":
+        texts["help_text"] = "What listeners open, for example /low.aac. It cannot be changed later."
+    plain = forms.TextInput(attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off"})
+    return forms.CharField(max_length=100, required=required, widget=plain, **texts)
 
 
 class RotateForm(PortalForm):

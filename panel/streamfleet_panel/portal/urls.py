@@ -5,7 +5,17 @@ from __future__ import annotations
 from django.contrib.auth.views import LogoutView
 from django.urls import path
 
-from streamfleet_panel.portal.views import customers, media, profile, services, session, tokens
+from streamfleet_panel.portal.views import (
+    calendar,
+    customers,
+    listeners,
+    media,
+    mounts,
+    profile,
+    services,
+    session,
+    tokens,
+)
 
 app_name = "portal"
 urlpatterns = [
@@ -24,6 +34,12 @@ urlpatterns = [
     path("services/<slug:slug>/djs/<slug:username>/kick/", services.dj_kick, name="dj_kick"),
     path("services/<slug:slug>/action/", services.action, name="action"),
     path("services/<slug:slug>/status/", services.status, name="status"),
+    path("services/<slug:slug>/calendar/", calendar.index, name="calendar"),
+    path("services/<slug:slug>/calendar/<slug:name>/delete/", calendar.delete, name="schedule_delete"),
+    path("services/<slug:slug>/listeners/", listeners.index, name="listeners"),
+    path("services/<slug:slug>/mounts/", mounts.index, name="mounts"),
+    path("services/<slug:slug>/mounts/<str:name>/", mounts.edit, name="mount"),
+    path("services/<slug:slug>/mounts/<str:name>/delete/", mounts.delete, name="mount_delete"),
     path("customers/", customers.index, name="customers"),
     path("customers/new/", customers.create, name="customer_new"),
     path("customers/of/<str:username>/", customers.edit, name="customer"),

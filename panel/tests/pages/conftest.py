@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
 
 from streamfleet_panel import access
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.models import Account
+from streamfleet_panel.models import MB, Account, ListenerSession, MediaService
 
 PASSWORD = "correct horse"
 
@@ -52,6 +53,9 @@ DOCUMENT = {
         {"media_service": "eve-fm", "name": "secret-list", "folder": "."},
     ],
     "djs": [{"media_service": "eve-fm", "username": "eves-dj", "password": "eves-password"}],
+    "schedules": [
+        {"media_service": "eve-fm", "name": "eves-hour", "dj": "eves-dj", "start": "09:00", "end": "10:00"},
+    ],
     "relays": [
         {
             "media_service": "eve-fm",
@@ -66,8 +70,19 @@ DOCUMENT = {
 
 @pytest.fixture
 def world(db: None) -> None:
-    """Everything of DOCUMENT, made by the planner."""
+    """Everything of DOCUMENT, made by the planner, and a listener."""
     apply_document(DOCUMENT, access.system())
+    ListenerSession.objects.create(
+        media_service=MediaService.objects.get(slug="eve-fm"),
+        name="0" * 32,
+        source="web",
+        mount="/stream",
+        address="203.0.113.7",
+        agent="<b>VLC",
+        started_at=datetime(2026, 11, 26, 12, 0, tzinfo=UTC),
+        ended_at=datetime(2026, 11, 26, 13, 0, 5, tzinfo=UTC),
+        bytes=55 * MB,
+    )
 
 
 @pytest.fixture

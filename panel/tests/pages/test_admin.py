@@ -23,12 +23,13 @@ from streamfleet_panel.models import (
     Playlist,
     Relay,
     ResellerPlan,
+    Schedule,
 )
 
 PASSWORD = "correct horse"
 pytestmark = pytest.mark.usefixtures("world")
 MODELS = sorted(model._meta.model_name or "" for model in site._registry)
-READ_ONLY = {"auditlog", "convergerun"}
+READ_ONLY = {"auditlog", "convergerun", "listenersession"}
 
 
 def _paths() -> list[str]:
@@ -72,8 +73,10 @@ def test_models_are_all_there() -> None:
         "mediaservice",
         "playlist",
         "dj",
+        "schedule",
         "relay",
         "mediauser",
+        "listenersession",
         "apitoken",
         "auditlog",
         "convergerun",
@@ -466,7 +469,6 @@ def test_create_edit_and_delete_a_playlist(admin: Client) -> None:
         ({"name": "day"}, "__all__", "already exists"),
         ({"files": "a.mp3\n../b.mp3"}, "files", "files[1]: contains the segment .."),
         ({"files": "", "folder": ""}, "folder", "and so is files"),
-        ({"active": ""}, "active", "needs its times"),
         ({"active": "{"}, "active", "JSON"),
         ({"active": '[{"start": "22:00"}]'}, "active", "active[0].end: is missing"),
         ({"every_tracks": "3"}, "every_tracks", "nothing for the type scheduled"),
@@ -556,7 +558,6 @@ def test_create_edit_and_delete_a_dj(admin: Client) -> None:
         ({"username": "eves-dj"}, "__all__", "already exists"),
         ({"password": "with:a-colon"}, "password", "not accepted"),
         ({"priority": "0"}, "priority", "between 1 and 100"),
-        ({"active": ""}, "active", "needs times"),
         ({"active": '[{"start": "22:00"}]'}, "active", "active[0].end: is missing"),
         ({"media_service": "rock-fm"}, "media_service", "Set autodj of the service"),
         ({"media_service": "alice-tv"}, "media_service", "which has no DJs"),
@@ -742,3 +743,56 @@ def test_create_relay_refuses_bad_input(admin: Client, change: dict[str, str], f
     response = admin.post("/admin/panel/relay/add/", {**RELAY, "media_service": service.pk, **change})
     assert words in str(response.context["adminform"].form.errors[field])
     assert not Relay.objects.filter(name="mirror").exists()
+
+
+SCHEDULE = {
+    "name": "christmas-eve",
+    "enabled": "on",
+    "playlist": "",
+    "dj": "eves-dj",
+    "days": ["thu", "fri"],
+    "start": "18:00",
+    "end": "22:00",
+    "start_date": "2026-12-24",
+    "end_date": "2026-12-24",
+}
+
+
+def test_create_edit_and_delete_a_schedule(admin: Client) -> None:
+    service = MediaService.objects.get(slug="eve-fm")
+    answer = admin.post("/admin/panel/schedule/add/", {**SCHEDULE, "media_service": service.pk})
+    assert answer["Location"] == "/admin/panel/schedule/"
+    schedule = Schedule.objects.get(name="christmas-eve")
+    assert (schedule.media_service, schedule.dj, schedule.days) == (service, "eves-dj", ["thu", "fri"])
+    assert "24 December 2026 18:00 to 22:00" in admin.get("/admin/panel/schedule/").text
+    path = f"/admin/panel/schedule/{schedule.pk}/change/"
+    data = form_of(admin, path)
+    admin.post(path, data)
+    admin.post(path, {**data, "days": [], "end_date": "2026-12-31"})
+    schedule.refresh_from_db()
+    assert (schedule.days, str(schedule.start_date), str(schedule.end_date)) == (None, "2026-12-24", "2026-12-31")
+    admin.post(f"/admin/panel/schedule/{schedule.pk}/delete/", {"post": "yes"})
+    entries = AuditLog.objects.filter(kind="schedule", key="eve-fm/christmas-eve").order_by("pk")
+    assert [(entry.action, entry.via) for entry in entries] == [(a, "admin") for a in ("created", "updated", "deleted")]
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "words"),
+    [
+        ({"dj": "nobody"}, "dj", "Is not a DJ of this service"),
+        ({"end": "18:00"}, "end", "Is the same as start"),
+        ({"days": ["mon"]}, "days", "Are never: 2026-12-24 is a thu"),
+    ],
+)
+def test_create_schedule_refuses_bad_input(admin: Client, change: dict[str, Any], field: str, words: str) -> None:
+    service = MediaService.objects.get(slug="eve-fm")
+    response = admin.post("/admin/panel/schedule/add/", {**SCHEDULE, "media_service": service.pk, **change})
+    assert words in str(response.context["adminform"].form.errors[field])
+    assert not Schedule.objects.filter(name="christmas-eve").exists()
+
+
+def test_the_list_of_listener_sessions(admin: Client) -> None:
+    text = admin.get("/admin/panel/listenersession/?q=eve-fm").text
+    assert "&lt;b&gt;VLC" in text
+    assert "1:00:05" in text
+    assert "&lt;b&gt;VLC" not in admin.get("/admin/panel/listenersession/?q=rock-fm").text

@@ -35,7 +35,9 @@ SLUG_ROUTES = {
     "/services/{}/credentials/": "post",
     "/services/{}/credentials/replace/": "get",
     "/services/{}/action/": "post",
+    "/services/{}/listeners/": "get",
 }
+RADIO_ROUTES = ["/services/{}/calendar/", "/services/{}/mounts/", "/services/{}/mounts/stream/"]
 CUSTOMER_ROUTES = ["/customers/of/{}/", "/customers/of/{}/delete/"]
 OWN_PAGES = ["/services/", "/media/", "/tokens/", "/profile/", "/profile/password/"]
 POSTS = [
@@ -44,6 +46,11 @@ POSTS = [
     "/services/rock-fm/credentials/",
     "/services/rock-fm/credentials/replace/",
     "/services/rock-fm/action/",
+    "/services/rock-fm/calendar/",
+    "/services/rock-fm/calendar/late/delete/",
+    "/services/rock-fm/mounts/",
+    "/services/rock-fm/mounts/stream/",
+    "/services/rock-fm/mounts/stream/delete/",
     "/services/rock-fm/djs/anna/credentials/",
     "/services/rock-fm/djs/anna/kick/",
     "/customers/new/",

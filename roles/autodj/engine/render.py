@@ -36,6 +36,7 @@ PASSWORD = re.compile(r"[A-Za-z0-9._~-]{8,64}")
 
 DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
 TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
+DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 LONGEST_PATH = 500
 SURROGATE = re.compile("[\ud800-\udfff]")
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -91,7 +92,10 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         "minimum_track_seconds": autodj.get("minimum_track_seconds", 10),
         "seed": _seed(service["slug"]) if autodj.get("seed") is None else autodj["seed"],
     }
-    playlists = [_playlist(item, f"playlists[{number}]") for number, item in enumerate(service.get("playlists") or [])]
+    times = _scheduled(service, "playlist")
+    playlists = [
+        _playlist(item, f"playlists[{number}]", times) for number, item in enumerate(service.get("playlists") or [])
+    ]
     return _instance(
         service,
         autodj,
@@ -191,7 +195,8 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
     items = service.get("djs") or []
     if len(items) > MOST_DJS:
         raise RenderError("djs", len(items), f"are more than {MOST_DJS}: delete some")
-    seen: set[str] = set()
+    times, seen = _scheduled(service, "dj"), set[str]()
+    found = []
     for number, item in enumerate(items):
         where, username = f"djs[{number}]", item["username"]
         _texts(item, where)
@@ -206,14 +211,36 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
             value = item[key]
             if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
                 raise RenderError(f"{where}.{key}", value, f"is not a number from {lowest} to {highest}")
-        if item["scheduled_only"] and not item["active"]:
-            raise RenderError(f"{where}.active", item["active"], "is needed for scheduled_only: say when")
         _windows(item["active"], where)
-    keys = ("username", "name", "password", "priority", "enabled", "scheduled_only", "active", "grace_seconds")
-    return [{key: item[key] for key in (*keys, "record", "kick")} for item in items]
+        active = _with(item["active"], times.get(username, []), only=item["scheduled_only"])
+        keys = ("username", "name", "password", "priority", "enabled", "scheduled_only", "active", "grace_seconds")
+        found.append({**{key: item[key] for key in (*keys, "record", "kick")}, "active": active})
+    return found
 
 
-def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _scheduled(service: Mapping[str, Any], kind: str) -> dict[str, list[dict[str, Any]]]:
+    """What the station's calendar adds to playlists or DJs, by their names: windows as these have them, checked."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for number, item in enumerate(service.get("schedules") or []):
+        where, name = f"schedules[{number}]", item[kind]
+        _texts(item, where)
+        if name is None or not item["enabled"]:
+            continue
+        window = {key: item[key] for key in ("days", "start", "end")}
+        window |= {key: item[key] for key in ("start_date", "end_date") if item[key] is not None}
+        _window(window, where)
+        found.setdefault(name, []).append(window)
+    return found
+
+
+def _with(own: Any, times: list[dict[str, Any]], *, only: bool) -> list[dict[str, Any]] | None:
+    """Times of its own and those of the calendar. ``only``: without any it is never on, otherwise always (None)."""
+    if own is None and not only:
+        return None
+    return [*(own or []), *times]
+
+
+def _playlist(item: Mapping[str, Any], where: str, times: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
     """The playlist as the chooser reads it, its paths and times checked."""
     _texts(item, where)
     if item.get("folder") is not None:
@@ -222,7 +249,8 @@ def _playlist(item: Mapping[str, Any], where: str) -> dict[str, Any]:
         _path(path, f"{where}.files[{number}]")
     _windows(item.get("active"), where)
     keys = ("name", "enabled", "type", "folder", "files", "order", "weight", "active", "every_tracks", "every_minutes")
-    return {key: item.get(key) for key in keys}
+    active = _with(item.get("active"), times.get(item["name"], []), only=item.get("type") == "scheduled")
+    return {**{key: item.get(key) for key in keys}, "active": active}
 
 
 def _texts(item: Mapping[str, Any], where: str, secret: bool = False) -> None:
@@ -236,13 +264,19 @@ def _texts(item: Mapping[str, Any], where: str, secret: bool = False) -> None:
 def _windows(windows: Any, where: str) -> None:
     """Raises RenderError for what is no window of time."""
     for number, window in enumerate(windows or []):
-        for end in ("start", "end"):
-            if not isinstance(window.get(end), str) or not TIME.fullmatch(window[end]):
-                raise RenderError(
-                    f"{where}.active[{number}].{end}", window.get(end), "is not a time from 00:00 to 23:59"
-                )
-        if not set(window.get("days") or []) <= DAYS:
-            raise RenderError(f"{where}.active[{number}].days", window["days"], f"are not days of {sorted(DAYS)}")
+        _window(window, f"{where}.active[{number}]")
+
+
+def _window(window: Mapping[str, Any], where: str) -> None:
+    for end in ("start", "end"):
+        if not isinstance(window.get(end), str) or not TIME.fullmatch(window[end]):
+            raise RenderError(f"{where}.{end}", window.get(end), "is not a time from 00:00 to 23:59")
+    if not set(window.get("days") or []) <= DAYS:
+        raise RenderError(f"{where}.days", window["days"], f"are not days of {sorted(DAYS)}")
+    for end in ("start_date", "end_date"):
+        day = window.get(end)
+        if day is not None and (not isinstance(day, str) or not DATE.fullmatch(day)):
+            raise RenderError(f"{where}.{end}", day, "is not a date as 2026-12-24")
 
 
 def _path(path: object, field: str, root: bool = False) -> None:

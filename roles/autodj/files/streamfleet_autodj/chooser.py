@@ -6,7 +6,7 @@ import hashlib
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -142,16 +142,25 @@ def is_active(windows: Iterable[Mapping[str, Any]] | None, local: datetime) -> b
     if windows is None:
         return True
     now = f"{local:%H:%M}"
-    today, yesterday = DAYS[local.weekday()], DAYS[local.weekday() - 1]
+    today = local.date()
+    yesterday = today - timedelta(days=1)
     for window in windows:
-        days = window.get("days") or DAYS
         start, end = window["start"], window["end"]
         if start < end:
-            if today in days and start <= now < end:
+            if begins_on(window, today) and start <= now < end:
                 return True
-        elif (today in days and now >= start) or (yesterday in days and now < end):
+        elif (begins_on(window, today) and now >= start) or (begins_on(window, yesterday) and now < end):
             return True
     return False
+
+
+def begins_on(window: Mapping[str, Any], day: date) -> bool:
+    """Whether the window begins on this day: by its days of the week, and its dates where it has any."""
+    if DAYS[day.weekday()] not in (window.get("days") or DAYS):
+        return False
+    # Dates of ISO 8601, which sort as they follow each other.
+    first, last = window.get("start_date"), window.get("end_date")
+    return (first is None or first <= day.isoformat()) and (last is None or day.isoformat() <= last)
 
 
 def tracks_of(playlist: Mapping[str, Any], files: Sequence[str], there: set[str]) -> list[str]:
