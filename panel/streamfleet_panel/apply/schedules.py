@@ -13,7 +13,6 @@ from streamfleet_panel.apply.schedule import DAYS
 from streamfleet_panel.models import Dj, MediaService, Playlist, Schedule
 
 MOST_SCHEDULES = 200
-_NAMED = ("playlist", "dj")
 
 
 def plan_schedule(plan: Plan, entry: Entry, declared: Container[str]) -> None:

@@ -20,6 +20,8 @@ MINUTES = 24 * 60
 # Heights of the picture of a day, in its own units.
 LANE, GAP = 14, 3
 FIRST_YEAR, LAST_YEAR = 1970, 2999
+#: Of a day. A tenant may declare tens of thousands, which nobody reads, and which would keep the panel busy.
+MOST_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,12 @@ class Block:
 
 @dataclass
 class Day:
-    """A day with what begins on it; the picture also has what is left of the day before."""
+    """A day with what begins on it; the picture also has what is left of the day before. ``more``: are not shown."""
 
     date: date
     is_today: bool
     shows: list[Show]
+    more: int
     blocks: list[Block] = field(default_factory=list)
     lanes: int = 1
 
@@ -130,9 +133,13 @@ def week(service: MediaService, actor: Actor, asked: str) -> Week:
         day: sorted((show for show, window in times if begins_on(window, day)), key=_order)
         for day in (monday + timedelta(days=number) for number in range(-1, 7))
     }
-    days = [Day(day, day == now, shows) for day, shows in begun.items() if day >= monday]
+    days = [
+        Day(day, day == now, shows[:MOST_SHOWN], len(shows[MOST_SHOWN:]))
+        for day, shows in begun.items()
+        if day >= monday
+    ]
     for day in days:
-        _draw(day, begun[day.date - timedelta(days=1)])
+        _draw(day, begun[day.date - timedelta(days=1)][:MOST_SHOWN])
     otherwise = [
         item.name for item in playlists if item.enabled and item.type == Playlist.Type.ROTATION and item.active is None
     ]
@@ -147,7 +154,7 @@ def _order(show: Show) -> tuple[str, bool, str]:
 def _times(
     playlists: Iterable[Playlist], djs: Iterable[Dj], entries: Iterable[Schedule]
 ) -> Iterator[tuple[Show, Mapping[str, Any]]]:
-    """Everybody's times, of those who are enabled."""
+    """Everybody's times, of those who are enabled; also of DJs who may connect at others."""
     on = {"playlist": {item.name: item.active for item in playlists if item.enabled}}
     on["DJ"] = {item.username: item.active for item in djs if item.enabled}
     for kind, found in on.items():

@@ -23,6 +23,7 @@ from streamfleet_panel.apply.mounts import mounts_of
 from streamfleet_panel.apply.schedule import DAYS, begins_on
 from streamfleet_panel.engines import engines
 from streamfleet_panel.models import MB, AuditLog, ListenerSession, MediaService, Schedule, Transfer
+from streamfleet_panel.portal import week
 
 pytestmark = pytest.mark.usefixtures("world")
 MONDAY = "2026-12-21"
@@ -146,6 +147,17 @@ def test_what_is_on_at_once_is_drawn_side_by_side(eve: Client) -> None:
     declare(schedules=[{"name": "too", "dj": "eves-dj", "start": "09:30", "end": "10:30"}])
     day = eve.get(CALENDAR).context["week"].days[0]
     assert (day.lanes, len({block.top for block in day.blocks})) == (2, 2)
+
+
+def test_of_a_day_with_thousands_the_first_are_shown(eve: Client) -> None:
+    times = [{"start": f"{n // 60:02}:{n % 60:02}", "end": "23:59"} for n in range(100)]
+    declare(playlists=[{"name": f"p{n}", "folder": ".", "type": "scheduled", "active": times} for n in range(20)])
+    text = eve.get(CALENDAR).content.decode()
+    # What is on from one day to the next is in the picture of both.
+    assert text.count("<rect") <= 7 * 2 * week.MOST_SHOWN
+    # With the one of a DJ who is there already.
+    assert re.findall(r"And (\d+) more", text) == [str(2000 + 1 - week.MOST_SHOWN)] * 7
+    assert len(text) < 400_000
 
 
 def test_weeks_follow_each_other_and_nonsense_is_this_week(eve: Client) -> None:

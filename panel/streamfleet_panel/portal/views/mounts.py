@@ -99,8 +99,8 @@ def delete(request: HttpRequest, actor: Actor, slug: str, name: str) -> HttpResp
     try:
         apply_one("mount", {"media_service": slug, "name": mount.name, "state": "absent"}, actor)
     except ApiError as error:
-        for problem in error.errors[:1]:
-            messages.error(request, f"{mount.name} {problem.message}. {problem.fix}".strip())
+        said = [f"{mount.name} {problem.message}. {problem.fix}".strip() for problem in error.errors[:1]]
+        messages.error(request, said[0] if said else error.message)
     else:
         messages.success(request, f"The mount {mount.name} is deleted.")
     return redirect("portal:mounts", slug=slug)
