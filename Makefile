@@ -8,7 +8,8 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.ansible
-export PYTHONDONTWRITEBYTECODE := 1
+# Byte code is kept, out of the tree: without it each of the many processes compiles Django or ansible-core anew.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
 export PYTHONPATH := $(CURDIR)/module_utils
 UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
