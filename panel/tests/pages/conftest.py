@@ -10,6 +10,7 @@ from django.test import Client
 from streamfleet_panel import access
 from streamfleet_panel.apply import apply_document
 from streamfleet_panel.models import Account
+from tests_support import stand
 
 PASSWORD = "correct horse"
 
@@ -67,7 +68,7 @@ DOCUMENT = {
 @pytest.fixture
 def world(db: None) -> None:
     """Everything of DOCUMENT, made by the planner."""
-    apply_document(DOCUMENT, access.system())
+    stand("pages", lambda: apply_document(DOCUMENT, access.system()))
 
 
 @pytest.fixture
