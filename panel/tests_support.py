@@ -16,6 +16,7 @@ from django.test import Client
 
 from streamfleet_panel import access
 from streamfleet_panel.apply import Options, apply_document
+from streamfleet_panel.auth import OwaspArgon2Hasher
 from streamfleet_panel.models import Account, ApiToken, Node
 
 WORLD: dict[str, list[dict[str, Any]]] = {
@@ -90,6 +91,13 @@ def apply_as(username: str | None, document: dict[str, Any], **options: Any) -> 
     outcome = apply_document(document, actor, Options(**options))
     assert outcome is not None
     return outcome.as_dict()
+
+
+class QuickHasher(OwaspArgon2Hasher):
+    """Argon2id as the panel has it, with the least that Argon2 takes."""
+
+    time_cost = 1
+    memory_cost = 8
 
 
 Rows = dict[str, list[tuple[Any, ...]]]
