@@ -8,7 +8,8 @@ BIN := $(CURDIR)/.venv/bin
 export PATH := $(BIN):$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME := $(CURDIR)/.ansible
-export PYTHONDONTWRITEBYTECODE := 1
+# Byte code is kept, out of the tree: without it each of the many processes compiles Django or ansible-core anew.
+export PYTHONPYCACHEPREFIX := $(CURDIR)/.cache/python
 export PYTHONPATH := $(CURDIR)/module_utils
 UV_COMPILE := $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -81,15 +82,15 @@ browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, conten
 	scripts/need.sh 'command -v chromium' chromium fonts-dejavu-core
 	$(PY) -m pytest tests/browser
 
-# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it. Two files at a time, each with
-# nodes of its own: they wait more than they compute.
+# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it. Two groups of files at a time
+# (tests/live/conftest.py), each with nodes of its own: they wait more than they compute.
 .PHONY: live
 live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
-	$(PY) -m pytest -m "live and not full" -n 2 --dist loadfile --durations=20 tests/live
+	$(PY) -m pytest -m "live and not full" -n 2 --dist loadgroup --no-loadscope-reorder --durations=20 tests/live
 
 .PHONY: live-full
 live-full: deps players ## The same, with every test of every engine
-	$(PY) -m pytest -m live -n 2 --dist loadfile --durations=20 tests/live
+	$(PY) -m pytest -m live -n 2 --dist loadgroup --no-loadscope-reorder --durations=20 tests/live
 
 # Side by side, each with nodes of its own; molecule names the scenario in what it says.
 .PHONY: molecule molecule-default molecule-fleet

@@ -19,3 +19,5 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+# What the panel hashes with costs 25 ms a password; tests/test_models.py holds that it does.
+PASSWORD_HASHERS = ["tests_support.QuickHasher"]

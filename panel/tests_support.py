@@ -1,19 +1,22 @@
 """What tests of the panel share.
 
 ``apply_as(username, document, …)`` applies as an account (None: the system); WORLD is a small fleet of two resellers
-and their customers; ``Api`` is a client of API v1.
+and their customers; ``stand`` has such a fleet made once for many tests; ``Api`` is a client of API v1.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connection
 from django.test import Client
 
 from streamfleet_panel import access
 from streamfleet_panel.apply import Options, apply_document
+from streamfleet_panel.auth import OwaspArgon2Hasher
 from streamfleet_panel.models import Account, ApiToken, Node
 
 WORLD: dict[str, list[dict[str, Any]]] = {
@@ -88,6 +91,51 @@ def apply_as(username: str | None, document: dict[str, Any], **options: Any) -> 
     outcome = apply_document(document, actor, Options(**options))
     assert outcome is not None
     return outcome.as_dict()
+
+
+class QuickHasher(OwaspArgon2Hasher):
+    """Argon2id as the panel has it, with the least that Argon2 takes."""
+
+    time_cost = 1
+    memory_cost = 8
+
+
+Rows = dict[str, list[tuple[Any, ...]]]
+_MADE: dict[str, tuple[Rows, Rows]] = {}
+
+
+def stand(name: str, make: Callable[[], object]) -> None:
+    """Have in the database what ``make`` makes there, in a test's transaction; ``name`` is its own.
+
+    ``make`` is called once a process. In the tests after that the rows that it left are put back as they were, for
+    few of them are about how they came there. What ``make`` begins with must be the same each time.
+    """
+    if name not in _MADE:
+        before = _all_rows()
+        make()
+        after = _all_rows()
+        _MADE[name] = before, {table: rows for table, rows in after.items() if rows != before[table]}
+        return
+    before, made = _MADE[name]
+    # MariaDB would hold rows to their order.
+    with connection.constraint_checks_disabled(), connection.cursor() as cursor:
+        for table, rows in made.items():
+            quoted = connection.ops.quote_name(table)
+            if before[table]:
+                cursor.execute(f"DELETE FROM {quoted}")  # noqa: S608  (a table's name)
+            if rows:
+                places = ", ".join(["%s"] * len(rows[0]))
+                cursor.executemany(f"INSERT INTO {quoted} VALUES ({places})", rows)  # noqa: S608
+
+
+def _all_rows() -> Rows:
+    """Every row of every table, as the database gives it."""
+    found: Rows = {}
+    with connection.cursor() as cursor:
+        for table in connection.introspection.django_table_names(only_existing=True):
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")  # noqa: S608
+            found[table] = list(cursor.fetchall())
+    return found
 
 
 @dataclass

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 from hypothesis import settings
 
-from tests_support import WORLD, Api, apply_as, token_for
+from tests_support import WORLD, Api, apply_as, stand, token_for
 
 # Few documents in the inner loop, the same ones each time; ``--hypothesis-profile=long`` makes more, and others.
 settings.register_profile("default", max_examples=40, derandomize=True)
@@ -31,7 +31,7 @@ def run(db: None) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def world(db: None) -> None:
     """A small fleet: two resellers, their customers, services, nodes (``WORLD``)."""
-    apply_as(None, copy.deepcopy(WORLD))
+    stand("world", lambda: apply_as(None, copy.deepcopy(WORLD)))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from hypothesis.extra.django import TestCase
 from streamfleet_panel import secrets
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.models import Account, AuditLog, Dj, MediaService, Node, Playlist
-from tests_support import WORLD, apply_as
+from tests_support import WORLD, apply_as, stand
 
 pytestmark = pytest.mark.django_db
 Run = Callable[..., dict[str, Any]]
@@ -480,7 +480,7 @@ class Properties(TestCase):
     @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(DOCUMENT, min_size=1, max_size=3), st.sampled_from([None, "shop", "alice"]))
     def test_plan_is_outcome_and_twice_is_once(self, documents: list[dict[str, Any]], username: str | None) -> None:
-        apply_as(None, copy.deepcopy(WORLD))
+        stand("world", lambda: apply_as(None, copy.deepcopy(WORLD)))
         for document in documents:
             before = snapshot()
             try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from io import StringIO
+from typing import Any
 
 import pytest
 from django.core.management import call_command
@@ -11,6 +12,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from streamfleet_panel import secrets
+from streamfleet_panel import settings as panel_settings
 from streamfleet_panel.models import Account, ApiToken, Counter, Installation
 from streamfleet_panel.models.counter import UID_LAST, UidsExhausted
 
@@ -42,7 +44,8 @@ def test_epoch_is_stable() -> None:
     assert Installation.current().epoch == Installation.current().epoch
 
 
-def test_passwords_are_argon2_with_owasp_minimum() -> None:
+def test_passwords_are_argon2_with_owasp_minimum(settings: Any) -> None:
+    settings.PASSWORD_HASHERS = panel_settings.PASSWORD_HASHERS
     account = Account.objects.create_user("one", "secret1")
     assert account.password.startswith("argon2$argon2id$v=19$m=19456,t=2,p=1$")
     assert account.check_password("secret1")

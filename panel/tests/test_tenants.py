@@ -29,7 +29,7 @@ from streamfleet_panel.models import (
     ResellerPlan,
     ServiceStatus,
 )
-from tests_support import Api
+from tests_support import Api, stand
 
 pytestmark = pytest.mark.django_db
 
@@ -283,7 +283,7 @@ def test_playlists(callers: Callers, caller: str, route: str) -> None:
 @pytest.mark.parametrize("route", sorted(ON_DJS))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_djs(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
-    run(WITH_DJS)
+    stand("DJs", lambda: run(WITH_DJS))
     for slug, name in DJS:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "username": name}, visible, ON_DJS[route])
@@ -292,7 +292,7 @@ def test_djs(callers: Callers, run: Callable[..., Any], caller: str, route: str)
 @pytest.mark.parametrize("route", sorted(ON_MEDIA_USERS))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_media_users(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
-    run(WITH_MEDIA_USERS)
+    stand("media users", lambda: run(WITH_MEDIA_USERS))
     for owner, name in MEDIA_USERS:
         visible = owner in REACH.get(caller, set())
         _check(callers[caller], caller, route, {"username": owner, "name": name}, visible, ON_MEDIA_USERS[route])
@@ -330,7 +330,7 @@ def test_schedules(callers: Callers, run: Callable[..., Any], caller: str, route
 @pytest.mark.parametrize("route", sorted(ON_RELAYS))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_relays(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
-    run(WITH_DJS)
+    stand("DJs", lambda: run(WITH_DJS))
     for slug, name in RELAYS:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_RELAYS[route])
@@ -405,10 +405,8 @@ LISTS = [
 @pytest.mark.parametrize("route", LISTS)
 @pytest.mark.parametrize("caller", CALLERS)
 def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
-    run(WITH_DJS)
-    run(WITH_MEDIA_USERS)
-    callers["root"]("PUT", "/customers/eve", {"name": "Eve"})
-    callers["root"]("PUT", "/customers/alice", {"name": "Alice"})
+    names = {"customers": [{"username": "eve", "name": "Eve"}, {"username": "alice", "name": "Alice"}]}
+    stand("everything", lambda: (run(WITH_DJS), run(WITH_MEDIA_USERS), run(names, "root")))
     reach = REACH.get(caller, set())
     slugs = {slug for slug, owner in OWNER.items() if owner in reach or caller in ("worker", "node:node1")}
     expected = {
@@ -506,7 +504,7 @@ ESCAPES: list[dict[str, Any]] = [
 def test_documents_that_reach_too_far(
     callers: Callers, run: Callable[..., Any], caller: str, document: dict[str, Any]
 ) -> None:
-    run(WITH_DJS)
+    stand("DJs", lambda: run(WITH_DJS))
     call, before = callers[caller], snapshot()
     for options in ({}, {"dry_run": True}, {"label": "x", "prune": True, "max_delete": 100}):
         status, answer = call("POST", "/apply", {"document": document, "return_objects": True, **options})

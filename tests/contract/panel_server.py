@@ -117,13 +117,12 @@ def running_panel(
             **(extra or {}),
         }
         panel = Panel(url, "", secrets.token_urlsafe(12), directory, variables)
-        panel.manage("migrate", "--verbosity", "0")
+        administrator = {"username": "admin", "password": panel.password}
+        tokens = [{"name": "tests", "scope": "account", "account": "admin"}]
+        order = json.dumps({"administrator": administrator, "tokens": tokens})
+        panel.token = panel.manage("set_up", stdin=order)["tokens"][0]
         if static:
             panel.manage("collectstatic", "--noinput", "--verbosity", "0")
-        if static:
-            panel.manage("collectstatic", "--noinput", "--verbosity", "0")
-        panel.manage("bootstrap_admin", "--username", "admin", "--password-file", "-", stdin=panel.password)
-        panel.token = panel.manage("issue_token", "--name", "tests", "--account", "admin")["token"]
         commands = [
             ["-m", "gunicorn", "--workers", str(workers), "--bind", f"127.0.0.1:{port}", "--timeout", "120"],
             ["-m", "streamfleet_panel", "jobs", "--poll", "0.1"],

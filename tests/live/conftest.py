@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,53 @@ import pytest
 from demo.stage import ROOT, Stage
 from tests.live.edge import PANEL, STREAM, Edge
 
+#: Groups of files (name, files): a worker takes one at a time, whole, for those of a group share an installed node.
+#: What takes longest begins first, so that no worker is left alone with it; what no group names comes at the end.
+GROUPS = (
+    ("platform", "check_mode", "hostile_tenant", "platform", "sessions"),
+    ("edge", "rtmp", "web", "web_uninstall"),
+    ("engines", "engines"),
+    ("local_inventory", "local_inventory"),
+    ("autodj", "autodj"),
+    ("djs", "djs"),
+    ("converge", "converge"),
+    ("flussonic", "flussonic"),
+)
+HERE = Path(__file__).parent
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of this folder into the order of ``GROUPS``, and mark them with their group for ``loadgroup``."""
+    named = {f"test_{file}": (place, group) for place, (group, *files) in enumerate(GROUPS) for file in files}
+
+    def of(item: pytest.Item) -> tuple[int, str]:
+        return named.get(item.path.stem, (len(GROUPS), item.path.stem))
+
+    own = [number for number, item in enumerate(items) if item.path.parent == HERE]
+    for number, item in zip(own, sorted((items[number] for number in own), key=lambda item: of(item)[0]), strict=True):
+        items[number] = item
+        item.add_marker(pytest.mark.xdist_group(of(item)[1]))
+
+
+@dataclass(frozen=True)
+class FirstInstall:
+    """The node on which the platform was installed, and what playbooks/install.yml did there.
+
+    ``check`` and ``made``: what it said in check mode and then for real; empty where nobody asks, or all was there.
+    ``packages``: what was installed before the former, and after it. ``left``: what that left of ours.
+    """
+
+    stage: Stage
+    check: str = ""
+    made: str = ""
+    packages: tuple[str, str] = ("", "")
+    left: str = ""
+
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory):
-    """The platform on one node, installed by playbooks/install.yml.
+def first_install(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstInstall]:
+    """A node on which install.yml was run: in check mode first, where tests/live/test_check_mode.py is chosen.
 
     ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use again, for the inner loop.
     """
@@ -24,13 +69,32 @@ def platform(tmp_path_factory: pytest.TempPathFactory):
     stage = Stage(fleet, state, last_port=9999)
     stage.start()
     try:
-        if not stage.variables():
-            stage.install()
-            stage.hand_over()
-        yield stage
+        checked = any(item.path.stem == "test_check_mode" for item in request.session.items)
+        yield FirstInstall(stage) if stage.variables() else _install(stage, checked)
     finally:
         if not kept:
             stage.remove()
+
+
+def _install(stage: Stage, checked: bool) -> FirstInstall:
+    log, packages = stage.state / "install.log", ["dpkg-query", "-W"]
+    log.unlink(missing_ok=True)
+    check = before = after = left = ""
+    if checked:
+        before = stage.on_node(packages)
+        stage.install("--check", "--diff")
+        after, check = stage.on_node(packages), log.read_text()
+        left = stage.on_node(["sh", "-c", "ls -d /etc/streamfleet /opt/streamfleet 2>/dev/null || true"])
+        log.unlink()
+    stage.install()
+    stage.hand_over()
+    return FirstInstall(stage, check, log.read_text(), (before, after), left)
+
+
+@pytest.fixture(scope="session")
+def platform(first_install: FirstInstall) -> Stage:
+    """The platform on one node, installed by playbooks/install.yml."""
+    return first_install.stage
 
 
 @pytest.fixture(scope="session")

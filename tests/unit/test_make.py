@@ -10,6 +10,7 @@ import pytest
 
 from demo import show
 from demo.stage import DemoError
+from tests.live.conftest import GROUPS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -53,3 +54,10 @@ def test_the_long_matrix_runs_the_panel_on_every_database():
     commands = _commands("test-full")
     assert "for kind in postgresql mariadb" in commands
     assert "scripts/with_database.py $kind" in commands
+
+
+def test_groups_of_live_tests_name_files_that_are_there_and_each_once():
+    files = [f"test_{file}.py" for _group, *files in GROUPS for file in files]
+    assert len(set(files)) == len(files)
+    assert set(files) <= {path.name for path in (ROOT / "tests/live").glob("test_*.py")}
+    assert "--dist loadgroup --no-loadscope-reorder" in _commands("live")

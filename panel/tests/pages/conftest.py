@@ -11,6 +11,7 @@ from django.test import Client
 from streamfleet_panel import access
 from streamfleet_panel.apply import apply_document
 from streamfleet_panel.models import MB, Account, ListenerSession, MediaService
+from tests_support import stand
 
 PASSWORD = "correct horse"
 
@@ -68,9 +69,7 @@ DOCUMENT = {
 }
 
 
-@pytest.fixture
-def world(db: None) -> None:
-    """Everything of DOCUMENT, made by the planner, and a listener."""
+def _make() -> None:
     apply_document(DOCUMENT, access.system())
     ListenerSession.objects.create(
         media_service=MediaService.objects.get(slug="eve-fm"),
@@ -83,6 +82,12 @@ def world(db: None) -> None:
         ended_at=datetime(2026, 11, 26, 13, 0, 5, tzinfo=UTC),
         bytes=55 * MB,
     )
+
+
+@pytest.fixture
+def world(db: None) -> None:
+    """Everything of DOCUMENT, made by the planner, and a listener."""
+    stand("pages", _make)
 
 
 @pytest.fixture
