@@ -8,6 +8,7 @@ import os
 import struct
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -176,16 +177,17 @@ def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         (b"#!/bin/sh\ntest $1 = -v && test $(id -u) != 0\n", ""),
     ],
 )
-def test_a_program_that_does_not_start_does_not_appear(tmp_path: Path, script: bytes, said: str) -> None:
-    archive, target = tmp_path / "archive", tmp_path / "target"
-    # Whoever has no rights must reach it, as on a node.
-    for folder in (tmp_path, *tmp_path.parents[:3]):
-        folder.chmod(folder.stat().st_mode | 0o011)
-    checksum = pack(archive, {"sc_serv": script})
-    if not said and os.geteuid() == 0:
-        install(archive, checksum, target, ["-v"])
-        assert is_installed(target)
-    elif said:
-        with pytest.raises(VendorFileError, match=said):
+def test_a_program_that_does_not_start_does_not_appear(script: bytes, said: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="streamfleet-archive-") as name:
+        folder = Path(name)
+        # Whoever has no rights must reach it, as on a node.
+        folder.chmod(0o755)
+        archive, target = folder / "archive", folder / "target"
+        checksum = pack(archive, {"sc_serv": script})
+        if said:
+            with pytest.raises(VendorFileError, match=said):
+                install(archive, checksum, target, ["-v"])
+            assert names(folder) == {"archive"}
+        else:
             install(archive, checksum, target, ["-v"])
-        assert names(tmp_path) == {"archive"}
+            assert is_installed(target)
