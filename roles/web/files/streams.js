@@ -56,7 +56,7 @@ function upstream(r) {
         if (route.query === undefined) {
             return '127.0.0.1:' + port + mount;
         }
-        return QUERY.test(route.query) ? '127.0.0.1:' + port + mount + '?' + route.query : '';
+        return typeof route.query === 'string' && QUERY.test(route.query) ? '127.0.0.1:' + port + mount + '?' + route.query : '';
     } catch (e) {
         // No file: the service is off the air. A broken one is its writer's fault, and no reason to answer differently.
         return '';
