@@ -29,6 +29,11 @@ from streamfleet_sessions.lines import of_icecast
 
 from tests.doubles.icecast_kh import pack
 from tests.doubles.panel import kh_station, relay
+from tests.doubles.remote_radio import Radio
+from tests.unit.test_relay_program import Running, names
+from tests.unit.test_relay_program import relay as relay_line
+
+__all__ = ["names"]
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = os.environ.get("STREAMFLEET_LIVE_ICECAST_KH")
@@ -361,6 +366,24 @@ def test_what_is_relayed_in_is_behind_the_mount(made: Station) -> None:
     made.send("/_relay-stream", word[1])
     made.listen().close()
     assert "/_relay-stream" not in made.get("/status2.xsl").read().decode()
+
+
+def test_the_relays_program_is_taken_as_a_source_and_its_title_shown(made: Station, tmp_path: Path) -> None:
+    made.write()
+    text = made.path.read_text()
+    name = "<mount-name>/_relay-stream</mount-name>"
+    head, tail = text.split(name)
+    made.start(text=f"{head}{name}{re.sub(r'(?<=<password>)[0-9a-f]{64}', 'own-secret', tail, count=1)}")
+    with Radio(FRAME * 500).serving() as radio:
+        running = Running(tmp_path, made.port, ["127.0.0.0/8"])
+        try:
+            running.want(relay_line(radio.port))
+            running.until(lambda: running.state()["state"] == "connected")
+            until(lambda: made.status() == 200)
+            made.listen().close()
+            until(lambda: radio.title in made.stats())
+        finally:
+            running.close()
 
 
 def test_listeners_log_in_where_they_must(made: Station) -> None:
