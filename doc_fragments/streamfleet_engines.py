@@ -14,16 +14,18 @@ options:
   max_listeners:
     description:
     - Listeners or viewers at a time; V(null) for unlimited.
-    - Held by Icecast 2, Shoutcast 2, Wowza Streaming Engine, Flussonic Media Server; refused with any other engine.
+    - Held by Icecast 2, Shoutcast 2, Wowza Streaming Engine, Flussonic Media Server, Icecast-KH; refused with any
+      other engine.
     type: int
   max_bitrate_kbps:
     description:
     - Highest bit rate, in kbit/s; V(null) for unlimited.
-    - Held by Icecast 2, Nginx RTMP, Shoutcast 2; refused with any other engine.
+    - Held by Icecast 2, Nginx RTMP, Shoutcast 2, Icecast-KH; refused with any other engine.
     type: int
   mounts:
     description:
-    - Engine Icecast 2. The mount points; the first, or the one with C(default=true), is what players open.
+    - Engine Icecast 2, Icecast-KH. The mount points; the first, or the one with C(default=true), is what players
+      open.
     - 1 to 64 entries.
     type: list
     elements: dict
@@ -73,26 +75,26 @@ options:
         type: bool
   genre:
     description:
-    - Engine Icecast 2. Genre shown to players and directories.
+    - Engine Icecast 2, Icecast-KH. Genre shown to players and directories.
     - At most 100 characters.
     - V(null) for none.
     type: str
   description:
     description:
-    - Engine Icecast 2. A sentence about the station.
+    - Engine Icecast 2, Icecast-KH. A sentence about the station.
     - At most 1000 characters.
     - V(null) for none.
     type: str
   website:
     description:
-    - Engine Icecast 2. The station's web site.
+    - Engine Icecast 2, Icecast-KH. The station's web site.
     - At most 500 characters.
     - V(null) for none.
     type: str
   autodj:
     description:
-    - Engine Icecast 2. Plays the station's playlists whenever no live source is on the air; null switches it off
-      and keeps playlists and media.
+    - Engine Icecast 2, Icecast-KH. Plays the station's playlists whenever no live source is on the air; null switches
+      it off and keeps playlists and media.
     - V(null) for none.
     type: dict
     suboptions:
@@ -141,14 +143,14 @@ options:
         type: int
   live_port:
     description:
-    - Engine Icecast 2. TCP port to which DJs connect, out of the node's range. The panel chooses it when C(autodj)
-      is set, and gives it back when C(autodj) becomes null.
+    - Engine Icecast 2, Icecast-KH. TCP port to which DJs connect, out of the node's range. The panel chooses it
+      when C(autodj) is set, and gives it back when C(autodj) becomes null.
     - From V(1) to V(65535).
     - V(null) for none.
     type: int
   source_password:
     description:
-    - Engine Icecast 2. Password of the source user C(source).
+    - Engine Icecast 2, Icecast-KH. Password of the source user C(source).
     - Made by the panel when omitted.
     - 8 to 128 characters.
     - Engine Shoutcast 2. Password of sources. A source of Shoutcast 1 reaches stream N other than 1 with C(:#N)
@@ -158,8 +160,8 @@ options:
     type: str
   admin_password:
     description:
-    - Engine Icecast 2. Password of the user C(admin) of the engine's own admin interface, which answers on the
-      station's own port and is never proxied.
+    - Engine Icecast 2, Icecast-KH. Password of the user C(admin) of the engine's own admin interface, which answers
+      on the station's own port and is never proxied.
     - Made by the panel when omitted.
     - 8 to 128 characters.
     - Engine Shoutcast 2. Password of the user C(admin) of the engine's own admin pages, which answer on the station's
@@ -169,14 +171,14 @@ options:
     type: str
   listener_password:
     description:
-    - Engine Icecast 2. When set, listeners log in as C(listener) with it; null leaves the station open.
+    - Engine Icecast 2, Icecast-KH. When set, listeners log in as C(listener) with it; null leaves the station open.
     - 5 to 128 characters.
     - V(null) for none.
     type: str
   autodj_password:
     description:
-    - Engine Icecast 2. Password with which the AutoDJ is a source of its station. Internal; broadcasters never
-      need it.
+    - Engine Icecast 2, Icecast-KH. Password with which the AutoDJ is a source of its station. Internal; broadcasters
+      never need it.
     - Made by the panel when omitted.
     - 8 to 128 characters.
     type: str
@@ -302,7 +304,7 @@ options:
 options:
   format:
     description:
-    - Engine Icecast 2. What its sources send.
+    - Engine Icecast 2, Icecast-KH. What its sources send.
     - The panel's default is V(mp3).
     type: str
     choices:
@@ -313,13 +315,13 @@ options:
     - flac
   bitrate_kbps:
     description:
-    - Engine Icecast 2. The bitrate that it announces.
+    - Engine Icecast 2, Icecast-KH. The bitrate that it announces.
     - From V(8) to V(2000).
     - V(null) for none.
     type: int
   max_listeners:
     description:
-    - Engine Icecast 2. Listeners of this mount at once.
+    - Engine Icecast 2, Icecast-KH. Listeners of this mount at once.
     - From V(0) to V(1000000).
     - V(null) for none.
     - Engine Shoutcast 2. Listeners of this stream at once.
@@ -328,19 +330,17 @@ options:
     type: int
   fallback:
     description:
-    - Engine Icecast 2. Another mount of the station, which is heard while this one has no source.
+    - Engine Icecast 2, Icecast-KH. Another mount of the station, which is heard while this one has no source.
     - V(null) for none.
     type: str
   fallback_when_full:
     description:
-    - Engine Icecast 2. Whether who finds this mount full gets what it falls back to, instead of a refusal.
+    - Engine Icecast 2, Icecast-KH. Whether who finds this mount full gets what it falls back to, instead of a refusal.
     - The panel's default is V(false).
     type: bool
   default:
     description:
-    - Engine Icecast 2. Whether players open it.
-    - The panel's default is V(false).
-    - Engine Shoutcast 2. Whether players open it.
+    - Engine Icecast 2, Shoutcast 2, Icecast-KH. Whether players open it.
     - The panel's default is V(false).
     type: bool
   id:

@@ -146,15 +146,23 @@ def collect(specs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dic
                 if name in options and options[name] != made:
                     raise SpecError(f"{where}: another engine declares {name} as {options[name]}, this one as {made}")
                 options[name] = made
-                lines = [f"Engine {spec['title']}. {one_line(declared['description'])}"]
+                lines = [one_line(declared["description"])]
                 if declared.get("generate"):
                     lines.append("Made by the panel when omitted.")
-                made_doc = documentation(declared["schema"], made, lines, where)
-                if name in docs:
-                    docs[name]["description"] += made_doc["description"]
-                else:
-                    docs[name] = made_doc
+                tell(docs, name, spec["title"], documentation(declared["schema"], made, lines, where))
     return options, docs
+
+
+def tell(docs: dict[str, Any], name: str, title: str, made: dict[str, Any]) -> None:
+    """Add what an engine says of an option; engines that say the same are named together."""
+    lines = made["description"]
+    told = docs.setdefault(name, {**made, "description": []})["description"]
+    for number, line in enumerate(told):
+        others = line.removesuffix(f". {lines[0]}")
+        if line.startswith("Engine ") and others != line and told[number + 1 : number + len(lines)] == lines[1:]:
+            told[number] = f"{others}, {title}. {lines[0]}"
+            return
+    told += [f"Engine {title}. {lines[0]}", *lines[1:]]
 
 
 def collect_mounts(specs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -172,11 +180,7 @@ def collect_mounts(specs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, An
                 if options.setdefault(name, made) != made:
                     raise SpecError(f"{where}: another engine declares {name} as {options[name]}, this one as {made}")
                 texts = sub_texts(name, schema)
-                made_doc = documentation(schema, made, [f"Engine {spec['title']}. {texts[0]}"], where)
-                if name in docs:
-                    docs[name]["description"] += made_doc["description"]
-                else:
-                    docs[name] = made_doc
+                tell(docs, name, spec["title"], documentation(schema, made, texts[:1], where))
     return options, docs
 
 

@@ -31,9 +31,11 @@ def test_openapi_and_swagger_are_local(db: None, client: Client) -> None:
     assert "mounts" in service
     assert service["stream_key"]["writeOnly"] is True
     assert service["max_listeners"]["description"].endswith(
-        "Engines that hold it: icecast, shoutcast2, wowza, flussonic."
+        "Engines that hold it: icecast, shoutcast2, wowza, flussonic, icecast_kh."
     )
-    assert service["max_bitrate_kbps"]["description"].endswith("Engines that hold it: icecast, nginx_rtmp, shoutcast2.")
+    assert service["max_bitrate_kbps"]["description"].endswith(
+        "Engines that hold it: icecast, nginx_rtmp, shoutcast2, icecast_kh."
+    )
     page = client.get("/api/v1/docs").content.decode()
     assert "cdn." not in page
     assert "https://" not in page

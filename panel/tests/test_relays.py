@@ -218,7 +218,7 @@ def test_only_engines_that_relay_have_some(world: None, run: Run) -> None:
     error = refused(run, {"relays": [{"media_service": "tv", "name": "a", **IN}]}).errors[0]
     assert error.path == f"{L}.media_service"
     assert "which has no relays" in error.message
-    assert error.fix == "Name a service of Icecast 2."
+    assert error.fix == "Name a service of Icecast 2 or Icecast-KH."
     error = refused(run, {"relays": [{"media_service": "nobody", "name": "a", **IN}]}).errors[0]
     assert error.message == "there is no such media service"
 

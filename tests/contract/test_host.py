@@ -1,4 +1,4 @@
-"""streamfleet_host_files, _host_facts, _units and _vendor_file: as tasks on this machine."""
+"""streamfleet_host_files, _host_facts, _units, _vendor_file and _vendor_archive: as tasks on this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pwd
 from pathlib import Path
 
 from tests.contract.playbook import Runner, Step
+from tests.doubles.shoutcast2 import pack
 
 
 def test_files_are_put_in_place_and_secrets_stay_there(runner: Runner, tmp_path: Path) -> None:
@@ -72,6 +73,22 @@ def test_a_vendors_file_is_the_one_that_was_meant(runner: Runner, tmp_path: Path
             error="it is not a package of Debian",
         ),
     )
+
+
+def test_a_vendors_archive_is_looked_into_and_unpacked_once(runner: Runner, tmp_path: Path) -> None:
+    module, path, target = "streamfleet_vendor_archive", tmp_path / "archive", tmp_path / "first"
+    meant = {"path": str(path), "checksum": pack(path), "program": "sc_serv", "machine": "x86_64"}
+    runner.steps(
+        Step(module, meant, changed=False),
+        Step(
+            module, {**meant, "checksum": "0" * 64, "option": "x_checksum"}, error=f"not {'0' * 64} as x_checksum says"
+        ),
+        Step(module, {**meant, "program": "bin/other"}, error="it holds no bin/other"),
+        Step(module, {**meant, "target": str(target)}, changed=True),
+        Step(module, {**meant, "target": str(target)}, changed=False),
+    )
+    assert (target / "sc_serv").is_file()
+    assert not path.exists()
 
 
 def test_a_unit_that_is_not_there(runner: Runner) -> None:

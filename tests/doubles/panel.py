@@ -163,6 +163,11 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
     return _changed(service, changes)
 
 
+def kh_station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]:
+    """A station of Icecast-KH, as a node document holds it."""
+    return _changed(station(slug, uid, port, engine="icecast_kh"), changes)
+
+
 def shoutcast_station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]:
     """A station of Shoutcast 2, as a node document holds it."""
     service = station(slug, uid, port, engine="shoutcast2")

@@ -158,6 +158,19 @@ def test_the_engine_gets_no_cookie_and_the_true_address(web: Edge) -> None:
     assert f"X-Forwarded-For: {own}" in seen
 
 
+def test_an_engine_is_asked_with_what_its_route_says_and_nothing_of_the_listener(web: Edge) -> None:
+    route = {"port": PORT, "mounts": ["/stream"], "default": "/stream"}
+    for query in ("_ic2=1", "a=b c", "a=b&c=d", "a=b HTTP/1.0", "a", "", None, 1, ["_ic2=1"]):
+        web.write("/etc/streamfleet/routes/asks.json", json.dumps({**route, "query": query}), "www-data")
+        asked(web)
+        answer = web.ask("/listen/asks?x=y", body_limit=2000)
+        seen = asked(web)
+        if query == "_ic2=1":
+            assert "GET /stream?_ic2=1 HTTP/1.0" in seen
+        else:
+            assert (answer.status, seen) == (404, ""), query
+
+
 def test_errors_of_an_engine_are_told_in_our_words(web: Edge) -> None:
     full = web.ask("/listen/double/full")
     assert (full.status, full.headers["content-type"]) == (403, "text/plain")

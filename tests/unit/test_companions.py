@@ -42,7 +42,8 @@ def test_a_companion_of_no_engine_is_refused() -> None:
 
 def test_stations_of_this_release_can_have_an_autodj_and_relays() -> None:
     specs = engine_specs(ROOT)
-    assert specs["icecast"]["companions"] == ["autodj", "relay"]
-    assert specs["icecast"]["objects"] == ["playlists", "djs", "schedules", "relays"]
-    assert {"mounts", "autodj", "live_port"} <= set(specs["icecast"]["fields"])
+    for name in ("icecast", "icecast_kh"):
+        assert specs[name]["companions"] == ["autodj", "relay"]
+        assert specs[name]["objects"] == ["playlists", "djs", "schedules", "relays"]
+        assert {"mounts", "autodj", "live_port"} <= set(specs[name]["fields"])
     assert specs["nginx_rtmp"]["companions"] == []

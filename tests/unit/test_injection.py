@@ -60,7 +60,7 @@ OBJECTS: dict[str, list[dict[str, Any]]] = {
 }
 HEX = re.compile(r"[0-9a-f]{32,64}")
 FILES = re.compile(
-    r"/etc/streamfleet/(?:instances/[a-z0-9]+/(?P<slug>[a-z0-9-]+)/[a-z_]+(?:\.[a-z]+)?|routes/(?P<route>[a-z0-9-]+)\.json"
+    r"/etc/streamfleet/(?:instances/[a-z0-9_]+/(?P<slug>[a-z0-9-]+)/[a-z_]+(?:\.[a-z]+)?|routes/(?P<route>[a-z0-9-]+)\.json"
     r"|publish-keys/[0-9a-f]{64}\.json)",
     re.IGNORECASE,
 )

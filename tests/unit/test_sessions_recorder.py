@@ -129,11 +129,22 @@ def test_addresses_are_written_one_way(written: str, meant: str | None) -> None:
     assert address_of(written) == meant
 
 
-def test_a_line_of_icecast() -> None:
-    found = icecast(line(address="::ffff:203.0.113.7", request="GET /stream?x=1 HTTP/1.0", agent='odd "name" here'))
+@pytest.mark.parametrize("unit", [UNIT, "streamfleet-icecast_kh@rock-fm.service"])
+def test_a_line_of_icecast(unit: str) -> None:
+    found = icecast(
+        line(address="::ffff:203.0.113.7", request="GET /stream?x=1 HTTP/1.0", agent='odd "name" here'), unit
+    )
     assert found is not None
     assert (found.slug, found.path, found.bytes, found.seconds) == ("rock-fm", "/stream", 5000, 7.0)
     assert found.address == "203.0.113.7"
+
+
+@pytest.mark.parametrize("method", ["PUT", "SOURCE"])
+def test_what_a_source_has_sent_is_nobodys_transfer(method: str) -> None:
+    """Icecast-KH writes it where what was sent to a listener stands."""
+    found = icecast(line(request=f"{method} /stream HTTP/1.1", size=99_000_000))
+    assert found is not None
+    assert found.bytes == 0
 
 
 @pytest.mark.parametrize(
@@ -156,7 +167,11 @@ def test_a_line_of_icecast_that_may_be_made_up_is_passed_over(message: str) -> N
 
 
 @pytest.mark.parametrize(
-    "unit", ["streamfleet-autodj@rock-fm.service", "streamfleet-icecast@../x.service", "ssh.service"]
+    "unit",
+    [
+        *("streamfleet-autodj@rock-fm.service", "streamfleet-icecast@../x.service", "ssh.service"),
+        *("streamfleet-icecast_@rock-fm.service", "streamfleet-icecast_kh_kh@rock-fm.service"),
+    ],
 )
 def test_only_icecasts_own_units_are_believed(unit: str) -> None:
     assert icecast(line(), unit) is None
@@ -377,17 +392,18 @@ def test_whose_services_are(tmp_path: Path) -> None:
     drop_in(tmp_path, "rock-fm", 200001)
     drop_in(tmp_path, "rock-fm", 200001, "autodj")
     drop_in(tmp_path, "tv", 200002, "wowza")
+    drop_in(tmp_path, "kh-fm", 200004, "icecast_kh")
     (tmp_path / "streamfleet-icecast@half.service.d").mkdir()
     (tmp_path / "streamfleet-rtmp.service.d").mkdir()
     drop_in(tmp_path, "none", 0)
     tenants = Tenants(tmp_path)
-    assert tenants.read() == tenants.read() == {"rock-fm": 200001, "tv": 200002}
+    assert tenants.read() == tenants.read() == {"rock-fm": 200001, "tv": 200002, "kh-fm": 200004}
     # Somebody else's now; the earlier one's AutoDJ could not be removed.
     os.utime(tmp_path / "streamfleet-autodj@rock-fm.service.d" / "10-user.conf", (1, 1))
     drop_in(tmp_path, "rock-fm", 200003)
     for path in (tmp_path / "streamfleet-wowza@tv.service.d").iterdir():
         path.unlink()
-    assert tenants.read() == {"rock-fm": 200003}
+    assert tenants.read() == {"rock-fm": 200003, "kh-fm": 200004}
 
 
 def test_whoever_takes_a_slug_begins_at_nothing() -> None:

@@ -14,6 +14,8 @@ const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-]{1
 // A list or segment of a file that is played on demand: the file's path stands before it. No part of it begins with a dot.
 const FILE = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/){0,8}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.(?:mp4|m4v|mov))\/([A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
 const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[a-z0-9_]{1,32})?$/;
+// What an engine is asked with, behind the mount, whoever listens.
+const QUERY = /^[a-z0-9_]{1,16}=[a-z0-9]{1,16}$/;
 const TOKEN = /^[A-Za-z0-9]{1,64}$/;
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
@@ -37,7 +39,8 @@ const OWN = {
     'X-Content-Type-Options': 'nosniff',
 };
 
-// The address and path of the engine for /listen/<slug>[/<mount>], "127.0.0.1:<port>/<mount>"; empty: there is none.
+// The address and path of the engine for /listen/<slug>[/<mount>], "127.0.0.1:<port>/<mount>"; empty: there is none. Nothing of the
+// listener's own arguments is passed on.
 function upstream(r) {
     const match = LISTEN.exec(r.uri);
     if (!match) {
@@ -50,7 +53,10 @@ function upstream(r) {
         if (!MOUNT.test(mount) || route.mounts.indexOf(mount) < 0 || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
             return '';
         }
-        return '127.0.0.1:' + port + mount;
+        if (route.query === undefined) {
+            return '127.0.0.1:' + port + mount;
+        }
+        return typeof route.query === 'string' && QUERY.test(route.query) ? '127.0.0.1:' + port + mount + '?' + route.query : '';
     } catch (e) {
         // No file: the service is off the air. A broken one is its writer's fault, and no reason to answer differently.
         return '';

@@ -17,12 +17,14 @@ MOST_BYTES = 1 << 50
 MOST_SECONDS = 400 * 86400.0
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-UNIT = re.compile(rf"streamfleet-icecast@({SLUG.pattern})\.service")
+#: Icecast's and Icecast-KH's, who write the same lines.
+UNIT = re.compile(rf"streamfleet-icecast(?:_kh)?@({SLUG.pattern})\.service")
 # User, referrer and agent may hold anything, quotes too; a path holds no blank, so what follows it is not made up.
 ICECAST = re.compile(
     r" \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] "
     r'"([A-Z]{1,16}) (\S{1,8192}) (?:HTTP|ICE)/\d\.\d" (\d{3}) (\d{1,16}) "'
 )
+SOURCES = ("PUT", "SOURCE")
 ICECAST_END = re.compile(r'" (\d{1,10})$')
 
 
@@ -86,7 +88,8 @@ def of_icecast(unit: str, message: str, cursor: str, ended: float) -> Request | 
     agent = text_of(rest.rpartition('" "')[2])
     seconds = min(float(end[1]), MOST_SECONDS)
     name = name_of(cursor.encode())
-    sent = min(int(size), MOST_BYTES)
+    # Of a source Icecast-KH writes what it has got.
+    sent = 0 if method in SOURCES else min(int(size), MOST_BYTES)
     return Request(name, "direct", match[1], path, method, int(status), sent, seconds, ended, address, agent)
 
 

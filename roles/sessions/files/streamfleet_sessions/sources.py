@@ -173,7 +173,7 @@ class Journal:
         # The first time: what was before is not counted.
         since = f"--after-cursor={self.cursor}" if self.cursor else f"--since=@{int(time.time())}"
         # The name of the program is the kernel's word, and so is the unit: no tenant's.
-        match = ("_TRANSPORT=stdout", "_COMM=icecast2")
+        match = ("_TRANSPORT=stdout", "_COMM=icecast2", "_COMM=icecast")
         self._process = subprocess.Popen(
             [*self.COMMAND, since, *match], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from streamfleet_sessions.lines import SLUG
 
-UNIT = re.compile(rf"streamfleet-[a-z0-9-]+@({SLUG.pattern})\.service\.d")
+UNIT = re.compile(rf"streamfleet-[a-z0-9_-]+@({SLUG.pattern})\.service\.d")
 #: As whose user systemd runs the instance: there as long as the service is, on the air or not.
 DROPIN = "10-user.conf"
 USER = re.compile(r"^User=sf(\d{6})$", re.MULTILINE)

@@ -1,41 +1,33 @@
-"""The archive that an operator brings: what is no Shoutcast server for this node is refused, with the reason."""
+"""The archive that an operator brings: what is no program for this node is refused, with the reason."""
 
 from __future__ import annotations
 
-import importlib.util
+import hashlib
 import io
 import os
 import struct
 import subprocess
-import sys
 import tarfile
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+from streamfleet import vendor_archive
+from streamfleet.vendor_archive import Archive, is_installed, look, members
+from streamfleet.vendor_file import VendorFileError
 
 from tests.doubles.shoutcast2 import PROGRAM, pack
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "roles/shoutcast2/files/install_sc_serv.py"
+MACHINE = os.uname().machine
 
 
-def loaded() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("install_sc_serv", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def brought(path: Path, checksum: str, machine: str = MACHINE, program: str = "sc_serv") -> Archive:
+    return Archive(path, checksum, program, machine, "streamfleet_x_checksum")
 
 
-def call(*arguments: object) -> tuple[int, str]:
-    """Exit code and what it said."""
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+def install(path: Path, checksum: str, target: Path, probe: Sequence[str] = ()) -> None:
+    vendor_archive.install(brought(path, checksum), target, probe)
 
 
 def elf(machine: int, bits: int) -> bytes:
@@ -51,8 +43,10 @@ def names(folder: Path) -> set[str]:
 def test_it_is_unpacked_whole_and_once(tmp_path: Path, folder: str) -> None:
     archive, target = tmp_path / "archive", tmp_path / "one"
     checksum = pack(archive, folder=folder, mode=0o4777)
-    assert call("check", archive, checksum, "x86_64") == (0, "")
-    assert call("install", archive, checksum, target) == (0, "")
+    assert set(look(brought(archive, checksum))) == {"sc_serv", "docs/README.txt"}
+    assert not is_installed(target)
+    install(archive, checksum, target)
+    assert is_installed(target)
     assert (target / "sc_serv").read_bytes() == PROGRAM.read_bytes()
     assert (target / ".complete").read_text() == f"{checksum}\n"
     modes = {path.name: path.stat().st_mode & 0o7777 for path in target.rglob("*")}
@@ -64,7 +58,7 @@ def test_versions_that_nothing_uses_go(tmp_path: Path) -> None:
     for version in ("one", "two", "three"):
         archive = tmp_path / "archive"
         checksum = pack(archive, {"sc_serv": b"#!/bin/sh\n", "version": version.encode()})
-        assert call("install", archive, checksum, tmp_path / version) == (0, "")
+        install(archive, checksum, tmp_path / version)
         if version == "one":
             (tmp_path / "current").symlink_to("one")
     # "current" is moved by the next task of the role; "two" was never that.
@@ -80,11 +74,11 @@ def test_a_version_that_a_station_runs_stays(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     with subprocess.Popen([program, "60"]) as station:
         try:
-            assert call("install", archive, pack(archive), tmp_path / "new") == (0, "")
+            install(archive, pack(archive), tmp_path / "new")
             assert names(tmp_path) == {"old", "new"}
         finally:
             station.kill()
-    assert call("install", archive, pack(archive, {"sc_serv": b"#!x", "n": b""}), tmp_path / "newer") == (0, "")
+    install(archive, pack(archive, {"sc_serv": b"#!x", "n": b""}), tmp_path / "newer")
     assert names(tmp_path) == {"newer"}
 
 
@@ -92,7 +86,7 @@ def test_what_was_left_half_is_made_anew(tmp_path: Path) -> None:
     target = tmp_path / "one"
     (target / "old").mkdir(parents=True)
     archive = tmp_path / "archive"
-    assert call("install", archive, pack(archive), target) == (0, "")
+    install(archive, pack(archive), target)
     assert not (target / "old").exists()
 
 
@@ -117,18 +111,19 @@ def test_what_was_left_half_is_made_anew(tmp_path: Path) -> None:
 def test_archives_that_are_refused(tmp_path: Path, files: dict[str, bytes], said: str) -> None:
     archive = tmp_path / "archive"
     checksum = pack(archive, files)
-    code, error = call("check", archive, checksum, "x86_64")
-    assert (code, said in error) == (3, True), error
-    if os.uname().machine == "x86_64":
-        code, error = call("install", archive, checksum, tmp_path / "target")
-        assert (code, said in error) == (3, True), error
-        assert names(tmp_path) == {"archive"}
+    with pytest.raises(VendorFileError) as caught:
+        look(brought(archive, checksum, "x86_64"))
+    assert said in str(caught.value)
+    with pytest.raises(VendorFileError) as caught:
+        vendor_archive.install(brought(archive, checksum, "x86_64"), tmp_path / "target")
+    assert said in str(caught.value)
+    assert names(tmp_path) == {"archive"}
 
 
 def test_a_program_for_this_machine_is_taken(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     for machine, number, bits in (("x86_64", 62, 64), ("aarch64", 183, 64), ("armv7l", 40, 32)):
-        assert call("check", archive, pack(archive, {"sc_serv": elf(number, bits)}), machine) == (0, "")
+        assert look(brought(archive, pack(archive, {"sc_serv": elf(number, bits)}), machine))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
@@ -140,44 +135,59 @@ def test_links_and_devices_are_refused(tmp_path: Path, kind: bytes) -> None:
         entry = tarfile.TarInfo("link")
         entry.type, entry.linkname = kind, "/etc/shadow"
         tar.addfile(entry)
-    module = loaded()
-    with tarfile.open(archive) as tar, pytest.raises(module.Refused, match="neither a file nor a folder"):
-        module.members(tar)
+    with tarfile.open(archive) as tar, pytest.raises(VendorFileError, match="neither a file nor a folder"):
+        members(tar, "sc_serv")
 
 
 def test_another_archive_than_the_one_that_was_meant_is_refused(tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     checksum = pack(archive)
-    code, error = call("check", archive, "0" * 64, "x86_64")
-    assert code == 3
-    assert f"its SHA-256 is {checksum}, and not {'0' * 64}" in error
-    assert "streamfleet_shoutcast2_checksum" in error
-    code, error = call("check", tmp_path / "none", checksum, "x86_64")
-    assert (code, "No such file" in error) == (3, True)
+    with pytest.raises(VendorFileError) as caught:
+        look(brought(archive, "0" * 64))
+    assert f"its SHA-256 is {checksum}, and not {'0' * 64} as streamfleet_x_checksum says" in str(caught.value)
+    with pytest.raises(VendorFileError, match="cannot be read: No such file"):
+        look(brought(tmp_path / "none", checksum))
 
 
 def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
-    module = loaded()
-    whole = pack_of(tmp_path)
+    pack(tmp_path / "whole")
+    whole = (tmp_path / "whole").read_bytes()
     half = len(whole) // 2
     for content in (b"", b"<html>Not found</html>", whole[:half], whole[:half] + bytes(200) + whole[half + 200 :]):
         archive = tmp_path / "archive"
         archive.write_bytes(content)
-        with pytest.raises(module.Refused, match="is not a tar archive that can be read"):
-            module.checked(archive, module.hashlib.sha256(content).hexdigest(), "x86_64")
-
-
-def pack_of(folder: Path) -> bytes:
-    """The double's archive as bytes."""
-    pack(folder / "whole")
-    return (folder / "whole").read_bytes()
+        with pytest.raises(VendorFileError, match="is not a tar archive that can be read"):
+            look(brought(archive, hashlib.sha256(content).hexdigest()))
 
 
 def test_too_much_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = loaded()
     checksum = pack(tmp_path / "archive")
     for name in ("MOST_FILES", "MOST_BYTES"):
         with monkeypatch.context() as patch:
-            patch.setattr(module, name, 1)
-            with pytest.raises(module.Refused, match="it holds more than"):
-                module.checked(tmp_path / "archive", checksum, "x86_64")
+            patch.setattr(vendor_archive, name, 1)
+            with pytest.raises(VendorFileError, match="it holds more than"):
+                look(brought(tmp_path / "archive", checksum))
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (b"#!/bin/sh\necho libxslt.so.1: cannot open >&2; exit 127\n", "ended with 127: libxslt.so.1: cannot open"),
+        (b"#!/nonexistent\n", "does not run on this node"),
+        (b"#!/bin/sh\ntest $1 = -v && test $(id -u) != 0\n", ""),
+    ],
+)
+def test_a_program_that_does_not_start_does_not_appear(script: bytes, said: str) -> None:
+    with tempfile.TemporaryDirectory(prefix="streamfleet-archive-") as name:
+        folder = Path(name)
+        # Whoever has no rights must reach it, as on a node.
+        folder.chmod(0o755)
+        archive, target = folder / "archive", folder / "target"
+        checksum = pack(archive, {"sc_serv": script})
+        if said:
+            with pytest.raises(VendorFileError, match=said):
+                install(archive, checksum, target, ["-v"])
+            assert names(folder) == {"archive"}
+        else:
+            install(archive, checksum, target, ["-v"])
+            assert is_installed(target)
