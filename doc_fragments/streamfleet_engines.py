@@ -171,7 +171,7 @@ options:
     type: str
   listener_password:
     description:
-    - Engine Icecast 2, Icecast-KH. When set, listeners log in as C(listener) with it; null leaves the station open.
+    - Engine Icecast 2. When set, listeners log in as C(listener) with it; null leaves the station open.
     - 5 to 128 characters.
     - V(null) for none.
     type: str

@@ -51,7 +51,8 @@ class Dialect:
 
     ``bind_address``: the address that hears IPv4 and IPv6, None where none may be named for that. ``counts``: whether
     the program holds the sum of the listeners of all mounts. ``query``: what the web server asks with. ``patterns``:
-    whether the program takes a mount's name for a pattern where it looks like one.
+    whether the program takes a mount's name for a pattern where it looks like one. ``logins``: whether nobody hears a
+    stream without the log-in that its listeners must have.
     """
 
     engine: str
@@ -60,6 +61,7 @@ class Dialect:
     counts: bool
     query: str | None = None
     patterns: bool = False
+    logins: bool = True
 
 
 def render_station(service: Mapping[str, Any], node: Mapping[str, Any], dialect: Dialect) -> Instance:
@@ -76,6 +78,8 @@ def render_station(service: Mapping[str, Any], node: Mapping[str, Any], dialect:
     config = _xml(_config(service, node, mounts, feeds, folder, dialect))
     files = [File(f"{folder}/icecast.xml", config, group=group, validate="xml", mask=MASK)]
     password = service["credentials"].get("listener_password")
+    if password and not dialect.logins:
+        raise RenderError("credentials.listener_password", None, "cannot be held by this program")
     if password:
         files.append(File(f"{folder}/listeners.htpasswd", _listeners(password), group=group, kind="key"))
     if service["state"] == "running":

@@ -37,22 +37,26 @@ def test_fields_and_credentials_are_those_of_icecast() -> None:
         yaml.safe_load((ROOT / "roles" / name / "engine" / "spec.yml").read_text())
         for name in ("icecast_kh", "icecast")
     )
+    # It asks whoever wants a few bytes of a stream for no log-in, and can be made to send all of it then.
+    assert icecast["credentials"].pop("listener_password")
     for key in ("fields", "credentials", "limits", "connection", "publish", "listen_urls", "change_matrix", "ports"):
         assert kh[key] == icecast[key], key
     assert kh["backup"][0] == "/etc/streamfleet/instances/icecast_kh/{slug}"
 
 
 def test_it_has_a_folder_a_unit_and_a_program_of_its_own() -> None:
-    instance = render(kh_station(*A, credentials={"listener_password": "let-me-in"}), NODE)
+    instance = render(kh_station(*A), NODE)
     folder = "/etc/streamfleet/instances/icecast_kh/rock-fm"
-    assert [file.path for file in instance.files] == [
-        f"{folder}/icecast.xml", f"{folder}/listeners.htpasswd", "/etc/streamfleet/routes/rock-fm.json",
-    ]  # fmt: skip
+    assert [file.path for file in instance.files] == [f"{folder}/icecast.xml", "/etc/streamfleet/routes/rock-fm.json"]
     assert (instance.engine, instance.unit) == ("icecast_kh", "streamfleet-icecast_kh@rock-fm.service")
     root = config(instance)
     for path in ("basedir", "webroot", "adminroot"):
         assert (root.findtext(f"paths/{path}") or "").startswith("/opt/streamfleet/icecast_kh/current/share/icecast")
-    assert f"{folder}/listeners.htpasswd" in [option.get("value") for option in root.iter("option")]
+
+
+def test_a_log_in_that_does_not_hold_is_not_offered() -> None:
+    with pytest.raises(RenderError, match="listener_password"):
+        render(kh_station(*A, credentials={"listener_password": "let-me-in"}), NODE)
 
 
 def test_it_hears_ipv4_and_ipv6_where_no_address_is_named() -> None:

@@ -17,6 +17,7 @@ DIALECT = Dialect(
     counts=True,
     query="_ic2=1",
     patterns=True,
+    logins=False,
 )
 
 
