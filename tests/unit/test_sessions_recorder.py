@@ -427,7 +427,38 @@ def test_counts_of_a_release_that_did_not_know_whose_they_are_go_on() -> None:
     ]
 
 
+def test_a_channel_without_a_unit_is_whose_its_route_says() -> None:
+    ledger = Ledger()
+    ledger.learn({"tv": Route(None, [], "", 200001)})
+    first = {"slug": "tv", "uid": 200001, "month": "2026-11", "bytes": 700}
+    item, later = web(slug="tv", item="a.m3u8", bytes=700), web(slug="tv", item="a.m3u8", bytes=5)
+    assert item is not None
+    assert later is not None
+    ledger.request(item, NOW)
+    ledger.tick(NOW, [], {})
+    assert transfer(ledger) == [first]
+    # Off the air it has no route, and is still known, to a later process too.
+    after = Ledger()
+    after.load(json.loads(json.dumps(ledger.dump())), NOW)
+    assert transfer(after) == [first]
+    after.learn({"tv": Route(None, [], "", 200002)})
+    assert transfer(after) == []
+    after.request(later, NOW)
+    after.tick(NOW, [], {})
+    assert transfer(after) == [{**first, "uid": 200002, "bytes": 5}]
+
+
+def test_counts_of_a_channel_go_on_when_its_route_begins_to_say_whose_it_is() -> None:
+    ledger = Ledger()
+    tally = {"ended": 5, "total": 5, "months": {"2026-11": 5}, "gone": [], "told": []}
+    ledger.load({"counter": "a" * 32, "routes": {}, "viewers": [], "tallies": [["tv", None, tally]]}, NOW)
+    ledger.learn({"tv": Route(None, [], "", 200001)})
+    assert transfer(ledger) == [{"slug": "tv", "uid": 200001, "month": "2026-11", "bytes": 5}]
+    assert list(ledger.tallies) == [("tv", 200001)]
+
+
 def test_routes() -> None:
+    assert route_of('{"uid": 200001}') == Route(None, [], "", 200001)
     assert route_of('{"port": 8000, "mounts": ["/a"], "default": "/a"}') == Route(8000, ["/a"], "/a")
     assert route_of('{"port": 1938, "hls": "/x/live"}') == Route(None, [], "")
     assert route_of("[]") is None

@@ -90,8 +90,7 @@ class Recorder:
                 continue
             if route is not None:
                 found[path.stem] = route
-        # Those that have gone off the air are still known: lines of their last listeners are yet to come.
-        self.ledger.routes.update(found)
+        self.ledger.learn(found)
         self._here = set(found)
         self._seen_routes = changed
 

@@ -38,11 +38,12 @@ FOUND = (200, 206)
 
 @dataclass
 class Route:
-    """Where a service is: what the web server reads as its route."""
+    """Where a service is: what the web server reads as its route. ``uid``: whose it is, where no unit of it says so."""
 
     port: int | None
     mounts: list[str]
     default: str
+    uid: int | None = None
 
 
 @dataclass
@@ -163,7 +164,17 @@ class Ledger:
         )  # fmt: skip
 
     def _key(self, slug: str) -> Key:
-        return slug, self.tenants.get(slug)
+        route = self.routes.get(slug)
+        return slug, self.tenants.get(slug, route.uid if route is not None else None)
+
+    def learn(self, found: Mapping[str, Route]) -> None:
+        """Where services are, and whose. Those that have gone are still known: their last lines are yet to come."""
+        for slug, route in found.items():
+            whose = self._key(slug)
+            self.routes[slug] = route
+            if whose[1] is None and self._key(slug)[1] is not None and whose in self.tallies:
+                # Counted by a release that did not know whose it is.
+                self.tallies.setdefault(self._key(slug), self.tallies.pop(whose))
 
     def _tally(self, key: Key) -> Tally:
         return self.tallies.setdefault(key, Tally())
@@ -318,6 +329,8 @@ def route_of(text: str) -> Route | None:
         found = json.loads(text)
         if "hls" in found:
             return Route(None, [], "")
+        if "uid" in found:
+            return Route(None, [], "", int(found["uid"]))
         return Route(int(found["port"]), [str(mount) for mount in found["mounts"]], str(found["default"]))
     except (ValueError, KeyError, TypeError):
         return None
