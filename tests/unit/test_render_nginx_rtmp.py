@@ -36,7 +36,9 @@ def name(key: str) -> str:
 
 def test_a_running_channel_says_whose_it_is_and_has_one_file_without_the_key() -> None:
     instance = render(service(), {})
-    assert grants(instance) == {name(KEY): {"slug": "rock-tv", "expires": None, "max_bitrate_kbps": 4000}}
+    assert grants(instance) == {
+        name(KEY): {"slug": "rock-tv", "uid": 200001, "expires": None, "max_bitrate_kbps": 4000}
+    }
     file, owner = instance.files
     assert (owner.path, owner.group, owner.kind) == ("/etc/streamfleet/routes/rock-tv.json", "www-data", "route")
     assert json.loads(owner.content) == {"uid": 200001}

@@ -36,7 +36,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
             grants.append((_key(service, "previous_credentials.stream_key", previous["value"]), _expires(previous)))
         # The key of today wins over the same key among the old ones.
         found = dict(reversed(grants))
-        files = [_file(service["slug"], key, expires, limit) for key, expires in sorted(found.items())]
+        files = [_file(service, key, expires, limit) for key, expires in sorted(found.items())]
         files.append(_owner(service))
     return Instance(
         slug=service["slug"],
@@ -76,11 +76,12 @@ def _expires(previous: Mapping[str, Any]) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _file(slug: str, key: str, expires: str | None, limit: int | None) -> File:
-    """Return the file that grants ``key`` the name ``slug``. The key itself is in neither name nor content."""
+def _file(service: Mapping[str, Any], key: str, expires: str | None, limit: int | None) -> File:
+    """Return the file that grants ``key`` the service's name. The key itself is in neither name nor content."""
+    granted = {"slug": service["slug"], "uid": service["uid"], "expires": expires, "max_bitrate_kbps": limit}
     return File(
         path=f"{KEYS}/{hashlib.sha256(key.encode()).hexdigest()}.json",
-        content=json.dumps({"slug": slug, "expires": expires, "max_bitrate_kbps": limit}, sort_keys=True) + "\n",
+        content=json.dumps(granted, sort_keys=True) + "\n",
         mode="0640",
         owner="root",
         group=GROUP,

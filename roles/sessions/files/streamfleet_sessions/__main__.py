@@ -37,6 +37,8 @@ class Recorder:
         self._routes = Path(settings["routes"])
         self._state = shelf.State(folder / "state.json")
         self._sessions = shelf.Lines(folder / "sessions.jsonl", int(settings["file_mb"]) << 20, OLDER, keep)
+        #: Viewers of HLS, for whoever measures use.
+        self._watching = shelf.Kept(folder / "watching.json")
         self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
         self._kernel: Kernel | None = kernel
         self.ledger = Ledger(float(settings["hls_idle_seconds"]), BOOT.read_text("ascii").strip())
@@ -113,6 +115,7 @@ class Recorder:
         finished, self.ledger.finished = self.ledger.finished, []
         if finished:
             self._sessions.append(finished, now)
+        self._watching.write(self.ledger.watching())
         self._report(now)
         # After what was written: what is read again after a crash has the same ids.
         self._state.write(self._dump, now, last)

@@ -269,6 +269,10 @@ class Ledger:
             for month, size in sorted(tally.months.items())
         ]
 
+    def watching(self) -> dict[str, int]:
+        """How many watch each service by HLS now."""
+        return {slug: count for slug, count in sorted(self._watching.items()) if count > 0}
+
     def forget(self, now: float, here: Iterable[str]) -> None:
         """Leave out what is neither ``here`` nor has sent anything in the months that are kept."""
         now_here = {self._key(slug) for slug in here}

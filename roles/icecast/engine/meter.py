@@ -1,0 +1,81 @@
+"""What Icecast's stations use: Icecast tells it the administrator of the station, whose password is in its settings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from streamfleet_usage.meters import Source, Use, ask, element, number, on_the_air, route_of
+
+#: Icecast counts its listeners, those through the web server too.
+LISTENERS = True
+#: Hidden mounts of the platform's own: what their sources are (render.py beside this file).
+KINDS = {"/_relay-": "relay", "/autodj-": "autodj"}
+
+
+class Meter:
+    """Asks the stations on this node."""
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._passwords: dict[str, tuple[int, str]] = {}
+
+    def services(self) -> list[str]:
+        """Stations on the air."""
+        return on_the_air(self._root, "icecast")
+
+    def measure(self, slug: str) -> Use:
+        """What the station uses now."""
+        route = self._route(slug)
+        root = element(self._ask(slug, route, "/admin/stats"))
+        listeners, sources = 0, []
+        for found in root.iter("source"):
+            listeners += number(found.findtext("listeners")) or 0
+            size, name = number(found.findtext("total_bytes_read")), found.get("mount") or ""
+            if size is None or not name.startswith("/"):
+                continue
+            # A mount that the customer declares is the customer's, whatever it is called.
+            prefix = next((prefix for prefix in KINDS if name.startswith(prefix)), "")
+            prefix = "" if name in route["mounts"] else prefix
+            sources.append(
+                Source(
+                    name=name,
+                    mount="/" + name.removeprefix(prefix) if prefix == "/_relay-" else name,
+                    kind=KINDS.get(prefix, "encoder"),
+                    since=_moment(found.findtext("stream_start_iso8601")),
+                    announced_kbps=number(found.findtext("ice-bitrate") or found.findtext("bitrate"), 1_000_000),
+                    bytes=size,
+                )
+            )
+        return Use(listeners, sources)
+
+    def drop(self, slug: str, source: Source) -> None:
+        """Its listeners get what the mount falls back to; all other mounts go on."""
+        self._ask(slug, self._route(slug), f"/admin/killsource?mount={quote(source.name)}")
+
+    def _route(self, slug: str) -> dict[str, Any]:
+        route = route_of(self._root, slug)
+        if route is None:
+            raise ValueError(f"{slug} is off the air")
+        return route
+
+    def _ask(self, slug: str, route: dict[str, Any], path: str) -> bytes:
+        return ask(int(route["port"]), path, self._password(slug))
+
+    def _password(self, slug: str) -> str:
+        path = self._root / "etc/streamfleet/instances/icecast" / slug / "icecast.xml"
+        changed = path.stat().st_mtime_ns
+        known = self._passwords.get(slug)
+        if known is None or known[0] != changed:
+            text = element(path.read_bytes()).findtext("authentication/admin-password")
+            known = self._passwords[slug] = changed, text or ""
+        return known[1]
+
+
+def _moment(text: str | None) -> float | None:
+    try:
+        return datetime.strptime(text or "", "%Y-%m-%dT%H:%M:%S%z").timestamp()
+    except ValueError:
+        return None

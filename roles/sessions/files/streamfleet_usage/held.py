@@ -1,0 +1,105 @@
+"""How much sources send, and which of them send more than they may."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streamfleet_usage.meters import Drop, Source
+
+#: A source is sent away when it has sent more than its limit and this much for so many seconds.
+TOLERANCE, SECONDS = 1.1, 60.0
+#: A mount whose source was sent away is watched more closely for a while: who comes back and sends far too much has
+#: less time. Engines tell of bytes some seconds late, so in so short a time nothing closer can be said.
+CLOSE_TOLERANCE, CLOSE_SECONDS, WATCHED = 1.5, 20.0, 600.0
+#: Drops of a service that are told.
+TOLD = 5
+
+
+@dataclass
+class _Seen:
+    """What a source had sent when."""
+
+    since: float | None
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, now: float, size: int) -> None:
+        if self.samples and size < self.samples[-1][1]:
+            self.samples.clear()
+        self.samples.append((now, size))
+        # One that is as old as the time that is asked for stays.
+        while len(self.samples) > 2 and now - self.samples[1][0] >= SECONDS:
+            self.samples.popleft()
+
+    def kbps(self, seconds: float, whole: bool = False) -> float | None:
+        """Over the last ``seconds``, or all that is known; None where it is not known (``whole``: for as long)."""
+        if len(self.samples) < 2:
+            return None
+        now, size = self.samples[-1]
+        # The newest of those that are old enough.
+        old = [sample for sample in self.samples if now - sample[0] >= seconds]
+        if not old and whole:
+            return None
+        then, before = old[-1] if old else self.samples[0]
+        return (size - before) * 8 / 1000 / (now - then) if now > then else None
+
+
+class Held:
+    """The sources of all services."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._watched: dict[tuple[str, str], float] = {}
+        self._drops: dict[str, deque[Drop]] = {}
+
+    def see(self, now: float, slug: str, sources: Iterable[Source]) -> None:
+        """All sources of a service, as they are now."""
+        here = {}
+        for source in sources:
+            seen = self._seen.get((slug, source.name))
+            if seen is None or seen.since != source.since:
+                seen = _Seen(source.since)
+            seen.add(now, source.bytes)
+            here[slug, source.name] = seen
+        for key in [key for key in self._seen if key[0] == slug and key not in here]:
+            del self._seen[key]
+        self._seen.update(here)
+
+    def kbps(self, slug: str, source: Source) -> int | None:
+        """What it sends, as measured over up to a minute; None as long as that is not known."""
+        seen = self._seen.get((slug, source.name))
+        found = None if seen is None else seen.kbps(SECONDS)
+        return None if found is None else round(found)
+
+    def above(self, now: float, slug: str, source: Source, limit_kbps: int) -> Drop | None:
+        """What is to be told of a source that has sent too much; None for one that has not."""
+        seen = self._seen.get((slug, source.name))
+        # What the platform itself encodes has the bitrate of its mount, which was checked.
+        if seen is None or source.kind == "autodj":
+            return None
+        bounds = [(SECONDS, TOLERANCE)]
+        if now - self._watched.get((slug, source.mount), -WATCHED) < WATCHED:
+            bounds.append((CLOSE_SECONDS, CLOSE_TOLERANCE))
+        for seconds, tolerance in bounds:
+            sent = seen.kbps(seconds, whole=True)
+            if sent is not None and sent > limit_kbps * tolerance:
+                return Drop(now, source.mount, round(sent), limit_kbps)
+        return None
+
+    def dropped(self, slug: str, drop: Drop) -> None:
+        """Remember it."""
+        self._watched[slug, drop.mount] = drop.at
+        drops = self._drops.setdefault(slug, deque(maxlen=TOLD))
+        if drop not in drops:
+            drops.append(drop)
+
+    def drops(self, slug: str) -> list[Drop]:
+        """The last ones of a service, the newest last."""
+        return list(self._drops.get(slug, ()))
+
+    def forget(self, now: float, here: Mapping[str, object]) -> None:
+        """What is known of services that are no longer ``here``."""
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] in here}
+        self._drops = {slug: drops for slug, drops in self._drops.items() if slug in here}
+        self._watched = {key: at for key, at in self._watched.items() if key[0] in here and now - at < WATCHED}
