@@ -93,6 +93,7 @@ ON_CUSTOMERS = {
     "POST /customers/{username}/restore": RESELLERS | ADMINS,
     "GET /customers/{username}/media-users": PEOPLE,
     "GET /customers/{username}/libraries": PEOPLE,
+    "GET /customers/{username}/usage": PEOPLE,
 }
 ON_SERVICES = {
     "GET /media-services/{slug}": None,
@@ -110,6 +111,7 @@ ON_SERVICES = {
     "GET /media-services/{slug}/played": None,
     "GET /media-services/{slug}/air": None,
     "GET /media-services/{slug}/mounts": None,
+    "GET /media-services/{slug}/usage": None,
 }
 ON_PLAYLISTS = {
     "GET /media-services/{slug}/playlists/{name}": None,
@@ -171,6 +173,7 @@ OTHERS = {
     "GET /playlists",
     "GET /relays",
     "GET /reseller-plans",
+    "GET /usage",
 }
 
 

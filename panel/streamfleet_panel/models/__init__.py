@@ -16,6 +16,7 @@ from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import ApiToken
+from streamfleet_panel.models.usage import Usage
 
 __all__ = [
     "MB",
@@ -42,4 +43,5 @@ __all__ = [
     "ServiceStatus",
     "Transfer",
     "UniqueCredential",
+    "Usage",
 ]
