@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Max, QuerySet
@@ -400,6 +402,24 @@ def listener_session(obj: ListenerSession) -> dict[str, Any]:
         "ended_at": rfc3339(obj.ended_at),
         "seconds": round((obj.ended_at - obj.started_at).total_seconds(), 3),
         "bytes": obj.bytes,
+    }
+
+
+def running_session(service: MediaService, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """One who listens now; of what a session has when it has ended, null is what is not known yet."""
+    told = [service.slug, *(str(row[name]) for name in ("source", "mount", "address", "agent", "started_at"))]
+    started = datetime.fromisoformat(row["started_at"])
+    return {
+        "id": hashlib.sha256("\n".join(told).encode()).hexdigest()[:32],
+        "media_service": service.slug,
+        "source": row["source"],
+        "mount": row["mount"],
+        "address": row["address"],
+        "agent": row["agent"],
+        "started_at": row["started_at"],
+        "ended_at": None,
+        "seconds": max(0.0, round((now - started).total_seconds(), 3)),
+        "bytes": row["bytes"],
     }
 
 

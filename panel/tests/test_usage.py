@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from streamfleet_panel import collected, transfer
 from streamfleet_panel.collected import Batch
-from streamfleet_panel.models import MB, Account, MediaService, Node, Usage
+from streamfleet_panel.models import MB, Account, Listening, MediaService, Node, Usage
 from tests_support import Api
 
 pytestmark = pytest.mark.django_db
@@ -165,3 +165,77 @@ def test_statements_do_not_grow(world: None, django_assert_max_num_queries: Any,
     ask = api("root")
     with django_assert_max_num_queries(6):
         assert ask("GET", "/usage")[1]["count"] > 2
+
+
+def listens(**changes: Any) -> dict[str, Any]:
+    return {
+        "name": "7", "source": "web", "mount": "/stream", "address": "", "agent": "VLC/3", "started": AT, "bytes": None,
+        **changes,
+    }  # fmt: skip
+
+
+def tell_running(*rows: Any, slug: str = "rock", uid: int | None = None) -> None:
+    node = Node.objects.get(name="node1").pk
+    uid = uid or MediaService.objects.get(slug=slug).customer.uid
+    items = {"running": [(slug, {"slug": slug, "uid": uid, "sessions": list(rows)})]}
+    assert collected.store(node, collected.place_of(node).number, Batch(items, {}, False))
+
+
+def test_who_listens_now(world: None, api: Callable[..., Api], settings: Any) -> None:
+    tell_running(listens())
+    late = listens(source="direct", address="203.0.113.7", mount="/low", agent="Kodi", started=AT + 60, bytes=700)
+    tell_running(listens(), late)
+
+    def found(query: str = "", path: str = "/media-services/rock/listener-sessions") -> list[str]:
+        status, answer = api("alice")("GET", f"{path}?running=true&{query}")
+        assert status == 200
+        assert answer["count"] >= len(answer["items"])
+        return [item["agent"] for item in answer["items"]]
+
+    assert found() == found("media_service=rock", "/listener-sessions") == ["Kodi", "VLC/3"]
+    assert found("limit=1&offset=1") == found("source=web") == found("search=vlc") == ["VLC/3"]
+    assert found("mount=/low") == found("address=203.0.113.7") == ["Kodi"]
+    _, answer = api("alice")("GET", "/media-services/rock/listener-sessions?running=true&source=direct")
+    (one,) = answer["items"]
+    assert len(one.pop("id")) == 32
+    assert one.pop("seconds") >= 0
+    assert one == {
+        "media_service": "rock", "source": "direct", "mount": "/low", "address": "203.0.113.7", "agent": "Kodi",
+        "started_at": "2026-11-27T11:01:00Z", "ended_at": None, "bytes": 700,
+    }  # fmt: skip
+    assert api("alice")("GET", "/listener-sessions")[1]["items"] == [], "none that has ended"
+    settings.SESSION_ADDRESSES = "none"
+    tell_running(late)
+    assert api("alice")("GET", "/media-services/rock/listener-sessions?running=true")[1]["items"][0]["address"] == ""
+
+
+def test_who_listens_now_is_for_whom_it_concerns(world: None, api: Callable[..., Api]) -> None:
+    path = "/media-services/rock/listener-sessions?running=true"
+    tell_running(listens(), uid=4)
+    assert api("alice")("GET", path)[1]["items"] == [], "of an earlier customer's"
+    tell_running(listens())
+    assert api("shop")("GET", path)[1]["count"] == 1
+    for name in ("eve", "rival", "bob"):
+        assert api(name)("GET", path)[0] == 404
+        assert api(name)("GET", "/listener-sessions?running=true&media_service=rock")[0] == 404
+    assert api(worker=True)("GET", path)[0] == 403
+    for query, where in (("", "running"), ("media_service=rock&since=2026-11-27T13:00:00Z", "since")):
+        status, answer = api("root")("GET", f"/listener-sessions?running=true&{query}")
+        assert (status, answer["error"]["errors"][0]["path"]) == (422, where)
+
+
+def test_off_the_air_nobody_listens(world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
+    tell_running(listens())
+    run({"media_services": [{"slug": "rock", "suspended": True}]})
+    assert api("alice")("GET", "/media-services/rock/listener-sessions?running=true")[1]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    "row", [7, {}, listens(source="moon"), listens(address="here"), listens(started="now"), listens(started=None)]
+)
+def test_a_listener_who_makes_no_sense_is_passed_over(world: None, row: Any) -> None:
+    tell_running(row, listens(agent="a\x00b" + "c" * 999))
+    (told,) = Listening.objects.get().sessions
+    assert (told["agent"][:2], len(told["agent"])) == ("ab", 255)
+    tell_running(*[listens()] * 300)
+    assert len(Listening.objects.get().sessions) == 200

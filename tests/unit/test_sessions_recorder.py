@@ -311,6 +311,47 @@ def test_one_service_fills_no_disk() -> None:
     assert ledger.transfer()[0]["bytes"] == (MOST_A_MINUTE + 50) * 1000
 
 
+def test_who_listens_where_no_lines_are_written_is_recorded_as_the_kernel_knows_it() -> None:
+    ledger, ports = Ledger(boot="one"), {8000: "rock-fm", 8002: "other"}
+    ledger.learn({"rock-fm": Route(8000, ["/stream"], "/stream", unwritten=True), "other": Route(8002, ["/a"], "/a")})
+
+    def look(seconds: float, *connections: tuple[int, int, str, int]) -> None:
+        ledger.tick(NOW + seconds, [Connection(*connection) for connection in connections], ports)
+
+    player, asks = (1, 8000, "203.0.113.7", 90_000), (2, 8000, "203.0.113.8", 5_000)
+    web, written = (3, 8000, "127.0.0.1", 90_000), (4, 8002, "203.0.113.9", 90_000)
+    look(0, player, asks, web, written)
+    look(5, (1, 8000, "203.0.113.7", 180_000), asks, web, written)
+    ledger.tick(NOW + 10, None, ports)
+    assert ledger.finished == [], "the kernel did not say that anybody has gone"
+    after = Ledger(boot="one")
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 12)
+    assert after.finished == []
+    ledger = after
+    look(15)
+    (last,) = ledger.finished
+    assert re.fullmatch("[0-9a-f]{32}", last.pop("id"))
+    assert last == {
+        "slug": "rock-fm", "source": "direct", "mount": "/stream", "address": "203.0.113.7", "agent": "",
+        "started": NOW, "ended": NOW + 5, "bytes": 180_000,
+    }  # fmt: skip
+
+
+def test_who_listened_when_the_node_ended_is_recorded() -> None:
+    ledger = Ledger(boot="one")
+    ledger.learn({"rock-fm": Route(8000, ["/a", "/b"], "/a", unwritten=True)})
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 90_000)], {8000: "rock-fm"})
+    names = set()
+    for _ in range(2):
+        after = Ledger(boot="two")
+        after.load(json.loads(json.dumps(ledger.dump())), NOW + 60)
+        (session,) = after.finished
+        assert (session["mount"], session["bytes"], session["ended"]) == ("", 90_000, NOW)
+        names.add(session["id"])
+        assert after.boot == "two"
+    assert len(names) == 1, "told again, it is the same"
+
+
 def test_a_later_process_goes_on() -> None:
     ledger, ports = station(), {8000: "rock-fm"}
     ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 800_000)], ports)

@@ -10,6 +10,7 @@ import socket
 import socketserver
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -62,7 +63,7 @@ class Host:
         (root / "etc/systemd/system").mkdir(parents=True)
         self.settings = {
             "folder": str(root / "told"), "watching": str(root / "watching.json"),
-            "meters": str(meters(root / "meters")),
+            "viewing": str(root / "viewing.json"), "meters": str(meters(root / "meters")),
         }  # fmt: skip
 
     def write(self, path: str, text: str) -> Path:
@@ -84,6 +85,12 @@ class Host:
         found: dict[str, Any] = json.loads((self.root / "told" / slug / "usage.json").read_text())
         return found
 
+    def running(self, slug: str) -> list[dict[str, Any]]:
+        found: dict[str, Any] = json.loads((self.root / "told" / slug / "running.json").read_text())
+        assert found["slug"] == slug
+        sessions: list[dict[str, Any]] = found["sessions"]
+        return sessions
+
 
 @pytest.fixture
 def host(tmp_path: Path) -> Host:
@@ -96,6 +103,7 @@ class Icecast(http.server.ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), IcecastHandler)
         self.sources: dict[str, tuple[int, int]] = {}
+        self.listeners: dict[str, str] = defaultdict(str)
         self.killed: list[str] = []
         self.port = self.server_address[1]
 
@@ -112,6 +120,8 @@ class IcecastHandler(http.server.BaseHTTPRequestHandler):
         if path == "/admin/killsource" and allowed:
             self.server.killed.append(query)
             del self.server.sources[query]
+        elif path == "/admin/listclients" and allowed:
+            text = f'<icestats><source mount="{query}">{self.server.listeners[query]}</source></icestats>'
         elif path != "/admin/stats" or not allowed:
             self.send_error(401)
             return
@@ -174,6 +184,35 @@ def test_a_station_is_told_as_icecast_tells_it(host: Host, icecast: Icecast) -> 
     assert told["sources"][0]["since"] == 1795777200
 
 
+def listener(name: int, address: str, seconds: int, agent: str = "VLC/3") -> str:
+    return (
+        f"<listener><IP>{address}</IP><UserAgent>{agent}</UserAgent><Connected>{seconds}</Connected>"
+        f"<ID>{name}</ID></listener>"
+    )
+
+
+def test_who_listens_now_is_told(host: Host, icecast: Icecast) -> None:
+    icecast.sources = {"/stream": (2, 1000), "/autodj-own": (0, 1)}
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60) + listener(2, "2001:db8::7", 5, "a &lt;b&gt;")
+    measuring = Measuring(host.settings, host.root)
+    measuring.round(NOW)
+    web = {
+        "name": "1", "source": "web", "mount": "/stream", "address": "", "agent": "VLC/3",
+        "started": NOW - 60, "bytes": None,
+    }  # fmt: skip
+    direct = {**web, "name": "2", "source": "direct", "address": "2001:db8::7", "agent": "a <b>", "started": NOW - 5}
+    assert host.running("rock") == [web, direct]
+    # Whole seconds are told, and nobody begins anew by that.
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 89) + listener(3, "127.0.0.1", 1)
+    measuring.round(NOW + 15)
+    assert host.running("rock") == [web, direct], "asked every half minute"
+    measuring.round(NOW + 30)
+    assert host.running("rock") == [web, {**web, "name": "3", "started": NOW + 29}]
+    icecast.sources = {"/stream": (0, 2000)}
+    measuring.round(NOW + 45)
+    assert host.running("rock") == []
+
+
 def test_a_source_above_the_limit_is_sent_away_and_its_neighbour_is_not(host: Host, icecast: Icecast) -> None:
     measuring = Measuring(host.settings, host.root)
     for turn in range(6):
@@ -225,6 +264,13 @@ def test_viewers_are_those_that_the_recorder_counts(host: Host) -> None:
     measuring = Measuring(host.settings, host.root)
     measuring.round(NOW)
     assert (host.told("tv")["listeners"], host.told("tv")["sources"]) == (12, None)
+    host.write("viewing.json", json.dumps({"tv": [["203.0.113.7", "VLC/3", NOW, 700]] * 300}))
+    measuring.round(NOW + 5)
+    assert len(host.running("tv")) == 200
+    assert host.running("tv")[0] == {
+        "name": "", "source": "hls", "mount": "", "address": "203.0.113.7", "agent": "VLC/3",
+        "started": NOW, "bytes": 700,
+    }  # fmt: skip
     host.write("watching.json", "{")
     measuring.round(NOW + 15)
     assert (host.told("tv")["listeners"], host.told("tv")["listeners_peak"]) == (0, 12)

@@ -27,6 +27,7 @@ FEEDS: dict[str, Store] = {
     "sessions": sessions.store_sessions,
     "transfer": sessions.store_transfer,
     "usage": usage.store,
+    "running": usage.store_running,
     "air": played.store_air,
     "played": played.store,
 }

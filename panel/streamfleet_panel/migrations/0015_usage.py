@@ -35,4 +35,25 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "use",
             },
         ),
+        migrations.CreateModel(
+            name="Listening",
+            fields=[
+                (
+                    "media_service",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="listening",
+                        serialize=False,
+                        to="panel.mediaservice",
+                    ),
+                ),
+                ("sessions", models.JSONField(default=list)),
+                ("reported_at", models.DateTimeField()),
+            ],
+            options={
+                "verbose_name": "listeners",
+                "verbose_name_plural": "listeners",
+            },
+        ),
     ]

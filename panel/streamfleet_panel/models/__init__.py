@@ -16,7 +16,7 @@ from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import ApiToken
-from streamfleet_panel.models.usage import Usage
+from streamfleet_panel.models.usage import Listening, Usage
 
 __all__ = [
     "MB",
@@ -32,6 +32,7 @@ __all__ = [
     "Installation",
     "Job",
     "ListenerSession",
+    "Listening",
     "MediaService",
     "MediaUser",
     "Node",

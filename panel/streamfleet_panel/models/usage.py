@@ -29,3 +29,23 @@ class Usage(models.Model):
 
     def __str__(self) -> str:
         return f"{self.media_service_id}: {self.listeners}"
+
+
+class Listening(models.Model):
+    """Who listens to a service now, as its node last told it: at most 200, in the node's order.
+
+    ``sessions``: source, mount, address (as far as addresses are kept), agent, started, bytes (None: not known).
+    """
+
+    media_service = models.OneToOneField(
+        MediaService, on_delete=models.CASCADE, primary_key=True, related_name="listening"
+    )
+    sessions = models.JSONField(default=list)
+    reported_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "listeners"
+        verbose_name_plural = "listeners"
+
+    def __str__(self) -> str:
+        return f"{self.media_service_id}: {len(self.sessions)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from streamfleet_usage.meters import Source, Use, ask, element, number, on_the_air, route_of
+from streamfleet_usage.meters import Listener, Source, Use, ask, element, number, on_the_air, route_of
 
 #: Icecast counts its listeners, those through the web server too.
 LISTENERS = True
@@ -30,12 +30,15 @@ class Meter:
         """What the station uses now."""
         route = self._route(slug)
         root = element(self._ask(slug, route, "/admin/stats"))
-        listeners, sources = 0, []
+        listeners, sources, heard = 0, [], []
         for found in root.iter("source"):
-            listeners += number(found.findtext("listeners")) or 0
+            here = number(found.findtext("listeners")) or 0
+            listeners += here
             size, name = number(found.findtext("total_bytes_read")), found.get("mount") or ""
             if size is None or not name.startswith("/"):
                 continue
+            if here:
+                heard.append(name)
             # A mount that the customer declares is the customer's, whatever it is called.
             prefix = next((prefix for prefix in KINDS if name.startswith(prefix)), "")
             prefix = "" if name in route["mounts"] else prefix
@@ -49,11 +52,29 @@ class Meter:
                     bytes=size,
                 )
             )
-        return Use(listeners, sources)
+        return Use(listeners, sources, heard=heard)
 
     def drop(self, slug: str, source: Source) -> None:
         """Its listeners get what the mount falls back to; all other mounts go on."""
         self._ask(slug, self._route(slug), f"/admin/killsource?mount={quote(source.name)}")
+
+    def running(self, slug: str, use: Use) -> list[Listener]:
+        """Who listens now. Of those who come through the web server Icecast does not know the address."""
+        route, told = self._route(slug), []
+        for name in use.heard:
+            root = element(self._ask(slug, route, f"/admin/listclients?mount={quote(name)}"))
+            for found in root.iter("listener"):
+                address, own = found.findtext("IP") or "", found.findtext("ID") or ""
+                told.append(
+                    Listener(
+                        name=own,
+                        mount=name,
+                        address="" if address in ("127.0.0.1", "::1") else address,
+                        agent=found.findtext("UserAgent") or "",
+                        seconds=number(found.findtext("Connected"), 1 << 31) or 0,
+                    )
+                )
+        return told
 
     def _route(self, slug: str) -> dict[str, Any]:
         route = route_of(self._root, slug)

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from streamfleet_usage.meters import Drop, Source, Use, ask_local, element, number, route_of
+from streamfleet_usage.meters import Drop, Listener, Source, Use, ask_local, element, number, route_of
 
 #: Viewers fetch segments from the web server.
 LISTENERS = False
@@ -52,6 +52,10 @@ class Meter:
 
     def drop(self, slug: str, source: Source) -> None:
         """nginx does so by itself, as it is asked about every publisher every few seconds."""
+
+    def running(self, slug: str, use: Use) -> list[Listener]:
+        """Nobody whom nginx would know."""
+        return []
 
     def _streams(self) -> dict[str, ET.Element]:
         now = time.monotonic()

@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from streamfleet_sessions.sockets import Connection, Kernel
-from streamfleet_usage.meters import Source, Use, ask, element, number, on_the_air, route_of
+from streamfleet_usage.meters import Listener, Source, Use, ask, element, number, on_the_air, route_of
 
 #: sc_serv counts its listeners, those through the web server too.
 LISTENERS = True
@@ -54,7 +54,29 @@ class Meter:
             )
             for item in found[: len(live)]
         ]
-        return Use(sum(number(stream.findtext("CURRENTLISTENERS")) or 0 for stream in streams), sources)
+        counts = {stream.get("id") or "": number(stream.findtext("CURRENTLISTENERS")) or 0 for stream in streams}
+        return Use(
+            sum(counts.values()), sources, heard=[sid for sid, count in counts.items() if count and sid.isdigit()]
+        )
+
+    def running(self, slug: str, use: Use) -> list[Listener]:
+        """Who listens now, with their own addresses, also of those who come through the web server."""
+        port = int(self._route(slug)["port"])
+        paths = {stream.get("id"): stream.findtext("STREAMPATH") or "" for stream in self._streams(port)}
+        told = []
+        for sid in use.heard:
+            root = element(ask(port, f"/admin.cgi?sid={sid}&mode=viewxml&page=3", self._password(slug)))
+            for found in root.iter("LISTENER"):
+                told.append(
+                    Listener(
+                        name=found.findtext("UID") or "",
+                        mount=paths.get(sid, ""),
+                        address=found.findtext("HOSTNAME") or "",
+                        agent=found.findtext("USERAGENT") or "",
+                        seconds=number(found.findtext("CONNECTTIME"), 1 << 31) or 0,
+                    )
+                )
+        return told
 
     def drop(self, slug: str, source: Source) -> None:
         """Send away the source; where several streams are on the air, all of them, since nobody says which it is."""

@@ -39,6 +39,7 @@ class Recorder:
         self._sessions = shelf.Lines(folder / "sessions.jsonl", int(settings["file_mb"]) << 20, OLDER, keep)
         #: Viewers of HLS, for whoever measures use.
         self._watching = shelf.Kept(folder / "watching.json")
+        self._viewing = shelf.Kept(folder / "viewing.json")
         self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
         self._kernel: Kernel | None = kernel
         self.ledger = Ledger(float(settings["hls_idle_seconds"]), BOOT.read_text("ascii").strip())
@@ -116,6 +117,7 @@ class Recorder:
         if finished:
             self._sessions.append(finished, now)
         self._watching.write(self.ledger.watching())
+        self._viewing.write(self.ledger.viewing())
         self._report(now)
         # After what was written: what is read again after a crash has the same ids.
         self._state.write(self._dump, now, last)

@@ -20,8 +20,10 @@ from streamfleet_usage.meters import Meter, Source, Use, load, number, route_of
 
 #: Seconds between two rounds, and for which what an engine has told stays where it does not answer.
 ROUND, STALE = 15.0, 60.0
-#: Sources of a service that are told.
-MOST_SOURCES = 32
+#: Seconds between two looks who listens.
+LOOK = 30.0
+#: Sources and listeners of a service that are told.
+MOST_SOURCES, MOST_LISTENERS = 32, 200
 FIRST_UID, LAST_UID = 200000, 299999
 
 
@@ -43,7 +45,10 @@ class Measuring:
         self._counted: set[str] = set()
         self._failing: set[tuple[str, str]] = set()
         self._peaks: dict[tuple[str, int], tuple[str, int]] = {}
-        self._told: dict[str, str] = {}
+        self._told: dict[tuple[str, str], str] = {}
+        self._viewing = Path(settings["viewing"])
+        self._looked: dict[str, float] = {}
+        self._listening: dict[str, list[dict[str, Any]]] = {}
         self._stopped = False
 
     def stop(self, *_signal: object) -> None:
@@ -64,15 +69,20 @@ class Measuring:
         for name, (meter, listeners) in self._meters.items():
             self._measure(now, name, meter, listeners, tenants)
         self.held.forget(now, tenants)
-        for known in (self._uses, self._told):
+        for known in (self._uses, self._looked, self._listening):
             for slug in known.keys() - tenants.keys():
                 del known[slug]
+        self._told = {key: text for key, text in self._told.items() if key[0] in tenants}
         folders = [self._data(slug) for slug in tenants]
         folders += [self._library(uid) for uid in sorted(set(tenants.values()))]
         self.disk.count(folders, ROUND / 10)
-        viewers = _counts(self._watching)
+        viewers, viewing = _counts(self._watching), _object(self._viewing)
         for slug, uid in tenants.items():
-            self._tell(slug, self._of(now, slug, uid, viewers.get(slug, 0)))
+            told = self._of(now, slug, uid, viewers.get(slug, 0))
+            self._tell(slug, "usage.json", told)
+            running = self._listening.get(slug, []) if told["listeners"] else []
+            running = [*running, *(_viewer(row) for row in viewing.get(slug, []))][:MOST_LISTENERS]
+            self._tell(slug, "running.json", {"slug": slug, "uid": uid, "sessions": running})
         self._clean(tenants)
 
     def _owners(self) -> dict[str, int]:
@@ -101,12 +111,33 @@ class Measuring:
                 self._uses[slug] = now, use
                 self.held.see(now, slug, use.sources)
                 self._hold(now, slug, meter, use)
+                self._look(now, slug, meter, use)
                 self._failing.discard((name, slug))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 if (name, slug) not in self._failing:
                     print(f"{slug}: {name} does not tell what it uses: {error}", file=sys.stderr, flush=True)
                     self._failing.add((name, slug))
         self._failing = {(engine, slug) for engine, slug in self._failing if engine != name or slug in on_air}
+
+    def _look(self, now: float, slug: str, meter: Meter, use: Use) -> None:
+        """See who listens, now and then."""
+        if use.heard and 0 <= now - self._looked.get(slug, -LOOK) < LOOK:
+            return
+        self._looked[slug] = now
+        known = {(item["name"], item["mount"]): item["started"] for item in self._listening.get(slug, [])}
+        self._listening[slug] = [
+            {
+                "name": item.name[:32],
+                "source": "direct" if item.address else "web",
+                "mount": item.mount[:100],
+                "address": item.address[:45],
+                "agent": item.agent[:255],
+                # The engine tells whole seconds: the same listener began at the same moment each time.
+                "started": known.get((item.name[:32], item.mount[:100]), round(now) - item.seconds),
+                "bytes": None,
+            }
+            for item in (meter.running(slug, use) if use.heard else [])[:MOST_LISTENERS]
+        ]
 
     def _hold(self, now: float, slug: str, meter: Meter, use: Use) -> None:
         """Send away whoever sends more than the service's limit."""
@@ -168,17 +199,17 @@ class Measuring:
     def _library(self, uid: int) -> Path:
         return self._root / "var/lib/streamfleet/media" / str(uid)
 
-    def _tell(self, slug: str, told: Mapping[str, Any]) -> None:
+    def _tell(self, slug: str, name: str, told: Mapping[str, Any]) -> None:
         """Write what is told where it is another than before, whole or not at all."""
         text = json.dumps(told, separators=(",", ":"))
-        if self._told.get(slug) == text:
+        if self._told.get((slug, name)) == text:
             return
         folder = self._folder / slug
         folder.mkdir(mode=0o750, exist_ok=True)
-        new = folder / "usage.json.new"
+        new = folder / f"{name}.new"
         new.write_text(text + "\n", "ascii")
-        new.replace(folder / "usage.json")
-        self._told[slug] = text
+        new.replace(folder / name)
+        self._told[slug, name] = text
 
     def _clean(self, tenants: Mapping[str, int]) -> None:
         """Remove what was told of services that are no longer here."""
@@ -190,14 +221,25 @@ class Measuring:
         self._peaks = {key: peak for key, peak in self._peaks.items() if tenants.get(key[0]) == key[1]}
 
 
-def _counts(path: Path) -> dict[str, int]:
-    """Viewers by slug, as the recorder of sessions counts them."""
+def _object(path: Path) -> dict[str, Any]:
+    """What the recorder of sessions tells; nothing where it tells nothing."""
     try:
         found = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
-    pairs = found.items() if isinstance(found, dict) else ()
-    return {slug: count for slug, count in pairs if number(str(count)) is not None}
+    return found if isinstance(found, dict) else {}
+
+
+def _counts(path: Path) -> dict[str, int]:
+    """Viewers by slug."""
+    return {slug: count for slug, count in _object(path).items() if number(str(count)) is not None}
+
+
+def _viewer(row: list[Any]) -> dict[str, Any]:
+    """A viewer of HLS."""
+    address, agent, started, size = row
+    told = {"name": "", "source": "hls", "mount": "", "address": address, "agent": agent}
+    return {**told, "started": started, "bytes": size}
 
 
 def main() -> int:

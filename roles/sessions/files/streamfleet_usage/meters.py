@@ -53,6 +53,19 @@ class Use:
     listeners: int | None = None
     sources: list[Source] = field(default_factory=list)
     dropped: Drop | None = None
+    #: The engine's own names of what somebody listens to.
+    heard: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """One who listens now. ``name``: the engine's own; ``address``: empty where the engine sees the web server's."""
+
+    name: str
+    mount: str
+    address: str
+    agent: str
+    seconds: int
 
 
 class Meter(Protocol):
@@ -66,6 +79,9 @@ class Meter(Protocol):
 
     def drop(self, slug: str, source: Source) -> None:
         """Send a source away. It may come back."""
+
+    def running(self, slug: str, use: Use) -> list[Listener]:
+        """Who listens now, of an engine that tells how many do."""
 
 
 def load(folder: Path) -> dict[str, ModuleType]:
