@@ -104,6 +104,16 @@ def test_a_hostile_encoder_gets_no_further_than_its_limits(platform: Stage, tena
         good_one = until(lambda: next((i for i in use()["sources"] if i["mount"] == "/good" and i["kbps"]), None), 90)
         assert 115 < good_one["kbps"] < 141
         assert use()["listeners"] == 1
+
+        def now() -> list[dict[str, Any]]:
+            path = f"/media-services/{slug}/listener-sessions?running=true"
+            found: list[dict[str, Any]] = platform.api().request("GET", path).data["items"]
+            return found
+
+        (one_now,) = until(now, 90)
+        assert (one_now["source"], one_now["mount"], one_now["agent"]) == ("direct", "/good", "counter")
+        assert one_now["address"]
+        assert one_now["ended_at"] is None
         for one in more:
             assert one.answers
             assert not [answer for answer in one.answers if " 200 " in answer], one.answers

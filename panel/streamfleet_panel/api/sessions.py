@@ -55,9 +55,9 @@ def _running(
     **exact: str | None,
 ) -> HttpResponse:
     """Sessions that have not ended, as the node told them last, the latest first."""
-    for name, value in times.items():
-        if value is not None:
-            problem = Problem(name, str(value), "is about ended sessions", "Leave it out, or running.")
+    for name, moment in times.items():
+        if moment is not None:
+            problem = Problem(name, str(moment), "is about ended sessions", "Leave it out, or running.")
             raise ApiError("invalid_document", f"{name}: is about ended sessions", [problem])
     told = Listening.objects.filter(media_service=service).first()
     rows = [] if told is None or service.desired_state()[0] != "running" else told.sessions
