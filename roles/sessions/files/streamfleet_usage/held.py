@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 
 from streamfleet_usage.meters import Drop, Source
 
-#: A source is sent away when it has sent more than its limit and this much for so many seconds.
-TOLERANCE, SECONDS = 1.1, 60.0
+#: A source is sent away when it has sent more than its limit and this much for so many seconds. Engines tell of bytes
+#: up to five seconds late, which is taken into account, so that nobody who is right is sent away; what is only a little
+#: too much, and goes on, shows in the longer time.
+TOLERANCE, SECONDS, LONG_SECONDS, LATE = 1.1, 60.0, 300.0, 5.0
 #: A mount whose source was sent away is watched more closely for a while: who comes back and sends far too much has
-#: less time. Engines tell of bytes some seconds late, so in so short a time nothing closer can be said.
+#: less time.
 CLOSE_TOLERANCE, CLOSE_SECONDS, WATCHED = 1.5, 20.0, 600.0
 #: Drops of a service that are told.
 TOLD = 5
@@ -29,20 +31,28 @@ class _Seen:
             self.samples.clear()
         self.samples.append((now, size))
         # One that is as old as the time that is asked for stays.
-        while len(self.samples) > 2 and now - self.samples[1][0] >= SECONDS:
+        while len(self.samples) > 2 and now - self.samples[1][0] >= LONG_SECONDS:
             self.samples.popleft()
 
-    def kbps(self, seconds: float, whole: bool = False) -> float | None:
-        """Over the last ``seconds``, or all that is known; None where it is not known (``whole``: for as long)."""
+    def kbps(self, seconds: float) -> float | None:
+        """Over the last ``seconds``, or all that is known; None where it is not known."""
+        carried = self._carried(seconds)
+        return carried[0] * 8 / 1000 / carried[1] if carried is not None else None
+
+    def at_least(self, seconds: float) -> float | None:
+        """What it has sent for certain, in kbit/s; None where it has not been seen for as long."""
+        carried = self._carried(seconds)
+        return carried[0] * 8 / 1000 / (carried[1] + LATE) if carried is not None and carried[1] >= seconds else None
+
+    def _carried(self, seconds: float) -> tuple[int, float] | None:
+        """Bytes, and in what time."""
         if len(self.samples) < 2:
             return None
         now, size = self.samples[-1]
         # The newest of those that are old enough.
         old = [sample for sample in self.samples if now - sample[0] >= seconds]
-        if not old and whole:
-            return None
         then, before = old[-1] if old else self.samples[0]
-        return (size - before) * 8 / 1000 / (now - then) if now > then else None
+        return (size - before, now - then) if now > then else None
 
 
 class Held:
@@ -79,12 +89,15 @@ class Held:
         if seen is None or source.kind == "autodj":
             return None
         bounds = [(SECONDS, TOLERANCE)]
+        if (seen.at_least(SECONDS) or 0) > limit_kbps:
+            # Not for what was too much earlier, as of an encoder that had something to make up for.
+            bounds.append((LONG_SECONDS, TOLERANCE))
         if now - self._watched.get((slug, source.mount), -WATCHED) < WATCHED:
             bounds.append((CLOSE_SECONDS, CLOSE_TOLERANCE))
         for seconds, tolerance in bounds:
-            sent = seen.kbps(seconds, whole=True)
+            sent = seen.at_least(seconds)
             if sent is not None and sent > limit_kbps * tolerance:
-                return Drop(now, source.mount, round(sent), limit_kbps)
+                return Drop(now, source.mount, round(seen.kbps(seconds) or sent), limit_kbps)
         return None
 
     def dropped(self, slug: str, drop: Drop) -> None:
