@@ -100,7 +100,7 @@ def test_a_hostile_encoder_gets_no_further_than_its_limits(platform: Stage, tena
         # It comes back, and has less time.
         until(lambda: len(hostile.lasted) >= 2, 120)
         assert 50 < hostile.lasted[0] < 120
-        assert hostile.lasted[1] < 60
+        assert hostile.lasted[1] < hostile.lasted[0]
         good_one = until(lambda: next((i for i in use()["sources"] if i["mount"] == "/good" and i["kbps"]), None), 90)
         assert 115 < good_one["kbps"] < 141
         assert use()["listeners"] == 1
