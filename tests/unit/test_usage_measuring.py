@@ -417,6 +417,17 @@ def test_who_comes_back_and_sends_far_too_much_has_less_time() -> None:
     assert sends(WATCHED + 10, 320) is None
 
 
+def test_what_is_nearly_the_same_is_told_as_the_same() -> None:
+    held, size, told = Held(), 0, []
+    for turn, kbps in enumerate((0, 128, 134, 122, 137, 128, 160, 160, 160, 160, 160)):
+        size += 15 * kbps * 125
+        held.see(NOW + 15 * turn, "rock", [source(size)])
+        told.append(held.kbps("rock", source(0)))
+    assert told[:6] == [None, 128, 128, 128, 128, 128]
+    assert told[-1] is not None
+    assert 144 < told[-1] <= 160
+
+
 def test_a_source_that_is_another_begins_at_nothing() -> None:
     held = Held()
     held.see(NOW, "rock", [source(9_000_000, since=1.0)])

@@ -15,6 +15,8 @@ TOLERANCE, SECONDS, LONG_SECONDS, LATE = 1.1, 60.0, 300.0, 5.0
 #: A mount whose source was sent away is watched more closely for a while: who comes back and sends far too much has
 #: less time.
 CLOSE_TOLERANCE, CLOSE_SECONDS, WATCHED = 1.5, 20.0, 600.0
+#: Bitrates that differ by no more are told as the same.
+NEARLY = 0.1
 #: Drops of a service that are told.
 TOLD = 5
 
@@ -24,6 +26,7 @@ class _Seen:
     """What a source had sent when."""
 
     since: float | None
+    told: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque)
 
     def add(self, now: float, size: int) -> None:
@@ -77,10 +80,17 @@ class Held:
         self._seen.update(here)
 
     def kbps(self, slug: str, source: Source) -> int | None:
-        """What it sends, as measured over up to a minute; None as long as that is not known."""
+        """What it sends, as measured over up to a minute; None as long as that is not known.
+
+        The same as before where it is nearly the same: what is told anew is written, fetched and stored.
+        """
         seen = self._seen.get((slug, source.name))
         found = None if seen is None else seen.kbps(SECONDS)
-        return None if found is None else round(found)
+        if seen is None or found is None:
+            return None
+        if seen.told is None or abs(found - seen.told) > seen.told * NEARLY:
+            seen.told = round(found)
+        return seen.told
 
     def above(self, now: float, slug: str, source: Source, limit_kbps: int) -> Drop | None:
         """What is to be told of a source that has sent too much; None for one that has not."""
