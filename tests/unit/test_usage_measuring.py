@@ -29,6 +29,8 @@ from tests.live.shoutcast import LegacySource
 from tests.unit.test_shoutcast2_double import ADMIN, SOURCE, configuration, free_pair, running
 
 ROOT = Path(__file__).parents[2]
+#: Of what a node tells at most of a file of state (roles/common/files/collect.py).
+LARGEST_STATE = 65536
 NOW = 1795780800.0  # 2026-11-27
 ENGINES = yaml.safe_load((ROOT / "engines.yml").read_text("utf-8"))["engines"]
 LOGIN = "Basic " + base64.b64encode(b"admin:adminadmin").decode()
@@ -271,6 +273,10 @@ def test_viewers_are_those_that_the_recorder_counts(host: Host) -> None:
         "name": "", "source": "hls", "mount": "", "address": "203.0.113.7", "agent": "VLC/3",
         "started": NOW, "bytes": 700,
     }  # fmt: skip
+    host.write("viewing.json", json.dumps({"tv": [["203.0.113.7", "\u266b" * 255, NOW, 700]] * 200}))
+    measuring.round(NOW + 10)
+    assert (host.root / "told/tv/running.json").stat().st_size < LARGEST_STATE
+    assert 10 < len(host.running("tv")) < 200
     host.write("watching.json", "{")
     measuring.round(NOW + 15)
     assert (host.told("tv")["listeners"], host.told("tv")["listeners_peak"]) == (0, 12)

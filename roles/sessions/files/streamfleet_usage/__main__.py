@@ -22,8 +22,8 @@ from streamfleet_usage.meters import Meter, Source, Use, load, number, route_of
 ROUND, STALE = 15.0, 60.0
 #: Seconds between two looks who listens.
 LOOK = 30.0
-#: Sources and listeners of a service that are told.
-MOST_SOURCES, MOST_LISTENERS = 32, 200
+#: Sources and listeners of a service that are told, and bytes of the latter, since no large file is fetched.
+MOST_SOURCES, MOST_LISTENERS, MOST_BYTES = 32, 200, 32 << 10
 FIRST_UID, LAST_UID = 200000, 299999
 
 
@@ -82,7 +82,7 @@ class Measuring:
             self._tell(slug, "usage.json", told)
             running = self._listening.get(slug, []) if told["listeners"] else []
             running = [*running, *(_viewer(row) for row in viewing.get(slug, []))][:MOST_LISTENERS]
-            self._tell(slug, "running.json", {"slug": slug, "uid": uid, "sessions": running})
+            self._tell(slug, "running.json", {"slug": slug, "uid": uid, "sessions": _fitting(running)})
         self._clean(tenants)
 
     def _owners(self) -> dict[str, int]:
@@ -233,6 +233,16 @@ def _object(path: Path) -> dict[str, Any]:
 def _counts(path: Path) -> dict[str, int]:
     """Viewers by slug."""
     return {slug: count for slug, count in _object(path).items() if number(str(count)) is not None}
+
+
+def _fitting(sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as may be told, whatever their players are called."""
+    room = MOST_BYTES
+    for place, session in enumerate(sessions):
+        room -= len(json.dumps(session)) + 1
+        if room < 0:
+            return sessions[:place]
+    return sessions
 
 
 def _viewer(row: list[Any]) -> dict[str, Any]:
