@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from django.db.models import Q
 from django.test import Client
 from django.utils import timezone
 
-from streamfleet_panel import collected, transfer
+from streamfleet_panel import clock, collected, transfer
 from streamfleet_panel.collected import Batch
 from streamfleet_panel.models import MB, Account, Listening, MediaService, Node, Usage
 from tests_support import Api
@@ -228,6 +229,15 @@ def test_off_the_air_nobody_listens(world: None, api: Callable[..., Api], run: C
     tell_running(listens())
     run({"media_services": [{"slug": "rock", "suspended": True}]})
     assert api("alice")("GET", "/media-services/rock/listener-sessions?running=true")[1]["count"] == 0
+
+
+def test_who_listened_long_ago_is_forgotten(world: None, settings: Any) -> None:
+    tell_running(listens())
+    settings.SESSION_DAYS = 30
+    for days, left in ((29, 1), (31, 0)):
+        Listening.objects.update(reported_at=timezone.now() - timedelta(days=days))
+        clock.tick()
+        assert Listening.objects.count() == left
 
 
 @pytest.mark.parametrize(
