@@ -36,6 +36,14 @@ options:
   search:
     description: Only sessions with this text in the address or the player's name, in any case.
     type: str
+  running:
+    description:
+      - Sessions of those who listen to O(media_service) now instead, as its node told it last; at most 200. Their
+        C(ended_at) is null, and C(bytes) where that is not known yet.
+      - Of those who come through the web server to Icecast the address is known when they have gone; it is empty until
+        then.
+    type: bool
+    default: false
   limit:
     description: How many are returned at most.
     type: int
@@ -55,6 +63,12 @@ EXAMPLES = r"""
   streamfleet_listener_session_info:
     media_service: rock-fm
     since: "2026-11-27T00:00:00Z"
+  register: result
+
+- name: Who listens to it now
+  streamfleet_listener_session_info:
+    media_service: rock-fm
+    running: true
   register: result
 
 - name: What an address has listened to
@@ -105,13 +119,15 @@ def _read(module: Module) -> dict[str, Any]:
     if limit < 1:
         raise BadOption(f"limit is {limit}; give at least 1.")
     query = {name: module.params[name] for name in FILTERS if module.params[name] is not None}
+    if module.params["running"]:
+        query["running"] = "true"
     found = module.panel.items("listener_session", query, page=min(limit, 1000))
     return {"changed": False, "listener_sessions": list(islice(found, limit))}
 
 
 def main() -> None:
     """Run the module."""
-    spec = {**FILTERS, "limit": {"type": "int", "default": 1000}}
+    spec = {**FILTERS, "running": {"type": "bool", "default": False}, "limit": {"type": "int", "default": 1000}}
     module = Module(argument_spec=spec, supports_check_mode=True)
     run(module, lambda _module: _read(module))
 

@@ -27,7 +27,7 @@ COLLECTIONS = {
 }
 
 #: Kinds that can only be read, and are in no document.
-ONLY_READ = {"listener_session": "listener_sessions"}
+ONLY_READ = {"listener_session": "listener_sessions", "usage": "usage"}
 
 #: Kind of an object that belongs to another → that one's kind. Its key begins with the other's, and so does its route.
 PARENTS = {

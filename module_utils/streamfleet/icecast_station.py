@@ -288,7 +288,10 @@ def _connections(service: Mapping[str, Any], mounts: list[Mapping[str, Any]], di
 def _route(service: Mapping[str, Any], mounts: list[Mapping[str, Any]], dialect: Dialect) -> File:
     names = [mount["name"] for mount in mounts]
     default = next((mount["name"] for mount in mounts if mount.get("default")), names[0])
-    route = {"port": service["port"], "mounts": names, "default": default}
+    route: dict[str, Any] = {"port": service["port"], "mounts": names, "default": default}
+    if service["limits"].get("max_bitrate_kbps") is not None:
+        # To whoever measures (meter.py beside the engine's render.py).
+        route["max_bitrate_kbps"] = service["limits"]["max_bitrate_kbps"]
     if dialect.query:
         route["query"] = dialect.query
     content = json.dumps(route, separators=(", ", ": ")) + "\n"

@@ -22,6 +22,7 @@ from streamfleet_panel.models import (
     Counter,
     Job,
     ListenerSession,
+    Listening,
     MediaService,
     Node,
     PlayedTrack,
@@ -82,6 +83,8 @@ def _forget() -> None:
         PlayedTrack.objects.filter(at__lt=now - KEEP_PLAYED),
         ApiToken.objects.filter(expires_at__lt=now - KEEP_JOBS),
         ListenerSession.objects.filter(ended_at__lt=now - timedelta(days=settings.SESSION_DAYS)),
+        # Of a node that tells no more; addresses are personal data.
+        Listening.objects.filter(reported_at__lt=now - timedelta(days=settings.SESSION_DAYS)),
         Transfer.objects.filter(month__lt=transfer.month_of(now - KEEP_TRANSFER)),
         AuthFailure.objects.filter(minute__lt=int(time.time() // 60) - 10),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Max
+from django.db.models import Max, QuerySet
+from django.utils import timezone
 
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
@@ -27,9 +30,10 @@ from streamfleet_panel.models import (
     Relay,
     ResellerPlan,
     Schedule,
+    Usage,
 )
 from streamfleet_panel.times import rfc3339
-from streamfleet_panel.transfer import transferred
+from streamfleet_panel.transfer import month_of, transferred
 
 if TYPE_CHECKING:
     from streamfleet_panel.apply.mounts import Mount
@@ -309,6 +313,94 @@ def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]
     return [service(obj, runs, actor, sent.get(obj.pk, 0)) for obj in found]
 
 
+def usage(obj: MediaService, told: Usage | None, sent: int) -> dict[str, Any]:
+    """What a media service uses, beside what it may; reads ``customer`` and ``node``: select them along.
+
+    ``told``: what its node told last. ``sent``: bytes this month.
+    """
+    engine = engines().get(obj.engine)
+    mounts = engine.settings(obj.settings)[engine.mounts_field] if engine is not None and engine.mounts_field else None
+    current = told is not None and told.month == month_of(timezone.now())
+    return {
+        "media_service": obj.slug,
+        "customer": obj.customer.username,
+        "node": obj.node.name,
+        "engine": obj.engine,
+        "listeners": told.listeners if told is not None else None,
+        "listeners_peak": told.listeners_peak if told is not None and current else 0,
+        "max_listeners": obj.max_listeners,
+        "sources": told.sources if told is not None else None,
+        "max_bitrate_kbps": obj.max_bitrate_kbps,
+        "dropped_sources": told.drops if told is not None else [],
+        "mounts": None if mounts is None else len(mounts),
+        "max_mounts": obj.max_mounts,
+        "transferred_mb": sent // MB,
+        "monthly_transfer_mb": obj.monthly_transfer_mb,
+        "own_files_mb": _megabytes(told.disk_bytes if told is not None else None),
+        "library_mb": _megabytes(told.library_bytes if told is not None else None),
+        "disk_quota_mb": obj.disk_quota_mb,
+        "reported_at": rfc3339(told.reported_at) if told is not None else None,
+    }
+
+
+def _megabytes(size: int | None) -> int | None:
+    """As transfer is counted, but begun ones as whole: what is there is never shown as nothing."""
+    return None if size is None else -(-size // MB)
+
+
+def usages(items: Iterable[MediaService]) -> list[dict[str, Any]]:
+    """What media services of a page use: two queries."""
+    found = list(items)
+    sent = transferred(obj.pk for obj in found)
+    told = Usage.objects.in_bulk([obj.pk for obj in found])
+    return [usage(obj, told.get(obj.pk), sent.get(obj.pk, 0)) for obj in found]
+
+
+#: Limit of a reseller plan → the services' own that it is the sum of.
+_GRANTED = {
+    "listeners": "max_listeners",
+    "transfer_mb": "monthly_transfer_mb",
+    "disk_mb": "disk_quota_mb",
+    "mounts": "max_mounts",
+}
+
+
+def usage_of_account(obj: Account, customers: int, services: QuerySet[MediaService]) -> dict[str, Any]:
+    """What all these services use together, beside what the account's plan allows. Two queries; reads the plan."""
+    columns = ("pk", "customer_id", "node_id", "engine", *_GRANTED.values())
+    used = ("usage__listeners", "usage__disk_bytes", "usage__library_bytes")
+    rows = list(services.order_by().values(*columns, *used))
+    sent = sum(transferred(row["pk"] for row in rows).values())
+    # All services of a customer on a node share one library.
+    libraries: dict[tuple[int, int], int] = {}
+    for row in rows:
+        place = row["customer_id"], row["node_id"]
+        libraries[place] = max(libraries.get(place, 0), row["usage__library_bytes"] or 0)
+    held = engines()
+    granted: dict[str, int | None] = {}
+    for name, field in _GRANTED.items():
+        # What an engine does not hold is no claim to unlimited (apply/limits.py).
+        limits = [row[field] for row in rows if row["engine"] not in held or held[row["engine"]].holds(field)]
+        granted[name] = None if None in limits else sum(limits)
+    offer = obj.reseller_plan
+    return {
+        "username": obj.username,
+        "reseller_plan": offer.name if offer is not None else None,
+        "customers": customers,
+        "media_services": len(rows),
+        "listeners": sum(row["usage__listeners"] or 0 for row in rows),
+        "transferred_mb": sent // MB,
+        "disk_mb": _megabytes(sum(row["usage__disk_bytes"] or 0 for row in rows) + sum(libraries.values())),
+        "granted": granted,
+        "max_customers": offer.max_customers if offer is not None else None,
+        "max_media_services": offer.max_media_services if offer is not None else None,
+        "max_listeners": offer.max_listeners if offer is not None else None,
+        "max_transfer_mb": offer.max_transfer_mb if offer is not None else None,
+        "max_disk_mb": offer.max_disk_mb if offer is not None else None,
+        "max_mounts": offer.max_mounts if offer is not None else None,
+    }
+
+
 def listener_session(obj: ListenerSession) -> dict[str, Any]:
     """A session of a listener; reads ``media_service``: select it along."""
     return {
@@ -322,6 +414,24 @@ def listener_session(obj: ListenerSession) -> dict[str, Any]:
         "ended_at": rfc3339(obj.ended_at),
         "seconds": round((obj.ended_at - obj.started_at).total_seconds(), 3),
         "bytes": obj.bytes,
+    }
+
+
+def running_session(service: MediaService, row: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """One who listens now; of what a session has when it has ended, null is what is not known yet."""
+    told = [service.slug, *(str(row[name]) for name in ("source", "mount", "address", "agent", "started_at"))]
+    started = datetime.fromisoformat(row["started_at"])
+    return {
+        "id": hashlib.sha256("\n".join(told).encode()).hexdigest()[:32],
+        "media_service": service.slug,
+        "source": row["source"],
+        "mount": row["mount"],
+        "address": row["address"],
+        "agent": row["agent"],
+        "started_at": row["started_at"],
+        "ended_at": None,
+        "seconds": max(0.0, round((now - started).total_seconds(), 3)),
+        "bytes": row["bytes"],
     }
 
 

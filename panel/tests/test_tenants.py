@@ -99,6 +99,7 @@ ON_CUSTOMERS = {
     "POST /customers/{username}/restore": RESELLERS | ADMINS,
     "GET /customers/{username}/media-users": PEOPLE,
     "GET /customers/{username}/libraries": PEOPLE,
+    "GET /customers/{username}/usage": PEOPLE,
 }
 ON_SERVICES = {
     "GET /media-services/{slug}": None,
@@ -117,6 +118,7 @@ ON_SERVICES = {
     "GET /media-services/{slug}/played": None,
     "GET /media-services/{slug}/air": None,
     "GET /media-services/{slug}/mounts": None,
+    "GET /media-services/{slug}/usage": None,
 }
 ON_PLAYLISTS = {
     "GET /media-services/{slug}/playlists/{name}": None,
@@ -184,6 +186,7 @@ OTHERS = {
     "GET /schedules",
     "GET /relays",
     "GET /reseller-plans",
+    "GET /usage",
 }
 
 

@@ -254,6 +254,11 @@ def test_limits_of_bitrate_and_space_hold(edge: Edge, channel: tuple[str, str]) 
     with edge.publishing(key) as encoder:
         encoder.wait(40)
     assert events(edge, slug)[-2:] == ["dropped: above the bitrate limit", "ended"]
+    # For whoever tells the channel's owner.
+    note = json.loads(edge.run(f"cat /run/streamfleet-rtmp/dropped-{slug}"))
+    assert note["limit_kbps"] == 50
+    assert note["kbps"] > 55
+    assert abs(note["at"] / 1000 - time.time()) < 120
 
 
 def test_the_packaging_hop_and_the_callbacks_are_closed(edge: Edge, channel: tuple[str, str]) -> None:

@@ -226,7 +226,8 @@ def test_the_listeners_password_in_the_form_that_icecast_reads() -> None:
 def test_the_route_names_mounts_and_default() -> None:
     entries = mounts({"name": "/a"}, {"name": "/b", "default": True})
     instance = render(station(*A, settings=entries), NODE)
-    assert json.loads(instance.files[-1].content) == {"port": 8100, "mounts": ["/a", "/b"], "default": "/b"}
+    route = {"port": 8100, "mounts": ["/a", "/b"], "default": "/b", "max_bitrate_kbps": 128}
+    assert json.loads(instance.files[-1].content) == route
     for state in ("stopped", "suspended", "disabled", "over_quota", "deleted"):
         off = render(station(*A, settings=entries, state=state), NODE)
         assert not [file for file in off.files if "/routes/" in file.path]

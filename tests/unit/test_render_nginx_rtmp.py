@@ -27,17 +27,21 @@ def service(**more: Any) -> dict[str, Any]:
 
 def grants(instance: Instance) -> dict[str, dict[str, Any]]:
     """What the files say, by the name of the file."""
-    return {Path(file.path).stem: json.loads(file.content) for file in instance.files}
+    return {Path(file.path).stem: json.loads(file.content) for file in instance.files if file.kind == "key"}
 
 
 def name(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
-def test_a_running_channel_has_one_file_without_the_key() -> None:
+def test_a_running_channel_says_whose_it_is_and_has_one_file_without_the_key() -> None:
     instance = render(service(), {})
-    assert grants(instance) == {name(KEY): {"slug": "rock-tv", "expires": None, "max_bitrate_kbps": 4000}}
-    (file,) = instance.files
+    assert grants(instance) == {
+        name(KEY): {"slug": "rock-tv", "uid": 200001, "expires": None, "max_bitrate_kbps": 4000}
+    }
+    file, owner = instance.files
+    assert (owner.path, owner.group, owner.kind) == ("/etc/streamfleet/routes/rock-tv.json", "www-data", "route")
+    assert json.loads(owner.content) == {"uid": 200001}
     assert file.path == f"/etc/streamfleet/publish-keys/{name(KEY)}.json"
     assert (file.mode, file.owner, file.group, file.kind, file.validate) == (
         "0640",

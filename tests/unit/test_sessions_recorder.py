@@ -326,6 +326,47 @@ def test_one_service_fills_no_disk() -> None:
     assert ledger.transfer()[0]["bytes"] == (MOST_A_MINUTE + 50) * 1000
 
 
+def test_who_listens_where_no_lines_are_written_is_recorded_as_the_kernel_knows_it() -> None:
+    ledger, ports = Ledger(boot="one"), {8000: "rock-fm", 8002: "other"}
+    ledger.learn({"rock-fm": Route(8000, ["/stream"], "/stream", unwritten=True), "other": Route(8002, ["/a"], "/a")})
+
+    def look(seconds: float, *connections: tuple[int, int, str, int]) -> None:
+        ledger.tick(NOW + seconds, [Connection(*connection) for connection in connections], ports)
+
+    player, asks = (1, 8000, "203.0.113.7", 90_000), (2, 8000, "203.0.113.8", 5_000)
+    web, written = (3, 8000, "127.0.0.1", 90_000), (4, 8002, "203.0.113.9", 90_000)
+    look(0, player, asks, web, written)
+    look(5, (1, 8000, "203.0.113.7", 180_000), asks, web, written)
+    ledger.tick(NOW + 10, None, ports)
+    assert ledger.finished == [], "the kernel did not say that anybody has gone"
+    after = Ledger(boot="one")
+    after.load(json.loads(json.dumps(ledger.dump())), NOW + 12)
+    assert after.finished == []
+    ledger = after
+    look(15)
+    (last,) = ledger.finished
+    assert re.fullmatch("[0-9a-f]{32}", last.pop("id"))
+    assert last == {
+        "slug": "rock-fm", "source": "direct", "mount": "/stream", "address": "203.0.113.7", "agent": "",
+        "started": NOW, "ended": NOW + 5, "bytes": 180_000,
+    }  # fmt: skip
+
+
+def test_who_listened_when_the_node_ended_is_recorded() -> None:
+    ledger = Ledger(boot="one")
+    ledger.learn({"rock-fm": Route(8000, ["/a", "/b"], "/a", unwritten=True)})
+    ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 90_000)], {8000: "rock-fm"})
+    names = set()
+    for _ in range(2):
+        after = Ledger(boot="two")
+        after.load(json.loads(json.dumps(ledger.dump())), NOW + 60)
+        (session,) = after.finished
+        assert (session["mount"], session["bytes"], session["ended"]) == ("", 90_000, NOW)
+        names.add(session["id"])
+        assert after.boot == "two"
+    assert len(names) == 1, "told again, it is the same"
+
+
 def test_a_later_process_goes_on() -> None:
     ledger, ports = station(), {8000: "rock-fm"}
     ledger.tick(NOW, [Connection(1, 8000, "203.0.113.7", 800_000)], ports)
@@ -443,7 +484,38 @@ def test_counts_of_a_release_that_did_not_know_whose_they_are_go_on() -> None:
     ]
 
 
+def test_a_channel_without_a_unit_is_whose_its_route_says() -> None:
+    ledger = Ledger()
+    ledger.learn({"tv": Route(None, [], "", 200001)})
+    first = {"slug": "tv", "uid": 200001, "month": "2026-11", "bytes": 700}
+    item, later = web(slug="tv", item="a.m3u8", bytes=700), web(slug="tv", item="a.m3u8", bytes=5)
+    assert item is not None
+    assert later is not None
+    ledger.request(item, NOW)
+    ledger.tick(NOW, [], {})
+    assert transfer(ledger) == [first]
+    # Off the air it has no route, and is still known, to a later process too.
+    after = Ledger()
+    after.load(json.loads(json.dumps(ledger.dump())), NOW)
+    assert transfer(after) == [first]
+    after.learn({"tv": Route(None, [], "", 200002)})
+    assert transfer(after) == []
+    after.request(later, NOW)
+    after.tick(NOW, [], {})
+    assert transfer(after) == [{**first, "uid": 200002, "bytes": 5}]
+
+
+def test_counts_of_a_channel_go_on_when_its_route_begins_to_say_whose_it_is() -> None:
+    ledger = Ledger()
+    tally = {"ended": 5, "total": 5, "months": {"2026-11": 5}, "gone": [], "told": []}
+    ledger.load({"counter": "a" * 32, "routes": {}, "viewers": [], "tallies": [["tv", None, tally]]}, NOW)
+    ledger.learn({"tv": Route(None, [], "", 200001)})
+    assert transfer(ledger) == [{"slug": "tv", "uid": 200001, "month": "2026-11", "bytes": 5}]
+    assert list(ledger.tallies) == [("tv", 200001)]
+
+
 def test_routes() -> None:
+    assert route_of('{"uid": 200001}') == Route(None, [], "", 200001)
     assert route_of('{"port": 8000, "mounts": ["/a"], "default": "/a"}') == Route(8000, ["/a"], "/a")
     assert route_of('{"port": 1938, "hls": "/x/live"}') == Route(None, [], "")
     assert route_of("[]") is None

@@ -185,6 +185,8 @@ def test_several_streams() -> None:
         "port": 8100,
         "mounts": ["/high", "/low.aac"],
         "default": "/low.aac",
+        "unwritten": True,
+        "max_bitrate_kbps": 128,
     }
 
 

@@ -18,6 +18,7 @@ from streamfleet_panel.admin_pages.site import site
 from streamfleet_panel.engines import engines
 from streamfleet_panel.models import MediaService
 from streamfleet_panel.portal import display as words
+from streamfleet_panel.portal.use import listeners_of
 
 
 class ServiceForm(PlannedForm):
@@ -115,7 +116,7 @@ class ServiceAdmin(PlannedAdmin):
     kind = "media_service"
     form = ServiceForm
     fixed = ("customer", "engine", "service_type", "node")
-    list_display = ("slug", "name", "customer", "engine", "node", "state", "reason", "max_listeners")
+    list_display = ("slug", "name", "customer", "engine", "node", "state", "reason", "listeners")
     list_filter = (StateFilter, "engine", "node", "suspended", "enabled", Deleted)
     search_fields = ("slug", "name", "customer__username")
     autocomplete_fields = ("customer",)
@@ -177,8 +178,10 @@ class ServiceAdmin(PlannedAdmin):
         changelist = super().get_changelist_instance(request)
         changelist.result_list = list(changelist.result_list)
         states = words.states_of(changelist.result_list, actor_of(request))
+        heard = listeners_of(changelist.result_list)
         for service in changelist.result_list:
             service.state_now = states[service.pk]
+            service.heard_now = heard[service.pk]
         return changelist
 
     @labelled(  # type: ignore[untyped-decorator]
@@ -198,6 +201,12 @@ class ServiceAdmin(PlannedAdmin):
         """Running, or what else."""
         words_of_state: str = obj.state_now.words
         return words_of_state
+
+    @display(description="Listeners")
+    def listeners(self, obj: Any) -> str:
+        """As last told, of as many as may."""
+        heard: str = obj.heard_now
+        return heard
 
     @display(description="Reason")
     def reason(self, obj: Any) -> str:

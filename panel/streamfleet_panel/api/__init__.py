@@ -23,6 +23,7 @@ from streamfleet_panel.api import (
     services,
     sessions,
     tokens,
+    usage,
 )
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
@@ -48,6 +49,7 @@ for router in (
     played.router,
     services.router,
     sessions.router,
+    usage.router,
     nodes.router,
     tokens.router,
 ):

@@ -6,17 +6,18 @@ from datetime import datetime
 
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.timezone import is_naive
 from ninja import Router
 from ninja.params.functions import Query
 
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor, require
-from streamfleet_panel.api.core import actor_of_call, found, matching
+from streamfleet_panel.api.core import actor_of_call, answer, found, matching
 from streamfleet_panel.api.moments import in_utc
 from streamfleet_panel.api.objects import LIMIT, OFFSET, SEARCH, page
 from streamfleet_panel.apply.problems import ApiError, Problem
-from streamfleet_panel.models import ListenerSession
+from streamfleet_panel.models import ListenerSession, Listening, MediaService
 
 router = Router(tags=["listener sessions"])
 _SOURCE = Query(None, description="web, direct or hls.")
@@ -24,6 +25,7 @@ _MOUNT = Query(None, description="A mount, as in /stream.")
 _ADDRESS = Query(None, description="An address, as it is kept.")
 _SINCE = Query(None, description="Ended then or later (RFC 3339).")
 _UNTIL = Query(None, description="Ended before (RFC 3339).")
+_RUNNING = Query(False, description="Those of listeners who are there now instead, at most 200 of a service.")
 
 
 def _sessions(
@@ -44,6 +46,30 @@ def _sessions(
     return queryset.filter(**wanted)
 
 
+def _running(
+    service: MediaService,
+    limit: int,
+    offset: int,
+    search: str | None,
+    times: dict[str, datetime | None],
+    **exact: str | None,
+) -> HttpResponse:
+    """Sessions that have not ended, as the node told them last, the latest first."""
+    for name, moment in times.items():
+        if moment is not None:
+            problem = Problem(name, str(moment), "is about ended sessions", "Leave it out, or running.")
+            raise ApiError("invalid_document", f"{name}: is about ended sessions", [problem])
+    told = Listening.objects.filter(media_service=service).first()
+    rows = [] if told is None or service.desired_state()[0] != "running" else told.sessions
+    for name, value in exact.items():
+        rows = [row for row in rows if value is None or row[name] == value]
+    if search:
+        rows = [row for row in rows if search.casefold() in f"{row['agent']}\n{row['address']}".casefold()]
+    rows = sorted(rows, key=lambda row: str(row["started_at"]), reverse=True)
+    shown = [represent.running_session(service, row, timezone.now()) for row in rows[offset : offset + limit]]
+    return answer({"items": shown, "count": len(rows)})
+
+
 @router.get("/listener-sessions", summary="List the sessions of listeners of all media services")
 def list_all_sessions(
     request: HttpRequest,
@@ -56,10 +82,18 @@ def list_all_sessions(
     address: str | None = _ADDRESS,
     since: datetime | None = _SINCE,
     until: datetime | None = _UNTIL,
+    running: bool = _RUNNING,
 ) -> HttpResponse:
     """Of the media services that the caller may see, the latest first."""
     actor = actor_of_call(request)
     require(actor, "view", "listener_session")
+    if running:
+        if media_service is None:
+            problem = Problem("running", "true", "needs a service", "Name the media_service.")
+            raise ApiError("invalid_document", "running: needs a service", [problem])
+        service = found(access.services(actor), "media service", slug=media_service)
+        times = {"since": since, "until": until}
+        return _running(service, limit, offset, search, times, source=source, mount=mount, address=address)
     exact = {"media_service__slug": media_service, "source": source, "mount": mount, "address": address}
     return page(_sessions(actor, search, since, until, **exact), limit, offset, represent.listener_session)
 
@@ -76,10 +110,14 @@ def list_sessions(
     address: str | None = _ADDRESS,
     since: datetime | None = _SINCE,
     until: datetime | None = _UNTIL,
+    running: bool = _RUNNING,
 ) -> HttpResponse:
     """The latest first."""
     actor = actor_of_call(request)
     require(actor, "view", "listener_session")
-    found(access.services(actor), "media service", slug=slug)
+    service = found(access.services(actor), "media service", slug=slug)
+    if running:
+        times = {"since": since, "until": until}
+        return _running(service, limit, offset, search, times, source=source, mount=mount, address=address)
     exact = {"media_service__slug": slug, "source": source, "mount": mount, "address": address}
     return page(_sessions(actor, search, since, until, **exact), limit, offset, represent.listener_session)

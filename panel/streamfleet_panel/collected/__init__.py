@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from streamfleet_panel.collected import played, sessions
+from streamfleet_panel.collected import played, sessions, usage
 from streamfleet_panel.models import Collection, MediaService, Node
 
 Items = Sequence[tuple[str, dict[str, Any]]]
@@ -26,6 +26,8 @@ Store = Callable[[Mapping[str, int], Items, datetime], None]
 FEEDS: dict[str, Store] = {
     "sessions": sessions.store_sessions,
     "transfer": sessions.store_transfer,
+    "usage": usage.store,
+    "running": usage.store_running,
     "air": played.store_air,
     "played": played.store,
 }

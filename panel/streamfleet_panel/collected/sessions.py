@@ -30,17 +30,17 @@ def store_sessions(services: Mapping[str, int], items: Sequence[tuple[str, dict[
     """Sessions that have ended; what is known already stays as it is."""
     found = [
         session
-        for item in _own(services, items)
+        for item in own(services, items)
         if (session := _session(services, item)) is not None and now - BACK < session.ended_at < now + AHEAD
     ]
     ListenerSession.objects.bulk_create(found, batch_size=500, ignore_conflicts=True)
 
 
 def _session(services: Mapping[str, int], item: Mapping[str, Any]) -> ListenerSession | None:
-    service = services.get(_text(item, "slug", 63))
-    name, source, sent = _text(item, "id", 32), _text(item, "source", 6), _count(item.get("bytes"))
-    started, ended = _moment(item.get("started")), _moment(item.get("ended"))
-    address = kept(_text(item, "address", 45))
+    service = services.get(text(item, "slug", 63))
+    name, source, sent = text(item, "id", 32), text(item, "source", 6), count(item.get("bytes"))
+    started, ended = moment(item.get("started")), moment(item.get("ended"))
+    address = kept(text(item, "address", 45))
     if service is None or sent is None or started is None or ended is None or address is None:
         return None
     if not _NAME.fullmatch(name) or source not in ListenerSession.Source.values:
@@ -49,9 +49,9 @@ def _session(services: Mapping[str, int], item: Mapping[str, Any]) -> ListenerSe
         media_service_id=service,
         name=name,
         source=source,
-        mount=_text(item, "mount", 100),
+        mount=text(item, "mount", 100),
         address=address,
-        agent=_text(item, "agent", 255),
+        agent=text(item, "agent", 255),
         started_at=min(started, ended),
         ended_at=ended,
         bytes=sent,
@@ -75,9 +75,9 @@ def store_transfer(services: Mapping[str, int], items: Sequence[tuple[str, dict[
     """How far the node's counts are: three statements, however many services there are."""
     months = {month_of(now), month_of(now - timedelta(days=28)), month_of(now.replace(day=1) - timedelta(days=1))}
     told: dict[tuple[int, str], dict[str, int]] = {}
-    for item in _own(services, items):
-        service, month = services.get(_text(item, "slug", 63)), _text(item, "month", 7)
-        counter, sent = _text(item, "counter", 32), _count(item.get("bytes"))
+    for item in own(services, items):
+        service, month = services.get(text(item, "slug", 63)), text(item, "month", 7)
+        counter, sent = text(item, "counter", 32), count(item.get("bytes"))
         if service is None or sent is None or month not in months or not _NAME.fullmatch(counter):
             continue
         # The oldest first: the last counter is the one that goes on.
@@ -108,9 +108,9 @@ def store_transfer(services: Mapping[str, int], items: Sequence[tuple[str, dict[
     Transfer.objects.bulk_update(changed, ["bytes", "counter", "counted", "earlier"], batch_size=200)
 
 
-def _own(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
+def own(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]]) -> list[dict[str, Any]]:
     """What is not told of an earlier customer's service: whoever takes its slug takes nothing else."""
-    keys = [services.get(_text(item, "slug", 63)) for _, item in items]
+    keys = [services.get(text(item, "slug", 63)) for _, item in items]
     named = {key for key, (_, item) in zip(keys, items, strict=True) if key is not None and "uid" in item}
     uids = dict(MediaService.objects.filter(pk__in=named).values_list("pk", "customer__uid")) if named else {}
     return [
@@ -120,7 +120,8 @@ def _own(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]
     ]
 
 
-def _text(item: Mapping[str, Any], name: str, most: int) -> str:
+def text(item: Mapping[str, Any], name: str, most: int) -> str:
+    """A text as it can be stored and shown; empty for what is none."""
     value = item.get(name)
     if not isinstance(value, str):
         return ""
@@ -128,11 +129,13 @@ def _text(item: Mapping[str, Any], name: str, most: int) -> str:
     return "".join(character for character in value if character.isprintable())[:most]
 
 
-def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_BYTES else None
+def count(value: Any, most: int = MOST_BYTES) -> int | None:
+    """A number that is not below nothing; None for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most else None
 
 
-def _moment(value: Any) -> datetime | None:
+def moment(value: Any) -> datetime | None:
+    """A time, of seconds since the epoch; None for what is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1 << 33:
         return None
     return datetime.fromtimestamp(value, UTC)

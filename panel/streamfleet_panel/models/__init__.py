@@ -17,6 +17,7 @@ from streamfleet_panel.models.schedule import Schedule
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import ApiToken
+from streamfleet_panel.models.usage import Listening, Usage
 
 __all__ = [
     "MB",
@@ -32,6 +33,7 @@ __all__ = [
     "Installation",
     "Job",
     "ListenerSession",
+    "Listening",
     "MediaService",
     "MediaUser",
     "Node",
@@ -44,4 +46,5 @@ __all__ = [
     "ServiceStatus",
     "Transfer",
     "UniqueCredential",
+    "Usage",
 ]

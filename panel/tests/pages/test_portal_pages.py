@@ -728,7 +728,7 @@ def test_service_page_shows_this_months_transfer_and_that_it_is_used_up(as_) -> 
     def page() -> str:
         return as_("alice").get("/services/rock-fm/").content.decode()
 
-    assert "<dt>This month (UTC)</dt><dd>0 MB</dd>" in page()
+    assert "<dt>Sent this month (UTC)</dt><dd>0 MB" in page()
     service = MediaService.objects.get(slug="rock-fm")
     month = transfer.month_of(timezone.now())
     Transfer.objects.create(media_service=service, month=month, bytes=7 * MB + 5, counter="a" * 32)
@@ -738,7 +738,7 @@ def test_service_page_shows_this_months_transfer_and_that_it_is_used_up(as_) -> 
     told = {"generation": service.generation, "state": "over_quota", "reported_at": timezone.now()}
     ServiceStatus.objects.update_or_create(service=service, defaults=told)
     text = page()
-    assert "<dt>This month (UTC)</dt><dd>7 MB</dd>" in text
+    assert "<dt>Sent this month (UTC)</dt><dd>7 of 7 MB" in text
     assert "Over quota" in text
     assert f"the 7 MB of {month} are used up" in text
 

@@ -1,6 +1,6 @@
-"""What a video service of nginx_rtmp is on its node: one small file per stream key, and nothing else.
+"""What a video service of nginx_rtmp is on its node: one small file per stream key, and one that says whose it is.
 
-The file says which public name the key stands for. It is read by ``roles/nginx_rtmp/files/publish.js`` when an encoder
+The first says which public name the key stands for. It is read by ``roles/nginx_rtmp/files/publish.js`` when an encoder
 starts and every few seconds while it publishes, so adding, rotating and suspending need no reload, no unit, no command.
 """
 
@@ -17,6 +17,7 @@ from streamfleet.engine import File, Instance, RenderError
 
 ENGINE = "nginx_rtmp"
 KEYS = "/etc/streamfleet/publish-keys"
+ROUTES = "/etc/streamfleet/routes"
 GROUP = "streamfleet-rtmp"
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -25,7 +26,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     """Return the instance of one service of a node document (docs/contracts.md).
 
-    Only a running service has key files; that is how every other state takes it off the air. Raises RenderError.
+    Only a running service has files; that is how every other state takes it off the air. Raises RenderError.
     """
     files: list[File] = []
     if service["state"] == "running":
@@ -35,7 +36,8 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
             grants.append((_key(service, "previous_credentials.stream_key", previous["value"]), _expires(previous)))
         # The key of today wins over the same key among the old ones.
         found = dict(reversed(grants))
-        files = [_file(service["slug"], key, expires, limit) for key, expires in sorted(found.items())]
+        files = [_file(service, key, expires, limit) for key, expires in sorted(found.items())]
+        files.append(_owner(service))
     return Instance(
         slug=service["slug"],
         engine=ENGINE,
@@ -74,14 +76,29 @@ def _expires(previous: Mapping[str, Any]) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _file(slug: str, key: str, expires: str | None, limit: int | None) -> File:
-    """Return the file that grants ``key`` the name ``slug``. The key itself is in neither name nor content."""
+def _file(service: Mapping[str, Any], key: str, expires: str | None, limit: int | None) -> File:
+    """Return the file that grants ``key`` the service's name. The key itself is in neither name nor content."""
+    granted = {"slug": service["slug"], "uid": service["uid"], "expires": expires, "max_bitrate_kbps": limit}
     return File(
         path=f"{KEYS}/{hashlib.sha256(key.encode()).hexdigest()}.json",
-        content=json.dumps({"slug": slug, "expires": expires, "max_bitrate_kbps": limit}, sort_keys=True) + "\n",
+        content=json.dumps(granted, sort_keys=True) + "\n",
         mode="0640",
         owner="root",
         group=GROUP,
         kind="key",
+        validate="json",
+    )
+
+
+def _owner(service: Mapping[str, Any]) -> File:
+    """Return the file that tells whose segments the web server sends: a channel has no unit that would say so.
+
+    To the web server it is a route that leads nowhere: it serves the segments as files.
+    """
+    return File(
+        path=f"{ROUTES}/{service['slug']}.json",
+        content=json.dumps({"uid": service["uid"]}) + "\n",
+        group="www-data",
+        kind="route",
         validate="json",
     )

@@ -11,6 +11,7 @@ const KEYS = '/etc/streamfleet/publish-keys/';
 const HLS = '/run/streamfleet/hls/';
 const LIVE = '/run/streamfleet-rtmp/live/';
 const CLIENTS = '/run/streamfleet-rtmp/clients/';
+const DROPPED = '/run/streamfleet-rtmp/dropped-';
 
 const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const KEY = /^[A-Za-z0-9_-]{1,128}$/;
@@ -40,7 +41,7 @@ function unlink(path) {
     }
 }
 
-// The key's file, {slug, expires, max_bitrate_kbps}, or null: unknown, suspended or over.
+// The key's file, {slug, uid, expires, max_bitrate_kbps}, or null: unknown, suspended or over.
 function grant(key) {
     const found = key && readJson(KEYS + crypto.createHash('sha256').update(key).digest('hex') + '.json');
     if (!found || !SLUG.test(found.slug)) {
@@ -123,7 +124,11 @@ function update(r) {
         decide(r, 403, found.slug, 'dropped: segments take more space than a service may');
         return;
     }
-    if (found.max_bitrate_kbps && use.seconds >= 8 && use.listed * 8 / 1000 / use.seconds > found.max_bitrate_kbps * 1.1) {
+    const kbps = use.seconds >= 8 ? use.listed * 8 / 1000 / use.seconds : 0;
+    if (found.max_bitrate_kbps && kbps > found.max_bitrate_kbps * 1.1) {
+        // For roles/nginx_rtmp/engine/meter.py, which tells the channel's owner.
+        fs.writeFileSync(DROPPED + found.slug, JSON.stringify({uid: found.uid, at: Date.now(), kbps: Math.round(kbps),
+            limit_kbps: found.max_bitrate_kbps}), {mode: 0o640});
         decide(r, 403, found.slug, 'dropped: above the bitrate limit');
         return;
     }

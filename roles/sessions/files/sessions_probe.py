@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 UNIT = "streamfleet-sessions.service"
+USAGE = "streamfleet-usage.service"
 #: Seconds; what was found is kept every five.
 FRESH = 60.0
 
@@ -27,9 +28,18 @@ def faults(state: Path) -> list[str]:
     return []
 
 
+def runs(unit: str) -> bool:
+    """Whether the unit does."""
+    return subprocess.run(["/usr/bin/systemctl", "is-active", "--quiet", unit], check=False).returncode == 0
+
+
 if __name__ == "__main__":
-    if subprocess.run(["/usr/bin/systemctl", "is-active", "--quiet", UNIT], check=False).returncode != 0:
+    if not runs(UNIT):
         print(f"{UNIT} is not running, so nobody's sessions are recorded and no limit of transfer holds")
     else:
         for fault in faults(Path(sys.argv[1])):
             print(fault)
+    if not runs(USAGE):
+        print(
+            f"{USAGE} is not running, so nobody's use is measured and no limit of bitrate holds (journalctl -u {USAGE})"
+        )

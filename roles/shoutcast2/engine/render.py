@@ -227,7 +227,11 @@ def _streams(service: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 def _route(service: Mapping[str, Any], streams: list[Mapping[str, Any]]) -> File:
     names = [stream["name"] for stream in streams]
     default = next((stream["name"] for stream in streams if stream.get("default")), names[0])
-    route = {"port": service["port"], "mounts": names, "default": default}
+    # sc_serv's log of listeners gives those through the web server their own addresses, so that they would count twice.
+    route: dict[str, Any] = {"port": service["port"], "mounts": names, "default": default, "unwritten": True}
+    if service["limits"].get("max_bitrate_kbps") is not None:
+        # To whoever measures (meter.py beside this file).
+        route["max_bitrate_kbps"] = service["limits"]["max_bitrate_kbps"]
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{service['slug']}.json", content, group="www-data", kind="route", validate="json")
 

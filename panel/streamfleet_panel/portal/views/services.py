@@ -15,11 +15,11 @@ from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.apply.execute import audit_entry
 from streamfleet_panel.apply.fields import key_of
-from streamfleet_panel.models import MB, Dj, MediaService
+from streamfleet_panel.models import Dj, MediaService
 from streamfleet_panel.portal import display
 from streamfleet_panel.portal.forms import RotateForm
 from streamfleet_panel.portal.pages import page, paginated
-from streamfleet_panel.transfer import transferred
+from streamfleet_panel.portal.use import use_of
 
 DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
 
@@ -79,7 +79,7 @@ def _page(
         "playlists": display.playlists(service, actor),
         "djs": display.djs(service, actor, shown_dj),
         "relays": display.relays(service, actor),
-        "transferred_mb": transferred([service.pk]).get(service.pk, 0) // MB,
+        "use": use_of(service),
         "air": display.air(service, actor),
         "may_show_djs": access.may(actor, "credentials", "dj"),
         "may_kick": access.may(actor, "kick", "dj"),

@@ -37,6 +37,9 @@ class Recorder:
         self._routes = Path(settings["routes"])
         self._state = shelf.State(folder / "state.json")
         self._sessions = shelf.Lines(folder / "sessions.jsonl", int(settings["file_mb"]) << 20, OLDER, keep)
+        #: Viewers of HLS, for whoever measures use.
+        self._watching = shelf.Kept(folder / "watching.json")
+        self._viewing = shelf.Kept(folder / "viewing.json")
         self._transfer = shelf.Lines(folder / "transfer.jsonl", TRANSFER_BYTES, 1, keep)
         self._kernel: Kernel | None = kernel
         self.ledger = Ledger(float(settings["hls_idle_seconds"]), BOOT.read_text("ascii").strip())
@@ -90,8 +93,7 @@ class Recorder:
                 continue
             if route is not None:
                 found[path.stem] = route
-        # Those that have gone off the air are still known: lines of their last listeners are yet to come.
-        self.ledger.routes.update(found)
+        self.ledger.learn(found)
         self._here = set(found)
         self._seen_routes = changed
 
@@ -114,6 +116,8 @@ class Recorder:
         finished, self.ledger.finished = self.ledger.finished, []
         if finished:
             self._sessions.append(finished, now)
+        self._watching.write(self.ledger.watching())
+        self._viewing.write(self.ledger.viewing())
         self._report(now)
         # After what was written: what is read again after a crash has the same ids.
         self._state.write(self._dump, now, last)

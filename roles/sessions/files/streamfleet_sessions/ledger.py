@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from streamfleet_sessions.lines import Request, is_this_host
+from streamfleet_sessions.lines import Request, is_this_host, name_of
 from streamfleet_sessions.sockets import Connection
 
 #: Seconds for which a line and the end of its connection wait for each other.
@@ -29,20 +29,29 @@ MOST_A_MINUTE = 5000
 MOST_VIEWERS_EACH = 2000
 #: Of all services: above it the one that has most loses some, ``LOST``, whose sessions end there.
 MOST_VIEWERS, LOST = 20000, 200
+#: Viewers of a service who are told while they watch.
+MOST_TOLD = 200
 #: Lines of a service that wait for the ends of their connections.
 MOST_WAITING = 10000
 MONTHS = 2
+#: Bytes that somebody gets who listens, at least: whoever asks or sends gets less.
+LISTENED = 1 << 16
 #: Answers with something in them.
 FOUND = (200, 206)
 
 
 @dataclass
 class Route:
-    """Where a service is: what the web server reads as its route."""
+    """Where a service is: what the web server reads as its route.
+
+    ``uid``: whose it is, where no unit of it says so. ``unwritten``: its engine writes no lines about its listeners.
+    """
 
     port: int | None
     mounts: list[str]
     default: str
+    uid: int | None = None
+    unwritten: bool = False
 
 
 @dataclass
@@ -118,6 +127,17 @@ class Viewer:
     bytes: int
 
 
+@dataclass
+class Direct:
+    """Somebody who listens on the port of an engine that writes no lines: what the kernel knows of the connection."""
+
+    slug: str
+    address: str
+    started: float
+    ended: float
+    bytes: int
+
+
 class Ledger:
     """Everything that is counted on this node."""
 
@@ -135,6 +155,7 @@ class Ledger:
         self._watching: Counter[str] = Counter()
         self.finished: list[dict[str, Any]] = []
         self._open: dict[int, tuple[Key, int]] = {}
+        self._direct: dict[int, Direct] = {}
         self._minute = 0
         self._recorded: dict[str, int] = {}
 
@@ -163,7 +184,17 @@ class Ledger:
         )  # fmt: skip
 
     def _key(self, slug: str) -> Key:
-        return slug, self.tenants.get(slug)
+        route = self.routes.get(slug)
+        return slug, self.tenants.get(slug, route.uid if route is not None else None)
+
+    def learn(self, found: Mapping[str, Route]) -> None:
+        """Where services are, and whose. Those that have gone are still known: their last lines are yet to come."""
+        for slug, route in found.items():
+            whose = self._key(slug)
+            self.routes[slug] = route
+            if whose[1] is None and self._key(slug)[1] is not None and whose in self.tallies:
+                # Counted by a release that did not know whose it is.
+                self.tallies.setdefault(self._key(slug), self.tallies.pop(whose))
 
     def _tally(self, key: Key) -> Tally:
         return self.tallies.setdefault(key, Tally())
@@ -205,7 +236,8 @@ class Ledger:
     def tick(self, now: float, connections: Iterable[Connection] | None, ports: Mapping[int, str]) -> None:
         """What is open now, None where that is not known: ``ports`` says whose each port is."""
         if connections is not None:
-            here = (item for item in connections if item.port in ports)
+            here = [item for item in connections if item.port in ports]
+            self._directly(now, here, ports)
             self._ended(now, {item.cookie: (self._key(ports[item.port]), item.sent) for item in here})
         sums: dict[Key, int] = {}
         for whose, sent in self._open.values():
@@ -218,6 +250,33 @@ class Ledger:
         for key, viewer in list(self.viewers.items()):
             if viewer.ended + self.idle_seconds <= now:
                 self._gone(now, key)
+
+    def _directly(self, now: float, here: Iterable[Connection], ports: Mapping[int, str]) -> None:
+        """Follow listeners of engines that write no lines about them."""
+        open_now = set()
+        for item in here:
+            open_now.add(item.cookie)
+            slug = ports[item.port]
+            found = self._direct.get(item.cookie)
+            if found is None:
+                route = self.routes.get(slug)
+                # A source gets next to nothing, and the web server has recorded its listeners itself.
+                if route is None or not route.unwritten or is_this_host(item.address) or item.sent < LISTENED:
+                    continue
+                found = self._direct[item.cookie] = Direct(slug, item.address, now, now, 0)
+            found.ended, found.bytes = now, item.sent
+        self._left(now, open_now)
+
+    def _left(self, now: float, open_now: set[int]) -> None:
+        for cookie in self._direct.keys() - open_now:
+            gone = self._direct.pop(cookie)
+            route = self.routes.get(gone.slug)
+            # Which of several streams it was nobody says.
+            mount = route.default if route is not None and len(route.mounts) == 1 else ""
+            name = name_of(f"{self.boot}:{cookie}".encode())
+            self._record(
+                now, name, "direct", gone.slug, mount, gone.address, "", gone.started, gone.ended, gone.bytes
+            )  # fmt: skip
 
     def _ended(self, now: float, open_now: dict[int, tuple[Key, int]]) -> None:
         """Whatever was open and is not any longer has ended."""
@@ -258,6 +317,19 @@ class Ledger:
             for month, size in sorted(tally.months.items())
         ]
 
+    def watching(self) -> dict[str, int]:
+        """How many watch each service by HLS now."""
+        return {slug: count for slug, count in sorted(self._watching.items()) if count > 0}
+
+    def viewing(self) -> dict[str, list[list[Any]]]:
+        """Who they are, as far as so many are told: address, player, since when, bytes."""
+        found: dict[str, list[list[Any]]] = {}
+        for (slug, address, agent), viewer in self.viewers.items():
+            told = found.setdefault(slug, [])
+            if len(told) < MOST_TOLD:
+                told.append([address, agent, round(viewer.started), viewer.bytes])
+        return found
+
     def forget(self, now: float, here: Iterable[str]) -> None:
         """Leave out what is neither ``here`` nor has sent anything in the months that are kept."""
         now_here = {self._key(slug) for slug in here}
@@ -278,6 +350,7 @@ class Ledger:
             "open": [[cookie, *whose, sent] for cookie, (whose, sent) in self._open.items()],
             "tallies": [[*whose, asdict(tally)] for whose, tally in self.tallies.items()],
             "viewers": [[*key, *asdict(viewer).values()] for key, viewer in self.viewers.items()],
+            "direct": [[cookie, *asdict(direct).values()] for cookie, direct in self._direct.items()],
         }
 
     def load(self, kept: Mapping[str, Any], now: float) -> None:
@@ -292,8 +365,12 @@ class Ledger:
         self.viewers = {(row[0], row[1], row[2]): Viewer(*row[3:]) for row in kept["viewers"]}
         self._watching = Counter(viewer[0] for viewer in self.viewers)
         self._open = {cookie: ((slug, uid), sent) for cookie, slug, uid, sent in kept.get("open", [])}
-        if kept.get("boot") != self.boot:
+        boot, self.boot = self.boot, str(kept.get("boot"))
+        self._direct = {row[0]: Direct(*row[1:]) for row in kept.get("direct", [])}
+        if boot != self.boot:
             self._ended(now, {})
+            self._left(now, set())
+        self.boot = boot
 
 
 def _named(whose: Key) -> dict[str, Any]:
@@ -318,6 +395,9 @@ def route_of(text: str) -> Route | None:
         found = json.loads(text)
         if "hls" in found:
             return Route(None, [], "")
-        return Route(int(found["port"]), [str(mount) for mount in found["mounts"]], str(found["default"]))
+        if "uid" in found:
+            return Route(None, [], "", int(found["uid"]))
+        mounts = [str(mount) for mount in found["mounts"]]
+        return Route(int(found["port"]), mounts, str(found["default"]), unwritten=found.get("unwritten") is True)
     except (ValueError, KeyError, TypeError):
         return None

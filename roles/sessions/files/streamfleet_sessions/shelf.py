@@ -104,6 +104,23 @@ class State:
         new.replace(self._path)
 
 
+class Kept:
+    """What others read: the last that is known, written where it is another than before. A crash may lose it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._kept = b""
+
+    def write(self, found: Mapping[str, Any]) -> None:
+        """Keep it, whole or not at all."""
+        data = _text(found)
+        if data != self._kept:
+            new = self._path.with_name(self._path.name + ".new")
+            new.write_bytes(data + b"\n")
+            new.replace(self._path)
+            self._kept = data
+
+
 def _text(found: Mapping[str, Any]) -> bytes:
     # Half of a surrogate pair has no other form than JSON's own, which is the same as Python's.
     return json.dumps(found, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")

@@ -23,16 +23,20 @@ MESSAGE_SIZE = 72
 ATTRIBUTE = struct.Struct("=HH")
 #: Where struct tcp_info has the bytes that the other side has acknowledged.
 BYTES_ACKED = 120
+#: Where struct inet_diag_msg has the bytes that the program has not read yet, and tcp_info those that have come.
+UNREAD, BYTES_RECEIVED = 56, 128
 
 
 @dataclass(frozen=True)
 class Connection:
-    """A connection to a port of this host. ``sent``: bytes that have arrived at the other side."""
+    """A connection to a port of this host. ``sent``: bytes that have arrived at the other side; ``received``: bytes
+    that the program has read."""
 
     cookie: int
     port: int
     address: str
     sent: int
+    received: int = 0
 
 
 class Kernel:
@@ -82,23 +86,23 @@ def parse(answer: bytes) -> Iterator[Connection]:
         if kind != SOCK_DIAG_BY_FAMILY or len(body) < MESSAGE_SIZE:
             continue
         family, _state, _timer, _again, port, _peer, _source, target, _device, cookie = MESSAGE.unpack_from(body)
-        sent = _sent(body)
-        if sent is None:
+        carried = _carried(body)
+        if carried is None:
             continue
         raw = ipaddress.ip_address(target[:4] if family == socket.AF_INET else target)
         address = str(getattr(raw, "ipv4_mapped", None) or raw)
-        yield Connection(cookie, int.from_bytes(port, "big"), address, sent)
+        yield Connection(cookie, int.from_bytes(port, "big"), address, *carried)
 
 
-def _sent(body: bytes) -> int | None:
+def _carried(body: bytes) -> tuple[int, int] | None:
     place = MESSAGE_SIZE
     while place + ATTRIBUTE.size <= len(body):
         size, kind = ATTRIBUTE.unpack_from(body, place)
         if size < ATTRIBUTE.size:
             return None
-        if kind == INET_DIAG_INFO and size >= ATTRIBUTE.size + BYTES_ACKED + 8:
-            acknowledged: int = struct.unpack_from("=Q", body, place + ATTRIBUTE.size + BYTES_ACKED)[0]
-            return acknowledged
+        if kind == INET_DIAG_INFO and size >= ATTRIBUTE.size + BYTES_RECEIVED + 8:
+            acknowledged, come = struct.unpack_from("=QQ", body, place + ATTRIBUTE.size + BYTES_ACKED)
+            return acknowledged, max(0, come - struct.unpack_from("=I", body, UNREAD)[0])
         place += (size + 3) & ~3
     return None
 

@@ -1,0 +1,105 @@
+"""What a media service uses, in words and bars beside its limits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from streamfleet_panel import represent
+from streamfleet_panel.models import MediaService
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One measure. ``words``: all that the bar shows; ``most`` None: nothing that it could be measured against."""
+
+    label: str
+    words: str
+    now: int
+    most: int | None
+    sub: str = ""
+
+
+@dataclass(frozen=True)
+class Drop:
+    """A source that was sent away."""
+
+    at: datetime
+    words: str
+
+
+@dataclass(frozen=True)
+class Use:
+    """A service's."""
+
+    bars: list[Bar]
+    sources: list[Bar] | None
+    drops: list[Drop]
+    reported_at: datetime | None
+
+
+def of_words(now: int | None, most: int | None, unit: str = "") -> str:
+    """A measure and its limit, such as "12 of 50"."""
+    if now is None:
+        return "not known"
+    text = f"{now:,}" if most is None else f"{now:,} of {most:,}"
+    return f"{text} {unit}".strip().replace(",", "\u202f")
+
+
+def use_of(service: MediaService) -> Use:
+    """What the service uses, as its node told it last. Two queries."""
+    found = represent.usages([service])[0]
+    peak = f"At most {found['listeners_peak']} at once this month"
+    bars = [
+        _bar("Listeners", found["listeners"], found["max_listeners"], sub=peak),
+        _bar("Sent this month (UTC)", found["transferred_mb"], found["monthly_transfer_mb"], "MB"),
+        _bar("Media library", found["library_mb"], found["disk_quota_mb"], "MB", "All services there share it"),
+        _bar("Own files", found["own_files_mb"], None, "MB"),
+    ]
+    if found["mounts"] is not None:
+        bars.append(_bar("Mount points", found["mounts"], found["max_mounts"]))
+    return Use(bars, _sources(found), _drops(found), _moment(found["reported_at"]))
+
+
+def _sources(found: dict[str, Any]) -> list[Bar] | None:
+    if found["sources"] is None:
+        return None
+    return [
+        _bar(
+            f"{item['kind'].capitalize()} {item['mount']}".strip(),
+            item["kbps"],
+            found["max_bitrate_kbps"] if item["kind"] != "autodj" else None,
+            "kbit/s",
+            f"Announced: {item['announced_kbps']} kbit/s" if item["announced_kbps"] is not None else "",
+        )
+        for item in found["sources"]
+    ]
+
+
+def _drops(found: dict[str, Any]) -> list[Drop]:
+    drops = []
+    for item in reversed(found["dropped_sources"]):
+        at = _moment(item["at"])
+        if at is not None:
+            words = f"{item['mount']} sent {item['kbps']} kbit/s, {item['limit_kbps']} are allowed".strip()
+            drops.append(Drop(at, words))
+    return drops
+
+
+def _bar(label: str, now: int | None, most: int | None, unit: str = "", sub: str = "") -> Bar:
+    return Bar(label, of_words(now, most, unit), now or 0, most, sub)
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def listeners_of(services: Iterable[MediaService]) -> dict[int, str]:
+    """ "12 of 50" for each service, by its id. Two queries."""
+    found = list(services)
+    return {
+        service.pk: of_words(item["listeners"], item["max_listeners"])
+        for service, item in zip(found, represent.usages(found), strict=True)
+    }

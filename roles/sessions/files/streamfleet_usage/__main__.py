@@ -1,0 +1,265 @@
+"""``python3 -P -m streamfleet_usage settings.json``: measure, and send away who sends too much, until told to end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from streamfleet_sessions.tenants import Tenants
+
+from streamfleet_usage.disk import Disk
+from streamfleet_usage.held import Held
+from streamfleet_usage.meters import Meter, Source, Use, load, number, route_of
+
+#: Seconds between two rounds, and for which what an engine has told stays where it does not answer.
+ROUND, STALE = 15.0, 60.0
+#: Seconds between two looks who listens.
+LOOK = 30.0
+#: Sources and listeners of a service that are told, and bytes of the latter, since no large file is fetched.
+MOST_SOURCES, MOST_LISTENERS, MOST_BYTES = 32, 200, 32 << 10
+FIRST_UID, LAST_UID = 200000, 299999
+
+
+class Measuring:
+    """One process. ``root``: where the host's files are; tests have another place for them."""
+
+    def __init__(self, settings: Mapping[str, Any], root: Path = Path("/")) -> None:
+        self._root = root
+        self._folder = Path(settings["folder"])
+        self._watching = Path(settings["watching"])
+        modules = load(Path(settings["meters"]))
+        self._meters: dict[str, tuple[Meter, bool]] = {
+            name: (module.Meter(root), module.LISTENERS) for name, module in modules.items()
+        }
+        self._tenants = Tenants(root / "etc/systemd/system")
+        self.held = Held()
+        self.disk = Disk()
+        self._uses: dict[str, tuple[float, Use]] = {}
+        self._counted: set[str] = set()
+        self._failing: set[tuple[str, str]] = set()
+        self._peaks: dict[tuple[str, int], tuple[str, int]] = {}
+        self._told: dict[tuple[str, str], str] = {}
+        self._viewing = Path(settings["viewing"])
+        self._looked: dict[str, float] = {}
+        self._listening: dict[str, list[dict[str, Any]]] = {}
+        self._stopped = False
+
+    def stop(self, *_signal: object) -> None:
+        """End soon."""
+        self._stopped = True
+
+    def run(self) -> None:
+        """Until ``stop``."""
+        while not self._stopped:
+            begun = time.monotonic()
+            self.round(time.time())
+            while not self._stopped and (left := begun + ROUND - time.monotonic()) > 0:
+                time.sleep(min(left, 1.0))
+
+    def round(self, now: float) -> None:
+        """Measure every service once."""
+        tenants = self._tenants.read() | self._owners()
+        for name, (meter, listeners) in self._meters.items():
+            self._measure(now, name, meter, listeners, tenants)
+        self.held.forget(now, tenants)
+        for known in (self._uses, self._looked, self._listening):
+            for slug in known.keys() - tenants.keys():
+                del known[slug]
+        self._told = {key: text for key, text in self._told.items() if key[0] in tenants}
+        folders = [self._data(slug) for slug in tenants]
+        folders += [self._library(uid) for uid in sorted(set(tenants.values()))]
+        self.disk.count(folders, ROUND / 10)
+        viewers, viewing = _counts(self._watching), _object(self._viewing)
+        for slug, uid in tenants.items():
+            told = self._of(now, slug, uid, viewers.get(slug, 0))
+            self._tell(slug, "usage.json", told)
+            running = self._listening.get(slug, []) if told["listeners"] else []
+            running = [*running, *(_viewer(row) for row in viewing.get(slug, []))][:MOST_LISTENERS]
+            self._tell(slug, "running.json", {"slug": slug, "uid": uid, "sessions": _fitting(running)})
+        self._clean(tenants)
+
+    def _owners(self) -> dict[str, int]:
+        """Whose the services are that have no unit: their route says it."""
+        found = {}
+        for path in (self._root / "etc/streamfleet/routes").glob("*.json"):
+            try:
+                uid = (route_of(self._root, path.stem) or {}).get("uid")
+            except ValueError:
+                continue
+            if isinstance(uid, int) and FIRST_UID <= uid <= LAST_UID:
+                found[path.stem] = uid
+        return found
+
+    def _measure(self, now: float, name: str, meter: Meter, listeners: bool, tenants: Mapping[str, int]) -> None:
+        on_air = set()
+        for slug in meter.services():
+            if self._stopped:
+                return
+            if slug not in tenants:
+                continue
+            on_air.add(slug)
+            (self._counted.add if listeners else self._counted.discard)(slug)
+            try:
+                use = meter.measure(slug)
+                self._uses[slug] = now, use
+                self.held.see(now, slug, use.sources)
+                self._hold(now, slug, meter, use)
+                self._look(now, slug, meter, use)
+                self._failing.discard((name, slug))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                if (name, slug) not in self._failing:
+                    print(f"{slug}: {name} does not tell what it uses: {error}", file=sys.stderr, flush=True)
+                    self._failing.add((name, slug))
+        self._failing = {(engine, slug) for engine, slug in self._failing if engine != name or slug in on_air}
+
+    def _look(self, now: float, slug: str, meter: Meter, use: Use) -> None:
+        """See who listens, now and then."""
+        if use.heard and 0 <= now - self._looked.get(slug, -LOOK) < LOOK:
+            return
+        self._looked[slug] = now
+        known = {(item["name"], item["mount"]): item["started"] for item in self._listening.get(slug, [])}
+        self._listening[slug] = [
+            {
+                "name": item.name[:32],
+                "source": "direct" if item.address else "web",
+                "mount": item.mount[:100],
+                "address": item.address[:45],
+                "agent": item.agent[:255],
+                # The engine tells whole seconds: the same listener began at the same moment each time.
+                "started": known.get((item.name[:32], item.mount[:100]), round(now) - item.seconds),
+                "bytes": None,
+            }
+            for item in (meter.running(slug, use) if use.heard else [])[:MOST_LISTENERS]
+        ]
+
+    def _hold(self, now: float, slug: str, meter: Meter, use: Use) -> None:
+        """Send away whoever sends more than the service's limit."""
+        if use.dropped is not None:
+            self.held.dropped(slug, use.dropped)
+        limit = (route_of(self._root, slug) or {}).get("max_bitrate_kbps")
+        if not isinstance(limit, int):
+            return
+        for source in use.sources:
+            drop = self.held.above(now, slug, source, limit)
+            if drop is not None:
+                meter.drop(slug, source)
+                self.held.dropped(slug, drop)
+                whose = f"{source.kind} {source.mount}".rstrip()
+                print(
+                    f"{slug}: {whose} sent away: {drop.kbps} kbit/s, {limit} are allowed", file=sys.stderr, flush=True
+                )
+
+    def _of(self, now: float, slug: str, uid: int, viewers: int) -> dict[str, Any]:
+        """What is told of a service."""
+        at, use = self._uses.get(slug, (0.0, Use()))
+        off = not (self._root / "etc/streamfleet/routes" / f"{slug}.json").exists()
+        fresh = now - at < STALE
+        sources: list[dict[str, Any]] | None = [self._source(slug, item) for item in use.sources[:MOST_SOURCES]]
+        listeners: int | None = use.listeners if slug in self._counted else viewers
+        if off:
+            sources, listeners = [], 0 if slug in self._counted else viewers
+        elif not fresh:
+            sources = None
+            listeners = None if slug in self._counted else viewers
+        month = datetime.fromtimestamp(now, UTC).strftime("%Y-%m")
+        before = self._peaks.get((slug, uid))
+        peak = max(listeners or 0, before[1] if before is not None and before[0] == month else 0)
+        self._peaks[slug, uid] = month, peak
+        return {
+            "slug": slug,
+            "uid": uid,
+            "listeners": listeners,
+            "month": month,
+            "listeners_peak": peak,
+            "sources": sources,
+            "disk_bytes": self.disk.bytes(self._data(slug)),
+            "library_bytes": self.disk.bytes(self._library(uid)),
+            "drops": [{**asdict(drop), "at": round(drop.at)} for drop in self.held.drops(slug)],
+        }
+
+    def _source(self, slug: str, source: Source) -> dict[str, Any]:
+        return {
+            "mount": source.mount,
+            "kind": source.kind,
+            "since": None if source.since is None else round(source.since),
+            "announced_kbps": source.announced_kbps,
+            "kbps": self.held.kbps(slug, source),
+        }
+
+    def _data(self, slug: str) -> Path:
+        return self._root / "var/lib/streamfleet/services" / slug
+
+    def _library(self, uid: int) -> Path:
+        return self._root / "var/lib/streamfleet/media" / str(uid)
+
+    def _tell(self, slug: str, name: str, told: Mapping[str, Any]) -> None:
+        """Write what is told where it is another than before, whole or not at all."""
+        text = json.dumps(told, separators=(",", ":"))
+        if self._told.get((slug, name)) == text:
+            return
+        folder = self._folder / slug
+        folder.mkdir(mode=0o750, exist_ok=True)
+        new = folder / f"{name}.new"
+        new.write_text(text + "\n", "ascii")
+        new.replace(folder / name)
+        self._told[slug, name] = text
+
+    def _clean(self, tenants: Mapping[str, int]) -> None:
+        """Remove what was told of services that are no longer here."""
+        for folder in self._folder.iterdir():
+            if folder.is_dir() and folder.name not in tenants:
+                for path in folder.iterdir():
+                    path.unlink()
+                folder.rmdir()
+        self._peaks = {key: peak for key, peak in self._peaks.items() if tenants.get(key[0]) == key[1]}
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """What the recorder of sessions tells; nothing where it tells nothing."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _counts(path: Path) -> dict[str, int]:
+    """Viewers by slug."""
+    return {slug: count for slug, count in _object(path).items() if number(str(count)) is not None}
+
+
+def _fitting(sessions: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many as may be told, whatever their players are called."""
+    room = MOST_BYTES
+    for place, session in enumerate(sessions):
+        room -= len(json.dumps(session)) + 1
+        if room < 0:
+            return sessions[:place]
+    return sessions
+
+
+def _viewer(row: list[Any]) -> dict[str, Any]:
+    """A viewer of HLS."""
+    address, agent, started, size = row
+    told = {"name": "", "source": "hls", "mount": "", "address": address, "agent": agent}
+    return {**told, "started": started, "bytes": size}
+
+
+def main() -> int:
+    """Exit status."""
+    measuring = Measuring(json.loads(Path(sys.argv[1]).read_text("utf-8")))
+    signal.signal(signal.SIGTERM, measuring.stop)
+    signal.signal(signal.SIGINT, measuring.stop)
+    measuring.run()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,128 @@
+"""How much sources send, and which of them send more than they may."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from streamfleet_usage.meters import Drop, Source
+
+#: A source is sent away when it has sent more than its limit and this much for so many seconds. Engines tell of bytes
+#: up to five seconds late, which is taken into account, so that nobody who is right is sent away; what is only a little
+#: too much, and goes on, shows in the longer time.
+TOLERANCE, SECONDS, LONG_SECONDS, LATE = 1.1, 60.0, 300.0, 5.0
+#: A mount whose source was sent away is watched more closely for a while: who comes back and sends far too much has
+#: less time.
+CLOSE_TOLERANCE, CLOSE_SECONDS, WATCHED = 1.5, 20.0, 600.0
+#: Bitrates that differ by no more are told as the same.
+NEARLY = 0.1
+#: Drops of a service that are told.
+TOLD = 5
+
+
+@dataclass
+class _Seen:
+    """What a source had sent when."""
+
+    since: float | None
+    told: int | None = None
+    samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def add(self, now: float, size: int) -> None:
+        if self.samples and size < self.samples[-1][1]:
+            self.samples.clear()
+        self.samples.append((now, size))
+        # One that is as old as the time that is asked for stays.
+        while len(self.samples) > 2 and now - self.samples[1][0] >= LONG_SECONDS:
+            self.samples.popleft()
+
+    def kbps(self, seconds: float) -> float | None:
+        """Over the last ``seconds``, or all that is known; None where it is not known."""
+        carried = self._carried(seconds)
+        return carried[0] * 8 / 1000 / carried[1] if carried is not None else None
+
+    def at_least(self, seconds: float) -> float | None:
+        """What it has sent for certain, in kbit/s; None where it has not been seen for as long."""
+        carried = self._carried(seconds)
+        return carried[0] * 8 / 1000 / (carried[1] + LATE) if carried is not None and carried[1] >= seconds else None
+
+    def _carried(self, seconds: float) -> tuple[int, float] | None:
+        """Bytes, and in what time."""
+        if len(self.samples) < 2:
+            return None
+        now, size = self.samples[-1]
+        # The newest of those that are old enough.
+        old = [sample for sample in self.samples if now - sample[0] >= seconds]
+        then, before = old[-1] if old else self.samples[0]
+        return (size - before, now - then) if now > then else None
+
+
+class Held:
+    """The sources of all services."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], _Seen] = {}
+        self._watched: dict[tuple[str, str], float] = {}
+        self._drops: dict[str, deque[Drop]] = {}
+
+    def see(self, now: float, slug: str, sources: Iterable[Source]) -> None:
+        """All sources of a service, as they are now."""
+        here = {}
+        for source in sources:
+            seen = self._seen.get((slug, source.name))
+            if seen is None or seen.since != source.since:
+                seen = _Seen(source.since)
+            seen.add(now, source.bytes)
+            here[slug, source.name] = seen
+        for key in [key for key in self._seen if key[0] == slug and key not in here]:
+            del self._seen[key]
+        self._seen.update(here)
+
+    def kbps(self, slug: str, source: Source) -> int | None:
+        """What it sends, as measured over up to a minute; None as long as that is not known.
+
+        The same as before where it is nearly the same: what is told anew is written, fetched and stored.
+        """
+        seen = self._seen.get((slug, source.name))
+        found = None if seen is None else seen.kbps(SECONDS)
+        if seen is None or found is None:
+            return None
+        if seen.told is None or abs(found - seen.told) > seen.told * NEARLY:
+            seen.told = round(found)
+        return seen.told
+
+    def above(self, now: float, slug: str, source: Source, limit_kbps: int) -> Drop | None:
+        """What is to be told of a source that has sent too much; None for one that has not."""
+        seen = self._seen.get((slug, source.name))
+        # What the platform itself encodes has the bitrate of its mount, which was checked.
+        if seen is None or source.kind == "autodj":
+            return None
+        bounds = [(SECONDS, TOLERANCE)]
+        if (seen.at_least(SECONDS) or 0) > limit_kbps:
+            # Not for what was too much earlier, as of an encoder that had something to make up for.
+            bounds.append((LONG_SECONDS, TOLERANCE))
+        if now - self._watched.get((slug, source.mount), -WATCHED) < WATCHED:
+            bounds.append((CLOSE_SECONDS, CLOSE_TOLERANCE))
+        for seconds, tolerance in bounds:
+            sent = seen.at_least(seconds)
+            if sent is not None and sent > limit_kbps * tolerance:
+                return Drop(now, source.mount, round(seen.kbps(seconds) or sent), limit_kbps)
+        return None
+
+    def dropped(self, slug: str, drop: Drop) -> None:
+        """Remember it."""
+        self._watched[slug, drop.mount] = drop.at
+        drops = self._drops.setdefault(slug, deque(maxlen=TOLD))
+        if drop not in drops:
+            drops.append(drop)
+
+    def drops(self, slug: str) -> list[Drop]:
+        """The last ones of a service, the newest last."""
+        return list(self._drops.get(slug, ()))
+
+    def forget(self, now: float, here: Mapping[str, object]) -> None:
+        """What is known of services that are no longer ``here``."""
+        self._seen = {key: seen for key, seen in self._seen.items() if key[0] in here}
+        self._drops = {slug: drops for slug, drops in self._drops.items() if slug in here}
+        self._watched = {key: at for key, at in self._watched.items() if key[0] in here and now - at < WATCHED}
