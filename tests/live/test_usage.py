@@ -156,6 +156,8 @@ def test_the_meter_can_write_nothing_and_read_no_keys(platform: Stage) -> None:
     assert {line.split()[1][:-1] for line in status.splitlines() if line.startswith(("CapEff", "CapBnd"))} == {"0" * 15}
     with pytest.raises(DemoError, match="Read-only file system"):
         platform.on_node(["nsenter", "-t", pid, "-m", "touch", "/etc/streamfleet/routes/mine.json"])
+    with pytest.raises(DemoError, match="No such file"):
+        platform.on_node(["nsenter", "-t", pid, "-m", "stat", "/etc/shadow"])
     for path in ("/etc/streamfleet/tls", "/etc/streamfleet/publish-keys"):
         assert platform.on_node(["nsenter", "-t", pid, "-m", "stat", "-c", "%a", path]).strip() == "0", path
 
