@@ -156,6 +156,8 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
         },
         "playlists": [],
         "djs": [],
+        "queue": [],
+        "skip": 0,
         "relays": [],
         "previous_credentials": {},
     }

@@ -334,3 +334,73 @@ def test_a_title_cannot_break_out_of_its_request(server):
     written = "a+%26+b%0D%0AX%3A+y+HTTP%2F1.0+%23%C3%A9"
     first = server.heads[0].split("\r\n")[0]
     assert first == f"GET /admin/metadata?mode=updinfo&mount=%2Fautodj&charset=UTF-8&song={written} HTTP/1.0"
+
+
+def wish(tmp_path: Path, items: list[str], skip: int = 0) -> None:
+    (tmp_path / "settings" / "queue.json").write_text(json.dumps({"skip": skip, "items": items}))
+
+
+def test_a_queue_that_changes_has_what_comes_next_chosen_once_more(player, recordings, tmp_path, monkeypatch):
+    """While a track plays, and each change once."""
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    instead = json.dumps({"file": str(recordings["mp3"]), "number": 8, "title": None})
+    asked = answers(monkeypatch, eco_next=f"echo '{chosen}'", eco_again=f"echo '{instead}'", started="true")
+    wish(tmp_path, ["a"])
+    begun = player._begun
+
+    def and_then(*what):
+        begun(*what)
+        player._choosing.wait(10)
+        wish(tmp_path, ["b"])
+
+    monkeypatch.setattr(player, "_begun", and_then)
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next", "eco-again"]
+    monkeypatch.setattr(player, "_begun", begun)
+    player._one()
+    assert player._number == 8
+    assert asked.count("eco-again") == 1
+
+
+def test_a_track_is_skipped_once_and_only_when_that_is_asked_while_it_plays(player, recordings, tmp_path, monkeypatch):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    answers(monkeypatch, eco_next=f"echo '{chosen}'", started="true")
+    # Asked before this player began.
+    wish(tmp_path, [], skip=3)
+    player._skips = eco.Player(tmp_path / "settings")._skips
+    player._one()
+    whole = player._sent
+    assert whole == pytest.approx(4, abs=0.2)
+    wish(tmp_path, [], skip=4)
+    player._one()
+    assert player._sent - whole < 3
+    before = player._sent
+    # A file that cannot be read says nothing.
+    (tmp_path / "settings" / "queue.json").write_text("{")
+    player._one()
+    wish(tmp_path, [], skip=4)
+    player._one()
+    assert player._sent - before == pytest.approx(8, abs=0.4)
+
+
+def test_what_was_chosen_and_has_not_begun_is_played_when_the_server_is_back(player, recordings, monkeypatch):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    asked = answers(monkeypatch, eco_next=f"echo '{chosen}'", started="true")
+    there = eco.Server.send
+
+    def away(_self: eco.Server, _data: bytes) -> None:
+        raise eco.Gone("away")
+
+    monkeypatch.setattr(eco.Server, "send", away)
+    for _ in range(2):
+        with pytest.raises(eco.Gone):
+            player._one()
+    assert asked == ["eco-next"]
+    monkeypatch.setattr(eco.Server, "send", there)
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next"]
+    # What has begun is not begun again.
+    monkeypatch.setattr(eco.Server, "send", away)
+    with pytest.raises(eco.Gone):
+        player._one()
+    assert player._held is None

@@ -48,6 +48,7 @@ WINDOWS = [{"days": ["mon"], "start": "10:00", "end": "12:00"}]
 OBJECTS: dict[str, list[dict[str, Any]]] = {
     "playlists": [playlist("day", folder="day"), playlist("list", files=["a/b.mp3"], active=WINDOWS)],
     "djs": [dj("anna", name="Anna", active=WINDOWS)],
+    "queue": [{"id": "0a" * 16, "path": "a/queued.mp3"}],
     "relays": [
         relay("network", mount="/one", username="a-user", password="a-relays-secret"),
         relay("other", direction="out", address="icecast://other.example/live", mount="/one", password="out-secret"),
@@ -96,7 +97,7 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[Path_]:
 def fields(engine: str) -> list[Path_]:
     """Paths of all texts of a service that its tenant writes."""
     service = service_of(engine, "rock-fm", 0)
-    groups = ("settings", "credentials", "previous_credentials", "playlists", "djs", "relays")
+    groups = ("settings", "credentials", "previous_credentials", "playlists", "djs", "queue", "relays")
     return [(name,) for name in TEXTS] + [path for group in groups for path in texts(service.get(group), (group,))]
 
 

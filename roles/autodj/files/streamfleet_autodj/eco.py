@@ -34,11 +34,17 @@ CHOOSING_SECONDS = 60.0
 PATIENCE, PATIENCE_AT_FIRST = 2.0, 10.0
 #: What is held back at most, where a file's time does not go on.
 MOST_HELD = 1 << 20
+#: Seconds between two looks whether the station's queue has changed.
+LOOK_SECONDS = 1.0
 KINDS = {"mp3": "audio/mpeg", "aac": "audio/aac", "ogg": "application/ogg", "opus": "application/ogg"}
 
 
 class Gone(Exception):
     """The server does not take the stream now. Its text says why."""
+
+
+class Skipped(Exception):
+    """The track that plays is to end now."""
 
 
 def say(text: str) -> None:
@@ -115,6 +121,13 @@ class Player:
         self._trouble = ""
         self._choosing: subprocess.Popen[str] | None = None
         self._asked = 0.0
+        self._looked = 0.0
+        # What was chosen and has not begun, since the server is away.
+        self._held: dict[str, Any] | None = None
+        self._number = 0
+        # The queue as it was when it was last asked what comes next, and how often it had been asked to skip.
+        self._queue: list[Any] = []
+        self._skips = _wishes(settings, ([], 0))[1]
 
     def play(self, path: Path, format: str, number: int, title: str | None) -> bool:
         """Send a file; False where nothing of it could be sent. Raises Gone where the server is away, OSError."""
@@ -132,6 +145,12 @@ class Player:
                     if not began:
                         began = True
                         self._begun(format, number, title)
+                    elif self._clock() - self._looked >= LOOK_SECONDS:
+                        self._looked = self._clock()
+                        self._look()
+            except Skipped:
+                say(f"track {number} is skipped")
+                return True
             except frames.Unfit as error:
                 say(f"track {number}: {error}")
         if held:
@@ -150,6 +169,7 @@ class Player:
         self._sent += seconds
 
     def _begun(self, format: str, number: int, title: str | None) -> None:
+        self._number = number
         if title is not None and format in ("mp3", "aac") and self._server is not None:
             # Ogg streams bring their titles themselves.
             self._server.title(title)
@@ -164,7 +184,26 @@ class Player:
 
     def _ask_next(self) -> None:
         if self._choosing is None:
-            self._choosing, self._asked = _ask("eco-next"), time.monotonic()
+            self._begin_asking("eco-next")
+
+    def _begin_asking(self, word: str) -> None:
+        self._queue = _wishes(self._settings, ([], 0))[0]
+        self._choosing, self._asked = _ask(word), time.monotonic()
+
+    def _look(self) -> None:
+        """Choose once more what comes next, where the queue has changed since. Raises Skipped."""
+        items, skips = _wishes(self._settings, (self._queue, self._skips))
+        # One that still thinks about it is let be: it is asked again at the next look.
+        if items != self._queue and self._choosing is not None and self._choosing.poll() is not None:
+            try:
+                _done(self._choosing, PATIENCE)
+                self._begin_asking("eco-again")
+            except (OSError, subprocess.SubprocessError) as error:
+                self._choosing = None
+                self._say(f"cannot choose tracks: {error}")
+        before, self._skips = self._skips, skips
+        if skips > before:
+            raise Skipped
 
     def _next(self) -> dict[str, Any] | None:
         """What comes next; None where nothing does, or where it is not known yet or cannot be found out."""
@@ -211,14 +250,26 @@ class Player:
                 self._server.close()
             self._server, self._to, self._sent = Server(*to), to, 0.0
         format = feed["format"]
-        chosen = self._next()
+        chosen, self._held = self._held or self._next(), None
         try:
             if chosen is not None and self.play(Path(chosen["file"]), format, chosen["number"], chosen["title"]):
                 self._trouble = ""
                 return
+        except Gone:
+            self._held = chosen if chosen is not None and chosen["number"] != self._number else None
+            raise
         except FileNotFoundError:
             self._say("a track that was chosen is gone")
         self.play(SAFE / f"safe.{format}", format, 0, None)
+
+
+def _wishes(settings: Path, otherwise: tuple[list[Any], int]) -> tuple[list[Any], int]:
+    """What the station's owner has queued, and how often it was asked to skip. ``otherwise``: where it is not said."""
+    try:
+        data = json.loads((settings / "queue.json").read_bytes())
+        return list(data["items"]), int(data["skip"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return otherwise
 
 
 def _ask(*words: str) -> subprocess.Popen[str]:
