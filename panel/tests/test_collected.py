@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from django.db import DataError, OperationalError, connection
+from django.utils import timezone
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch
-from streamfleet_panel.models import Account, Collection, MediaService, Node
+from streamfleet_panel.models import Account, Collection, MediaService, Node, QueuedTrack
 from streamfleet_panel.worker import ask as asking
 from streamfleet_panel.worker import collector as collector_module
 from streamfleet_panel.worker import runner
@@ -252,6 +253,36 @@ def test_a_node_that_does_not_answer_is_asked_less_often_and_says_why(config, ca
     turn(collector)
     one.collection.refresh_from_db()
     assert one.collection.message == ""
+
+
+def test_a_node_from_which_somebody_waits_to_hear_is_asked_at_once(config):
+    config = Config(**{**config.__dict__, "collect": 3600.0})
+    one, other = node(), node("node2")
+    rock = service("rock", one)
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+
+    def asked() -> list[str]:
+        fleet.asked.clear()
+        turn(collector)
+        return sorted(name for name, _cursors in fleet.asked)
+
+    assert asked() == ["node1", "node2"]
+    assert asked() == []
+    track = QueuedTrack.objects.create(media_service=rock, path="a.mp3")
+    assert asked() == ["node1"]
+    assert asked() == ["node1"]
+    # One that is not reached is not asked more often for that.
+    fleet.answer = Unanswered("no route")
+    assert asked() == ["node1"]
+    assert asked() == []
+    fleet.answer = batch()
+    collector._failures.clear()
+    # It has told, or has not for so long that nobody waits any more.
+    for changes in ({"state": "waiting"}, {"state": "sent", "created_at": timezone.now() - collected.AWAITED}):
+        QueuedTrack.objects.filter(pk=track.pk).update(**changes)
+        collector._due = {one.pk: float("inf"), other.pk: float("inf")}
+        assert asked() == []
 
 
 def test_nobody_is_asked_where_it_is_switched_off(config):

@@ -203,6 +203,8 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                 "kick": 0,
             },
         ],
+        "queue": [],
+        "skip": 0,
         "relays": [
             {
                 "name": "network",
@@ -275,7 +277,7 @@ def test_constant_queries(
     relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
     run({"media_services": services, "playlists": playlists, "djs": djs, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(6):
+    with django_assert_max_num_queries(7):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

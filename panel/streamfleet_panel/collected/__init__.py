@@ -10,15 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from streamfleet_panel.collected import played, sessions
-from streamfleet_panel.models import Collection, MediaService, Node
+from streamfleet_panel.collected import played, queue, sessions
+from streamfleet_panel.models import Collection, MediaService, Node, QueuedTrack
+
+#: So long somebody waits to hear whether what was queued can be played.
+AWAITED = timedelta(seconds=60)
 
 Items = Sequence[tuple[str, dict[str, Any]]]
 Store = Callable[[Mapping[str, int], Items, datetime], None]
@@ -28,6 +31,7 @@ FEEDS: dict[str, Store] = {
     "transfer": sessions.store_transfer,
     "air": played.store_air,
     "played": played.store,
+    "queue": queue.store,
 }
 
 
@@ -64,6 +68,12 @@ def nodes() -> list[Node]:
         .only("pk", "name", "address", "ssh_port", "ssh_user", "host_key")
         .order_by("pk")
     )
+
+
+def awaited() -> set[int]:
+    """Nodes from which somebody waits to hear: what was queued there a moment ago, and not looked at yet."""
+    sent = QueuedTrack.objects.filter(state=QueuedTrack.State.SENT, created_at__gt=timezone.now() - AWAITED)
+    return set(sent.order_by().values_list("media_service__node_id", flat=True).distinct())
 
 
 def store(node_id: int, number: int, batch: Batch) -> bool:

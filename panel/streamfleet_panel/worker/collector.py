@@ -75,6 +75,8 @@ class Collector:
         for memory in (self._due, self._failures):
             for node_id in memory.keys() - self._targets.keys():
                 del memory[node_id]
+        for node_id in collected.awaited() & (self._targets.keys() - self._failures.keys()):
+            self._due[node_id] = 0.0
 
     def _put(self, node_id: int, target: Target) -> None:
         """Ask this node."""
