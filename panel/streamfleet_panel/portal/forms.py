@@ -247,6 +247,30 @@ class MediaUserForm(PortalForm):
         return {name: self.cleaned_data[name] for name in ("name", "password", "protocols", "read_only")}
 
 
+class QueueForm(PortalForm):
+    """A recording that is played next."""
+
+    files = forms.CharField(
+        label="Recording",
+        strip=False,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+        help_text="Where it lies in your media library, for example music/song.mp3.",
+    )
+    first = forms.BooleanField(label="Before all that waits", required=False)
+
+    def body(self) -> dict[str, Any]:
+        """What the queue is given."""
+        return {"files": [self.cleaned_data["files"]], "position": 1 if self.cleaned_data["first"] else None}
+
+    def refuse(self, error: ApiError) -> None:
+        """Beside the recording, which is all that there is to be refused."""
+        for problem in error.errors:
+            words = f"{problem.message}. {problem.fix}".strip()
+            self.add_error("files", words[:1].upper() + words[1:])
+        if not error.errors:
+            self.add_error(None, error.message)
+
+
 class RotateForm(PortalForm):
     """Which credentials of a service are made anew, and how long the old ones still work."""
 
