@@ -12,7 +12,8 @@ from typing import Any
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner, Step
 
-MODULE, INFO = "streamfleet_autodj_queue", "streamfleet_autodj_queue_info"
+MODULE = "streamfleet_autodj_queue"
+INFO = "streamfleet_autodj_queue_info"
 #: Stores what a station's node tells of its queue: of each path in the arguments its state, or why it was refused.
 TELL = """
 import json
