@@ -250,7 +250,7 @@ class MediaUserForm(PortalForm):
 class QueueForm(PortalForm):
     """A recording that is played next."""
 
-    files = forms.CharField(
+    recording = forms.CharField(
         label="Recording",
         strip=False,
         widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
@@ -260,13 +260,13 @@ class QueueForm(PortalForm):
 
     def body(self) -> dict[str, Any]:
         """What the queue is given."""
-        return {"files": [self.cleaned_data["files"]], "position": 1 if self.cleaned_data["first"] else None}
+        return {"files": [self.cleaned_data["recording"]], "position": 1 if self.cleaned_data["first"] else None}
 
     def refuse(self, error: ApiError) -> None:
         """Beside the recording, which is all that there is to be refused."""
         for problem in error.errors:
             words = f"{problem.message}. {problem.fix}".strip()
-            self.add_error("files", words[:1].upper() + words[1:])
+            self.add_error("recording", words[:1].upper() + words[1:])
         if not error.errors:
             self.add_error(None, error.message)
 

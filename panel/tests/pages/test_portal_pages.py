@@ -392,9 +392,9 @@ def test_recordings_are_queued_and_taken_out(queued: Client) -> None:
     page = "/services/rock-fm/"
     assert "Nothing waits." in queued.get(page).content.decode()
     for path in ("music/a.mp3", 'odd "name" <b>.mp3'):
-        answer = queued.post(f"{page}queue/", {"files": path}, follow=True)
+        answer = queued.post(f"{page}queue/", {"recording": path}, follow=True)
         assert "is in the queue" in answer.content.decode()
-    queued.post(f"{page}queue/", {"files": "first.mp3", "first": "on"})
+    queued.post(f"{page}queue/", {"recording": "first.mp3", "first": "on"})
     rows = list(QueuedTrack.objects.order_by("place"))
     assert [row.path for row in rows] == ["first.mp3", "music/a.mp3", 'odd "name" <b>.mp3']
     shown = queued.get(page).content.decode()
@@ -422,7 +422,7 @@ def test_recordings_are_queued_and_taken_out(queued: Client) -> None:
     ],
 )
 def test_what_cannot_be_queued_is_said_beside_the_field(queued: Client, path: str, words: str) -> None:
-    answer = queued.post("/services/rock-fm/queue/", {"files": path})
+    answer = queued.post("/services/rock-fm/queue/", {"recording": path})
     text = answer.content.decode()
     assert answer.status_code == 200
     assert words in text
@@ -434,7 +434,7 @@ def test_a_service_without_an_autodj_has_no_queue(as_) -> None:  # type: ignore[
     client = as_("alice")
     apply_document({"media_services": [{"slug": "rock-fm", "autodj": None}]}, access.system())
     assert "Played next" not in client.get("/services/rock-fm/").content.decode()
-    client.post("/services/rock-fm/queue/", {"files": "a.mp3"})
+    client.post("/services/rock-fm/queue/", {"recording": "a.mp3"})
     assert not QueuedTrack.objects.exists()
 
 

@@ -194,7 +194,7 @@ def queue_put(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
         except ApiError as error:
             form.refuse(error)
         else:
-            messages.success(request, f"{form.cleaned_data['files']} is in the queue.")
+            messages.success(request, f"{form.cleaned_data['recording']} is in the queue.")
             return redirect("portal:service", slug=slug)
     return _page(request, actor, service, queue_form=form)
 
