@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from streamfleet_panel import queueing, secrets
 from streamfleet_panel.access import Actor
-from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
+from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump, locked
 from streamfleet_panel.apply.fields import key_of
 from streamfleet_panel.apply.plan import SECRET_CHANGE
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
@@ -26,11 +26,6 @@ MOST_OVERLAP = 30 * 86400
 MOST_OLDER = 5
 
 
-def _locked(pk: int) -> MediaService:
-    Counter.lock()
-    return MediaService.objects.select_related("customer__reseller", "node").get(pk=pk)
-
-
 def act(actor: Actor, service: MediaService, action: str) -> int:
     """Start, stop, restart or skip what the AutoDJ plays; returns the generation to wait for.
 
@@ -40,14 +35,14 @@ def act(actor: Actor, service: MediaService, action: str) -> int:
         problem = Problem("action", shown(action), "is not an action", f"Use {', '.join(ACTIONS)}.")
         raise ApiError("invalid_document", "action: is not an action", [problem])
     with transaction.atomic():
-        service = _locked(service.pk)
+        service = locked(service)
         state, reason = service.desired_state()
         if (action != "stop" and state not in ("running", "stopped")) or (action == "skip" and state != "running"):
             why = f": {reason}" if reason else ""
             past = {"skip": "skipped"}.get(action, f"{action}ed")
             raise ApiError("conflict", f"{service.slug} cannot be {past}, it is {state.replace('_', ' ')}{why}")
         if action == "skip":
-            queueing.require_player(service)
+            queueing.require_player(service, on=True)
             return _skip(actor, service)
         changes: dict[str, Any] = {}
         wanted = action == "stop"
@@ -123,7 +118,7 @@ def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_se
         raise ApiError("invalid_document", f"overlap_seconds: {message}", [problem])
     now = timezone.now()
     with transaction.atomic():
-        service = _locked(service.pk)
+        service = locked(service)
         current = service.credentials
         previous = still_valid(service.previous_credentials, now)
         expires = now + timedelta(seconds=overlap_seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +11,11 @@ from django.db.models import F, Q, QuerySet
 
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply.checks import Bad, integer, items
-from streamfleet_panel.apply.execute import audit_entry, bump
+from streamfleet_panel.apply.execute import audit_entry, bump, locked
 from streamfleet_panel.apply.playlist_fields import MOST_CHARACTERS, path_of
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
 from streamfleet_panel.engines import Companion, engines
-from streamfleet_panel.models import Counter, MediaService, Node, QueuedTrack
+from streamfleet_panel.models import MediaService, Node, QueuedTrack
 
 #: Entries that wait at most, and that are remembered when they are done.
 MOST_WAITING = 100
@@ -87,24 +88,31 @@ def player_of(service: MediaService) -> Companion | None:
     return next((companion for companion in found if OBJECTS in companion.objects), None)
 
 
-def require_player(service: MediaService) -> None:
-    """Raise ApiError for a service that has nothing to play a queue."""
+def is_on(service: MediaService) -> bool:
+    """Whether the service has something that plays its queue, and that is switched on."""
+    player, engine = player_of(service), engines().get(service.engine)
+    return player is not None and engine is not None and player.is_on(engine.settings(service.settings))
+
+
+def require_player(service: MediaService, *, on: bool = False) -> None:
+    """Raise ApiError for a service that has nothing to play a queue. ``on``: also where that is switched off."""
     player, engine = player_of(service), engines().get(service.engine)
     if player is None or engine is None:
         raise ApiError("conflict", f"{service.slug} has no queue: nothing plays recordings beside {service.engine}")
     if not player.is_there(engine.settings(service.settings)):
         fix = f"Switch its {player.title} on first: set {player.name} of the service."
         raise ApiError("conflict", f"{service.slug} has no {player.title}, which would play it. {fix}")
+    if on and not is_on(service):
+        fix = f"Switch it on first: set {player.name}.enabled of the service to true."
+        raise ApiError("conflict", f"The {player.title} of {service.slug} is switched off. {fix}")
 
 
 def put(actor: Actor, service: MediaService, data: dict[str, Any], *, dry_run: bool = False) -> Queued:
     """Put recordings into the queue. All or none. Raises ApiError."""
     files, position, unless_waiting = _checked(data)
-    require_player(service)
     with transaction.atomic():
-        Counter.lock()
-        # As it is now: what was asked for before may have changed it.
-        service = MediaService.objects.select_related("customer", "node").get(pk=service.pk)
+        service = _locked(service)
+        require_player(service)
         before = list(waiting(service))
         if unless_waiting:
             there = {track.path for track in before}
@@ -124,22 +132,48 @@ def put(actor: Actor, service: MediaService, data: dict[str, Any], *, dry_run: b
     return Queued(new, index + 1, len(before) + len(new), service.generation)
 
 
-def take_out(actor: Actor, service: MediaService, name: str | None) -> tuple[int, int]:
-    """Take one entry out of the queue, or (None) all. Returns how many, and the generation to wait for.
+def take_out(actor: Actor, service: MediaService, names: Collection[str] | None) -> tuple[int, int]:
+    """Take these entries out of the queue, or (None) all. Returns how many, and the generation to wait for.
 
-    Raises ApiError where the one does not wait.
+    What does not wait any more is passed over. Raises ApiError where the service is gone.
     """
     with transaction.atomic():
-        Counter.lock()
-        service = MediaService.objects.select_related("customer", "node").get(pk=service.pk)
-        found = list(waiting(service) if name is None else waiting(service).filter(name=name))
-        if name is not None and not found:
-            raise ApiError("not_found", f"Nothing called {name[:100]} waits in the queue of {service.slug}")
+        service = _locked(service)
+        found = list(waiting(service) if names is None else waiting(service).filter(name__in=names))
         if found:
             QueuedTrack.objects.filter(pk__in=[track.pk for track in found]).delete()
             changes = {"queue": {"before": [track.path for track in found], "after": None}}
             _changed(actor, service, "queue", changes)
     return len(found), service.generation
+
+
+def take_out_one(actor: Actor, service: MediaService, name: str) -> tuple[int, int]:
+    """Take one entry out of the queue; as ``take_out``. Raises ApiError where it does not wait."""
+    removed, generation = take_out(actor, service, [name])
+    if not removed:
+        raise ApiError("not_found", f"Nothing called {name[:100]} waits in the queue of {service.slug}")
+    return removed, generation
+
+
+def named(value: str) -> list[str]:
+    """The ids in a text in which commas divide them. Raises ApiError."""
+    names = value.split(",")
+    if len(names) > MOST_WAITING or not all(names):
+        message = f"names {len(names)} entries, at most {MOST_WAITING} wait" if all(names) else "has an empty id"
+        fix = "Give ids as the list says them, divided by commas; leave ids out to take everything out."
+        problem = Problem("ids", shown(value), message, fix)
+        raise ApiError("invalid_document", f"ids: {message}", [problem])
+    return names
+
+
+def _locked(service: MediaService) -> MediaService:
+    """The service as it is now, for whoever changes its queue. Raises ApiError where it is deleted meanwhile."""
+    found = locked(service)
+    # Before its entries, as who stores what its node tells does.
+    MediaService.objects.select_for_update().filter(pk=found.pk).values_list("pk", flat=True).first()
+    if found.deleted_at is not None:
+        raise ApiError("not_found", f"There is no media service {service.slug}")
+    return found
 
 
 def _changed(actor: Actor, service: MediaService, action: str, changes: dict[str, Any]) -> None:
@@ -160,8 +194,9 @@ def _place(before: list[QueuedTrack], new: list[QueuedTrack], index: int) -> Non
 
 def _forget(service: MediaService) -> None:
     """Delete the oldest of what is done."""
-    for pk in done(service).values_list("pk", flat=True)[MOST_DONE:]:
-        QueuedTrack.objects.filter(pk=pk).delete()
+    oldest = list(done(service).values_list("pk", flat=True)[MOST_DONE:])
+    if oldest:
+        QueuedTrack.objects.filter(pk__in=oldest).delete()
 
 
 def _checked(data: dict[str, Any]) -> tuple[list[str], int | None, bool]:

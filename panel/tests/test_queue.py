@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
-from streamfleet_panel import collected, nodedoc, queueing
+from streamfleet_panel import collected, control, nodedoc, queueing
+from streamfleet_panel.access import Actor, Role
+from streamfleet_panel.apply import ApiError
 from streamfleet_panel.collected import Batch
 from streamfleet_panel.models import AuditLog, MediaService, Node, QueuedTrack
 from tests_support import Api
@@ -169,6 +174,60 @@ def test_only_services_that_can_play_a_queue_have_one(alice: Api, run: Callable[
     assert QueuedTrack.objects.count() == 0
 
 
+def test_nothing_is_skipped_where_the_autodj_is_switched_off(alice: Api, run: Callable[..., Any]) -> None:
+    run({"media_services": [{"slug": "rock", "autodj": {"enabled": False}}]})
+    status, answer = alice("POST", "/media-services/rock/actions", {"action": "skip"})
+    assert status == 409
+    assert "The AutoDJ of rock is switched off. Switch it on first: set autodj.enabled" in answer["error"]["message"]
+    assert MediaService.objects.get(slug="rock").skip == 0
+    # What is queued waits until it is on.
+    assert put(alice, "a.mp3")["count"] == 1
+
+
+@pytest.mark.parametrize("grace", [True, False])
+def test_a_service_that_goes_meanwhile_has_no_queue(alice: Api, grace: bool) -> None:
+    """Deleted, or purged, between the look who may and the lock."""
+    put(alice, "a.mp3")
+    service = MediaService.objects.get(slug="rock")
+    if grace:
+        MediaService.objects.filter(pk=service.pk).update(deleted_at=timezone.now())
+    else:
+        MediaService.objects.filter(pk=service.pk).delete()
+    actor = Actor(Role.SYSTEM, "test")
+    for change in (
+        lambda: queueing.put(actor, service, {"files": ["b.mp3"]}),
+        lambda: queueing.take_out(actor, service, None),
+        lambda: queueing.take_out_one(actor, service, "0" * 32),
+    ):
+        with pytest.raises(ApiError, match="There is no media service rock"):
+            change()
+    with pytest.raises(ApiError) as refused:
+        control.act(actor, service, "skip")
+    assert refused.value.code == ("conflict" if grace else "not_found")
+
+
+def test_an_autodj_that_goes_meanwhile_is_noticed(alice: Api, run: Callable[..., Any]) -> None:
+    service = MediaService.objects.get(slug="rock")
+    run({"media_services": [{"slug": "rock", "autodj": None}]})
+    with pytest.raises(ApiError, match="rock has no AutoDJ"):
+        queueing.put(Actor(Role.SYSTEM, "test"), service, {"files": ["b.mp3"]})
+
+
+def test_some_are_taken_out_together(alice: Api) -> None:
+    a, _b, c = (item["id"] for item in put(alice, "a.mp3", "b.mp3", "c.mp3")["items"])
+    generation, entries = MediaService.objects.get(slug="rock").generation, AuditLog.objects.count()
+    gone = "0" * 32
+    assert alice("DELETE", f"{QUEUE}?ids={a},{gone},{c}")[1] == {"removed": 2, "generation": generation + 1}
+    assert waiting(alice) == ["b.mp3"]
+    assert AuditLog.objects.count() == entries + 1
+    assert alice("DELETE", f"{QUEUE}?ids={a},{gone}")[1] == {"removed": 0, "generation": generation + 1}
+    # Nobody loses all of a queue by an id that is missing.
+    for ids in ("", ",", f"{a},", ",".join([gone] * 101)):
+        status, answer = alice("DELETE", f"{QUEUE}?ids={ids}")
+        assert (status, answer["error"]["errors"][0]["path"]) == (422, "ids")
+    assert waiting(alice) == ["b.mp3"]
+
+
 def test_one_or_all_are_taken_out(alice: Api) -> None:
     items = put(alice, "a.mp3", "b.mp3", "c.mp3")["items"]
     status, answer = alice("DELETE", f"{QUEUE}/{items[1]['id']}")
@@ -251,6 +310,22 @@ def test_what_is_done_is_forgotten_in_the_end(alice: Api, monkeypatch: pytest.Mo
     put(alice, "last.mp3")
     done = alice("GET", f"{QUEUE}?done=true")[1]["items"]
     assert [item["path"] for item in done] == ["5.mp3", "4.mp3", "3.mp3"]
+
+
+def test_what_is_told_waits_for_who_changes_the_service(alice: Api) -> None:
+    """Otherwise a generation may rise between the reading of it and the noting of what was done with it."""
+    name = put(alice, "a.mp3")["items"][0]["id"]
+    with CaptureQueriesContext(connection) as captured:
+        tell("rock", {"id": name, "state": "played", "message": ""})
+        put(alice, "b.mp3")
+    said = [query["sql"].replace('"', "").replace("`", "") for query in captured]
+    locks = [number for number, sql in enumerate(said) if "SELECT" in sql and "panel_mediaservice" in sql]
+    if connection.features.has_select_for_update:
+        locks = [number for number in locks if said[number].endswith("FOR UPDATE")]
+    first = [number for number, sql in enumerate(said) if "panel_queuedtrack" in sql]
+    told, written = (min(first), next(n for n in first if said[n].startswith("INSERT")))
+    assert [number for number in locks if number < told]
+    assert [number for number in locks if told < number < written]
 
 
 def test_skipping_is_a_number_that_grows(alice: Api) -> None:

@@ -15,6 +15,7 @@ from streamfleet_panel.models import MediaService
 
 router = Router(tags=["media services"])
 
+IDS = Query(None, description="Only these, by their `id`, divided by commas; those that do not wait are passed over.")
 DONE = Query(False, description="What was played or refused instead, the newest first.")
 
 
@@ -59,11 +60,12 @@ def put_into_queue(request: HttpRequest, slug: str, dry_run: bool = DRY_RUN) -> 
     return answer({"dry_run": dry_run, "items": items, "count": put.count, "generation": put.generation})
 
 
-@router.delete("/media-services/{slug}/queue", summary="Take everything out of the queue")
-def clear_queue(request: HttpRequest, slug: str) -> HttpResponse:
+@router.delete("/media-services/{slug}/queue", summary="Take everything out of the queue, or some")
+def clear_queue(request: HttpRequest, slug: str, ids: str | None = IDS) -> HttpResponse:
     """What has begun plays on."""
     actor, service = _service(request, slug, "control")
-    removed, generation = queueing.take_out(actor, service, None)
+    names = None if ids is None else queueing.named(ids)
+    removed, generation = queueing.take_out(actor, service, names)
     return answer({"removed": removed, "generation": generation})
 
 
@@ -71,5 +73,5 @@ def clear_queue(request: HttpRequest, slug: str) -> HttpResponse:
 def take_out_of_queue(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     """By the `id` that the list says."""
     actor, service = _service(request, slug, "control")
-    removed, generation = queueing.take_out(actor, service, name)
+    removed, generation = queueing.take_out_one(actor, service, name)
     return answer({"removed": removed, "generation": generation})

@@ -28,9 +28,10 @@ def store(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]
         for entry in listed[:MOST] if slug in services and isinstance(listed, list) else ():
             if isinstance(entry, dict) and isinstance(entry.get("id"), str) and entry.get("state") in _STATES:
                 told[services[slug], entry["id"]] = entry["state"], text(entry.get("message"), LONGEST_MESSAGE) or ""
-    undone = QueuedTrack.objects.filter(
-        media_service_id__in={service for service, _ in told}, state__in=QueuedTrack.UNDONE
-    )
+    # Before the entries, as who changes a queue does: no generation rises between here and where it is noted.
+    of_told = MediaService.objects.select_for_update().filter(pk__in={service for service, _ in told})
+    generations = dict(of_told.order_by("pk").values_list("pk", "generation"))
+    undone = QueuedTrack.objects.filter(media_service_id__in=generations, state__in=QueuedTrack.UNDONE)
     changed: dict[tuple[str, str], list[int]] = {}
     for pk, service, name, state in undone.order_by().values_list("pk", "media_service_id", "name", "state"):
         became = told.get((service, name))

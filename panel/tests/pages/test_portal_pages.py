@@ -440,7 +440,7 @@ def test_a_service_without_an_autodj_has_no_queue(as_) -> None:  # type: ignore[
 
 def test_skipping(queued: Client) -> None:
     answer = queued.post("/services/rock-fm/action/", {"action": "skip"}, follow=True)
-    assert "What the AutoDJ plays is being skipped." in answer.content.decode()
+    assert "What the AutoDJ plays is being skipped. While a DJ is on the air, nothing is." in answer.content.decode()
     assert MediaService.objects.get(slug="rock-fm").skip == 1
 
 

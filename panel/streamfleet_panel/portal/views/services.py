@@ -22,7 +22,7 @@ from streamfleet_panel.portal.pages import page, paginated
 from streamfleet_panel.transfer import transferred
 
 DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
-SKIPPED = "What the AutoDJ plays is being skipped."
+SKIPPED = "What the AutoDJ plays is being skipped. While a DJ is on the air, nothing is."
 
 
 def find(actor: Actor, slug: str) -> MediaService:
@@ -206,7 +206,10 @@ def queue_take_out(request: HttpRequest, actor: Actor, slug: str, name: str = ""
     access.require(actor, "control", "media_service")
     service = find(actor, slug)
     try:
-        queueing.take_out(actor, service, name or None)
+        if name:
+            queueing.take_out_one(actor, service, name)
+        else:
+            queueing.take_out(actor, service, None)
     except ApiError:
         messages.error(request, "That recording does not wait any more.")
     else:
