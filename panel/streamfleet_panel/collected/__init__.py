@@ -17,6 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
+from streamfleet_panel import queueing
 from streamfleet_panel.collected import played, queue, sessions
 from streamfleet_panel.models import Collection, MediaService, Node, QueuedTrack
 
@@ -70,10 +71,26 @@ def nodes() -> list[Node]:
     )
 
 
-def awaited() -> set[int]:
-    """Nodes from which somebody waits to hear: what was queued there a moment ago, and not looked at yet."""
+def awaited() -> dict[int, set[int]]:
+    """What somebody waits to hear of, by node: entries that were queued a moment ago, and not looked at yet.
+
+    Those of a station whose AutoDJ does not run are looked at by nobody, so nobody waits. At most two queries.
+    """
     sent = QueuedTrack.objects.filter(state=QueuedTrack.State.SENT, created_at__gt=timezone.now() - AWAITED)
-    return set(sent.order_by().values_list("media_service__node_id", flat=True).distinct())
+    entries = list(sent.order_by().values_list("pk", "media_service_id"))
+    if not entries:
+        return {}
+    services = MediaService.objects.filter(pk__in={service for _, service in entries})
+    nodes_of = {
+        service.pk: service.node_id
+        for service in services.select_related("customer__reseller")
+        if service.desired_state()[0] == "running" and queueing.is_on(service)
+    }
+    found: dict[int, set[int]] = {}
+    for pk, service in entries:
+        if service in nodes_of:
+            found.setdefault(nodes_of[service], set()).add(pk)
+    return found
 
 
 def store(node_id: int, number: int, batch: Batch) -> bool:
