@@ -362,6 +362,67 @@ def test_a_queue_that_changes_has_what_comes_next_chosen_once_more(player, recor
     assert asked.count("eco-again") == 1
 
 
+def test_while_not_all_of_the_queue_was_looked_at_it_is_asked_again(player, recordings, tmp_path, monkeypatch):
+    """At each look until it was, though the queue does not change."""
+    chosen = {"file": str(recordings["mp3"]), "number": 7, "title": None}
+    some, all_ = json.dumps({**chosen, "more": True}), json.dumps({**chosen, "more": False})
+    asked = answers(monkeypatch, eco_next=f"echo '{some}'", eco_again=f"echo '{some}'", started="true")
+    begin = player._begin_asking
+
+    def and_wait(word):
+        if asked.count("eco-again") == 1:
+            more = answers(monkeypatch, eco_again=f"echo '{all_}'")
+            begin(word)
+            asked.extend(more)
+        else:
+            begin(word)
+        player._choosing.wait(10)
+
+    monkeypatch.setattr(player, "_begin_asking", and_wait)
+    wish(tmp_path, ["a"])
+    monkeypatch.setattr(eco, "LOOK_SECONDS", 0.0)
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next", "eco-again", "eco-again"]
+
+
+def test_a_queue_that_is_the_same_is_not_read_again(tmp_path, monkeypatch):
+    (tmp_path / "settings").mkdir()
+    wish(tmp_path, ["a"], skip=2)
+    wishes = eco.Wishes(tmp_path / "settings" / "queue.json")
+    read = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or path.read_text().encode())
+    for _ in range(5):
+        wishes.look()
+    assert (wishes.items, wishes.skips, len(read)) == (["a"], 2, 1)
+    (tmp_path / "new").write_text(json.dumps({"skip": 3, "items": ["b"]}))
+    (tmp_path / "new").replace(tmp_path / "settings" / "queue.json")
+    for _ in range(5):
+        wishes.look()
+    assert (wishes.items, wishes.skips, len(read)) == (["b"], 3, 2)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_what_is_taken_out_while_the_server_is_away_is_not_sent(player, recordings, tmp_path, monkeypatch, changes):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    instead = json.dumps({"file": str(recordings["mp3"]), "number": 8, "title": None})
+    asked = answers(monkeypatch, eco_next=f"echo '{chosen}'", eco_again=f"echo '{instead}'", started="true")
+    there = eco.Server.send
+
+    def away(_self: eco.Server, _data: bytes) -> None:
+        raise eco.Gone("away")
+
+    monkeypatch.setattr(eco.Server, "send", away)
+    wish(tmp_path, ["a"])
+    with pytest.raises(eco.Gone):
+        player._one()
+    if changes:
+        wish(tmp_path, [])
+    monkeypatch.setattr(eco.Server, "send", there)
+    player._one()
+    assert player._number == (8 if changes else 7)
+    assert asked[:2] == ["eco-next", "eco-again" if changes else "started"]
+
+
 def test_a_track_is_skipped_once_and_only_when_that_is_asked_while_it_plays(player, recordings, tmp_path, monkeypatch):
     chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
     answers(monkeypatch, eco_next=f"echo '{chosen}'", started="true")

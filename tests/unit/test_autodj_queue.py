@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from streamfleet_autodj import __main__ as shell
 from streamfleet_autodj import eco, index
-from streamfleet_autodj.chooser import State, choose
+from streamfleet_autodj.chooser import State, catch_up, choose
 from streamfleet_autodj.queued import REMEMBERED, Item, Queue
 
 from tests.doubles.panel import playlist
@@ -325,6 +325,105 @@ def test_the_eco_class_answers_with_what_is_ready_or_what_comes_instead(
         "x/b.ogg": ("failed", "is not called .mp3"),
         "x/a.mp3": ("waiting", ""),
     }
+
+
+def eco_studio(studio: Studio, monkeypatch: pytest.MonkeyPatch, odd: dict[str, str]) -> None:
+    """Make it one of the eco class; ``odd``: why files cannot be sent."""
+    settings = json.loads((studio.settings / "settings.json").read_text())
+    settings["feeds"] = [{"format": "mp3", "bitrate_kbps": 64}]
+    (studio.settings / "settings.json").write_text(json.dumps(settings))
+    monkeypatch.setattr(shell.Verdicts, "_look", lambda _self, path: odd.get(path))
+
+
+def test_what_there_was_no_time_for_is_not_refused(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    eco_studio(studio, monkeypatch, {"x/odd.mp3": "is no MP3"})
+    for path in ("x/odd.mp3", "x/good.mp3"):
+        studio.add(path)
+    studio.wish("x/odd.mp3", "x/good.mp3")
+    # Time for one file a question.
+    monkeypatch.setattr(shell, "LOOKING_SECONDS", -1.0)
+    station = studio.station()
+    assert station.eco_next(NOW) is None
+    assert station.unseen is True
+    assert studio.told() == {"x/odd.mp3": ("failed", "is no MP3")}
+    found = studio.station().eco_next(NOW)
+    assert found is not None
+    assert Path(found["file"]).readlink() == studio.media / "x/good.mp3"
+    assert found["more"] is False
+    assert studio.told()["x/good.mp3"] == ("waiting", "")
+
+
+def test_who_asks_is_told_that_not_all_was_looked_at(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Until it was: otherwise what was queued is known only when the next track is chosen."""
+    monkeypatch.setenv("STREAMFLEET_AUTODJ_SETTINGS", str(studio.settings))
+    monkeypatch.setenv("STREAMFLEET_AUTODJ_DATA", str(studio.data))
+    monkeypatch.setenv("INVOCATION_ID", studio.run)
+    monkeypatch.setattr(shell, "QUEUE_SECONDS", -1.0)
+    for number in range(3):
+        studio.add(f"x/{number}.mp3")
+    studio.play(1)
+    studio.next()
+    studio.wish(*(f"x/{number}.mp3" for number in range(3)))
+    answers = []
+    for _ in range(4):
+        assert shell.main(["again"]) == 0
+        answers.append(capsys.readouterr().out.splitlines())
+    assert [words[0] for words in answers] == ["more", "more", "done", "done"]
+    # The first has been chosen by the first answer, and stays.
+    assert ["x" if words[1] else "" for words in answers] == ["x", "", "", ""]
+    assert {state for state, _ in studio.told().values()} == {"waiting"}
+
+
+@pytest.mark.parametrize("is_taken_out", [False, True])
+def test_a_rotation_track_that_begins_while_it_makes_room_is_not_played_twice(
+    studio: Studio, is_taken_out: bool
+) -> None:
+    """The player was quicker than the answer."""
+    studio.add("x/a.mp3")
+    studio.play(1)
+    begun, path = studio.next()
+    assert path == "day/1.mp3"
+    studio.wish("x/a.mp3")
+    number, path = studio.again() or (0, "")
+    assert path == "x/a.mp3"
+    studio.station().started(begun, NOW)
+    if is_taken_out:
+        # What comes instead of what was queued knows, too.
+        studio.wish()
+        number, path = studio.again() or (0, "")
+        assert path == "day/2.mp3"
+    studio.station().started(number, NOW)
+    rest = ["day/3.mp3", "day/4.mp3"] if is_taken_out else ["day/2.mp3", "day/3.mp3"]
+    assert studio.play(2) == rest
+    state = json.loads((studio.data / "state.json").read_text())
+    assert not any("change" in entry for entry in state["chosen"])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_choice_that_was_taken_back_and_played_counts_as_if_it_never_had_been(seed: int) -> None:
+    files = [f"{folder}/{number}.mp3" for folder in "abj" for number in range(6)]
+    playlists = [
+        playlist("a", folder="a", weight=2),
+        playlist("b", folder="b", order="sequential"),
+        playlist("j", type="jingle", folder="j", every_tracks=3),
+    ]
+    settings, queued = {"seed": seed}, [Item(name(1), "b/5.mp3")]
+    before = State()
+    for _ in range(seed):
+        choose(settings, playlists, files, before, NOW)
+    after, state = State.of(before.as_dict()), State.of(before.as_dict())
+    choose(settings, playlists, files, after, NOW)
+    # A jingle that was due is due again, and is the same; so only the queued one that comes instead of a track matters.
+    if choose(settings, playlists, files, state, NOW, queued).queued is None:
+        return
+    catch_up(state, before, after)
+    assert (state.positions, state.credits) == (after.positions, after.credits)
+    assert {name: jingle.tracks for name, jingle in state.jingles.items()} == {
+        name: jingle.tracks + 1 for name, jingle in after.jingles.items()
+    }
+    assert sorted(state.recent) == sorted([*after.recent, "b/5.mp3"][-20:])
 
 
 def test_both_players_look_at_the_same_file() -> None:

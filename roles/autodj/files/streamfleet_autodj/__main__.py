@@ -1,8 +1,10 @@
 """What Liquidsoap asks: ``next`` prints the next request, ``started N`` notes that track N is on the air.
 
 ``eco-next`` prints the next track for the small player (``eco``): only recordings that can be sent as they are.
-``again`` and ``eco-again`` choose once more what comes next, when the station's queue has changed: ``again`` prints
-nothing where it is what is ready already, ``eco-again`` prints it.
+``again`` and ``eco-again`` choose once more what comes next, when the station's queue has changed. ``again`` prints
+``more`` where it had no time to look at all of the queue, so that it is to be asked again soon, else ``done``, and in a
+second line the request, none where it is what is ready already. ``eco-again`` prints what ``eco-next`` does, whose
+``more`` is the same.
 
 ``live`` is not asked but runs: it is what DJs connect to (see there).
 ``index`` measures new tracks; ``next`` begins it beside itself. Folders come from the environment: settings of the
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from . import frames, history, index, library, live
-from .chooser import Choice, State, choose
+from .chooser import Choice, State, catch_up, choose
 from .queued import Queue
 
 #: Choices that are known by number: one plays, one is ready, one may be asked for too early.
@@ -48,6 +50,8 @@ class Station:
     def __init__(self, settings: Path, data: Path, run: str = "") -> None:
         # What stands for the player that asks: the next one knows nothing of what this one has ready.
         self.run = run
+        # Whether there was no time, so far, to look at all of the queue.
+        self.unseen = False
         self.wanted = _read(settings / "queue.json", {}).get("items")
         self.settings = _read(settings / "settings.json", {})
         playlists = _read(settings / "playlists.json", [])
@@ -88,7 +92,7 @@ class Station:
         entry, link, _same = found
         words = [entry["artist"], entry["title"] or Path(entry["path"]).stem]
         title = index.clean(" - ".join(word for word in words if word).encode("utf-8", "replace").decode())
-        return {"number": entry["number"], "file": str(link), "title": title}
+        return {"number": entry["number"], "file": str(link), "title": title, "more": self.unseen}
 
     def _next(
         self, now: float, unfit: Callable[[str, bool], str | None] | None = None, again: bool = False
@@ -117,6 +121,7 @@ class Station:
                 files = [path for path in files if unfit(path, False) is None]
             begins = _begins([entry for entry in chosen if entry is not ready], memory.get("playing"), now)
             found = self._choose(files, measured, before, begins, unfit, queue)
+            self.unseen = bool(queue.unseen())
             same = ready is not None and found is not None and _is_same(ready, found[2])
             if same:
                 assert ready is not None
@@ -132,7 +137,8 @@ class Station:
                 return None
             choice, state, entry = found
             if ready is not None:
-                ready["replaced"] = True
+                # It may be beginning now, though: see ``started``.
+                ready |= {"replaced": True, "change": [memory["before"], memory.get("state")]}
             if choice.queued is not None:
                 queue.give(choice.queued, choice.number)
             link = self._link(choice, keep={item.get("number") for item in chosen[-KEPT:]})
@@ -167,8 +173,9 @@ class Station:
             elif unfit is not None and (reason := unfit(item.path, False)) is not None:
                 queue.failed(item.id, reason)
         until = time.monotonic() + QUEUE_SECONDS
-        for item in queue.unseen():
-            if time.monotonic() > until:
+        for number, item in enumerate(queue.unseen()):
+            # One at least, so that there is an end of it.
+            if number and time.monotonic() > until:
                 return
             path = self.media / item.path
             reason = unfit(item.path, True) if unfit is not None else None
@@ -190,6 +197,13 @@ class Station:
                 return
             queue = Queue(self.wanted, memory.get("queue"), self.run)
             queue.started(entry.get("queued"), number)
+            change = entry.pop("change", None)
+            if entry.pop("replaced", False) and isinstance(change, list) and len(change) == 2:
+                # The player was quicker than the answer to ``again``: what was taken back is played after all.
+                for name in ("before", "state"):
+                    state = State.of(memory.get(name))
+                    catch_up(state, State.of(change[0]), State.of(change[1]))
+                    memory[name] = state.as_dict()
             self._remember({**memory, "playing": {"number": number, "since": now}}, queue)
         history.add(self.data, now, {key: entry.get(key) for key in ("playlist", "path", "title", "artist")})
 
@@ -221,12 +235,12 @@ class Station:
             choice = choose(self.settings, self.playlists, files, state, at, queue.waiting())
             if choice is None:
                 return None
-            fits = unfit is None or unfit(choice.path, True) is None
-            entry = self._described(choice, measured) if fits else None
+            reason = unfit(choice.path, True) if unfit is not None else None
+            entry = self._described(choice, measured) if reason is None else None
             if entry is not None:
                 return choice, state, entry
-            if choice.queued is not None:
-                queue.failed(choice.queued, "cannot be played")
+            if choice.queued is not None and reason != NOT_YET:
+                queue.failed(choice.queued, reason or "cannot be played")
             files = [path for path in files if path != choice.path]
         return None
 
@@ -405,7 +419,8 @@ def main(arguments: list[str]) -> int:
             if station.has_files():
                 _measure_beside()
         case ["again"]:
-            print(station.again(time.time()), flush=True)
+            request = station.again(time.time())
+            print("more" if station.unseen else "done", request, sep="\n", flush=True)
         case ["eco-next" | "eco-again" as asked]:
             print(json.dumps(station.eco_next(time.time(), asked == "eco-again")), flush=True)
         case ["started", number]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -135,6 +135,31 @@ def choose(
     if not rest:
         return None
     return _play(state, seed, {"name": LIBRARY, "type": "rotation", "order": "shuffle"}, rest, at)
+
+
+def catch_up(state: State, before: State, after: State) -> None:
+    """Bring ``state`` forward by a choice that was taken back, and was played all the same.
+
+    That choice led from ``before`` to ``after``; ``state`` began at ``before`` without it. What has moved on since by
+    itself stays where it is.
+    """
+    if state.credits == before.credits:
+        state.credits = dict(after.credits)
+    for name, position in after.positions.items():
+        if state.positions.get(name) == before.positions.get(name):
+            state.positions[name] = replace(position, owed=list(position.owed))
+    for name, jingle in after.jingles.items():
+        now, then = state.jingles.get(name), before.jingles.get(name, Jingle())
+        if now is not None:
+            since = max(0, now.tracks - then.tracks)
+            state.jingles[name] = Jingle(jingle.tracks + since, max(now.at, jingle.at))
+    for recent, earlier, later in (
+        (state.recent, before.recent, after.recent),
+        (state.recent_jingles, before.recent_jingles, after.recent_jingles),
+    ):
+        if later != earlier and later[-1:] != recent[-1:]:
+            recent.extend(later[-1:])
+            del recent[:-APART]
 
 
 def zone(name: str) -> zoneinfo.ZoneInfo | Any:

@@ -108,6 +108,29 @@ class Server:
         return link
 
 
+class Wishes:
+    """What the station's owner has queued, and how often it was asked to skip. Where that is not said, it stays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self.items: list[Any] = []
+        self.skips = 0
+
+    def look(self) -> None:
+        """Read the file where it is another one: it may be long, and this is every second of every station."""
+        try:
+            status = self._path.stat()
+            stamp = status.st_mtime_ns, status.st_ino, status.st_size
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            data = json.loads(self._path.read_bytes())
+            self.items, self.skips = list(data["items"]), int(data["skip"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+
+
 class Player:
     """Plays one track after the other, in real time."""
 
@@ -120,14 +143,18 @@ class Player:
         self._to: tuple[Any, ...] = ()
         self._trouble = ""
         self._choosing: subprocess.Popen[str] | None = None
+        # What that one has answered, where it was heard already.
+        self._said: str | None = None
         self._asked = 0.0
         self._looked = 0.0
         # What was chosen and has not begun, since the server is away.
         self._held: dict[str, Any] | None = None
         self._number = 0
         # The queue as it was when it was last asked what comes next, and how often it had been asked to skip.
+        self._wishes = Wishes(settings / "queue.json")
+        self._wishes.look()
         self._queue: list[Any] = []
-        self._skips = _wishes(settings, ([], 0))[1]
+        self._skips = self._wishes.skips
 
     def play(self, path: Path, format: str, number: int, title: str | None) -> bool:
         """Send a file; False where nothing of it could be sent. Raises Gone where the server is away, OSError."""
@@ -187,22 +214,31 @@ class Player:
             self._begin_asking("eco-next")
 
     def _begin_asking(self, word: str) -> None:
-        self._queue = _wishes(self._settings, ([], 0))[0]
+        self._wishes.look()
+        self._queue, self._said = self._wishes.items, None
         self._choosing, self._asked = _ask(word), time.monotonic()
 
+    def _hear(self, seconds: float, end: bool = True) -> str:
+        """What the chooser answers; as ``_done``, as often as it is asked."""
+        assert self._choosing is not None
+        if self._said is None:
+            self._said = _done(self._choosing, seconds, end)
+        return self._said
+
     def _look(self) -> None:
-        """Choose once more what comes next, where the queue has changed since. Raises Skipped."""
-        items, skips = _wishes(self._settings, (self._queue, self._skips))
+        """Choose once more what comes next where the queue has changed, or was not all looked at. Raises Skipped."""
+        self._wishes.look()
         # One that still thinks about it is let be: it is asked again at the next look.
-        if items != self._queue and self._choosing is not None and self._choosing.poll() is not None:
+        if self._choosing is not None and self._choosing.poll() is not None:
             try:
-                _done(self._choosing, PATIENCE)
-                self._begin_asking("eco-again")
-            except (OSError, subprocess.SubprocessError) as error:
+                said = self._hear(PATIENCE)
+                if self._wishes.items != self._queue or (json.loads(said or "null") or {}).get("more"):
+                    self._begin_asking("eco-again")
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
                 self._choosing = None
                 self._say(f"cannot choose tracks: {error}")
-        before, self._skips = self._skips, skips
-        if skips > before:
+        before, self._skips = self._skips, self._wishes.skips
+        if self._skips > before:
             raise Skipped
 
     def _next(self) -> dict[str, Any] | None:
@@ -212,7 +248,7 @@ class Player:
             assert self._choosing is not None
             try:
                 patience = PATIENCE if self._sent else PATIENCE_AT_FIRST
-                answer = _done(self._choosing, patience, end=time.monotonic() - self._asked > CHOOSING_SECONDS)
+                answer = self._hear(patience, end=time.monotonic() - self._asked > CHOOSING_SECONDS)
             except subprocess.TimeoutExpired:
                 if self._choosing.poll() is not None:
                     self._choosing = None
@@ -250,6 +286,12 @@ class Player:
                 self._server.close()
             self._server, self._to, self._sent = Server(*to), to, 0.0
         format = feed["format"]
+        if self._held is not None:
+            self._wishes.look()
+            if self._wishes.items != self._queue:
+                # It may have been taken out meanwhile.
+                self._held = None
+                self._begin_asking("eco-again")
         chosen, self._held = self._held or self._next(), None
         try:
             if chosen is not None and self.play(Path(chosen["file"]), format, chosen["number"], chosen["title"]):
@@ -261,15 +303,6 @@ class Player:
         except FileNotFoundError:
             self._say("a track that was chosen is gone")
         self.play(SAFE / f"safe.{format}", format, 0, None)
-
-
-def _wishes(settings: Path, otherwise: tuple[list[Any], int]) -> tuple[list[Any], int]:
-    """What the station's owner has queued, and how often it was asked to skip. ``otherwise``: where it is not said."""
-    try:
-        data = json.loads((settings / "queue.json").read_bytes())
-        return list(data["items"]), int(data["skip"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return otherwise
 
 
 def _ask(*words: str) -> subprocess.Popen[str]:
