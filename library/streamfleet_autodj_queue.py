@@ -38,8 +38,9 @@ options:
     default: queued
   wait:
     description:
-      - Whether to wait until the node has looked at what was added. A file that is not in the library, or holds no
-        sound, then fails the task, and the others of the task are taken out again. Without, such a file is passed over.
+      - Whether to wait until the node has looked at the files, also at those that wait already. A file that is not in
+        the library, or holds no sound, then fails the task, and what the task has added is taken out again. Without,
+        such a file is passed over.
       - Only a running AutoDJ looks. With one that is switched off or stopped, set it to V(false).
     type: bool
     default: true

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from . import errors
 from .client import PAGE, route
-from .http import Client, segment
+from .http import Client
 from .runtime import Module, run
 
 OPTIONS: dict[str, dict[str, Any]] = {
@@ -49,11 +49,13 @@ def _change(module: Module) -> dict[str, Any]:
     before = _waiting(client, path)
     if state == "queued":
         added = _put(module, client, path)
-        changed = bool(added)
-        if changed and not module.check_mode and module.params["wait"]:
-            _wait(client, path, [item["id"] for item in added], module.params["wait_timeout"])
         # What would wait is what is planned, at the places that the panel says.
         after = _inserted(before, added) if module.check_mode else _waiting(client, path)
+        if not module.check_mode:
+            added = _with_lost(added, before, after, module.params["files"])
+            if module.params["wait"]:
+                after = _waited(module, client, path, added, after)
+        changed = bool(added)
     else:
         files = module.params["files"] or []
         going = [item for item in before if state == "empty" or item["path"] in files]
@@ -92,15 +94,15 @@ def _put(module: Module, client: Client, path: str) -> Items:
 
 
 def _take_out(client: Client, path: str, going: Items, *, whole: bool) -> None:
-    if whole and going:
-        client.request("DELETE", path)
-        return
-    for item in going:
-        try:
-            client.request("DELETE", f"{path}/{segment(item['id'])}")
-        except errors.NotFound:
-            # Played meanwhile: it waits no more.
-            continue
+    """All of the queue, or these. What was played meanwhile waits no more, and is passed over by the panel."""
+    if going:
+        client.request("DELETE", path, query=None if whole else {"ids": ",".join(item["id"] for item in going)})
+
+
+def _with_lost(added: Items, before: Items, after: Items, files: Sequence[str]) -> Items:
+    """What was added, where the first answer was lost and the second one says that it waits already."""
+    known = {item["id"] for item in [*before, *added]}
+    return [*added, *(item for item in after if item["id"] not in known and item["path"] in files)]
 
 
 def _inserted(before: Items, added: Items) -> Items:
@@ -111,14 +113,25 @@ def _inserted(before: Items, added: Items) -> Items:
     return [{**item, "position": number} for number, item in enumerate(items, 1)]
 
 
-def _wait(client: Client, path: str, added: Sequence[str], seconds: float) -> None:
-    """Until the node has looked at all of them. Raises JobFailed for what cannot be played, TimedOut."""
+def _waited(module: Module, client: Client, path: str, added: Items, after: Items) -> Items:
+    """What waits once the node has looked at the files of the task, also at those that another one has added."""
+    own = {item["id"] for item in added}
+    # What was added and does not wait by now is done: it may have failed.
+    unseen = {item["id"] for item in after if item["state"] == "sent" and item["path"] in module.params["files"]}
+    if not own | unseen:
+        return after
+    _wait(client, path, own, own | unseen, module.params["wait_timeout"])
+    return _waiting(client, path)
+
+
+def _wait(client: Client, path: str, added: Collection[str], watched: Collection[str], seconds: float) -> None:
+    """Until the node has looked at all that is watched. Raises JobFailed for what cannot be played, TimedOut."""
     deadline = time.monotonic() + seconds
     delay = POLL_FIRST
     while True:
         # In this order: what is done between the two is seen twice rather than not at all.
-        unseen = [item for item in _waiting(client, path) if item["id"] in added and item["state"] == "sent"]
-        failed = [item for item in _done(client, path) if item["id"] in added and item["state"] == "failed"]
+        unseen = [item for item in _waiting(client, path) if item["id"] in watched and item["state"] == "sent"]
+        failed = [item for item in _done(client, path) if item["id"] in watched and item["state"] == "failed"]
         if failed:
             said = "; ".join(f"{item['path']} {item['message']}" for item in failed[:10])
             # All of the task or nothing.
