@@ -120,6 +120,12 @@ def put(actor: Actor, service: MediaService, data: dict[str, Any], *, dry_run: b
         if len(before) + len(files) > MOST_WAITING:
             message = f"would make {len(before) + len(files)} recordings wait, at most {MOST_WAITING} may"
             fix = "Wait until some were played, or take some out."
+            if all(track.state == QueuedTrack.State.SENT for track in before) and len(before) == MOST_WAITING:
+                # Whoever reads this may not be able to see why, and can tell somebody who is.
+                fix += (
+                    " No node has told of any: see whether the AutoDJ runs, and that the worker's"
+                    " streamfleet_worker_collect_seconds is not 0."
+                )
             problem = Problem("files", len(files), message, fix)
             raise ApiError("conflict", f"files: {message}. {fix}", [problem])
         new = [QueuedTrack(media_service=service, path=path) for path in files]

@@ -157,7 +157,11 @@ def test_a_full_queue_is_refused(alice: Api) -> None:
     status, answer = alice("POST", QUEUE, {"files": ["a.mp3", "b.mp3"]})
     assert (status, answer["error"]["code"]) == (409, "conflict")
     assert "would make 101 recordings wait, at most 100 may" in answer["error"]["message"]
+    assert "collect_seconds" not in answer["error"]["message"]
     assert put(alice, "a.mp3")["count"] == 100
+    # Nobody has told of any: it may be that nobody is asked.
+    message = alice("POST", QUEUE, {"files": ["b.mp3"]})[1]["error"]["message"]
+    assert "the worker's streamfleet_worker_collect_seconds is not 0" in message
     # What is done leaves room.
     tell("rock", {"id": on_node()[0]["id"], "state": "played", "message": ""})
     assert put(alice, "b.mp3")["count"] == 100
