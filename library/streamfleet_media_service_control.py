@@ -19,9 +19,11 @@ options:
   state:
     description:
       - V(started) and V(stopped) change nothing if the service is so already; V(restarted) always restarts it.
+      - V(skipped) always ends the track that its AutoDJ plays; the next one begins a second or two after the node has
+        heard of it. Nobody is disconnected, and who hears a DJ hears nothing of it.
       - A service that is suspended, disabled or over its quota is refused.
     type: str
-    choices: [started, stopped, restarted]
+    choices: [started, stopped, restarted, skipped]
     required: true
   wait:
     description: Whether to wait until the node reports the outcome. A service that fails there fails the task.
@@ -56,6 +58,11 @@ EXAMPLES = r"""
     slug: rock-fm
     state: restarted
     wait_timeout: 30
+
+- name: Go on with the next track
+  streamfleet_media_service_control:
+    slug: rock-fm
+    state: skipped
 """
 
 RETURN = r"""

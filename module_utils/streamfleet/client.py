@@ -154,7 +154,7 @@ class Panel:
         return data
 
     def service_action(self, slug: str, action: str) -> int:
-        """Ask for ``start``, ``stop`` or ``restart``; returns the generation in which it takes effect."""
+        """Ask for ``start``, ``stop``, ``restart`` or ``skip``; returns the generation in which it takes effect."""
         path = f"{route('media_service', slug)}/actions"
         return int(self.client.request("POST", path, {"action": action}).data["generation"])
 

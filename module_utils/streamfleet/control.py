@@ -1,4 +1,4 @@
-"""Starting, stopping and restarting one media service, and waiting for what comes of it."""
+"""Starting, stopping, restarting and skipping of one media service, and waiting for what comes of it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from .runtime import Module, run
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "slug": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["started", "stopped", "restarted"], "required": True},
+    "state": {"type": "str", "choices": ["started", "stopped", "restarted", "skipped"], "required": True},
     "wait": {"type": "bool", "default": True},
     "wait_timeout": {"type": "int", "default": 120},
 }
 
-ACTIONS = {"started": "start", "stopped": "stop", "restarted": "restart"}
+ACTIONS = {"started": "start", "stopped": "stop", "restarted": "restart", "skipped": "skip"}
 #: What the service must come to be for the outcome to be good.
-OUTCOMES = {"started": "running", "stopped": "stopped", "restarted": "running"}
+OUTCOMES = {"started": "running", "stopped": "stopped", "restarted": "running", "skipped": "running"}
+#: What is done anew each time.
+ALWAYS = ("restarted", "skipped")
 #: Seconds between two looks at the service's status: first, and at most.
 POLL_FIRST, POLL_MOST = 0.2, 2.0
 
@@ -35,9 +37,9 @@ def _control(module: Module) -> dict[str, Any]:
     outcome = OUTCOMES[state]
     if before["desired"] not in ("running", "stopped"):
         raise errors.Conflict(_blocked(slug, before))
-    if state == "restarted" and before["desired"] == "stopped":
-        raise errors.Conflict(f"slug: service {slug} is stopped, and only a running one can be restarted. Use started.")
-    changed = state == "restarted" or before["desired"] != outcome
+    if state in ALWAYS and before["desired"] == "stopped":
+        raise errors.Conflict(f"slug: service {slug} is stopped, and only a running one can be {state}. Use started.")
+    changed = state in ALWAYS or before["desired"] != outcome
     diff = {"before": {"state": before["desired"]}, "after": {"state": state if changed else before["desired"]}}
     if module.check_mode:
         return {"changed": changed, "status": {**before, "desired": outcome}, "diff": diff}

@@ -29,6 +29,7 @@ from streamfleet_panel.models import (
     Node,
     PlayedTrack,
     Playlist,
+    QueuedTrack,
     Relay,
     ResellerPlan,
     Schedule,
@@ -183,6 +184,11 @@ def played(actor: Actor) -> QuerySet[PlayedTrack]:
     return PlayedTrack.objects.filter(media_service__in=services(actor).values("pk"))
 
 
+def queued(actor: Actor) -> QuerySet[QueuedTrack]:
+    """Entries of queues, of the media services that the actor may see."""
+    return QueuedTrack.objects.filter(media_service__in=services(actor).values("pk"))
+
+
 def media_users(actor: Actor) -> QuerySet[MediaUser]:
     """Media users (never their passwords) of the customers that the actor may see; not those of deleted ones."""
     return MediaUser.objects.filter(customer__in=accounts(actor).values("pk")).select_related("customer")
@@ -248,6 +254,7 @@ SCOPES: dict[type[Model], Any] = {
     MediaService: services,
     PlayedTrack: played,
     Playlist: playlists,
+    QueuedTrack: queued,
     Dj: djs,
     Schedule: schedules,
     Relay: relays,

@@ -9,9 +9,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from streamfleet_panel import secrets
+from streamfleet_panel import queueing, secrets
 from streamfleet_panel.access import Actor
-from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
+from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump, locked
 from streamfleet_panel.apply.fields import key_of
 from streamfleet_panel.apply.plan import SECRET_CHANGE
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
@@ -20,19 +20,14 @@ from streamfleet_panel.models import ConvergeRun, Counter, Dj, MediaService, Nod
 from streamfleet_panel.nodedoc import still_valid
 from streamfleet_panel.times import rfc3339
 
-ACTIONS = ("start", "stop", "restart")
+ACTIONS = ("start", "stop", "restart", "skip")
 MOST_OVERLAP = 30 * 86400
 # Former values of one credential that work on at once; the oldest goes first.
 MOST_OLDER = 5
 
 
-def _locked(pk: int) -> MediaService:
-    Counter.lock()
-    return MediaService.objects.select_related("customer__reseller", "node").get(pk=pk)
-
-
 def act(actor: Actor, service: MediaService, action: str) -> int:
-    """Start, stop or restart; returns the generation to wait for.
+    """Start, stop, restart or skip what the AutoDJ plays; returns the generation to wait for.
 
     Raises ApiError where the service is off for a reason.
     """
@@ -40,11 +35,15 @@ def act(actor: Actor, service: MediaService, action: str) -> int:
         problem = Problem("action", shown(action), "is not an action", f"Use {', '.join(ACTIONS)}.")
         raise ApiError("invalid_document", "action: is not an action", [problem])
     with transaction.atomic():
-        service = _locked(service.pk)
+        service = locked(service)
         state, reason = service.desired_state()
-        if action != "stop" and state not in ("running", "stopped"):
+        if (action != "stop" and state not in ("running", "stopped")) or (action == "skip" and state != "running"):
             why = f": {reason}" if reason else ""
-            raise ApiError("conflict", f"{service.slug} cannot be {action}ed, it is {state.replace('_', ' ')}{why}")
+            past = {"skip": "skipped"}.get(action, f"{action}ed")
+            raise ApiError("conflict", f"{service.slug} cannot be {past}, it is {state.replace('_', ' ')}{why}")
+        if action == "skip":
+            queueing.require_player(service, on=True)
+            return _skip(actor, service)
         changes: dict[str, Any] = {}
         wanted = action == "stop"
         if service.stopped != wanted:
@@ -57,6 +56,15 @@ def act(actor: Actor, service: MediaService, action: str) -> int:
             bump([service])
             service.save(update_fields=["stopped", "restart", "generation"])
             audit_entry(actor, action, "media_service", service.slug, changes, service.customer).save()
+    return service.generation
+
+
+def _skip(actor: Actor, service: MediaService) -> int:
+    changes = {"skip": {"before": service.skip, "after": service.skip + 1}}
+    service.skip += 1
+    bump([service])
+    service.save(update_fields=["skip", "generation"])
+    audit_entry(actor, "skip", "media_service", service.slug, changes, service.customer).save()
     return service.generation
 
 
@@ -110,7 +118,7 @@ def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_se
         raise ApiError("invalid_document", f"overlap_seconds: {message}", [problem])
     now = timezone.now()
     with transaction.atomic():
-        service = _locked(service.pk)
+        service = locked(service)
         current = service.credentials
         previous = still_valid(service.previous_credentials, now)
         expires = now + timedelta(seconds=overlap_seconds)

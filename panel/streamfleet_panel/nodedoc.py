@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from django.db import transaction
 from django.utils import timezone
 
+from streamfleet_panel import queueing
 from streamfleet_panel.apply.checks import kind_of
 from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, OF_SERVICE
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
@@ -21,12 +22,13 @@ Key = TypeVar("Key", int, str)
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Seven queries."""
+    """All of the node's services as they shall be, deleted ones in grace included. Eight queries."""
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
     now = timezone.now()
     belonging = {COLLECTION_OF[kind]: _belonging(kind, node) for kind in OF_SERVICE}
+    queues = queueing.for_node(node)
     services = []
     libraries: dict[int, list[tuple[str, int | None]]] = {}
     for service in found:
@@ -63,6 +65,11 @@ def document(node: Node) -> dict[str, Any]:
                     for name, by_service in belonging.items()
                     if name in engine.objects
                 },
+                **(
+                    {"queue": queues.get(service.pk, []), "skip": service.skip}
+                    if queueing.OBJECTS in engine.objects
+                    else {}
+                ),
             }
         )
     return {

@@ -27,6 +27,7 @@ from streamfleet_panel.models import (
     OnAir,
     PlayedTrack,
     Playlist,
+    QueuedTrack,
     Relay,
     ResellerPlan,
     Schedule,
@@ -535,6 +536,19 @@ def played(obj: PlayedTrack) -> dict[str, Any]:
     """A line of a station's history."""
     names = ("playlist", "path", "title", "artist", "dj")
     return {"at": rfc3339(obj.at), **{name: getattr(obj, name) for name in names}}
+
+
+def queued(obj: QueuedTrack, position: int | None) -> dict[str, Any]:
+    """An entry of a station's queue. ``position``: its place, while it waits; one that is only planned has no id."""
+    return {
+        "id": obj.name if obj.pk is not None else None,
+        "path": obj.path,
+        "position": position,
+        "state": obj.state,
+        "message": obj.message,
+        "created_at": rfc3339(obj.created_at),
+        "done_at": rfc3339(obj.done_at),
+    }
 
 
 def air(service: MediaService, last: PlayedTrack | None) -> dict[str, Any]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 from django.db import DataError, OperationalError, connection
+from django.utils import timezone
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch
-from streamfleet_panel.models import Account, Collection, MediaService, Node
+from streamfleet_panel.models import Account, Collection, MediaService, Node, QueuedTrack
 from streamfleet_panel.worker import ask as asking
 from streamfleet_panel.worker import collector as collector_module
 from streamfleet_panel.worker import runner
@@ -55,10 +56,10 @@ def node(name: str = "node1", observed_generation: int = 1, **more: object) -> N
     return Node.objects.create(name=name, **values)
 
 
-def service(slug: str, on: Node) -> MediaService:
+def service(slug: str, on: Node, **more: object) -> MediaService:
     customer, _ = Account.objects.get_or_create(username="ada", defaults={"email": "a@example.net", "uid": 200001})
     return MediaService.objects.create(
-        slug=slug, name=slug, customer=customer, engine="icecast", service_type="radio", node=on
+        slug=slug, name=slug, customer=customer, engine="icecast", service_type="radio", node=on, **more
     )
 
 
@@ -252,6 +253,86 @@ def test_a_node_that_does_not_answer_is_asked_less_often_and_says_why(config, ca
     turn(collector)
     one.collection.refresh_from_db()
     assert one.collection.message == ""
+
+
+def test_a_node_from_which_somebody_waits_to_hear_is_asked_at_once(config):
+    config = Config(**{**config.__dict__, "collect": 3600.0})
+    one, other = node(), node("node2")
+    rock = service("rock", one, settings={"autodj": {}})
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+
+    def asked() -> list[str]:
+        fleet.asked.clear()
+        turn(collector)
+        return sorted(name for name, _cursors in fleet.asked)
+
+    assert asked() == ["node1", "node2"]
+    assert asked() == []
+    track = QueuedTrack.objects.create(media_service=rock, path="a.mp3")
+    assert asked() == ["node1"]
+    # Some times, and then when it is its turn: a queue that nobody looks at costs no more than that.
+    assert [asked() for _ in range(4)] == [["node1"], ["node1"], [], []]
+    QueuedTrack.objects.filter(pk=track.pk).delete()
+    track = QueuedTrack.objects.create(media_service=rock, path="b.mp3")
+    # One that is not reached is not asked more often for that.
+    fleet.answer = Unanswered("no route")
+    assert asked() == ["node1"]
+    assert asked() == []
+    fleet.answer = batch()
+    collector._failures.clear()
+    collector._hurried.clear()
+    collector._due = {one.pk: float("inf"), other.pk: float("inf")}
+    assert asked() == ["node1"]
+    collector._hurried.clear()
+    # It has told, or has not for so long that nobody waits any more.
+    for changes in ({"state": "waiting"}, {"state": "sent", "created_at": timezone.now() - collected.AWAITED}):
+        QueuedTrack.objects.filter(pk=track.pk).update(**changes)
+        collector._due = {one.pk: float("inf"), other.pk: float("inf")}
+        assert asked() == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stopped": True},
+        {"suspended": True},
+        {"over_quota": True},
+        {"enabled": False},
+        {"deleted_at": timezone.now()},
+        {"settings": {}},
+        {"settings": {"autodj": None}},
+        {"settings": {"autodj": {"enabled": False}}},
+    ],
+)
+def test_nobody_waits_to_hear_of_a_station_whose_autodj_does_not_run(changes):
+    rock = service("rock", node(), settings={"autodj": {}})
+    tracks = [QueuedTrack.objects.create(media_service=rock, path=f"{number}.mp3") for number in range(2)]
+    assert collected.awaited() == {rock.node_id: {track.pk for track in tracks}}
+    MediaService.objects.filter(pk=rock.pk).update(**changes)
+    assert collected.awaited() == {}
+
+
+def test_no_tenant_takes_the_turn_of_other_nodes(config, monkeypatch):
+    """However many stations on however many nodes have just been queued something."""
+    monkeypatch.setattr(collector_module, "PARALLEL", 2)
+    config = Config(**{**config.__dict__, "collect": 3600.0})
+    busy = [node(f"busy{number}") for number in range(3)]
+    calm = [node(f"calm{number}") for number in range(3)]
+    fleet = Fleet()
+    collector = Collector(config, fleet)
+    now = time.monotonic()
+    collector._due = {it.pk: now + 3600 for it in busy} | {it.pk: now - 1 for it in calm}
+    for number, it in enumerate(busy):
+        QueuedTrack.objects.create(media_service=service(f"s{number}", it, settings={"autodj": {}}), path="a.mp3")
+    turn(collector)
+    turn(collector)
+    asked = [name for name, _cursors in fleet.asked]
+    assert sorted(asked[:2]) == ["calm0", "calm1"], "who is overdue comes first"
+    assert (asked[2], asked[3][:4]) == ("calm2", "busy")
+    # With nobody else to ask, one place stays free for whoever's turn comes.
+    turn(collector)
+    assert [name[:4] for name, _cursors in fleet.asked[4:]] == ["busy"]
 
 
 def test_nobody_is_asked_where_it_is_switched_off(config):

@@ -247,6 +247,8 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
                 "end_date": None,
             },
         ],
+        "queue": [],
+        "skip": 0,
         "relays": [
             {
                 "name": "network",

@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from streamfleet_panel import collected, queueing
+from streamfleet_panel.models import MediaService, QueuedTrack
 from tests_support import Api
 
 pytestmark = pytest.mark.django_db
@@ -130,3 +133,39 @@ def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> N
         few = statements(lambda route=route: root("GET", f"/{route}?limit=2"))
         many = statements(lambda route=route: root("GET", f"/{route}?limit=1000"))
         assert few == many, route
+
+
+def test_queues(world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
+    """Of what waits, what is done, what is taken out, and what is awaited."""
+    run({"media_services": [{"slug": "rock", "autodj": {}}]})
+    alice = api("alice")
+    rock = MediaService.objects.get(slug="rock")
+    # What is read once a process.
+    alice("POST", "/media-services/rock/queue", {"files": ["a.mp3"]})
+    counts: dict[str, list[int]] = {}
+    for count in (2, 40):
+        QueuedTrack.objects.all().delete()
+        done = {"state": QueuedTrack.State.PLAYED, "done_at": timezone.now()}
+        forgotten = [QueuedTrack(media_service=rock, path="a.mp3", **done) for _ in range(queueing.MOST_DONE + count)]
+        QueuedTrack.objects.bulk_create(forgotten)
+        files = [f"{number}.mp3" for number in range(count)]
+        queue = "/media-services/rock/queue"
+        ids: list[str] = []
+
+        def put(queue: str = queue, files: list[str] = files, ids: list[str] = ids) -> None:
+            ids.extend(item["id"] for item in alice("POST", queue, {"files": files})[1]["items"])
+
+        steps: dict[str, Callable[[], Any]] = {
+            "put": put,
+            "put before": lambda queue=queue, files=files: alice("POST", queue, {"files": files, "position": 1}),
+            "list": lambda queue=queue: alice("GET", queue),
+            "awaited": collected.awaited,
+            "some out": lambda queue=queue, ids=ids: alice("DELETE", f"{queue}?ids={','.join(ids)}"),
+            "all out": lambda queue=queue: alice("DELETE", queue),
+        }
+        for name, step in steps.items():
+            counts.setdefault(name, []).append(statements(step))
+        assert (len(ids), queueing.done(rock).count()) == (count, queueing.MOST_DONE)
+    for name, (few, many) in counts.items():
+        assert few == many, f"{name}: {few} statements for 2 entries, {many} for 40"
+    assert counts["awaited"][0] == 2

@@ -25,6 +25,7 @@ from streamfleet_panel.models import (
     MediaUser,
     Node,
     Playlist,
+    QueuedTrack,
     Relay,
     ResellerPlan,
     ServiceStatus,
@@ -90,6 +91,7 @@ BODIES: dict[str, Any] = {
     "PUT /media-services/{slug}/relays/{name}": {"enabled": False},
     "PUT /media-services/{slug}/mounts/{name}": {"max_listeners": 1},
     "PUT /customers/{username}/media-users/{name}": {"enabled": False},
+    "POST /media-services/{slug}/queue": {"files": ["taken/over.mp3"]},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
 ON_CUSTOMERS = {
@@ -146,6 +148,12 @@ ON_MOUNTS = {
     "GET /media-services/{slug}/mounts/{name}": None,
     "PUT /media-services/{slug}/mounts/{name}": PEOPLE,
     "DELETE /media-services/{slug}/mounts/{name}": PEOPLE,
+}
+ON_QUEUES = {
+    "GET /media-services/{slug}/queue": None,
+    "POST /media-services/{slug}/queue": PEOPLE,
+    "DELETE /media-services/{slug}/queue": PEOPLE,
+    "DELETE /media-services/{slug}/queue/{name}": PEOPLE,
 }
 ON_MEDIA_USERS = {
     "GET /customers/{username}/media-users/{name}": PEOPLE,
@@ -205,6 +213,7 @@ def _queries() -> list[str]:
         Account,
         MediaService,
         Playlist,
+        QueuedTrack,
         Dj,
         Relay,
         MediaUser,
@@ -254,7 +263,7 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 
 def test_every_route_is_known() -> None:
-    of_objects = (ON_PLAYLISTS, ON_DJS, ON_SCHEDULES, ON_RELAYS, ON_MOUNTS, ON_MEDIA_USERS)
+    of_objects = (ON_PLAYLISTS, ON_DJS, ON_SCHEDULES, ON_RELAYS, ON_MOUNTS, ON_QUEUES, ON_MEDIA_USERS)
     known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}.union(*of_objects)
     assert routes() == known
 
@@ -345,6 +354,17 @@ def test_mounts(callers: Callers, caller: str, route: str) -> None:
     for slug in RADIOS:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "name": "stream"}, visible, ON_MOUNTS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_QUEUES))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_queues(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
+    run(WITH_DJS)
+    for slug in RADIOS:
+        service = MediaService.objects.get(slug=slug)
+        track = QueuedTrack.objects.create(media_service=service, path="music/queued.mp3")
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "name": track.name}, visible, ON_QUEUES[route])
 
 
 def _check(

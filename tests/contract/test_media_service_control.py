@@ -20,6 +20,7 @@ def test_control(runner: Runner, panel: Panel, owner: str) -> None:
             {"slug": slug, "customer": owner, "engine": "icecast", "node": "ctl-node"} for slug in SLUGS
         ],
     }
+    document["media_services"][0] |= {"autodj": {}}
     document["media_services"][2] |= {"suspended": True, "suspend_reason": "unpaid"}
     assert panel.request("POST", "/apply", {"document": document})[0] == 200
     # No other test's service is to land here.
@@ -30,6 +31,8 @@ def test_control(runner: Runner, panel: Panel, owner: str) -> None:
             Step(MODULE, {"slug": "ctl-a", "state": "stopped"}),
             Step(MODULE, {"slug": "ctl-a", "state": "started"}),
             Step(MODULE, {"slug": "ctl-a", "state": "restarted"}, again=True),
+            Step(MODULE, {"slug": "ctl-a", "state": "skipped"}, again=True),
+            Step(MODULE, {"slug": "ctl-broken", "state": "skipped"}, error="ctl-broken has no AutoDJ"),
             Step(MODULE, {"slug": "none", "state": "started"}, error="slug: there is no media service 'none', or none"),
             Step(
                 MODULE,

@@ -157,6 +157,8 @@ def station(slug: str, uid: int, port: int, /, **changes: Any) -> dict[str, Any]
         "playlists": [],
         "djs": [],
         "schedules": [],
+        "queue": [],
+        "skip": 0,
         "relays": [],
         "previous_credentials": {},
     }

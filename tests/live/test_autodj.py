@@ -80,6 +80,21 @@ class Studio(Node):
         """What has been played, oldest first."""
         return [json.loads(line) for line in self.sh(f"cat {DATA}/history.jsonl 2>/dev/null; true").splitlines()]
 
+    def queue(self) -> dict[str, str]:
+        """What is told of the queue: state, or why something was refused, by path."""
+        text = self.sh(f"cat {DATA}/queue.json 2>/dev/null || echo '{{\"items\": []}}'")
+        paths = json.loads(self.sh("cat /etc/streamfleet/instances/autodj/rock-fm/queue.json"))["items"]
+        told = {item["id"]: item["message"] or item["state"] for item in json.loads(text)["items"]}
+        return {item["path"]: told.get(item["id"], "") for item in paths}
+
+    def until_told(self, **states: str) -> None:
+        """Wait until this is told; names are of files in the folder ids."""
+        wanted = {f"ids/{name}.mp3": state for name, state in states.items()}
+        deadline = time.monotonic() + 3 * TRACK_SECONDS
+        while not wanted.items() <= self.queue().items():
+            assert time.monotonic() < deadline, (self.queue(), self.sh(f"journalctl -u {UNIT} -o cat | tail -30"))
+            time.sleep(0.5)
+
     def radio(self, *playlists: dict[str, Any], **changes: Any) -> dict[str, Any]:
         """The station with its AutoDJ on, and these playlists."""
         settings = {**autodj(crossfade_seconds=2), **changes.pop("settings", {})}
@@ -93,6 +108,12 @@ class Studio(Node):
 
 
 DAY, NIGHT = playlist("day", folder="day"), playlist("night", folder="night")
+LONG, LONG_SECONDS = playlist("long", folder="long"), 150.0
+
+
+def queued(number: int, path: str) -> dict[str, str]:
+    """An entry of a queue as a node document has it."""
+    return {"id": f"{number:032x}", "path": path}
 
 
 @pytest.fixture(scope="module")
@@ -362,6 +383,75 @@ def test_the_eco_class_sends_files_as_they_are(studio: Studio, ears: Ears) -> No
     it.await_tone(TONES["night"], ALL, within=20)
     assert not it.ended
     it.stop()
+    studio.show(DAY)
+
+
+@pytest.mark.parametrize("kind", ["full", "eco"])
+def test_what_is_queued_follows_what_plays_and_once(studio: Studio, ears: Ears, tmp_path: Path, kind: str) -> None:
+    """By what a listener hears, under one connection; a player that is killed plays on with the rest."""
+    settings = autodj(crossfade_seconds=2)
+    if kind == "eco":
+        settings["autodj"]["class"] = kind
+        settings["mounts"] = [{"name": "/stream", "format": "mp3", "bitrate_kbps": 320}]
+    for name in ("one", "two", "three"):
+        studio.upload(recording(tmp_path / f"{name}.mp3", TONES["ids"], TRACK_SECONDS), f"ids/{name}.mp3")
+    (tmp_path / "junk.mp3").write_bytes(b"not music at all")
+    studio.upload(tmp_path / "junk.mp3", "ids/junk.mp3")
+    studio.upload(recording(tmp_path / "long.mp3", TONES["night"], LONG_SECONDS), "long/0.mp3")
+    ears.stop()
+
+    def show(*playlists: dict[str, Any], **changes: Any) -> int:
+        """Lines of the history when it was said."""
+        studio.show(*playlists, settings=settings, **changes)
+        return len(studio.history())
+
+    def played(since: int) -> list[str]:
+        return [line["path"] for line in studio.history()[since:]]
+
+    show(DAY)
+    deadline = time.monotonic() + START
+    while (it := Ears(studio.address, RADIO[2], "/stream")) and (time.sleep(1) or it.status != 200):
+        it.stop()
+        assert time.monotonic() < deadline, studio.sh(f"journalctl -u {UNIT} -o cat --no-pager | tail -30")
+    it.await_tone(TONES["day"], ALL, within=START)
+    process = studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}")
+    first = [queued(10, "ids/one.mp3"), queued(11, "ids/none.mp3"), queued(12, "ids/junk.mp3")]
+    begun = show(DAY, queue=first)
+    assert "changed=0" in studio.play("playbooks/converge.yml")
+    it.await_tone(TONES["ids"], ALL, within=SOON)
+    studio.until_told(one="played", none="is not in the media library")
+    assert studio.queue()["ids/junk.mp3"] not in ("", "waiting", "played")
+    it.await_tone(TONES["day"], ALL, within=SOON)
+    # Of what plays when it arrives, and at most one more that was about to begin.
+    assert "ids/one.mp3" in played(begun)[:2]
+    # Skipping goes on with the queue, long before the track ends.
+    show(LONG, queue=first)
+    it.await_tone(TONES["night"], ALL, within=SOON)
+    more = [*first, queued(13, "ids/two.mp3")]
+    show(LONG, queue=more)
+    studio.until_told(two="waiting")
+    before = show(LONG, queue=more, skip=1)
+    assert it.await_tone(TONES["ids"], ALL, within=30) < 30
+    studio.until_told(two="played")
+    assert played(before)[:1] == ["ids/two.mp3"] or studio.history()[before - 1]["path"] == "ids/two.mp3"
+    it.await_tone(TONES["night"], ALL, within=SOON)
+    # Nothing of this has restarted anything.
+    assert studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}") == process
+    assert not it.ended
+    it.stop()
+    # Killed with one that is ready: it is played by the next process, and nothing else again.
+    more = [*more, queued(14, "ids/three.mp3")]
+    show(LONG, queue=more, skip=1)
+    studio.until_told(three="waiting")
+    studio.sh(f"systemctl kill -s KILL {UNIT}")
+    deadline = time.monotonic() + START
+    while studio.queue()["ids/three.mp3"] != "played":
+        assert time.monotonic() < deadline, (studio.queue(), studio.sh(f"journalctl -u {UNIT} -o cat | tail -30"))
+        time.sleep(1)
+    time.sleep(TRACK_SECONDS + 5)
+    paths = played(begun)
+    assert [paths.count(f"ids/{name}.mp3") for name in ("one", "two", "three")] == [1, 1, 1], paths
+    studio.sh(f"rm -r {MEDIA}/long {MEDIA}/ids/junk.mp3 {MEDIA}/ids/one.mp3 {MEDIA}/ids/two.mp3 {MEDIA}/ids/three.mp3")
     studio.show(DAY)
 
 

@@ -334,3 +334,134 @@ def test_a_title_cannot_break_out_of_its_request(server):
     written = "a+%26+b%0D%0AX%3A+y+HTTP%2F1.0+%23%C3%A9"
     first = server.heads[0].split("\r\n")[0]
     assert first == f"GET /admin/metadata?mode=updinfo&mount=%2Fautodj&charset=UTF-8&song={written} HTTP/1.0"
+
+
+def wish(tmp_path: Path, items: list[str], skip: int = 0) -> None:
+    (tmp_path / "settings" / "queue.json").write_text(json.dumps({"skip": skip, "items": items}))
+
+
+def test_a_queue_that_changes_has_what_comes_next_chosen_once_more(player, recordings, tmp_path, monkeypatch):
+    """While a track plays, and each change once."""
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    instead = json.dumps({"file": str(recordings["mp3"]), "number": 8, "title": None})
+    asked = answers(monkeypatch, eco_next=f"echo '{chosen}'", eco_again=f"echo '{instead}'", started="true")
+    wish(tmp_path, ["a"])
+    begun = player._begun
+
+    def and_then(*what):
+        begun(*what)
+        player._choosing.wait(10)
+        wish(tmp_path, ["b"])
+
+    monkeypatch.setattr(player, "_begun", and_then)
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next", "eco-again"]
+    monkeypatch.setattr(player, "_begun", begun)
+    player._one()
+    assert player._number == 8
+    assert asked.count("eco-again") == 1
+
+
+def test_while_not_all_of_the_queue_was_looked_at_it_is_asked_again(player, recordings, tmp_path, monkeypatch):
+    """At each look until it was, though the queue does not change."""
+    chosen = {"file": str(recordings["mp3"]), "number": 7, "title": None}
+    some, all_ = json.dumps({**chosen, "more": True}), json.dumps({**chosen, "more": False})
+    asked = answers(monkeypatch, eco_next=f"echo '{some}'", eco_again=f"echo '{some}'", started="true")
+    begin = player._begin_asking
+
+    def and_wait(word):
+        if asked.count("eco-again") == 1:
+            more = answers(monkeypatch, eco_again=f"echo '{all_}'")
+            begin(word)
+            asked.extend(more)
+        else:
+            begin(word)
+        player._choosing.wait(10)
+
+    monkeypatch.setattr(player, "_begin_asking", and_wait)
+    wish(tmp_path, ["a"])
+    monkeypatch.setattr(eco, "LOOK_SECONDS", 0.0)
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next", "eco-again", "eco-again"]
+
+
+def test_a_queue_that_is_the_same_is_not_read_again(tmp_path, monkeypatch):
+    (tmp_path / "settings").mkdir()
+    wish(tmp_path, ["a"], skip=2)
+    wishes = eco.Wishes(tmp_path / "settings" / "queue.json")
+    read = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or path.read_text().encode())
+    for _ in range(5):
+        wishes.look()
+    assert (wishes.items, wishes.skips, len(read)) == (["a"], 2, 1)
+    (tmp_path / "new").write_text(json.dumps({"skip": 3, "items": ["b"]}))
+    (tmp_path / "new").replace(tmp_path / "settings" / "queue.json")
+    for _ in range(5):
+        wishes.look()
+    assert (wishes.items, wishes.skips, len(read)) == (["b"], 3, 2)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_what_is_taken_out_while_the_server_is_away_is_not_sent(player, recordings, tmp_path, monkeypatch, changes):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    instead = json.dumps({"file": str(recordings["mp3"]), "number": 8, "title": None})
+    asked = answers(monkeypatch, eco_next=f"echo '{chosen}'", eco_again=f"echo '{instead}'", started="true")
+    there = eco.Server.send
+
+    def away(_self: eco.Server, _data: bytes) -> None:
+        raise eco.Gone("away")
+
+    monkeypatch.setattr(eco.Server, "send", away)
+    wish(tmp_path, ["a"])
+    with pytest.raises(eco.Gone):
+        player._one()
+    if changes:
+        wish(tmp_path, [])
+    monkeypatch.setattr(eco.Server, "send", there)
+    player._one()
+    assert player._number == (8 if changes else 7)
+    assert asked[:2] == ["eco-next", "eco-again" if changes else "started"]
+
+
+def test_a_track_is_skipped_once_and_only_when_that_is_asked_while_it_plays(player, recordings, tmp_path, monkeypatch):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    answers(monkeypatch, eco_next=f"echo '{chosen}'", started="true")
+    # Asked before this player began.
+    wish(tmp_path, [], skip=3)
+    player._skips = eco.Player(tmp_path / "settings")._skips
+    player._one()
+    whole = player._sent
+    assert whole == pytest.approx(4, abs=0.2)
+    wish(tmp_path, [], skip=4)
+    player._one()
+    assert player._sent - whole < 3
+    before = player._sent
+    # A file that cannot be read says nothing.
+    (tmp_path / "settings" / "queue.json").write_text("{")
+    player._one()
+    wish(tmp_path, [], skip=4)
+    player._one()
+    assert player._sent - before == pytest.approx(8, abs=0.4)
+
+
+def test_what_was_chosen_and_has_not_begun_is_played_when_the_server_is_back(player, recordings, monkeypatch):
+    chosen = json.dumps({"file": str(recordings["mp3"]), "number": 7, "title": None})
+    asked = answers(monkeypatch, eco_next=f"echo '{chosen}'", started="true")
+    there = eco.Server.send
+
+    def away(_self: eco.Server, _data: bytes) -> None:
+        raise eco.Gone("away")
+
+    monkeypatch.setattr(eco.Server, "send", away)
+    for _ in range(2):
+        with pytest.raises(eco.Gone):
+            player._one()
+    assert asked == ["eco-next"]
+    monkeypatch.setattr(eco.Server, "send", there)
+    player._one()
+    assert asked == ["eco-next", "started", "eco-next"]
+    # What has begun is not begun again.
+    monkeypatch.setattr(eco.Server, "send", away)
+    with pytest.raises(eco.Gone):
+        player._one()
+    assert player._held is None

@@ -59,7 +59,11 @@ def test_the_instance() -> None:
     assert instance.unit == "streamfleet-autodj@rock-fm.service"
     assert instance.directories == [f"/var/lib/streamfleet/{name}/200001" for name in ("media", "media-index")]
     assert (instance.ports, instance.listen) == ([8100], [])
-    assert [file.path.rpartition("/")[2] for file in instance.files] == ["settings.json", "playlists.json"]
+    assert [file.path.rpartition("/")[2] for file in instance.files] == [
+        "settings.json",
+        "playlists.json",
+        "queue.json",
+    ]
     for file in instance.files:
         assert (file.owner, file.group, file.mode, file.validate) == ("root", "sf200001", "0640", "json")
     assert settings_of(service()) == {
@@ -430,3 +434,41 @@ def test_the_eco_class_sends_one_encoding(mounts: list[tuple[str, int | None]], 
         render(wanted, NODE)
     assert caught.value.field == "settings.autodj.class"
     assert said in caught.value.message
+
+
+QUEUED = {"id": "0a" * 16, "path": "a/b.mp3"}
+
+
+def queue_of(wanted: dict[str, Any]) -> dict[str, Any]:
+    data: dict[str, Any] = json.loads(rendered(wanted).files[2].content)
+    return data
+
+
+def test_a_queue_is_data_that_restarts_nothing() -> None:
+    before, after = rendered(service()), rendered(service(queue=[QUEUED], skip=3))
+    assert before.fingerprints == after.fingerprints
+    assert queue_of(service(queue=[{**QUEUED, "more": 1}], skip=3)) == {"skip": 3, "items": [QUEUED]}
+    old = service()
+    del old["queue"], old["skip"]  # a document of an older panel
+    assert queue_of(old) == {"skip": 0, "items": []}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"queue": [{**QUEUED, "path": "../b.mp3"}]}, "queue[0].path"),
+        ({"queue": [{**QUEUED, "path": "/b.mp3"}]}, "queue[0].path"),
+        ({"queue": [{**QUEUED, "path": "a\nb.mp3"}]}, "queue[0].path"),
+        ({"queue": [{**QUEUED, "path": "x" * 501}]}, "queue[0].path"),
+        ({"queue": [QUEUED, {**QUEUED, "id": "../../x"}]}, "queue[1].id"),
+        ({"queue": [{**QUEUED, "id": 7}]}, "queue[0].id"),
+        ({"queue": [QUEUED] * 201}, "queue"),
+        ({"skip": -1}, "skip"),
+        ({"skip": "1"}, "skip"),
+        ({"skip": True}, "skip"),
+    ],
+)
+def test_a_queue_that_cannot_be_is_refused(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        rendered(service(**changes))
+    assert raised.value.field == field

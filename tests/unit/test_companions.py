@@ -44,6 +44,6 @@ def test_stations_of_this_release_can_have_an_autodj_and_relays() -> None:
     specs = engine_specs(ROOT)
     for name in ("icecast", "icecast_kh"):
         assert specs[name]["companions"] == ["autodj", "relay"]
-        assert specs[name]["objects"] == ["playlists", "djs", "schedules", "relays"]
+        assert specs[name]["objects"] == ["playlists", "djs", "schedules", "queue", "relays"]
         assert {"mounts", "autodj", "live_port"} <= set(specs[name]["fields"])
     assert specs["nginx_rtmp"]["companions"] == []

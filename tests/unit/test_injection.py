@@ -53,6 +53,7 @@ OBJECTS: dict[str, list[dict[str, Any]]] = {
         schedule("late", playlist="gone", days=["fri"], start="23:00", end="02:00", start_date="2026-12-01"),
         schedule("show", dj="gone", end_date="2026-12-31"),
     ],
+    "queue": [{"id": "0a" * 16, "path": "a/queued.mp3"}],
     "relays": [
         relay("network", mount="/one", username="a-user", password="a-relays-secret"),
         relay("other", direction="out", address="icecast://other.example/live", mount="/one", password="out-secret"),
@@ -101,7 +102,7 @@ def texts(value: Any, path: Path_ = ()) -> Iterator[Path_]:
 def fields(engine: str) -> list[Path_]:
     """Paths of all texts of a service that its tenant writes."""
     service = service_of(engine, "rock-fm", 0)
-    groups = ("settings", "credentials", "previous_credentials", "playlists", "djs", "schedules", "relays")
+    groups = ("settings", "credentials", "previous_credentials", "playlists", "djs", "schedules", "queue", "relays")
     return [(name,) for name in TEXTS] + [path for group in groups for path in texts(service.get(group), (group,))]
 
 

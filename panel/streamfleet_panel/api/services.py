@@ -100,7 +100,7 @@ def rotate(request: HttpRequest, slug: str) -> HttpResponse:
 
 @router.post(
     "/media-services/{slug}/actions",
-    summary="Start, stop or restart",
+    summary="Start, stop or restart, or skip what the AutoDJ plays",
     description="Answers the generation to wait for in the status.",
     openapi_extra=json_body(
         {
@@ -113,7 +113,7 @@ def rotate(request: HttpRequest, slug: str) -> HttpResponse:
     ),
 )
 def act(request: HttpRequest, slug: str) -> HttpResponse:
-    """One of start, stop, restart."""
+    """One of start, stop, restart, skip."""
     actor, service = _service(request, slug, "control")
     data = mapping_of(request)
     only(data, "action")

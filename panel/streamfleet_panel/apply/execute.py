@@ -12,6 +12,7 @@ from streamfleet_panel import secrets
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply.fields import OF_SERVICE
 from streamfleet_panel.apply.plan import Plan, Result
+from streamfleet_panel.apply.problems import ApiError
 from streamfleet_panel.apply.world import chunks
 from streamfleet_panel.models import (
     Account,
@@ -161,6 +162,18 @@ def _welcome(plan: Plan) -> None:
                 for account in plan.welcome
             ]
         )
+
+
+def locked(service: MediaService) -> MediaService:
+    """The service as it is now; nobody else changes any until the caller's transaction ends. For single changes.
+
+    Raises ApiError where it is gone for good.
+    """
+    Counter.lock()
+    found = MediaService.objects.select_related("customer__reseller", "node").filter(pk=service.pk).first()
+    if found is None:
+        raise ApiError("not_found", f"There is no media service {service.slug}")
+    return found
 
 
 def bump(services: Iterable[MediaService]) -> None:

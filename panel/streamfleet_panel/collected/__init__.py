@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from streamfleet_panel.collected import played, sessions, usage
-from streamfleet_panel.models import Collection, MediaService, Node
+from streamfleet_panel import queueing
+from streamfleet_panel.collected import played, queue, sessions, usage
+from streamfleet_panel.models import Collection, MediaService, Node, QueuedTrack
+
+#: So long somebody waits to hear whether what was queued can be played.
+AWAITED = timedelta(seconds=60)
 
 Items = Sequence[tuple[str, dict[str, Any]]]
 Store = Callable[[Mapping[str, int], Items, datetime], None]
@@ -30,6 +34,7 @@ FEEDS: dict[str, Store] = {
     "running": usage.store_running,
     "air": played.store_air,
     "played": played.store,
+    "queue": queue.store,
 }
 
 
@@ -66,6 +71,28 @@ def nodes() -> list[Node]:
         .only("pk", "name", "address", "ssh_port", "ssh_user", "host_key")
         .order_by("pk")
     )
+
+
+def awaited() -> dict[int, set[int]]:
+    """What somebody waits to hear of, by node: entries that were queued a moment ago, and not looked at yet.
+
+    Those of a station whose AutoDJ does not run are looked at by nobody, so nobody waits. At most two queries.
+    """
+    sent = QueuedTrack.objects.filter(state=QueuedTrack.State.SENT, created_at__gt=timezone.now() - AWAITED)
+    entries = list(sent.order_by().values_list("pk", "media_service_id"))
+    if not entries:
+        return {}
+    services = MediaService.objects.filter(pk__in={service for _, service in entries})
+    nodes_of = {
+        service.pk: service.node_id
+        for service in services.select_related("customer__reseller")
+        if service.desired_state()[0] == "running" and queueing.is_on(service)
+    }
+    found: dict[int, set[int]] = {}
+    for pk, service in entries:
+        if service in nodes_of:
+            found.setdefault(nodes_of[service], set()).add(pk)
+    return found
 
 
 def store(node_id: int, number: int, batch: Batch) -> bool:

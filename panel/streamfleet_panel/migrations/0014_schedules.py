@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("panel", "0012_transfer_earlier"),
+        ("panel", "0013_queue"),
     ]
 
     operations = [

@@ -12,6 +12,7 @@ from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
 from streamfleet_panel.models.played import OnAir, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
+from streamfleet_panel.models.queued import QueuedTrack
 from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.schedule import Schedule
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
@@ -40,6 +41,7 @@ __all__ = [
     "OnAir",
     "PlayedTrack",
     "Playlist",
+    "QueuedTrack",
     "Relay",
     "ResellerPlan",
     "Schedule",

@@ -45,6 +45,8 @@ class MediaService(models.Model):
     previous_credentials_until = models.DateTimeField(null=True, blank=True, db_index=True, editable=False)
     # Raised by the action "restart"; the node restarts the instance when it sees a number it has not acted on.
     restart = models.PositiveIntegerField(default=0, editable=False)
+    # Raised by the action "skip"; the AutoDJ goes on to its next track when it sees a number it has not acted on.
+    skip = models.PositiveIntegerField(default=0, editable=False)
     # Generation of the node's document at this service's last change.
     generation = models.PositiveBigIntegerField(default=0, editable=False)
     label = models.CharField("ownership label", max_length=100, null=True, blank=True, db_index=True)

@@ -8,10 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from streamfleet_panel import access, represent
+from streamfleet_panel import access, queueing, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
-from streamfleet_panel.models import Dj, MediaService, OnAir, PlayedTrack, Playlist, Relay, Schedule
+from streamfleet_panel.models import (
+    Dj,
+    MediaService,
+    OnAir,
+    PlayedTrack,
+    Playlist,
+    QueuedTrack,
+    Relay,
+    Schedule,
+)
 
 # state → (words, look, whether it stays like that without anybody doing something)
 _STATES = {
@@ -302,6 +311,25 @@ def air(service: MediaService, actor: Actor) -> Air | None:
     heard = None if state is None or service.desired_state()[0] != "running" else state.dj
     names = [str(item["username"]) for item in state.connected if item["username"] != heard] if state else []
     return Air(heard, names, list(access.played(actor).filter(media_service=service)[:10]))
+
+
+@dataclass(frozen=True)
+class Queue:
+    """What waits to be played, what was refused lately, and whether there is something to play it."""
+
+    waiting: list[QueuedTrack]
+    refused: list[QueuedTrack]
+    is_there: bool
+
+
+def queue(service: MediaService) -> Queue | None:
+    """The service's queue; None where its engine has none. Two queries."""
+    engine, player = engine_of(service), queueing.player_of(service)
+    if engine is None or player is None:
+        return None
+    refused = queueing.done(service).filter(state=QueuedTrack.State.FAILED)
+    is_there = player.is_there(engine.settings(service.settings))
+    return Queue(list(queueing.waiting(service)), list(refused[:5]), is_there)
 
 
 def _times(active: Iterable[Mapping[str, Any]] | None) -> str:

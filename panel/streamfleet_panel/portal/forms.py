@@ -359,6 +359,30 @@ def _field_of(name: str, schema: Mapping[str, Any], required: bool) -> forms.Fie
     return forms.CharField(max_length=100, required=required, widget=plain, **texts)
 
 
+class QueueForm(PortalForm):
+    """A recording that is played next."""
+
+    recording = forms.CharField(
+        label="Recording",
+        strip=False,
+        widget=forms.TextInput(attrs={"spellcheck": "false", "autocomplete": "off"}),
+        help_text="Where it lies in your media library, for example music/song.mp3.",
+    )
+    first = forms.BooleanField(label="Before all that waits", required=False)
+
+    def body(self) -> dict[str, Any]:
+        """What the queue is given."""
+        return {"files": [self.cleaned_data["recording"]], "position": 1 if self.cleaned_data["first"] else None}
+
+    def refuse(self, error: ApiError) -> None:
+        """Beside the recording, which is all that there is to be refused."""
+        for problem in error.errors:
+            words = f"{problem.message}. {problem.fix}".strip()
+            self.add_error("recording", words[:1].upper() + words[1:])
+        if not error.errors:
+            self.add_error(None, error.message)
+
+
 class RotateForm(PortalForm):
     """Which credentials of a service are made anew, and how long the old ones still work."""
 

@@ -25,6 +25,8 @@ log = logging.getLogger("streamfleet.worker")
 LOOK = 5.0
 #: Nodes that are asked at the same time.
 PARALLEL = 4
+#: How often a node is asked early for one entry of a queue. What tenants do may use all places but one.
+MOST_EARLY = 3
 #: Seconds until a node that has more to tell is asked again, and at most until one that does not answer is.
 SOON, LATEST = 1.0, 600.0
 
@@ -41,6 +43,9 @@ class Collector:
         self._pool = ThreadPoolExecutor(PARALLEL, thread_name_prefix="collect")
         self._asked: dict[int, tuple[Future[Batch], Place, str]] = {}
         self._due: dict[int, float] = {}
+        # Nodes that are asked before it is their turn, and how often that was done for each entry of a queue.
+        self._early: set[int] = set()
+        self._hurried: dict[int, int] = {}
         self._failures: dict[int, int] = {}
         self._last_look = float("-inf")
         self._targets: dict[int, Target] = {}
@@ -54,12 +59,14 @@ class Collector:
         if now - self._last_look >= min(LOOK, self._config.collect):
             self._last_look = now
             self._look()
+            now = time.monotonic()
         # Who has waited longest comes first, so that all get their turn however many there are.
         for node_id in sorted(self._targets, key=lambda node_id: self._due.get(node_id, 0.0)):
             if len(self._asked) >= PARALLEL or self._due.get(node_id, 0.0) > now:
                 break
-            if node_id not in self._asked:
-                self._put(node_id, self._targets[node_id])
+            if node_id in self._asked or (node_id in self._early and self._places_taken_early() >= PARALLEL - 1):
+                continue
+            self._put(node_id, self._targets[node_id])
 
     def close(self) -> None:
         """Ask nobody any more, and wait for no answer: nothing is lost that was not stored."""
@@ -75,6 +82,24 @@ class Collector:
         for memory in (self._due, self._failures):
             for node_id in memory.keys() - self._targets.keys():
                 del memory[node_id]
+        self._early &= self._targets.keys()
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """Ask nodes early from which somebody waits to hear: after those whose turn has come, and so often at most."""
+        now, awaited = time.monotonic(), collected.awaited()
+        entries = {pk for of_node in awaited.values() for pk in of_node}
+        self._hurried = {pk: times for pk, times in self._hurried.items() if pk in entries}
+        for node_id in awaited.keys() & (self._targets.keys() - self._failures.keys() - self._asked.keys()):
+            waiting = [pk for pk in awaited[node_id] if self._hurried.get(pk, 0) < MOST_EARLY]
+            if waiting and self._due.get(node_id, now) > now:
+                self._early.add(node_id)
+                self._due[node_id] = now
+                for pk in waiting:
+                    self._hurried[pk] = self._hurried.get(pk, 0) + 1
+
+    def _places_taken_early(self) -> int:
+        return len(self._early & self._asked.keys())
 
     def _put(self, node_id: int, target: Target) -> None:
         """Ask this node."""
@@ -92,6 +117,7 @@ class Collector:
             if not future.done():
                 continue
             del self._asked[node_id]
+            self._early.discard(node_id)
             try:
                 batch = future.result()
                 collected.store(node_id, place.number, batch)

@@ -23,6 +23,7 @@ from streamfleet_panel.models import (
     Node,
     OnAir,
     PlayedTrack,
+    QueuedTrack,
     ServiceStatus,
     Transfer,
 )
@@ -36,6 +37,8 @@ SLUG_ROUTES = {
     "/services/{}/credentials/replace/": "get",
     "/services/{}/action/": "post",
     "/services/{}/listeners/": "get",
+    "/services/{}/queue/": "post",
+    "/services/{}/queue/empty/": "post",
 }
 RADIO_ROUTES = ["/services/{}/calendar/", "/services/{}/mounts/", "/services/{}/mounts/stream/"]
 CUSTOMER_ROUTES = ["/customers/of/{}/", "/customers/of/{}/delete/"]
@@ -53,6 +56,9 @@ POSTS = [
     "/services/rock-fm/mounts/stream/delete/",
     "/services/rock-fm/djs/anna/credentials/",
     "/services/rock-fm/djs/anna/kick/",
+    "/services/rock-fm/queue/",
+    "/services/rock-fm/queue/empty/",
+    "/services/rock-fm/queue/abcdef/remove/",
     "/customers/new/",
     "/customers/of/alice/",
     "/customers/of/alice/delete/",
@@ -379,6 +385,70 @@ def test_disconnecting_a_dj(as_) -> None:  # type: ignore[no-untyped-def]
     assert Dj.objects.get().kick == 1
     entry = AuditLog.objects.get(action="kick")
     assert (entry.actor_name, entry.key, entry.via) == ("eve", "eve-fm/eves-dj", "portal")
+
+
+@pytest.fixture
+def queued(as_) -> Client:  # type: ignore[no-untyped-def]
+    """Alice, whose station has an AutoDJ."""
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": {}}]}, access.system())
+    client: Client = as_("alice")
+    return client
+
+
+def test_recordings_are_queued_and_taken_out(queued: Client) -> None:
+    page = "/services/rock-fm/"
+    assert "Nothing waits." in queued.get(page).content.decode()
+    for path in ("music/a.mp3", 'odd "name" <b>.mp3'):
+        answer = queued.post(f"{page}queue/", {"recording": path}, follow=True)
+        assert "is in the queue" in answer.content.decode()
+    queued.post(f"{page}queue/", {"recording": "first.mp3", "first": "on"})
+    rows = list(QueuedTrack.objects.order_by("place"))
+    assert [row.path for row in rows] == ["first.mp3", "music/a.mp3", 'odd "name" <b>.mp3']
+    shown = queued.get(page).content.decode()
+    assert "odd &quot;name&quot; &lt;b&gt;.mp3" in shown
+    assert "<b>.mp3" not in shown
+    assert "On its way" in shown
+    answer = queued.post(f"{page}queue/{rows[1].name}/remove/", follow=True)
+    assert "It is out of the queue." in answer.content.decode()
+    answer = queued.post(f"{page}queue/{rows[1].name}/remove/", follow=True)
+    assert "does not wait any more" in answer.content.decode()
+    QueuedTrack.objects.filter(pk=rows[0].pk).update(state="failed", message="holds no <sound>")
+    assert "first.mp3: holds no &lt;sound&gt;" in queued.get(page).content.decode()
+    assert "The queue is empty." in queued.post(f"{page}queue/empty/", follow=True).content.decode()
+    assert not QueuedTrack.objects.exclude(state="failed").exists()
+    assert AuditLog.objects.filter(action="queue", via="portal").count() == 5
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("../eve/a.mp3", "Contains the segment .."),
+        ("cover.jpg", "Is not called as a recording is"),
+        ("x" * 100_000, "Has 100000 characters, at most 500 fit"),
+        ("", "This field is required"),
+    ],
+)
+def test_what_cannot_be_queued_is_said_beside_the_field(queued: Client, path: str, words: str) -> None:
+    answer = queued.post("/services/rock-fm/queue/", {"recording": path})
+    text = answer.content.decode()
+    assert answer.status_code == 200
+    assert words in text
+    assert 'aria-invalid="true"' in text
+    assert not QueuedTrack.objects.exists()
+
+
+def test_a_service_without_an_autodj_has_no_queue(as_) -> None:  # type: ignore[no-untyped-def]
+    client = as_("alice")
+    apply_document({"media_services": [{"slug": "rock-fm", "autodj": None}]}, access.system())
+    assert "Played next" not in client.get("/services/rock-fm/").content.decode()
+    client.post("/services/rock-fm/queue/", {"recording": "a.mp3"})
+    assert not QueuedTrack.objects.exists()
+
+
+def test_skipping(queued: Client) -> None:
+    answer = queued.post("/services/rock-fm/action/", {"action": "skip"}, follow=True)
+    assert "What the AutoDJ plays is being skipped. While a DJ is on the air, nothing is." in answer.content.decode()
+    assert MediaService.objects.get(slug="rock-fm").skip == 1
 
 
 LISTED = [{"media_service": "rock-fm", "name": name} for name in ("day", "night", "jingles", "often")]

@@ -30,6 +30,9 @@ DATA = "/var/lib/streamfleet/services"
 SLOTS_ABOVE = 20000
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 MOST_DJS = 100
+#: Those that wait, and those that were done since the service was last changed.
+MOST_QUEUED = 200
+QUEUED_ID = re.compile("[0-9a-f]{32}")
 MOST_PRIORITY, MOST_GRACE = 100, 300
 USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 PASSWORD = re.compile(r"[A-Za-z0-9._~-]{8,64}")
@@ -103,6 +106,7 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         files=[
             _file(service, f"{folder}/settings.json", settings, mask=MASK),
             _file(service, f"{folder}/playlists.json", playlists),
+            _file(service, f"{folder}/queue.json", _queue(service)),
             # Read by a shell.
             *([File(f"{folder}/class", f"{ECO}\n", group=f"sf{uid}")] if eco else []),
         ],
@@ -238,6 +242,20 @@ def _with(own: Any, times: list[dict[str, Any]], *, only: bool) -> list[dict[str
     if own is None and not only:
         return None
     return [*(own or []), *times]
+
+
+def _queue(service: Mapping[str, Any]) -> dict[str, Any]:
+    """What was put before the rotation, checked, and how often it was asked to skip. Raises RenderError."""
+    items, skip = service.get("queue") or [], service.get("skip", 0)
+    if len(items) > MOST_QUEUED:
+        raise RenderError("queue", len(items), f"are more than {MOST_QUEUED}: take some out")
+    for number, item in enumerate(items):
+        if not isinstance(item["id"], str) or not QUEUED_ID.fullmatch(item["id"]):
+            raise RenderError(f"queue[{number}].id", item["id"], "is not 32 digits and letters a-f")
+        _path(item["path"], f"queue[{number}].path")
+    if isinstance(skip, bool) or not isinstance(skip, int) or skip < 0:
+        raise RenderError("skip", skip, "is not a number of 0 or more")
+    return {"skip": skip, "items": [{"id": item["id"], "path": item["path"]} for item in items]}
 
 
 def _playlist(item: Mapping[str, Any], where: str, times: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:

@@ -10,18 +10,19 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from streamfleet_panel import access, control
+from streamfleet_panel import access, control, queueing
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.apply.execute import audit_entry
 from streamfleet_panel.apply.fields import key_of
 from streamfleet_panel.models import Dj, MediaService
 from streamfleet_panel.portal import display
-from streamfleet_panel.portal.forms import RotateForm
+from streamfleet_panel.portal.forms import QueueForm, RotateForm
 from streamfleet_panel.portal.pages import page, paginated
 from streamfleet_panel.portal.use import use_of
 
 DONE = {"start": "started", "stop": "stopped", "restart": "restarted"}
+SKIPPED = "What the AutoDJ plays is being skipped. While a DJ is on the air, nothing is."
 
 
 def find(actor: Actor, slug: str) -> MediaService:
@@ -63,6 +64,7 @@ def _page(
     service: MediaService,
     shown: dict[str, Any] | None = None,
     shown_dj: Dj | None = None,
+    queue_form: QueueForm | None = None,
 ) -> HttpResponse:
     state = display.state_of(service, actor)
     desired = service.desired_state()[0]
@@ -81,6 +83,9 @@ def _page(
         "relays": display.relays(service, actor),
         "use": use_of(service),
         "air": display.air(service, actor),
+        "queue": display.queue(service),
+        "queue_form": queue_form or QueueForm(),
+        "may_queue": access.may(actor, "control", "media_service"),
         "may_show_djs": access.may(actor, "credentials", "dj"),
         "may_kick": access.may(actor, "kick", "dj"),
         "shown": shown is not None,
@@ -173,7 +178,43 @@ def action(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
     except ApiError as error:
         messages.error(request, error.message)
     else:
-        messages.success(request, f"{service.name} is being {DONE[wanted]}.")
+        messages.success(request, SKIPPED if wanted == "skip" else f"{service.name} is being {DONE[wanted]}.")
+    return redirect("portal:service", slug=slug)
+
+
+@require_POST
+@page
+def queue_put(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
+    """Put a recording into the queue."""
+    access.require(actor, "control", "media_service")
+    service = find(actor, slug)
+    form = QueueForm(request.POST)
+    if form.is_valid():
+        try:
+            queueing.put(actor, service, form.body())
+        except ApiError as error:
+            form.refuse(error)
+        else:
+            messages.success(request, f"{form.cleaned_data['recording']} is in the queue.")
+            return redirect("portal:service", slug=slug)
+    return _page(request, actor, service, queue_form=form)
+
+
+@require_POST
+@page
+def queue_take_out(request: HttpRequest, actor: Actor, slug: str, name: str = "") -> HttpResponse:
+    """Take one recording out of the queue, or all."""
+    access.require(actor, "control", "media_service")
+    service = find(actor, slug)
+    try:
+        if name:
+            queueing.take_out_one(actor, service, name)
+        else:
+            queueing.take_out(actor, service, None)
+    except ApiError:
+        messages.error(request, "That recording does not wait any more.")
+    else:
+        messages.success(request, "It is out of the queue." if name else "The queue is empty.")
     return redirect("portal:service", slug=slug)
 
 

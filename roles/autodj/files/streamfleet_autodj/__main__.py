@@ -1,6 +1,10 @@
 """What Liquidsoap asks: ``next`` prints the next request, ``started N`` notes that track N is on the air.
 
 ``eco-next`` prints the next track for the small player (``eco``): only recordings that can be sent as they are.
+``again`` and ``eco-again`` choose once more what comes next, when the station's queue has changed. ``again`` prints
+``more`` where it had no time to look at all of the queue, so that it is to be asked again soon, else ``done``, and in a
+second line the request, none where it is what is ready already. ``eco-again`` prints what ``eco-next`` does, whose
+``more`` is the same.
 
 ``live`` is not asked but runs: it is what DJs connect to (see there).
 ``index`` measures new tracks; ``next`` begins it beside itself. Folders come from the environment: settings of the
@@ -21,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from . import frames, history, index, library, live
-from .chooser import Choice, State, choose
+from .chooser import Choice, State, catch_up, choose
+from .queued import Queue
 
 #: Choices that are known by number: one plays, one is ready, one may be asked for too early.
 KEPT = 8
@@ -32,12 +37,22 @@ SAFE_SUFFIX = ".audio"
 MOST_OVER = 1.1
 #: Seconds that one question may look into files that are not known yet.
 LOOKING_SECONDS = 10.0
+#: Seconds that one question may look into what was put into the queue.
+QUEUE_SECONDS = 3.0
+#: What is said of a file that this question had no time for.
+NOT_YET = "was not looked at yet"
+SILENT = "holds no sound that can be played"
 
 
 class Station:
     """One station's folders. Whatever in them is missing or damaged, it plays on with what is left."""
 
-    def __init__(self, settings: Path, data: Path) -> None:
+    def __init__(self, settings: Path, data: Path, run: str = "") -> None:
+        # What stands for the player that asks: the next one knows nothing of what this one has ready.
+        self.run = run
+        # Whether there was no time, so far, to look at all of the queue.
+        self.unseen = False
+        self.wanted = _read(settings / "queue.json", {}).get("items")
         self.settings = _read(settings / "settings.json", {})
         playlists = _read(settings / "playlists.json", [])
         self.playlists: list[dict[str, Any]] = playlists if isinstance(playlists, list) else []
@@ -56,44 +71,122 @@ class Station:
     def next(self, now: float) -> str:
         """The next request; empty where there is nothing to play. ``now``: seconds of the epoch."""
         found = self._next(now)
-        return "" if found is None else self._request(*found)
+        return "" if found is None else self._request(*found[:2])
 
-    def eco_next(self, now: float) -> dict[str, Any] | None:
-        """The next track that can be sent as it is; None where there is none."""
+    def again(self, now: float) -> str:
+        """What is to come instead of the track that is ready; empty where that stays."""
+        found = self._next(now, again=True)
+        return "" if found is None or found[2] else self._request(*found[:2])
+
+    def eco_next(self, now: float, again: bool = False) -> dict[str, Any] | None:
+        """The next track that can be sent as it is; None where there is none. ``again``: instead of the one before."""
         (feed,) = self.settings["feeds"]
         verdicts = Verdicts(self.media, self.data / "eco.json", feed["format"], int(feed["bitrate_kbps"]))
-        found = self._next(now, verdicts.reason)
+        found = self._next(now, verdicts.reason, again)
         while found is None and verdicts.learned():
             # All that were tried cannot be sent; by now they are known.
-            found = self._next(now, verdicts.reason)
+            found = self._next(now, verdicts.reason, again)
         verdicts.save()
         if found is None:
             return None
-        entry, link = found
+        entry, link, _same = found
         words = [entry["artist"], entry["title"] or Path(entry["path"]).stem]
         title = index.clean(" - ".join(word for word in words if word).encode("utf-8", "replace").decode())
-        return {"number": entry["number"], "file": str(link), "title": title}
+        return {"number": entry["number"], "file": str(link), "title": title, "more": self.unseen}
 
     def _next(
-        self, now: float, unfit: Callable[[str, bool], str | None] | None = None
-    ) -> tuple[dict[str, Any], Path] | None:
-        """What is known of the next track, and our name for its file. ``unfit``: why a file cannot be played."""
+        self, now: float, unfit: Callable[[str, bool], str | None] | None = None, again: bool = False
+    ) -> tuple[dict[str, Any], Path, bool] | None:
+        """What is known of the next track, our name for its file, and whether it is the one that was ready before.
+
+        :param unfit: why a file cannot be played.
+        :param again: choose instead of the track that is ready, as if that had not been chosen.
+        """
         with self.locked():
             memory = _read(self.data / "state.json", {})
             chosen = [entry for entry in memory.get("chosen", []) if isinstance(entry, dict)]
+            queue = Queue(self.wanted, memory.get("queue"), self.run)
+            before = memory.get("state")
+            ready = self._ready(chosen, memory) if again else None
+            if ready is not None:
+                queue.take_back(ready.get("queued") or "")
+                # Numbers are never used again: it may begin at this very moment.
+                before = {**memory["before"], "count": ready["number"]}
             measured = library.read_index(self.index / "index.json")
-            files = [path for path in library.files_of(self.media) if not self._is_bad(measured, path)]
+            every = library.files_of(self.media)
+            files = [path for path in every if not self._is_bad(measured, path)]
+            if queue.items:
+                self._look(queue, set(every), set(files), measured, unfit)
             if unfit is not None:
                 files = [path for path in files if unfit(path, False) is None]
-            begins = _begins(chosen, memory.get("playing"), now)
-            found = self._choose(files, measured, memory.get("state"), begins, unfit)
+            begins = _begins([entry for entry in chosen if entry is not ready], memory.get("playing"), now)
+            found = self._choose(files, measured, before, begins, unfit, queue)
+            self.unseen = bool(queue.unseen())
+            same = ready is not None and found is not None and _is_same(ready, found[2])
+            if same:
+                assert ready is not None
+                if ready.get("queued"):
+                    queue.give(ready["queued"], ready["number"])
+                self._remember(memory, queue)
+                return ready, self._name(ready["number"], ready["path"]), True
             if found is None:
+                # What is ready is better than nothing.
+                if ready is not None and ready.get("queued") in {item.id for item in queue.waiting()}:
+                    queue.give(ready["queued"], ready["number"])
+                self._remember(memory, queue)
                 return None
             choice, state, entry = found
+            if ready is not None:
+                # It may be beginning now, though: see ``started``.
+                ready |= {"replaced": True, "change": [memory["before"], memory.get("state")]}
+            if choice.queued is not None:
+                queue.give(choice.queued, choice.number)
             link = self._link(choice, keep={item.get("number") for item in chosen[-KEPT:]})
-            chosen = [*chosen[-KEPT:], entry]
-            self._remember({**memory, "state": state.as_dict(), "chosen": chosen})
-        return entry, link
+            # Of those that were replaced the last may be beginning now; the others cannot.
+            kept = [item for item in chosen if item is ready or not item.get("replaced")]
+            chosen = [*kept[-KEPT:], entry]
+            self._remember({**memory, "before": before, "state": state.as_dict(), "chosen": chosen}, queue)
+        return entry, link, False
+
+    def _ready(self, chosen: list[dict[str, Any]], memory: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The track that the player has ready: the last that it was given, if it has not begun."""
+        if not chosen or not isinstance(memory.get("before"), dict):
+            return None
+        last, playing = chosen[-1], memory.get("playing")
+        begun = playing.get("number", 0) if isinstance(playing, dict) else 0
+        return last if last.get("run") == self.run and last.get("number", 0) > begun else None
+
+    def _look(
+        self,
+        queue: Queue,
+        every: set[str],
+        files: set[str],
+        measured: library.Index,
+        unfit: Callable[[str, bool], str | None] | None,
+    ) -> None:
+        """Look at what was put into the queue: what cannot be played is refused. Names at once, sound in time."""
+        for item in queue.waiting():
+            if item.path not in every:
+                queue.failed(item.id, "is not in the media library")
+            elif item.path not in files:
+                queue.failed(item.id, SILENT)
+            elif unfit is not None and (reason := unfit(item.path, False)) is not None:
+                queue.failed(item.id, reason)
+        until = time.monotonic() + QUEUE_SECONDS
+        for number, item in enumerate(queue.unseen()):
+            # One at least, so that there is an end of it.
+            if number and time.monotonic() > until:
+                return
+            path = self.media / item.path
+            reason = unfit(item.path, True) if unfit is not None else None
+            if reason is None and library.known(measured, item.path, library.stamp(path)) is None:
+                reason = SILENT if index.tags(path) is None else None
+            if reason == NOT_YET:
+                return
+            if reason is None:
+                queue.seen(item.id)
+            else:
+                queue.failed(item.id, reason)
 
     def started(self, number: int, now: float) -> None:
         """Note what is on the air."""
@@ -102,7 +195,16 @@ class Station:
             entry = next((item for item in memory.get("chosen", []) if item.get("number") == number), None)
             if entry is None:
                 return
-            self._remember({**memory, "playing": {"number": number, "since": now}})
+            queue = Queue(self.wanted, memory.get("queue"), self.run)
+            queue.started(entry.get("queued"), number)
+            change = entry.pop("change", None)
+            if entry.pop("replaced", False) and isinstance(change, list) and len(change) == 2:
+                # The player was quicker than the answer to ``again``: what was taken back is played after all.
+                for name in ("before", "state"):
+                    state = State.of(memory.get(name))
+                    catch_up(state, State.of(change[0]), State.of(change[1]))
+                    memory[name] = state.as_dict()
+            self._remember({**memory, "playing": {"number": number, "since": now}}, queue)
         history.add(self.data, now, {key: entry.get(key) for key in ("playlist", "path", "title", "artist")})
 
     def has_files(self) -> bool:
@@ -125,17 +227,20 @@ class Station:
         before: Any,
         at: float,
         unfit: Callable[[str, bool], str | None] | None,
+        queue: Queue,
     ) -> tuple[Choice, State, dict[str, Any]] | None:
         """Choice, state after it, and what is known of the track. What has no sound is as if it were not there."""
         for _try in range(TRIES):
             state = State.of(before)
-            choice = choose(self.settings, self.playlists, files, state, at)
+            choice = choose(self.settings, self.playlists, files, state, at, queue.waiting())
             if choice is None:
                 return None
-            fits = unfit is None or unfit(choice.path, True) is None
-            entry = self._described(choice, measured) if fits else None
+            reason = unfit(choice.path, True) if unfit is not None else None
+            entry = self._described(choice, measured) if reason is None else None
             if entry is not None:
                 return choice, state, entry
+            if choice.queued is not None and reason != NOT_YET:
+                queue.failed(choice.queued, reason or "cannot be played")
             files = [path for path in files if path != choice.path]
         return None
 
@@ -153,6 +258,8 @@ class Station:
             "number": choice.number,
             "playlist": choice.playlist,
             "path": choice.path,
+            "queued": choice.queued,
+            "run": self.run,
             "title": entry.get("title"),
             "artist": entry.get("artist"),
             "seconds": entry.get("seconds"),
@@ -166,11 +273,14 @@ class Station:
         for old in folder.iterdir():
             if not old.stem.isdigit() or int(old.stem) not in keep:
                 old.unlink(missing_ok=True)
-        suffix = Path(choice.path).suffix.lower()
-        link = folder / f"{choice.number}{suffix if suffix in library.SUFFIXES else SAFE_SUFFIX}"
+        link = self._name(choice.number, choice.path)
         link.unlink(missing_ok=True)
         link.symlink_to(self.media / choice.path)
         return link
+
+    def _name(self, number: int, path: str) -> Path:
+        suffix = Path(path).suffix.lower()
+        return self.data / "next" / f"{number}{suffix if suffix in library.SUFFIXES else SAFE_SUFFIX}"
 
     def _request(self, entry: Mapping[str, Any], link: Path) -> str:
         """The track with our annotations: numbers, fixed words and, where it has no title, the name of its file."""
@@ -190,8 +300,12 @@ class Station:
         written = ",".join(f'{key}="{value}"' for key, value in annotations.items())
         return f"annotate:{written}:{link}"
 
-    def _remember(self, memory: Mapping[str, Any]) -> None:
-        library.replace(self.data / "state.json", json.dumps(memory).encode())
+    def _remember(self, memory: Mapping[str, Any], queue: Queue) -> None:
+        library.replace(self.data / "state.json", json.dumps({**memory, "queue": queue.as_dict()}).encode())
+        # What the worker fetches, see the feed "queue": written where it says something new.
+        told, path = queue.told(), self.data / "queue.json"
+        if told != _read(path, {"items": []}):
+            library.replace(path, json.dumps(told).encode())
 
 
 class Verdicts:
@@ -220,7 +334,7 @@ class Verdicts:
             return None
         if self._new and time.monotonic() > self._until:
             # In a library of many unfit files the rest is looked at when it is asked again: what is known is kept.
-            return "was not looked at yet"
+            return NOT_YET
         reason = self._look(path)
         self._new += 1
         if stamp is not None:
@@ -268,9 +382,13 @@ def _begins(chosen: list[dict[str, Any]], playing: Any, now: float) -> float:
         return now
     at = float(playing.get("since", now))
     for entry in chosen:
-        if entry.get("number", 0) >= playing.get("number", 0):
+        if entry.get("number", 0) >= playing.get("number", 0) and not entry.get("replaced"):
             at += float(entry.get("seconds") or 0.0)
     return max(now, at)
+
+
+def _is_same(ready: Mapping[str, Any], entry: Mapping[str, Any]) -> bool:
+    return all(ready.get(key) == entry[key] for key in ("playlist", "path", "queued"))
 
 
 def _read(path: Path, otherwise: Any) -> Any:
@@ -293,21 +411,25 @@ def main(arguments: list[str]) -> int:
     if arguments == ["live"]:
         return live.main()
     settings, data = (Path(os.environ[f"STREAMFLEET_AUTODJ_{name}"]) for name in ("SETTINGS", "DATA"))
-    station = Station(settings, data)
+    # systemd names every run of a unit anew.
+    station = Station(settings, data, os.environ.get("INVOCATION_ID", ""))
     match arguments:
         case ["next"]:
             print(station.next(time.time()), flush=True)
             if station.has_files():
                 _measure_beside()
-        case ["eco-next"]:
-            print(json.dumps(station.eco_next(time.time())), flush=True)
+        case ["again"]:
+            request = station.again(time.time())
+            print("more" if station.unseen else "done", request, sep="\n", flush=True)
+        case ["eco-next" | "eco-again" as asked]:
+            print(json.dumps(station.eco_next(time.time(), asked == "eco-again")), flush=True)
         case ["started", number]:
             station.started(int(number), time.time())
         case ["index"]:
             index.yield_to_playing()
             station.measure()
         case _:
-            print("usage: next | eco-next | started NUMBER | index | live", file=sys.stderr)
+            print("usage: next | again | eco-next | eco-again | started NUMBER | index | live", file=sys.stderr)
             return 2
     return 0
 

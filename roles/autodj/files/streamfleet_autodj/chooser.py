@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+
+from .queued import Item
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 #: A track does not come again within so many others, where there are as many.
@@ -84,11 +86,15 @@ class State:
 
 @dataclass(frozen=True)
 class Choice:
-    """The next track: its number, the playlist that it is from (none: the library) and its path in the library."""
+    """The next track: its number, the playlist that it is from (none: the library) and its path in the library.
+
+    ``queued``: the id of the entry of the station's queue that it is.
+    """
 
     number: int
     playlist: str | None
     path: str
+    queued: str | None = None
 
 
 def choose(
@@ -97,10 +103,12 @@ def choose(
     files: Sequence[str],
     state: State,
     at: float,
+    queue: Sequence[Item] = (),
 ) -> Choice | None:
     """What is played from ``at`` (seconds of the epoch) on; None where there is nothing. Moves ``state`` on.
 
     :param files: every playable path of the library, sorted.
+    :param queue: what was put before the rotation and waits, in order.
     """
     local = datetime.fromtimestamp(at, zone(settings.get("timezone", "UTC")))
     there = set(files)
@@ -114,8 +122,11 @@ def choose(
     for jingle in (item for item in ready if item["type"] == "jingle"):
         if not state.after_jingle and _is_due(state, jingle, at):
             return _play(state, seed, jingle, tracks[jingle["name"]], at)
+    asked = next((item for item in queue if item.path in there), None)
     for kind in ("scheduled", "rotation"):
         of_kind = {item["name"]: item for item in ready if item["type"] == kind}
+        if kind == "rotation" and asked is not None:
+            return _play_queued(state, asked)
         if of_kind:
             name = _turn(state, seed, {name: _weight(item) for name, item in of_kind.items()})
             return _play(state, seed, of_kind[name], tracks[name], at)
@@ -124,6 +135,31 @@ def choose(
     if not rest:
         return None
     return _play(state, seed, {"name": LIBRARY, "type": "rotation", "order": "shuffle"}, rest, at)
+
+
+def catch_up(state: State, before: State, after: State) -> None:
+    """Bring ``state`` forward by a choice that was taken back, and was played all the same.
+
+    That choice led from ``before`` to ``after``; ``state`` began at ``before`` without it. What has moved on since by
+    itself stays where it is.
+    """
+    if state.credits == before.credits:
+        state.credits = dict(after.credits)
+    for name, position in after.positions.items():
+        if state.positions.get(name) == before.positions.get(name):
+            state.positions[name] = replace(position, owed=list(position.owed))
+    for name, jingle in after.jingles.items():
+        now, then = state.jingles.get(name), before.jingles.get(name, Jingle())
+        if now is not None:
+            since = max(0, now.tracks - then.tracks)
+            state.jingles[name] = Jingle(jingle.tracks + since, max(now.at, jingle.at))
+    for recent, earlier, later in (
+        (state.recent, before.recent, after.recent),
+        (state.recent_jingles, before.recent_jingles, after.recent_jingles),
+    ):
+        if later != earlier and later[-1:] != recent[-1:]:
+            recent.extend(later[-1:])
+            del recent[:-APART]
 
 
 def zone(name: str) -> zoneinfo.ZoneInfo | Any:
@@ -221,6 +257,16 @@ def _play(state: State, seed: int, playlist: Mapping[str, Any], tracks: Sequence
         for jingle in state.jingles.values():
             jingle.tracks += 1
     return Choice(state.count, name or None, path)
+
+
+def _play_queued(state: State, item: Item) -> Choice:
+    """Take this one: the rotation and its playlists stay where they are."""
+    state.recent.append(item.path)
+    del state.recent[:-APART]
+    state.after_jingle = False
+    for jingle in state.jingles.values():
+        jingle.tracks += 1
+    return Choice(state.count, None, item.path, item.id)
 
 
 def _next_in_order(position: Position, tracks: Sequence[str]) -> str:

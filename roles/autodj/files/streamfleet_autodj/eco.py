@@ -34,11 +34,17 @@ CHOOSING_SECONDS = 60.0
 PATIENCE, PATIENCE_AT_FIRST = 2.0, 10.0
 #: What is held back at most, where a file's time does not go on.
 MOST_HELD = 1 << 20
+#: Seconds between two looks whether the station's queue has changed.
+LOOK_SECONDS = 1.0
 KINDS = {"mp3": "audio/mpeg", "aac": "audio/aac", "ogg": "application/ogg", "opus": "application/ogg"}
 
 
 class Gone(Exception):
     """The server does not take the stream now. Its text says why."""
+
+
+class Skipped(Exception):
+    """The track that plays is to end now."""
 
 
 def say(text: str) -> None:
@@ -102,6 +108,29 @@ class Server:
         return link
 
 
+class Wishes:
+    """What the station's owner has queued, and how often it was asked to skip. Where that is not said, it stays."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp: tuple[int, int, int] | None = None
+        self.items: list[Any] = []
+        self.skips = 0
+
+    def look(self) -> None:
+        """Read the file where it is another one: it may be long, and this is every second of every station."""
+        try:
+            status = self._path.stat()
+            stamp = status.st_mtime_ns, status.st_ino, status.st_size
+            if stamp == self._stamp:
+                return
+            self._stamp = stamp
+            data = json.loads(self._path.read_bytes())
+            self.items, self.skips = list(data["items"]), int(data["skip"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+
+
 class Player:
     """Plays one track after the other, in real time."""
 
@@ -114,7 +143,18 @@ class Player:
         self._to: tuple[Any, ...] = ()
         self._trouble = ""
         self._choosing: subprocess.Popen[str] | None = None
+        # What that one has answered, where it was heard already.
+        self._said: str | None = None
         self._asked = 0.0
+        self._looked = 0.0
+        # What was chosen and has not begun, since the server is away.
+        self._held: dict[str, Any] | None = None
+        self._number = 0
+        # The queue as it was when it was last asked what comes next, and how often it had been asked to skip.
+        self._wishes = Wishes(settings / "queue.json")
+        self._wishes.look()
+        self._queue: list[Any] = []
+        self._skips = self._wishes.skips
 
     def play(self, path: Path, format: str, number: int, title: str | None) -> bool:
         """Send a file; False where nothing of it could be sent. Raises Gone where the server is away, OSError."""
@@ -132,6 +172,12 @@ class Player:
                     if not began:
                         began = True
                         self._begun(format, number, title)
+                    elif self._clock() - self._looked >= LOOK_SECONDS:
+                        self._looked = self._clock()
+                        self._look()
+            except Skipped:
+                say(f"track {number} is skipped")
+                return True
             except frames.Unfit as error:
                 say(f"track {number}: {error}")
         if held:
@@ -150,6 +196,7 @@ class Player:
         self._sent += seconds
 
     def _begun(self, format: str, number: int, title: str | None) -> None:
+        self._number = number
         if title is not None and format in ("mp3", "aac") and self._server is not None:
             # Ogg streams bring their titles themselves.
             self._server.title(title)
@@ -164,7 +211,35 @@ class Player:
 
     def _ask_next(self) -> None:
         if self._choosing is None:
-            self._choosing, self._asked = _ask("eco-next"), time.monotonic()
+            self._begin_asking("eco-next")
+
+    def _begin_asking(self, word: str) -> None:
+        self._wishes.look()
+        self._queue, self._said = self._wishes.items, None
+        self._choosing, self._asked = _ask(word), time.monotonic()
+
+    def _hear(self, seconds: float, end: bool = True) -> str:
+        """What the chooser answers; as ``_done``, as often as it is asked."""
+        assert self._choosing is not None
+        if self._said is None:
+            self._said = _done(self._choosing, seconds, end)
+        return self._said
+
+    def _look(self) -> None:
+        """Choose once more what comes next where the queue has changed, or was not all looked at. Raises Skipped."""
+        self._wishes.look()
+        # One that still thinks about it is let be: it is asked again at the next look.
+        if self._choosing is not None and self._choosing.poll() is not None:
+            try:
+                said = self._hear(PATIENCE)
+                if self._wishes.items != self._queue or (json.loads(said or "null") or {}).get("more"):
+                    self._begin_asking("eco-again")
+            except (OSError, ValueError, subprocess.SubprocessError) as error:
+                self._choosing = None
+                self._say(f"cannot choose tracks: {error}")
+        before, self._skips = self._skips, self._wishes.skips
+        if self._skips > before:
+            raise Skipped
 
     def _next(self) -> dict[str, Any] | None:
         """What comes next; None where nothing does, or where it is not known yet or cannot be found out."""
@@ -173,7 +248,7 @@ class Player:
             assert self._choosing is not None
             try:
                 patience = PATIENCE if self._sent else PATIENCE_AT_FIRST
-                answer = _done(self._choosing, patience, end=time.monotonic() - self._asked > CHOOSING_SECONDS)
+                answer = self._hear(patience, end=time.monotonic() - self._asked > CHOOSING_SECONDS)
             except subprocess.TimeoutExpired:
                 if self._choosing.poll() is not None:
                     self._choosing = None
@@ -211,11 +286,20 @@ class Player:
                 self._server.close()
             self._server, self._to, self._sent = Server(*to), to, 0.0
         format = feed["format"]
-        chosen = self._next()
+        if self._held is not None:
+            self._wishes.look()
+            if self._wishes.items != self._queue:
+                # It may have been taken out meanwhile.
+                self._held = None
+                self._begin_asking("eco-again")
+        chosen, self._held = self._held or self._next(), None
         try:
             if chosen is not None and self.play(Path(chosen["file"]), format, chosen["number"], chosen["title"]):
                 self._trouble = ""
                 return
+        except Gone:
+            self._held = chosen if chosen is not None and chosen["number"] != self._number else None
+            raise
         except FileNotFoundError:
             self._say("a track that was chosen is gone")
         self.play(SAFE / f"safe.{format}", format, 0, None)
