@@ -258,6 +258,18 @@ options:
       below it; C(.) is the whole.
     - At most 255 characters.
     type: str
+  stream_address:
+    description:
+    - Engine Wowza Streaming Engine. The stream that is taken over, C(rtmp://…), C(rtsp://…), or a list of HLS,
+      C(http://….m3u8) or C(https://….m3u8). Public, without a log-in.
+    - V(null) for none.
+    type: str
+  radio_address:
+    description:
+    - Engine Wowza Streaming Engine. The audio stream that is taken over, C(http://host:port/mount), of an Icecast
+      or a Shoutcast. Public, without a log-in.
+    - V(null) for none.
+    type: str
   publish_password:
     description:
     - Engine Wowza Streaming Engine. The password that the encoder publishes with. Its user is the service's slug,

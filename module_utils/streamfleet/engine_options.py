@@ -140,6 +140,12 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "media_folder": {
         "type": "str",
     },
+    "stream_address": {
+        "type": "str",
+    },
+    "radio_address": {
+        "type": "str",
+    },
     "publish_password": {
         "type": "str",
         "no_log": True,

@@ -196,7 +196,7 @@ _MOST_REMEMBERED = 2000
 _FORMATS = FormatChecker(formats=())
 _FORMAT_WORDS = {"iana-time-zone": "is not a time zone, such as Europe/Prague"}
 # Format → schemes of a stream that a service takes over from elsewhere.
-_ADDRESSES = {"stream-address": ("rtsp", "http", "https"), "radio-address": ("http", "https")}
+_ADDRESSES = {"stream-address": ("rtmp", "rtsp", "http", "https"), "radio-address": ("http", "https")}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 

@@ -74,6 +74,7 @@ def test_a_time_zone_must_exist(release: Any) -> None:
     ("form", "good", "bad"),
     [
         ("stream-address", "rtsp://camera.example.org/one", "http://127.0.0.1/x"),
+        ("stream-address", "rtmp://video.example.org/live/one", "rtmp://192.168.0.2/live/one"),
         ("stream-address", "https://video.example.org/live.m3u8", "rtsp://camera.example.org:22/one"),
         ("radio-address", "http://radio.example.org:8000/live", "rtsp://camera.example.org/one"),
     ],

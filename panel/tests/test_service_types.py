@@ -65,6 +65,31 @@ def test_on_demand_has_a_library_and_no_encoder(channel: Callable[..., dict[str,
     assert item["credentials"] == {"publish_password": None}
 
 
+def test_a_relay_names_what_it_takes_over_and_nobody_sends_to_it(channel: Callable[..., dict[str, Any]]) -> None:
+    told = refusal(channel, "stream_relay")
+    assert told["path"] == "media_services[0].stream_address"
+    assert told["message"] == "is missing: a service of type stream_relay needs it"
+    address = "rtmp://video.example.org/live/one"
+    made = channel("stream_relay", stream_address=address, segment_seconds=6)
+    assert (made["stream_address"], made["radio_address"], made["connection"]) == (address, None, [])
+    assert made["listen_urls"][0].endswith("/hls/films/playlist.m3u8")
+    service = MediaService.objects.get(slug="films")
+    assert service.credentials == {}
+    item = next(item for item in document(service.node)["services"] if item["slug"] == "films")
+    assert item["settings"]["stream_address"] == address
+    for kind, field, bad in (
+        ("stream_relay", "stream_address", "rtmp://192.168.0.2/live/one"),
+        ("stream_relay", "stream_address", "http://video.example.org/film.mp4"),
+        ("stream_relay", "stream_address", "rtsp://admin:secret@camera.example.org/"),
+        ("shoutcast_relay", "radio_address", "https://radio.example.org/live"),
+        ("shoutcast_relay", "radio_address", "http://localhost:8000/live"),
+        ("live", "stream_address", address),
+    ):
+        told = refusal(channel, kind, slug="other", **{field: bad})
+        assert told["path"] == f"media_services[0].{field}"
+    assert channel("shoutcast_relay", "radio", radio_address="http://radio.example.org:8000/live")["engine"] == "wowza"
+
+
 def test_its_customer_may_log_in_for_media(channel: Callable[..., dict[str, Any]], run: Run) -> None:
     user = {"customer": "bob", "name": "studio", "password": "correct horse battery"}
     run({"media_users": [user]})

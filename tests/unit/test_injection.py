@@ -42,6 +42,8 @@ FILLED: dict[str, Any] = {
     "streams": [{"id": 1, "name": "/one", "public": True}, {"id": 2, "name": "/two"}],
     "live_port": 8900,
     "media_folder": "films",
+    "stream_address": "https://video.example.net/one/list.m3u8",
+    "radio_address": "http://radio.example.net:8000/one",
     **autodj(),
 }
 WINDOWS = [{"days": ["mon"], "start": "10:00", "end": "12:00"}]
@@ -177,12 +179,19 @@ def passwords(text: str) -> Any:
     return list(found.groups())
 
 
+def address(text: str) -> Any:
+    """One line: an address, in which nothing means something to Wowza."""
+    assert re.fullmatch(r"[a-zA-Z]+://[A-Za-z0-9\[\]/._~!$&'()*+,;=:@%?-]+\n", text), text
+    return text
+
+
 PARSERS = {
     ".xml": xml,
     ".json": json_,
     "sc_serv.conf": sc_serv,
     ".htpasswd": passwords,
     "publish.password": passwords,
+    ".stream": address,
 }
 
 

@@ -21,7 +21,7 @@ from demo.media import video_publisher
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza import tree
 from tests.doubles.wowza.configuration import Application, Wrong
-from tests.unit.test_wowza_install import Installed
+from tests.unit.test_wowza_install import Installed, loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "wowza")
@@ -190,6 +190,146 @@ def test_a_film_is_cut_and_nothing_beside_it_is_played(program: Program, tmp_pat
         assert all(program.list(name, film)[0] == 200 for name in segments)
         for wrong in ("old/two.mp4", "../beside.mp4", "old/../old/one.mp4", "/old/one.mp4", "old", "text.mp4", "x.txt"):
             assert program.list("playlist.m3u8", f"_definst_/mp4:{wrong}")[0] == 404, wrong
+
+
+def application(program: Program, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What puts channels on the air, with the program's places."""
+    helper = loaded("application")
+    monkeypatch.setattr(helper, "PLACE", program.vhost.parent)
+    monkeypatch.setattr(helper, "INSTANCES", program.vhost / "conf")
+    monkeypatch.setattr(helper, "PATIENCE", 5)
+    settings_ = {"rest_port": program.rest, "networks": ["127.0.0.0/8"]}
+    (program.vhost.parent / "settings.json").write_text(json.dumps(settings_))
+    (program.vhost.parent / "rest-password").write_text("rest-secret\n")
+    look = socket.getaddrinfo
+
+    def found(host: str, *arguments: Any, **named: Any) -> Any:
+        return look("127.0.0.1" if host == "video.example.net" else host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    return helper
+
+
+def relayed(program: Program, address: str, caster: str) -> None:
+    """A channel that fetches this; the renderer would not let an address of this machine pass."""
+    program.put(service_type="stream_relay", settings={"stream_address": "rtmp://video.example.net/a/b"})
+    folder = program.vhost / "conf/rock-tv"
+    (folder / "live.stream").write_text(f"{address}\n")
+    # What the node judges: where the name leads is said above.
+    named = address.replace("127.0.0.1", "video.example.net")
+    (folder / "relay.json").write_text(json.dumps({"address": named, "caster": caster}))
+
+
+@contextlib.contextmanager
+def origin(folder: Path, *output: str) -> Iterator[None]:
+    """Somebody else's channel, sent at the pace at which it is watched."""
+    folder.mkdir()
+    picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine=440"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac"]
+    command = ["ffmpeg", "-v", "error", *picture, *coded, *output]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL) as sent:
+        try:
+            yield
+        finally:
+            sent.kill()
+
+
+def awaited(program: Program, status: int, stream: str = "live.stream") -> str:
+    """The list of a new viewer, or what else is awaited of the channel."""
+    end = time.monotonic() + 30
+    while (found := program.list(stream=stream))[0] != status:
+        assert time.monotonic() < end, found
+        time.sleep(0.3)
+    return found[1]
+
+
+def test_what_is_relayed_is_really_fetched_until_the_channel_goes_off(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    web = free_ports(1)[0]
+    relayed(program, f"http://127.0.0.1:{web}/list.m3u8", "applehls")
+    hls = ["-f", "hls", "-hls_time", "1", "-hls_flags", "delete_segments", "list.m3u8"]
+    server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "-d", f"{tmp_path}/origin", f"{web}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with program.running(), origin(tmp_path / "origin", *hls), subprocess.Popen(server, **quiet) as served:
+        try:
+            helper.one("on", "rock-tv")
+            item = awaited(program, 200).splitlines()[-1]
+            text = program.list(item, "live.stream")[1]
+            names = [line for line in text.splitlines() if line.endswith(".ts")]
+            assert names
+            with urllib.request.urlopen(f"http://127.0.0.1:{program.hls}/rock-tv/live.stream/{names[-1]}") as segment:
+                (tmp_path / "one.ts").write_bytes(segment.read())
+            probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0"]
+            told = subprocess.run([*probe, f"{tmp_path}/one.ts"], capture_output=True, text=True, check=True).stdout
+            assert {"h264,160", "aac"} <= set(told.split())
+            # It is told of the stream again after a start of the program, and once is enough.
+            with pytest.raises(helper.Refused, match="connected already"):
+                helper.fetch(helper.Rest(), "rock-tv")
+            for file in ("live.stream", "relay.json"):
+                (program.vhost / "conf/rock-tv" / file).unlink()
+            program.put(service_type="stream_relay", state="stopped")
+            helper.one("off", "rock-tv")
+            assert program.list(stream="live.stream")[0] == 404
+        finally:
+            served.kill()
+
+
+def test_every_relay_is_fetched_again_after_a_start(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    tried: list[Any] = []
+    monkeypatch.setattr(helper.subprocess, "run", lambda command, **_named: tried.append(command))
+    helper.everything()
+    source = free_ports(1)[0]
+    relayed(program, f"rtmp://127.0.0.1:{source}/live/one", "liverepeater")
+    (program.vhost / "conf/jazz-tv").mkdir()
+    (program.vhost / "conf/jazz-tv/relay.json").write_text('{"address": "rtmp://127.0.0.1/live/one", "caster": "rtp"}')
+    with (
+        program.running(),
+        origin(tmp_path / "origin", "-f", "flv", "-listen", "1", f"rtmp://127.0.0.1:{source}/live/one"),
+    ):
+        helper.everything()
+        awaited(program, 200)
+    # What is refused is left to its unit, which fails and says why.
+    assert tried == [["systemctl", "--no-block", "try-restart", "streamfleet-wowza@jazz-tv.service"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "said"),
+    [
+        ("rtmp://video.example.net/live/one", [], "leads to an address that is not public"),
+        ("rtmp://127.0.0.1/live/one", ["127.0.0.0/8"], "names 127.0.0.1"),
+        ("gopher://video.example.net/", ["127.0.0.0/8"], "has the scheme gopher"),
+    ],
+)
+def test_the_node_judges_an_address_again(
+    program: Program, monkeypatch: pytest.MonkeyPatch, address: str, networks: list[str], said: str
+) -> None:
+    helper = application(program, monkeypatch)
+    with pytest.raises(helper.guard.Refused) as raised:
+        helper.judge(address, helper.guard.networks_of(networks))
+    assert said in raised.value.message
+    assert "127.0.0.0" not in raised.value.message
+
+
+def test_a_stream_file_and_its_mediacaster_must_go_together(program: Program) -> None:
+    relayed(program, "rtmp://127.0.0.1:9/live/one", "liverepeater")
+    place = f"{APPLICATIONS}/rock-tv/streamfiles"
+    good = "connectAppName=rock-tv&appInstance=_definst_&mediaCasterType"
+    with program.running():
+        for path, status in (
+            (f"{place}/live/actions/connect?{good}=rtp", 400),
+            (f"{place}/live/actions/connect?{good}=magic", 400),
+            (f"{place}/live/actions/connect?{good}=liverepeater&more=1", 400),
+            (f"{place}/live/actions/connect", 400),
+            (f"{place}/none/actions/connect?{good}=liverepeater", 404),
+            (f"{place}/live/actions/connect?{good.replace('rock', 'jazz')}=liverepeater", 404),
+            (f"{APPLICATIONS}/rock-tv/instances/_definst_/incomingstreams/live.stream/actions/disconnectStream", 404),
+        ):
+            assert program.ask(path, "PUT")[0] == status, path
 
 
 def test_without_the_security_module_nothing_is_secured(program: Program) -> None:

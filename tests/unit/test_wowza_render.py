@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from streamfleet.engine import File, Instance, RenderError, load_renderer
 
 from tests.doubles.panel import wowza_channel as channel
+from tests.doubles.wowza.caster import fault_of
 from tests.doubles.wowza.configuration import Application
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,6 +119,76 @@ def test_off_the_air_nothing_is_played_on_demand(tmp_path: Path, state: str) -> 
     assert isinstance(instance, Instance)
     assert set(files(instance)) == {"Application.xml", "library.json"}
     assert not settings(tmp_path, instance).played
+
+
+#: Those of them that hold a character which no address has.
+NO_ADDRESS = [text for text in HOSTILE if not re.fullmatch(r"[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*", text)]
+RELAYED = [
+    ("stream_relay", "stream_address", "rtmp://video.example.net/live/one", "liverepeater"),
+    ("stream_relay", "stream_address", "rtsp://camera.example.net/one?channel=1", "rtp"),
+    ("stream_relay", "stream_address", "https://video.example.net/one/list.m3u8?key=1", "applehls"),
+    ("stream_relay", "stream_address", "HTTP://video.example.net:8080/list.m3u8", "applehls"),
+    ("shoutcast_relay", "radio_address", "http://radio.example.net:8000/stream", "shoutcast"),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "address", "caster"), RELAYED)
+def test_a_relay_names_what_is_fetched_and_takes_no_encoder(
+    tmp_path: Path, kind: str, field: str, address: str, caster: str
+) -> None:
+    instance = render(channel(*A, service_type=kind, settings={field: address}), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert set(found) == {"Application.xml", "live.stream", "relay.json", "rock-tv.json"}
+    assert found["live.stream"].content == f"{address}\n"
+    assert json.loads(found["relay.json"].content) == {"address": address, "caster": caster}
+    assert json.loads(found["rock-tv.json"].content) == {"port": 1938, "hls": "/rock-tv/live.stream"}
+    app = settings(tmp_path, instance)
+    assert (app.app_type, app.stream_type, app.packetized, app.played) == ("Live", "live", True, True)
+    assert (app.write_access, app.read_access, app.passwords()) == ("", "", {})
+    # Wowza finds the file beside its Application.xml, and no other channel's.
+    assert (app.storage, app.interleaved) == (tmp_path / "conf/rock-tv", True)
+    assert fault_of(caster, address) == ""
+    other = render(channel(*A, service_type=kind, settings={field: address.replace(".net", ".org")}), NODE)
+    assert isinstance(other, Instance)
+    assert instance.fingerprints != other.fingerprints
+    prop = SPEC["fields"][field]
+    assert re.search(prop["schema"]["pattern"], address)
+    assert prop["service_types"] == [kind]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_relay_off_the_air_names_nothing_to_fetch(state: str) -> None:
+    settings_ = {"stream_address": "rtmp://video.example.net/live/one"}
+    instance = render(channel(*A, service_type="stream_relay", state=state, settings=settings_), NODE)
+    assert set(files(instance)) == {"Application.xml"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "said"),
+    [
+        ("stream_relay", None, "is not an address"),
+        ("stream_relay", "http://video.example.net/film.mp4", "is no list of HLS"),
+        ("stream_relay", "http://video.example.net/film.mp4?x=.m3u8", "is no list of HLS"),
+        ("stream_relay", "udp://video.example.net:10000", "has the scheme udp"),
+        ("stream_relay", "file:///etc/passwd", "has the scheme file"),
+        ("stream_relay", "rtmp://10.0.0.1/live/one", "not on the public Internet"),
+        ("stream_relay", "rtmp://video.example.net:22/live/one", "names port 22"),
+        ("stream_relay", "rtsp://admin:secret-secret@camera.example.net/", "holds a user name or password"),
+        ("stream_relay", "http://169.254.169.254/x.m3u8", "not on the public Internet"),
+        ("shoutcast_relay", "https://radio.example.net/one", "has the scheme https"),
+        ("shoutcast_relay", "http://[::1]:8000/one", "not on the public Internet"),
+        *[("stream_relay", f"http://video.example.net/{text}.m3u8", "holds a character") for text in NO_ADDRESS],
+        *[("shoutcast_relay", f"http://radio.example.net/{text}", "holds a character") for text in NO_ADDRESS],
+    ],
+)
+def test_no_address_that_nobody_fetches_for_a_tenant(kind: str, address: str | None, said: str) -> None:
+    field = "stream_address" if kind == "stream_relay" else "radio_address"
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, service_type=kind, settings={field: address}), NODE)
+    assert raised.value.field == f"settings.{field}"
+    assert said in raised.value.message
+    assert "admin:secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from streamfleet import guard
 from streamfleet.engine import File, Instance, RenderError
 from streamfleet.libraries import library_of
 
@@ -25,8 +26,23 @@ HLS_PORT = 1938
 #: The one stream of an application.
 STREAM = "live"
 #: Types of services → how Wowza handles their stream.
-STREAM_TYPES = {"live": "live", "low_latency": "live-lowlatency", "on_demand": "default"}
+STREAM_TYPES = {
+    "live": "live",
+    "low_latency": "live-lowlatency",
+    "on_demand": "default",
+    "stream_relay": "live",
+    "shoutcast_relay": "live",
+}
 ON_DEMAND = "on_demand"
+#: Types of services that an encoder publishes to.
+PUBLISHED = ("live", "low_latency")
+#: Types of services whose stream Wowza fetches → the setting that says where from.
+RELAYS = {"stream_relay": "stream_address", "shoutcast_relay": "radio_address"}
+#: Scheme of such an address → Wowza's MediaCaster that fetches it.
+CASTERS = {
+    "stream_relay": {"rtmp": "liverepeater", "rtsp": "rtp", "http": "applehls", "https": "applehls"},
+    "shoutcast_relay": {"http": "shoutcast"},
+}
 #: Where Wowza finds the libraries, and follows no link; ``_streamfleet_wowza_media`` of the role is the same.
 MEDIA = "/run/streamfleet/wowzamedia"
 #: What the customer's own user is told that lets Wowza read the library.
@@ -40,6 +56,7 @@ _FOLDER = re.compile(r"[.]|[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_-][A-
 _WORD = re.compile(r"[A-Za-z0-9._-]*")
 #: What Wowza replaces in its files by values of its own. Only texts of this file name such.
 _PLACES = "${com.wowza.wms.context.VHostConfigHome}"
+_APPLICATION = "${com.wowza.wms.context.Application}"
 
 
 class Section:
@@ -112,8 +129,10 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if kind == ON_DEMAND:
         library = [library_of(service["uid"])]
         files += [_grant(service)]
+    relay = _relay(service, folder) if running and kind in RELAYS else []
     if running:
-        files += [_route(slug, True)] if kind == ON_DEMAND else [_passwords(service, folder), _route(slug, False)]
+        files += [_passwords(service, folder)] if kind in PUBLISHED else relay
+        files.append(_route(service))
     return Instance(
         slug=slug,
         engine=ENGINE,
@@ -125,8 +144,12 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         files=files,
         restart=service["restart"],
         directories=library,
-        fingerprints={"reload": hashlib.sha256(application.encode()).hexdigest()[:32]},
+        fingerprints={"reload": _fingerprint(application, *(file.content for file in relay))},
     )
+
+
+def _fingerprint(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
 def _application(service: Mapping[str, Any], running: bool) -> str:
@@ -135,6 +158,7 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     application = Section(root).section("Application")
     application.word("Name", service["slug"], "slug")
     on_demand = service["service_type"] == ON_DEMAND
+    published, relayed = (service["service_type"] in kinds for kinds in (PUBLISHED, RELAYS))
     application.word("AppType", "VOD" if on_demand else "Live")
     application.word("Description")
     connections = application.section("Connections")
@@ -145,7 +169,8 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     if on_demand:
         streams.folder("StorageDir", f"{MEDIA}/{_uid(service)}", _media_folder(service))
     else:
-        streams.place("StorageDir", "content")
+        # Where Wowza looks for the file that names a stream to fetch.
+        streams.place("StorageDir", f"conf/{_APPLICATION}" if relayed else "content")
     streams.place("KeyDir", "keys")
     streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running and not on_demand else "")
     streams.section("Properties")
@@ -153,7 +178,7 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
     access.word("StreamReadAccess")
-    access.word("StreamWriteAccess", STREAM if running and not on_demand else "")
+    access.word("StreamWriteAccess", STREAM if running and published else "")
     access.word("SharedObjectReadAccess")
     access.word("SharedObjectWriteAccess")
     authentication = application.section("RTP").section("Authentication")
@@ -163,6 +188,9 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     webrtc = application.section("WebRTC")
     for way in ("EnablePublish", "EnablePlay", "EnableQuery"):
         webrtc.flag(way, False)
+    # One connection, to the address that was judged, and no ports for somebody to send packets to.
+    caster = application.section("MediaCaster").section("RTP").section("RTSP")
+    caster.word("RTPTransportMode", "interleave")
     packaging = application.section("LiveStreamPacketizer").section("Properties")
     seconds = service["settings"].get("segment_seconds", 4)
     if service["service_type"] == "low_latency":
@@ -204,7 +232,7 @@ def _grant(service: Mapping[str, Any]) -> File:
 def _security(properties: Section, service: Mapping[str, Any]) -> None:
     """What ModuleCoreSecurity holds."""
     properties.property("securityPublishRequirePassword", "Boolean", "true")
-    own = f"{_PLACES}/conf/${{com.wowza.wms.context.Application}}/publish.password"
+    own = f"{_PLACES}/conf/{_APPLICATION}/publish.password"
     properties.property("securityPublishPasswordFile", "String", own)
     # A second encoder does not throw the first one out.
     properties.property("securityPublishBlockDuplicateStreamNames", "Boolean", "true")
@@ -227,9 +255,37 @@ def _passwords(service: Mapping[str, Any], folder: str) -> File:
     return File(f"{folder}/publish.password", f"{service['slug']} {password}\n", group=GROUP, kind="key")
 
 
-def _route(slug: str, on_demand: bool) -> File:
+def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
+    """What Wowza fetches, and with which of its MediaCasters. Raises RenderError.
+
+    The node judges the address again, whenever Wowza is told to fetch it, and its firewall each connection.
+    """
+    kind = service["service_type"]
+    name = RELAYS[kind]
+    address = service["settings"].get(name)
+    if not isinstance(address, str):
+        raise RenderError(f"settings.{name}", address, "is not an address")
+    try:
+        place = guard.place_of(address, tuple(CASTERS[kind]))
+    except guard.Refused as refused:
+        # It may hold a log-in.
+        raise RenderError(f"settings.{name}", None if "@" in address else address, refused.message) from None
+    caster = CASTERS[kind][place.scheme]
+    if caster == "applehls" and not place.path.partition("?")[0].endswith(".m3u8"):
+        raise RenderError(f"settings.{name}", address, "is no list of HLS: its path does not end with .m3u8")
+    wanted = json.dumps({"address": address, "caster": caster}) + "\n"
+    return [
+        File(f"{folder}/{STREAM}.stream", f"{address}\n", group=GROUP),
+        File(f"{folder}/relay.json", wanted, group=GROUP, validate="json"),
+    ]
+
+
+def _route(service: Mapping[str, Any]) -> File:
     """What the web server sends viewers of ``/hls/<slug>/`` to; on demand a file's path is in the address."""
-    stream = {"port": HLS_PORT, "hls": f"/{slug}/{STREAM}"}
-    route = {"port": HLS_PORT, "hls": f"/{slug}/_definst_", "files": True} if on_demand else stream
+    slug, kind = service["slug"], service["service_type"]
+    stream = f"{STREAM}.stream" if kind in RELAYS else STREAM
+    route: dict[str, Any] = {"port": HLS_PORT, "hls": f"/{slug}/{stream}"}
+    if kind == ON_DEMAND:
+        route = {"port": HLS_PORT, "hls": f"/{slug}/_definst_", "files": True}
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{slug}.json", content, group="www-data", kind="route", validate="json")

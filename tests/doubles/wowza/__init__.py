@@ -23,6 +23,7 @@ def tree() -> dict[str, tuple[bytes, int]]:
     """What the installer installs: path → content and mode."""
     files = {f"conf/{path.name}": (path.read_bytes(), 0o644) for path in sorted((HERE / "conf").iterdir())}
     for path in (
+        HERE / "caster.py",
         HERE / "configuration.py",
         HERE / "film.py",
         HERE / "server.py",

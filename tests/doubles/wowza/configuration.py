@@ -57,6 +57,10 @@ APPLICATION: dict[str, Any] = {
         "Client?": {"IdleFrequency?": NUMBER, "Access": ACCESS},
         "RTP?": {"Authentication": RTSP},
         "WebRTC?": dict.fromkeys(("EnablePublish", "EnablePlay", "EnableQuery"), FLAG),
+        "MediaCaster?": {
+            "RTP?": {"RTSP?": {"RTPTransportMode": words("udp", "interleave")}},
+            "Properties?": PROPERTIES,
+        },
         "LiveStreamPacketizer?": {"Properties": PROPERTIES},
         "Modules?": {"Module*": MODULE},
         "Properties?": PROPERTIES,
@@ -187,7 +191,9 @@ class Application:
                 f"{path}: an application of the type {self.app_type} has no streams of the type {self.stream_type}"
             )
         storage = app.findtext("Streams/StorageDir") or ""
-        self.storage = Path(storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home)))
+        storage = storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
+        self.storage = Path(storage.replace("${com.wowza.wms.context.Application}", name))
+        self.interleaved = app.findtext("MediaCaster/RTP/RTSP/RTPTransportMode") == "interleave"
         self.accept = app.findtext("Connections/AutoAccept") == "true"
         self.packetized = "cupertinostreamingpacketizer" in (app.findtext("Streams/LiveStreamPacketizers") or "")
         self.played = "cupertinostreaming" in (app.findtext("HTTPStreamers") or "")

@@ -25,6 +25,7 @@ from ..video import rtmp
 from ..video.encoder import Encoder, serve_rtmp
 from ..video.media import Packager
 from ..video.web import Handler, serve_http
+from .caster import Caster, fault_of
 from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
 from .film import Film, place_of
 
@@ -37,7 +38,7 @@ class Loaded:
     """An application as it was loaded: who publishes, who plays."""
 
     settings: Application
-    streams: dict[str, Packager] = field(default_factory=dict)
+    streams: dict[str, Packager | Caster] = field(default_factory=dict)
     publishers: dict[str, Encoder] = field(default_factory=dict)
     sessions: dict[str, float] = field(default_factory=dict)
     films: dict[str, Film] = field(default_factory=dict)
@@ -121,12 +122,47 @@ class Engine:
             old = self.loaded.pop(name, None)
             for encoder in list(old.publishers.values()) if old else []:
                 encoder.throw_out()
+            for caster in [stream for stream in old.streams.values() if isinstance(stream, Caster)] if old else []:
+                caster.stop()
             try:
                 self.loaded[name] = Loaded(Application(self.home, name))
             except Wrong as error:
                 return str(error)
             print(f"INFO application {name} restarted", flush=True)
             return ""
+
+    def connect(self, name: str, file: str, asked: dict[str, str]) -> tuple[int, str]:
+        """Have an application fetch what one of its stream files names: a status, and why not."""
+        if asked.keys() != {"connectAppName", "appInstance", "mediaCasterType"} or asked["appInstance"] != "_definst_":
+            return 400, f"arguments are {', '.join(sorted(asked))}"
+        app = self.application(asked["connectAppName"])
+        if app is None or asked["connectAppName"] != name or app.settings.app_type != "Live":
+            return 404, "no such live application"
+        try:
+            uri = (app.settings.storage / f"{file}.stream").read_text().strip()
+        except (OSError, UnicodeError):
+            return 404, "no such stream file"
+        fault = fault_of(asked["mediaCasterType"], uri)
+        if fault:
+            return 400, fault
+        with self.lock:
+            if f"{file}.stream" in app.streams:
+                return 500, "the stream is connected already"
+            caster = Caster(asked["mediaCasterType"], uri, app.settings.segment_seconds, app.settings.interleaved)
+            app.streams[f"{file}.stream"] = caster
+        print(f"INFO {name}/{file}.stream connected", flush=True)
+        return 200, ""
+
+    def disconnect(self, name: str, stream: str) -> bool:
+        """Have it fetched no more: whether it was."""
+        with self.lock:
+            app = self.loaded.get(name)
+            caster = app.streams.get(stream) if app else None
+            if app is None or not isinstance(caster, Caster):
+                return False
+            caster.stop()
+            del app.streams[stream]
+            return True
 
 
 class Publisher(Encoder):
@@ -170,9 +206,9 @@ class Publisher(Encoder):
                 return "access denied"
             self._name = stream
             app.publishers[stream] = self
-            app.streams[stream] = Packager(settings.segment_seconds)
+            made = app.streams[stream] = Packager(settings.segment_seconds)
         print(f"INFO {settings.name}/{stream} published", flush=True)
-        return app.streams[stream]
+        return made
 
     def play(self, stream: str) -> str:
         """What the application allows."""
@@ -287,10 +323,20 @@ class Rest(Wowza):
             self._json(404, success=False, message="No such resource", code="404")
 
     def do_PUT(self) -> None:  # noqa: N802
-        """Restart one."""
+        """Restart one; have it fetch a stream, or fetch it no more."""
         asked = self._asked()
         if asked is None:
             return
+        path, _, query = asked.partition("?")
+        found = re.fullmatch(r"/([A-Za-z0-9._-]+)/streamfiles/([A-Za-z0-9_-]+)/actions/connect", path)
+        if found:
+            status, problem = self.engine.connect(found[1], found[2], dict(parse_qsl(query, keep_blank_values=True)))
+            return self._json(status, success=status == 200, message=problem or "Publish stream connected")
+        found = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/instances/_definst_/incomingstreams/([A-Za-z0-9._-]+)/actions/disconnectStream", path
+        )
+        if found and self.engine.disconnect(found[1], found[2]):
+            return self._json(200, success=True, message="Stream disconnected")
         found = re.fullmatch(r"/([A-Za-z0-9._-]+)/actions/restart", asked)
         if not found or found[1] not in self.engine.known():
             return self._json(404, success=False, message="No such application", code="404")
