@@ -252,6 +252,13 @@ options:
     - Engine Flussonic Media Server. How long a segment of HLS shall be at least; it ends with the next key frame.
     - From V(1) to V(20).
     type: int
+  record_minutes:
+    description:
+    - Engine Wowza Streaming Engine. Of how many minutes each recording is of what the encoder sends; null for none.
+      They come into the customer's media library, folder C(recordings/<slug>), and O(disk_quota_mb) limits them.
+    - From V(1) to V(1440).
+    - V(null) for none.
+    type: int
   media_folder:
     description:
     - Engine Wowza Streaming Engine. The folder of the customer's media library whose videos are played, with all

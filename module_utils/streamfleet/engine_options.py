@@ -137,6 +137,9 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "segment_seconds": {
         "type": "int",
     },
+    "record_minutes": {
+        "type": "int",
+    },
     "media_folder": {
         "type": "str",
     },

@@ -54,6 +54,8 @@ class Property:
     needed: bool
     # A limit of the service (`disk_quota_mb`) that there must be for this to be set.
     with_limit: str | None
+    # A service in which this is set has a library.
+    library: bool
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -160,9 +162,11 @@ class Engine:
         return tuple(self.by_type.get(service_type, {}).get("listen_urls", self.listen_urls))
 
     def has_library(self, settings: Mapping[str, Any], service_type: str) -> bool:
-        """Whether a service of this type with these settings plays files of its customer's media library."""
-        return bool(self.by_type.get(service_type, {}).get("library")) or any(
-            "playlists" in companion.objects and companion.is_there(settings) for companion in self.companions
+        """Whether a service of this type with these settings has to do with its customer's media library."""
+        return (
+            bool(self.by_type.get(service_type, {}).get("library"))
+            or any("playlists" in companion.objects and companion.is_there(settings) for companion in self.companions)
+            or any(prop.library and settings.get(name) is not None for name, prop in self.fields.items())
         )
 
     @property
@@ -313,6 +317,7 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         types=frozenset(raw.get("service_types") or ()),
         needed=bool(raw.get("needed")),
         with_limit=raw.get("with_limit"),
+        library=bool(raw.get("library")),
         validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
 

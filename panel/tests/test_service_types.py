@@ -90,6 +90,21 @@ def test_a_relay_names_what_it_takes_over_and_nobody_sends_to_it(channel: Callab
     assert channel("shoutcast_relay", "radio", radio_address="http://radio.example.org:8000/live")["engine"] == "wowza"
 
 
+def test_a_channel_that_is_recorded_has_a_library_and_a_limit(channel: Callable[..., dict[str, Any]], run: Run) -> None:
+    told = refusal(channel, "live", record_minutes=60)
+    assert (told["path"], told["message"]) == ("media_services[0].record_minutes", "record_minutes needs disk_quota_mb")
+    told = refusal(channel, "on_demand", record_minutes=60, disk_quota_mb=500)
+    assert told["message"] == "is not for services of type on_demand"
+    run({"media_users": [{"customer": "bob", "name": "studio", "password": "correct horse battery"}]})
+    node = Node.objects.get(name="node1")
+    channel("live", record_minutes=60, disk_quota_mb=500)
+    assert "bob.studio" in [item["login"] for item in document(node)["media_users"]]
+    item = next(item for item in document(node)["services"] if item["slug"] == "films")
+    assert (item["settings"]["record_minutes"], item["limits"]["disk_quota_mb"]) == (60, 500)
+    channel("live", record_minutes=None)
+    assert "bob.studio" not in [item["login"] for item in document(node)["media_users"]]
+
+
 def test_its_customer_may_log_in_for_media(channel: Callable[..., dict[str, Any]], run: Run) -> None:
     user = {"customer": "bob", "name": "studio", "password": "correct horse battery"}
     run({"media_users": [user]})

@@ -267,6 +267,44 @@ def test_films_of_the_library_are_played_on_demand(two: Wowza, tmp_path: Path) -
     assert "third" not in two.sh(f"ls {INSTANCES} {INSTANCES}library")
 
 
+def test_what_is_published_is_recorded_for_its_customer(two: Wowza, tmp_path: Path) -> None:
+    # The double writes MP4 with it.
+    two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
+    folder, pid = "/var/lib/streamfleet/media/200001/recordings/rock-tv", two.pid()
+    films = {"service_type": "on_demand", "settings": {"media_folder": "recordings/rock-tv"}}
+    archive = channel("rock-films", 200001, **films)
+    with watched(two, "rock-tv"):
+        # Nobody notices that it is recorded from now on.
+        limit = {"limits": {"disk_quota_mb": 50}}
+        told = two.converge(channel(*FIRST, settings={"record_minutes": 1}, **limit), channel(*SECOND), archive)
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        end = time.monotonic() + 120
+        while not (names := two.sh(f"ls {folder} 2>/dev/null", check=False).split()):
+            assert time.monotonic() < end, two.sh("journalctl -u streamfleet-wowza-recordings -o cat | tail -20")
+            time.sleep(2)
+        assert "changed=0" in two.play("playbooks/converge.yml")
+    assert two.pid() == pid
+    # It is the customer's own file, whole, and plays.
+    assert two.sh(f"stat -c '%U %a' {folder}/{names[0]}") == "sf200001 640"
+    assert "Permission denied" in two.sh(f"runuser -u sf200002 -- cat {folder}/{names[0]} 2>&1", check=False)
+    probe = f"ffprobe -v error -show_entries stream=codec_name:format=duration -of csv=p=0 {folder}/{names[0]}"
+    told_of = two.sh(probe).split()
+    assert {"h264", "aac"} <= set(told_of)
+    assert 50 < float(told_of[-1]) < 70
+    status, body = two.get("rock-films", f"{names[0]}/playlist.m3u8")
+    assert status == 200, body
+    # At its limit nothing more is recorded, and the channel goes on.
+    two.converge(channel(*FIRST, settings={"record_minutes": 1}, limits={"disk_quota_mb": 0}), channel(*SECOND))
+    with two.publishing(two.url("rock-tv")):
+        two.session("rock-tv")
+        full = "journalctl -u streamfleet-wowza-recordings -o cat | grep -q reached"
+        two.sh(f"for i in $(seq 60); do {full} && exit 0; sleep 0.5; done; exit 1")
+    exposure = two.sh("systemd-analyze security --no-pager streamfleet-wowza-recordings.service | tail -1")
+    assert float(exposure.partition("service:")[2].split()[0]) <= 4.0
+    two.converge(channel(*FIRST), channel(*SECOND))
+    assert names[0] in two.sh(f"ls {folder}")
+
+
 def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_path: Path) -> None:
     # The double fetches with it.
     two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")

@@ -206,6 +206,29 @@ def test_a_type_of_service_that_the_role_does_not_have_is_refused() -> None:
     assert raised.value.field == "service_type"
 
 
+@pytest.mark.parametrize("kind", ["live", "low_latency"])
+def test_a_channel_that_is_recorded_says_so_in_a_file_of_its_own(kind: str) -> None:
+    wanted = {"service_type": kind, "settings": {"record_minutes": 30}, "limits": {"disk_quota_mb": 500}}
+    instance, plain = render(channel(*A, **wanted), NODE), render(channel(*A, service_type=kind), NODE)
+    assert isinstance(instance, Instance)
+    assert isinstance(plain, Instance)
+    record = files(instance)["record.json"]
+    assert json.loads(record.content) == {"uid": 200001, "quota_mb": 500, "minutes": 30, "running": True}
+    assert (record.path, record.group) == ("/etc/streamfleet/instances/wowza/rock-tv/record.json", "streamfleet-wowza")
+    assert (instance.directories, plain.directories) == (["/var/lib/streamfleet/media/200001"], [])
+    # Nobody is interrupted for it.
+    assert instance.fingerprints == plain.fingerprints
+    off = render(channel(*A, **wanted, state="suspended"), NODE)
+    assert json.loads(files(off)["record.json"].content)["running"] is False
+
+
+@pytest.mark.parametrize(("minutes", "quota"), [(0, 5), (1441, 5), ("30", 5), (True, 5), (30, None), (30, -1)])
+def test_recordings_have_a_length_and_a_limit(minutes: object, quota: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"record_minutes": minutes}, limits={"disk_quota_mb": quota}), NODE)
+    assert raised.value.field == "settings.record_minutes"
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_off_the_air_nothing_is_allowed(tmp_path: Path, state: str) -> None:
     instance = render(channel(*A, state=state, reason="unpaid"), NODE)
@@ -229,7 +252,10 @@ def test_the_change_matrix_is_what_the_fingerprints_say() -> None:
     assert fingerprints(credentials={"publish_password": "another-secret"}) == base
     for changes in ({"settings": {"segment_seconds": 5}}, {"limits": {"max_listeners": 5}}):
         assert fingerprints(**changes) != base
-    assert SPEC["change_matrix"] == {"name": "none", "publish_password": "none", "*": "reload"}
+    kept = {"settings": {"record_minutes": 5}, "limits": {"disk_quota_mb": 5}}
+    assert fingerprints(**kept) == base
+    unnoticed = dict.fromkeys(("name", "publish_password", "record_minutes"), "none")
+    assert SPEC["change_matrix"] == {**unnoticed, "*": "reload"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

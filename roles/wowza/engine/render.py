@@ -129,6 +129,10 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if kind == ON_DEMAND:
         library = [library_of(service["uid"])]
         files += [_grant(service)]
+    recorded = service["settings"].get("record_minutes") is not None and kind in PUBLISHED
+    if recorded:
+        library = [library_of(_uid(service))]
+        files.append(_record(service, folder, running))
     relay = _relay(service, folder) if running and kind in RELAYS else []
     if running:
         files += [_passwords(service, folder)] if kind in PUBLISHED else relay
@@ -278,6 +282,18 @@ def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
         File(f"{folder}/{STREAM}.stream", f"{address}\n", group=GROUP),
         File(f"{folder}/relay.json", wanted, group=GROUP, validate="json"),
     ]
+
+
+def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
+    """What files/recordings.py sees to. Raises RenderError."""
+    minutes, quota = service["settings"]["record_minutes"], service["limits"].get("disk_quota_mb")
+    if isinstance(minutes, bool) or not isinstance(minutes, int) or not 1 <= minutes <= 1440:
+        raise RenderError("settings.record_minutes", minutes, "is not a whole number from 1 to 1440")
+    if isinstance(quota, bool) or not isinstance(quota, int) or quota < 0:
+        # All channels share the disk: one without a limit would fill it for everybody.
+        raise RenderError("settings.record_minutes", minutes, "needs a limit of what is kept: set disk_quota_mb, too")
+    wanted = {"uid": _uid(service), "quota_mb": quota, "minutes": minutes, "running": running}
+    return File(f"{folder}/record.json", json.dumps(wanted) + "\n", group=GROUP, validate="json")
 
 
 def _route(service: Mapping[str, Any]) -> File:

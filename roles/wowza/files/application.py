@@ -53,7 +53,7 @@ class Rest:
         self._login = f"streamfleet:{(PLACE / 'rest-password').read_text().strip()}"
         self.networks = guard.networks_of(settings.get("networks", []))
 
-    def ask(self, method: str, path: str) -> "tuple[int, dict[str, object]]":
+    def ask(self, method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
         """One request. Raises OSError where nobody answers."""
         headers = {
             "Accept": "application/json; charset=utf-8",
@@ -61,11 +61,11 @@ class Rest:
             "Authorization": f"Basic {base64.b64encode(self._login.encode()).decode()}",
         }
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
-        connection.request(method, f"{APPLICATIONS}{path}", headers=headers)
+        connection.request(method, f"{APPLICATIONS}{path}", body, headers)
         answer = connection.getresponse()
-        body = answer.read(1_000_000)
+        text = answer.read(1_000_000)
         try:
-            found = json.loads(body)
+            found = json.loads(text)
         except ValueError:
             found = {}
         return answer.status, found if isinstance(found, dict) else {}

@@ -56,6 +56,10 @@ def main() -> None:
     held = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.partition("elements")[2]
     if f"{pwd.getpwnam('streamfleet-wowza').pw_uid}" not in re.findall(r"[0-9]+", held):
         fault("firewall")
+    if subprocess.run(
+        ["systemctl", "is-active", "--quiet", "streamfleet-wowza-recordings.service"], check=False
+    ).returncode:
+        fault("recordings")
     if not MEDIA.is_mount():
         fault("media")
     try:

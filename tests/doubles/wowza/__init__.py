@@ -26,6 +26,7 @@ def tree() -> dict[str, tuple[bytes, int]]:
         HERE / "caster.py",
         HERE / "configuration.py",
         HERE / "film.py",
+        HERE / "recorder.py",
         HERE / "server.py",
         *sorted((HERE.parent / "video").glob("*.py")),
     ):

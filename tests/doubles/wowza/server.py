@@ -23,11 +23,13 @@ from urllib.parse import parse_qsl, unquote
 
 from ..video import rtmp
 from ..video.encoder import Encoder, serve_rtmp
-from ..video.media import Packager
+from ..video.media import Packager, Segment
 from ..video.web import Handler, serve_http
 from .caster import Caster, fault_of
 from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
 from .film import Film, place_of
+from .recorder import Recorder
+from .recorder import fault_of as fault_of_recorder
 
 #: Seconds after which a viewer who asks for nothing any more is none.
 SESSION = 30.0
@@ -42,6 +44,20 @@ class Loaded:
     publishers: dict[str, Encoder] = field(default_factory=dict)
     sessions: dict[str, float] = field(default_factory=dict)
     films: dict[str, Film] = field(default_factory=dict)
+    recorders: dict[str, Recorder] = field(default_factory=dict)
+
+    def record(self, stream: str, segment: Segment) -> None:
+        """Give a segment to the stream's recorder, if it has one."""
+        recorder = self.recorders.get(stream)
+        if recorder:
+            recorder.take(segment)
+
+    def unrecord(self, stream: str) -> bool:
+        """End the stream's recorder, which is there no more then: whether there was one."""
+        recorder = self.recorders.pop(stream, None)
+        if recorder:
+            recorder.stop()
+        return recorder is not None
 
     def film(self, name: str) -> Film | None:
         """A file of the application's storage, cut once; None where there is none that can be read."""
@@ -122,6 +138,8 @@ class Engine:
             old = self.loaded.pop(name, None)
             for encoder in list(old.publishers.values()) if old else []:
                 encoder.throw_out()
+            for recorded in list(old.recorders) if old else []:
+                old.unrecord(recorded)
             for caster in [stream for stream in old.streams.values() if isinstance(stream, Caster)] if old else []:
                 caster.stop()
             try:
@@ -206,7 +224,7 @@ class Publisher(Encoder):
                 return "access denied"
             self._name = stream
             app.publishers[stream] = self
-            made = app.streams[stream] = Packager(settings.segment_seconds)
+            made = app.streams[stream] = Packager(settings.segment_seconds, closed=partial(app.record, stream))
         print(f"INFO {settings.name}/{stream} published", flush=True)
         return made
 
@@ -221,6 +239,7 @@ class Publisher(Encoder):
         with self._engine.lock:
             if self._name and self._app and self._app.publishers.get(self._name) is self:
                 del self._app.publishers[self._name], self._app.streams[self._name]
+                self._app.unrecord(self._name)
             self._name = ""
 
 
@@ -315,18 +334,52 @@ class Rest(Wowza):
         return None
 
     def do_GET(self) -> None:  # noqa: N802
-        """All applications."""
+        """All applications; one recorder."""
         asked = self._asked()
+        recorder = self._recorder(asked or "")
+        if recorder:
+            found = recorder[0].recorders.get(recorder[1])
+            return self._json(200, **found.told()) if found else self._json(404, success=False, message="No recorder")
         if asked == "":
             self._json(200, serverName="_defaultServer_", applications=[{"id": name} for name in self.engine.known()])
         elif asked is not None:
             self._json(404, success=False, message="No such resource", code="404")
+
+    def _recorder(self, asked: str, action: str = "") -> tuple[Loaded, str] | None:
+        """The application and the stream of a path of recorders."""
+        path = r"/([A-Za-z0-9._-]+)/instances/_definst_/streamrecorders/([A-Za-z0-9._-]+)"
+        found = re.fullmatch(path + re.escape(action), asked)
+        app = self.engine.application(found[1]) if found else None
+        return (app, found[2]) if found and app and app.settings.app_type == "Live" else None
+
+    def do_POST(self) -> None:  # noqa: N802
+        """A recorder, for a stream that is there or will be."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        asked = self._asked()
+        if asked is None:
+            return
+        recorder = self._recorder(asked)
+        if recorder is None:
+            return self._json(404, success=False, message="No such resource", code="404")
+        try:
+            wanted = json.loads(body)
+        except ValueError:
+            wanted = None
+        app, stream = recorder
+        fault = fault_of_recorder(stream, wanted) or ("there is one already" if stream in app.recorders else "")
+        if fault:
+            return self._json(400, success=False, message=fault, code="400")
+        app.recorders[stream] = Recorder(stream, wanted)
+        return self._json(201, success=True, message="Recorder Created")
 
     def do_PUT(self) -> None:  # noqa: N802
         """Restart one; have it fetch a stream, or fetch it no more."""
         asked = self._asked()
         if asked is None:
             return
+        recorder = self._recorder(asked, "/actions/stopRecording")
+        if recorder and recorder[0].unrecord(recorder[1]):
+            return self._json(200, success=True, message="Recording stopped")
         path, _, query = asked.partition("?")
         found = re.fullmatch(r"/([A-Za-z0-9._-]+)/streamfiles/([A-Za-z0-9_-]+)/actions/connect", path)
         if found:
