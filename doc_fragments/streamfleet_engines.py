@@ -259,6 +259,17 @@ options:
     - From V(1) to V(1440).
     - V(null) for none.
     type: int
+  dvr_hours:
+    description:
+    - Engine Wowza Streaming Engine. For how many hours what was sent is kept and can be watched again; null for
+      not at all. O(disk_quota_mb) limits it, too.
+    - From V(1) to V(8760).
+    - V(null) for none.
+    - Engine Flussonic Media Server. For how many hours what was sent is kept and can be watched again; null for
+      not at all. O(disk_quota_mb) limits it, too.
+    - From V(1) to V(8760).
+    - V(null) for none.
+    type: int
   media_folder:
     description:
     - Engine Wowza Streaming Engine. The folder of the customer's media library whose videos are played, with all
@@ -287,13 +298,6 @@ options:
     - Made by the panel when omitted.
     - 12 to 64 characters.
     type: str
-  dvr_hours:
-    description:
-    - Engine Flussonic Media Server. For how many hours what was sent is kept and can be watched again; null for
-      not at all. O(disk_quota_mb) limits it, too.
-    - From V(1) to V(8760).
-    - V(null) for none.
-    type: int
   renditions:
     description:
     - Engine Flussonic Media Server. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.

@@ -140,6 +140,9 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "record_minutes": {
         "type": "int",
     },
+    "dvr_hours": {
+        "type": "int",
+    },
     "media_folder": {
         "type": "str",
     },
@@ -152,9 +155,6 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "publish_password": {
         "type": "str",
         "no_log": True,
-    },
-    "dvr_hours": {
-        "type": "int",
     },
     "renditions": {
         "type": "list",

@@ -95,6 +95,9 @@ def test_a_channel_that_is_recorded_has_a_library_and_a_limit(channel: Callable[
     assert (told["path"], told["message"]) == ("media_services[0].record_minutes", "record_minutes needs disk_quota_mb")
     told = refusal(channel, "on_demand", record_minutes=60, disk_quota_mb=500)
     assert told["message"] == "is not for services of type on_demand"
+    told = refusal(channel, "live", dvr_hours=24)
+    assert (told["path"], told["message"]) == ("media_services[0].dvr_hours", "dvr_hours needs disk_quota_mb")
+    assert refusal(channel, "low_latency", dvr_hours=24, disk_quota_mb=500)["path"] == "media_services[0].dvr_hours"
     run({"media_users": [{"customer": "bob", "name": "studio", "password": "correct horse battery"}]})
     node = Node.objects.get(name="node1")
     channel("live", record_minutes=60, disk_quota_mb=500)

@@ -147,6 +147,10 @@ def test_it_does_not_start_with_what_the_vendors_would_refuse(
         ("securityPublishBlockDuplicateStreamNames", "securityPublishRequirePassword", "is there twice"),
         ("com.wowza.wms.security", "org.example.security", "Class: bad value"),
         ("cupertinostreamingpacketizer", "otherpacketizer", "LiveStreamPacketizers: bad value"),
+        ("cupertinostreamingpacketizer", "dvrstreamingpacketizer", "nDVR needs dvrrecorder"),
+        ("<Recorders />", "<Recorders>dvrrecorder</Recorders>", "nDVR needs dvrrecorder"),
+        ("<ArchiveStrategy>append", "<ArchiveStrategy>forget", "ArchiveStrategy: bad value"),
+        ("<WindowDuration>0", "<WindowDuration>ever", "WindowDuration: bad value"),
     ],
 )
 def test_an_application_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:

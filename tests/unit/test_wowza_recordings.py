@@ -28,12 +28,15 @@ class Shelf:
         self.helper = loaded("recordings")
         monkeypatch.setattr(self.helper, "application", application(program, monkeypatch))
         self.spool, self.library = folder / "spool", folder / "media" / f"{UID}"
-        for place in (self.spool, self.library):
+        self.dvr = folder / "dvr"
+        for place in (self.spool, self.library, self.dvr):
             place.mkdir(parents=True)
         for name, value in (
             ("INSTANCES", program.vhost / "conf"),
             ("SPOOL", self.spool),
             ("LIBRARIES", folder / "media"),
+            ("DVR", self.dvr),
+            ("as_wowza", lambda work: work()),
             ("QUIET", 0.0),
         ):
             monkeypatch.setattr(self.helper, name, value)
@@ -120,6 +123,47 @@ def seconds(shelf: Shelf) -> Any:
         start(rest, slug, minutes)
 
     return shorter
+
+
+def test_what_was_sent_can_be_watched_again_within_its_limit(shelf: Shelf, tmp_path: Path) -> None:
+    program = shelf.program
+    program.put(settings={"dvr_hours": 1, "segment_seconds": 1}, limits={"disk_quota_mb": 5})
+    folder = program.vhost / "conf/rock-tv"
+    path = folder / "Application.xml"
+    path.write_text(path.read_text().replace("/var/lib/streamfleet-wowza/dvr", str(shelf.dvr)))
+    url = f"rtmp://rock-tv:publish-rock-tv-secret@127.0.0.1:{program.rtmp}/rock-tv/live"
+    with program.running():
+        assert program.list("playlist.m3u8?DVR")[0] == 404
+        with subprocess.Popen(video_publisher(url, 60), stdin=subprocess.DEVNULL) as encoder:
+            try:
+                end = time.monotonic() + 40
+                # More than a list of what is sent now has, from the first segment on.
+                while len(segments := again(program)) < 7:
+                    assert time.monotonic() < end, segments
+                    time.sleep(0.5)
+                assert segments[0].endswith("_DVR_0.ts")
+                assert program.list(segments[0])[0] == 200
+                shelf.recordings.look()
+                assert encoder.poll() is None
+                (folder / "dvr.json").write_text('{"quota_mb": 0}')
+                shelf.recordings.look()
+                # It begins anew, and whoever sends has to come back.
+                assert encoder.wait(10) != 0
+            finally:
+                encoder.kill()
+        assert again(program) == []
+        (folder / "dvr.json").unlink()
+        (shelf.dvr / "rock-tv/rock-tv").mkdir(parents=True)
+        shelf.recordings.look()
+        assert list(shelf.dvr.iterdir()) == []
+
+
+def again(program: Program) -> list[str]:
+    """Segments of what was sent before."""
+    status, text = program.list("playlist.m3u8?DVR")
+    if status != 200:
+        return []
+    return [line for line in program.list(text.splitlines()[-1])[1].splitlines() if line.endswith(".ts")]
 
 
 def test_nothing_of_a_customers_making_is_followed(shelf: Shelf, tmp_path: Path) -> None:

@@ -222,6 +222,34 @@ def test_a_channel_that_is_recorded_says_so_in_a_file_of_its_own(kind: str) -> N
     assert json.loads(files(off)["record.json"].content)["running"] is False
 
 
+def test_what_was_sent_is_kept_for_as_long_as_is_said(tmp_path: Path) -> None:
+    wanted = {"settings": {"dvr_hours": 2}, "limits": {"disk_quota_mb": 500}}
+    instance, plain = render(channel(*A, **wanted), NODE), render(channel(*A), NODE)
+    assert isinstance(instance, Instance)
+    assert isinstance(plain, Instance)
+    app = settings(tmp_path / "on", instance)
+    assert (app.dvr, app.window) == (Path("/var/lib/streamfleet-wowza/dvr/rock-tv"), 7200)
+    assert json.loads(files(instance)["dvr.json"].content) == {"quota_mb": 500}
+    route = {"port": 1938, "hls": "/rock-tv/live", "archive": True}
+    assert json.loads(files(instance)["rock-tv.json"].content) == route
+    assert settings(tmp_path / "plain", plain).dvr is None
+    assert instance.fingerprints != plain.fingerprints
+    # Off the air nothing is kept any more, and what there is stays.
+    off = render(channel(*A, **wanted, state="stopped"), NODE)
+    assert isinstance(off, Instance)
+    assert settings(tmp_path / "off", off).dvr is None
+    assert "dvr.json" in files(off)
+    low = render(channel(*A, **wanted, service_type="low_latency"), NODE)
+    assert settings(tmp_path / "low", low).dvr is None
+
+
+@pytest.mark.parametrize(("hours", "quota"), [(0, 5), (8761, 5), ("2", 5), (True, 5), (2, None)])
+def test_what_is_kept_has_a_window_and_a_limit(hours: object, quota: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"dvr_hours": hours}, limits={"disk_quota_mb": quota}), NODE)
+    assert raised.value.field == "settings.dvr_hours"
+
+
 @pytest.mark.parametrize(("minutes", "quota"), [(0, 5), (1441, 5), ("30", 5), (True, 5), (30, None), (30, -1)])
 def test_recordings_have_a_length_and_a_limit(minutes: object, quota: object) -> None:
     with pytest.raises(RenderError) as raised:

@@ -76,7 +76,12 @@ function origin(r) {
         if (!ORIGIN.test(route.hls) || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
             return '';
         }
-        const address = '127.0.0.1:' + port + route.hls + '/' + (file ? 'mp4:' + match[2] + '/' + match[3] : match[2]);
+        const base = '127.0.0.1:' + port + route.hls + '/';
+        // What was sent before begins with a list of its own, which such an engine is asked for with an argument.
+        if (route.archive && match[2] === 'dvr.m3u8') {
+            return base + 'playlist.m3u8?DVR';
+        }
+        const address = base + (file ? 'mp4:' + match[2] + '/' + match[3] : match[2]);
         if (!route.token) {
             return address;
         }

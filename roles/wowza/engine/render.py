@@ -45,6 +45,8 @@ CASTERS = {
 }
 #: Where Wowza finds the libraries, and follows no link; ``_streamfleet_wowza_media`` of the role is the same.
 MEDIA = "/run/streamfleet/wowzamedia"
+#: What Wowza keeps of what was sent, a folder for each channel; files/recordings.py holds its limit.
+DVR = "/var/lib/streamfleet-wowza/dvr"
 #: What the customer's own user is told that lets Wowza read the library.
 GRANTS = "/etc/streamfleet/instances/wowzalibrary"
 #: Seconds of a segment of HLS at low latency.
@@ -74,6 +76,10 @@ class Section:
         if not isinstance(value, str) or not _WORD.fullmatch(value):
             raise RenderError(field or name, value, "is not a word of letters, digits, dots, hyphens, underscores")
         self._add(name, value)
+
+    def words(self, name: str, *values: str) -> None:
+        """Words with commas between them. No argument is a tenant's text."""
+        self._add(name, ",".join(values))
 
     def flag(self, name: str, value: bool) -> None:
         """On or off."""
@@ -133,6 +139,9 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if recorded:
         library = [library_of(_uid(service))]
         files.append(_record(service, folder, running))
+    if _dvr_hours(service):
+        kept = json.dumps({"quota_mb": _quota(service, "settings.dvr_hours", None)}) + "\n"
+        files.append(File(f"{folder}/dvr.json", kept, group=GROUP, validate="json"))
     relay = _relay(service, folder) if running and kind in RELAYS else []
     if running:
         files += [_passwords(service, folder)] if kind in PUBLISHED else relay
@@ -176,8 +185,11 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
         # Where Wowza looks for the file that names a stream to fetch.
         streams.place("StorageDir", f"conf/{_APPLICATION}" if relayed else "content")
     streams.place("KeyDir", "keys")
-    streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running and not on_demand else "")
+    dvr = _dvr_hours(service) if running else None
+    packetizers = ["cupertinostreamingpacketizer"] if running and not on_demand else []
+    streams.words("LiveStreamPacketizers", *packetizers, *(["dvrstreamingpacketizer"] if dvr else []))
     streams.section("Properties")
+    _dvr(application.section("DVR"), service["slug"], dvr)
     application.word("HTTPStreamers", "cupertinostreaming" if running else "")
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
@@ -207,6 +219,36 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     _security(application.section("Properties"), service)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _dvr_hours(service: Mapping[str, Any]) -> int | None:
+    """For how long what is sent is kept. Raises RenderError."""
+    hours = service["settings"].get("dvr_hours") if service["service_type"] == "live" else None
+    if hours is None:
+        return None
+    if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= 8760:
+        raise RenderError("settings.dvr_hours", hours, "is not a whole number from 1 to 8760")
+    _quota(service, "settings.dvr_hours", hours)
+    return hours
+
+
+def _quota(service: Mapping[str, Any], field: str, value: object) -> int:
+    """The limit of what is kept of a channel, for a field that needs one. Raises RenderError."""
+    quota = service["limits"].get("disk_quota_mb")
+    if isinstance(quota, bool) or not isinstance(quota, int) or quota < 0:
+        # All channels share the disk: one without a limit would fill it for everybody.
+        raise RenderError(field, value, "needs a limit of what is kept: set disk_quota_mb, too")
+    return quota
+
+
+def _dvr(dvr: Section, slug: str, hours: int | None) -> None:
+    """What nDVR keeps, if it keeps anything."""
+    dvr.word("Recorders", "dvrrecorder" if hours else "")
+    dvr.word("Store", "dvrfilestorage" if hours else "")
+    dvr.words("WindowDuration", str((hours or 0) * 3600))
+    dvr.folder("StorageDir", DVR, slug)
+    dvr.word("ArchiveStrategy", "append")
+    dvr.section("Properties")
 
 
 def _uid(service: Mapping[str, Any]) -> int:
@@ -286,12 +328,10 @@ def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
 
 def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
     """What files/recordings.py sees to. Raises RenderError."""
-    minutes, quota = service["settings"]["record_minutes"], service["limits"].get("disk_quota_mb")
+    minutes = service["settings"]["record_minutes"]
     if isinstance(minutes, bool) or not isinstance(minutes, int) or not 1 <= minutes <= 1440:
         raise RenderError("settings.record_minutes", minutes, "is not a whole number from 1 to 1440")
-    if isinstance(quota, bool) or not isinstance(quota, int) or quota < 0:
-        # All channels share the disk: one without a limit would fill it for everybody.
-        raise RenderError("settings.record_minutes", minutes, "needs a limit of what is kept: set disk_quota_mb, too")
+    quota = _quota(service, "settings.record_minutes", minutes)
     wanted = {"uid": _uid(service), "quota_mb": quota, "minutes": minutes, "running": running}
     return File(f"{folder}/record.json", json.dumps(wanted) + "\n", group=GROUP, validate="json")
 
@@ -301,6 +341,8 @@ def _route(service: Mapping[str, Any]) -> File:
     slug, kind = service["slug"], service["service_type"]
     stream = f"{STREAM}.stream" if kind in RELAYS else STREAM
     route: dict[str, Any] = {"port": HLS_PORT, "hls": f"/{slug}/{stream}"}
+    if _dvr_hours(service):
+        route["archive"] = True
     if kind == ON_DEMAND:
         route = {"port": HLS_PORT, "hls": f"/{slug}/_definst_", "files": True}
     content = json.dumps(route, separators=(", ", ": ")) + "\n"

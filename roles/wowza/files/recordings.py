@@ -1,21 +1,24 @@
-"""Has Wowza record the channels that are to be recorded, and gives each recording to its customer.
+"""Has Wowza record the channels that are to be recorded, and gives each recording to its customer. Limits nDVR, too.
 
 Wowza's recorders end with their stream, so this asks for them again. Wowza writes into a folder of its own, as its own
 user; a recording that is whole is copied into the customer's media library by a process of the customer's own user,
-whose it is from then on. So neither can be led by the other to a file that is not its own. Runs as root without root's
-rights, but for the one to become those users.
+whose it is from then on. So neither can be led by the other to a file that is not its own. What nDVR keeps Wowza limits
+by time only: where it is more than the channel may have, it begins anew. Runs as root without root's rights, but for
+the one to become those users.
 """
 
 import contextlib
 import http.client
 import json
 import os
+import pwd
 import re
 import shutil
 import stat
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 # What speaks to Wowza lies beside this program.
@@ -25,7 +28,9 @@ import application
 
 INSTANCES = Path("/etc/streamfleet/instances/wowza")
 SPOOL = Path("/var/lib/streamfleet-wowza/recordings")
+DVR = Path("/var/lib/streamfleet-wowza/dvr")
 LIBRARIES = Path("/var/lib/streamfleet/media")
+USER = "streamfleet-wowza"
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 #: The folder of a library that recordings come into, one folder for each channel.
 FOLDER = "recordings"
@@ -45,6 +50,11 @@ def as_customer(uid: int, work: "Callable[[], int]") -> int:
     """What ``work`` returns in a process of the customer's own user. Raises OSError where it fails."""
     if not FIRST_UID <= uid <= LAST_UID:
         raise ValueError(f"{uid} is no customer's number")
+    return as_user(uid, uid, work)
+
+
+def as_user(uid: int, gid: int, work: "Callable[[], int]") -> int:
+    """What ``work`` returns in a process of this user. Raises OSError where it fails."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -52,7 +62,7 @@ def as_customer(uid: int, work: "Callable[[], int]") -> int:
         try:
             if os.geteuid() == 0:
                 os.setgroups([])
-                os.setresgid(uid, uid, uid)
+                os.setresgid(gid, gid, gid)
                 os.setresuid(uid, uid, uid)
             os.umask(0o027)
             os.write(writing, f"{work()}".encode())
@@ -65,8 +75,30 @@ def as_customer(uid: int, work: "Callable[[], int]") -> int:
     with os.fdopen(reading, "rb") as pipe:
         said = pipe.read(1000).decode(errors="replace")
     if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0:
-        raise OSError(said or "the process of the customer's user has ended")
+        raise OSError(said or "the process of the user has ended")
     return int(said)
+
+
+def as_wowza(work: "Callable[[], int]") -> int:
+    """What ``work`` returns in a process of Wowza's user, whose the store of nDVR is. Raises OSError."""
+    user = pwd.getpwnam(USER)
+    return as_user(user.pw_uid, user.pw_gid, work)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; links are not followed."""
+    total = 0
+    for place, _folders, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(f"{place}/{name}").st_size
+    return total
+
+
+def remove(folder: Path) -> int:
+    """All of a folder."""
+    shutil.rmtree(folder)
+    return 0
 
 
 def folder_of(uid: int, slug: str) -> int:
@@ -150,7 +182,23 @@ class Recordings:
                 self.say(slug, "Wowza is not running")
             except FAULTS as error:
                 self.say(slug, f"{error}")
+        for path in sorted(INSTANCES.glob("*/dvr.json")):
+            slug = path.parent.name
+            try:
+                self.limit(slug, int(json.loads(path.read_text())["quota_mb"]) * MIB)
+            except FAULTS as error:
+                self.say(f"{slug} (nDVR)", f"{error}")
         self.sweep()
+
+    def limit(self, slug: str, quota: int) -> None:
+        """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
+        folder = DVR / slug
+        if not folder.is_dir() or as_wowza(lambda: size_of(folder)) < quota:
+            return
+        # Wowza has what it knows of its store in memory, until the stream has gone.
+        application.Rest().done(f"/{slug}/actions/restart")
+        as_wowza(partial(remove, folder))
+        print(f"{slug}: what nDVR keeps has reached disk_quota_mb: it begins anew", flush=True)
 
     def channel(self, slug: str, wanted: "dict[str, object]") -> str:
         """See to one channel; returns why it is not recorded now, if it should be."""
@@ -204,10 +252,13 @@ class Recordings:
 
     @staticmethod
     def sweep() -> None:
-        """Remove what is left of channels that this node no longer has."""
+        """Remove what is left of channels that this node no longer has, and of nDVR where it is off."""
         for folder in SPOOL.iterdir():
             if SLUG.fullmatch(folder.name) and not (INSTANCES / folder.name).exists():
                 shutil.rmtree(folder, ignore_errors=True)
+        for folder in DVR.iterdir():
+            if SLUG.fullmatch(folder.name) and not (INSTANCES / folder.name / "dvr.json").exists():
+                as_wowza(partial(remove, folder))
 
 
 def main() -> None:

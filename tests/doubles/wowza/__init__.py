@@ -25,6 +25,7 @@ def tree() -> dict[str, tuple[bytes, int]]:
     for path in (
         HERE / "caster.py",
         HERE / "configuration.py",
+        HERE / "dvr.py",
         HERE / "film.py",
         HERE / "recorder.py",
         HERE / "server.py",

@@ -49,8 +49,16 @@ APPLICATION: dict[str, Any] = {
             "StorageDir": ANY,
             "KeyDir": ANY,
             "LiveStreamPacketizers": re.compile(
-                r"(?:(?:cupertino|mpegdash|sanjose|smooth)streamingpacketizer(?:, ?|$))*"
+                r"(?:(?:cupertino|mpegdash|sanjose|smooth|dvr)streamingpacketizer(?:, ?|$))*"
             ),
+            "Properties": PROPERTIES,
+        },
+        "DVR?": {
+            "Recorders": words("", "dvrrecorder"),
+            "Store": words("", "dvrfilestorage"),
+            "WindowDuration": re.compile(r"[0-9]{1,9}"),
+            "StorageDir": ANY,
+            "ArchiveStrategy": words("append", "version", "delete"),
             "Properties": PROPERTIES,
         },
         "HTTPStreamers?": re.compile(r"(?:(?:cupertino|mpegdash|sanjose|smooth|dvrchunk)streaming(?:, ?|$))*"),
@@ -194,6 +202,15 @@ class Application:
         storage = storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
         self.storage = Path(storage.replace("${com.wowza.wms.context.Application}", name))
         self.interleaved = app.findtext("MediaCaster/RTP/RTSP/RTPTransportMode") == "interleave"
+        recorded = [app.findtext(f"DVR/{tag}") or "" for tag in ("Recorders", "Store")]
+        packetizers = (app.findtext("Streams/LiveStreamPacketizers") or "").replace(" ", "").split(",")
+        wanted = [*recorded, "dvrstreamingpacketizer" if "dvrstreamingpacketizer" in packetizers else ""]
+        if any(wanted) and not all(wanted):
+            raise Wrong(f"{path}: nDVR needs dvrrecorder, dvrfilestorage and dvrstreamingpacketizer")
+        if any(wanted) and self.stream_type != "live":
+            raise Wrong(f"{path}: nDVR is for streams of the type live, not {self.stream_type}")
+        self.dvr = Path(app.findtext("DVR/StorageDir") or "") if all(wanted) else None
+        self.window = int(app.findtext("DVR/WindowDuration") or 0)
         self.accept = app.findtext("Connections/AutoAccept") == "true"
         self.packetized = "cupertinostreamingpacketizer" in (app.findtext("Streams/LiveStreamPacketizers") or "")
         self.played = "cupertinostreaming" in (app.findtext("HTTPStreamers") or "")

@@ -27,6 +27,7 @@ from ..video.media import Packager, Segment
 from ..video.web import Handler, serve_http
 from .caster import Caster, fault_of
 from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
+from .dvr import Store
 from .film import Film, place_of
 from .recorder import Recorder
 from .recorder import fault_of as fault_of_recorder
@@ -45,9 +46,22 @@ class Loaded:
     sessions: dict[str, float] = field(default_factory=dict)
     films: dict[str, Film] = field(default_factory=dict)
     recorders: dict[str, Recorder] = field(default_factory=dict)
+    stores: dict[str, Store] = field(default_factory=dict)
+
+    def store(self, stream: str) -> Store | None:
+        """What nDVR keeps of a stream; None where it keeps nothing."""
+        if self.settings.dvr is None:
+            return None
+        if stream not in self.stores:
+            folder = self.settings.dvr / self.settings.name / "_definst_" / stream
+            self.stores[stream] = Store(folder, self.settings.window)
+        return self.stores[stream]
 
     def record(self, stream: str, segment: Segment) -> None:
-        """Give a segment to the stream's recorder, if it has one."""
+        """Give a segment to the stream's recorder, if it has one, and to nDVR."""
+        store = self.store(stream)
+        if store:
+            store.take(segment)
         recorder = self.recorders.get(stream)
         if recorder:
             recorder.take(segment)
@@ -265,14 +279,17 @@ class Segments(Wowza):
         if film:
             return self._film(film)
         found = re.fullmatch(
-            r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
+            r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/"
+            r"(playlist\.m3u8(?:\?DVR)?|chunklist_(w\d+)(?:_DVR)?\.m3u8|media_(w\d+)(?:_DVR)?_(\d+)\.ts)",
             self.path,
         )
         app = self.engine.application(found[1]) if found else None
         if not found or app is None or not (app.settings.played and app.settings.packetized):
             return self.answer(404, "text/plain", b"no such stream\n")
         with self.engine.lock:
-            packager = app.streams.get(found[2])
+            again = "_DVR" if "DVR" in found[3] else ""
+            # What was kept can be watched when nobody publishes, too.
+            packager = app.store(found[2]) if again else app.streams.get(found[2])
             # A new viewer needs something to watch; a list without a segment is none.
             if packager is None or not packager.segments:
                 return self.answer(404, "text/plain", b"not on the air\n")
@@ -283,9 +300,9 @@ class Segments(Wowza):
             data = packager.segment(int(found[6]))
             return self.answer(200, "video/MP2T", data) if data else self.answer(404, "text/plain", b"gone\n")
         if found[4]:
-            text = packager.list(lambda segment: f"media_{session}_{segment.number}.ts")
+            text = packager.list(lambda segment: f"media_{session}{again}_{segment.number}.ts")
             return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
-        text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
+        text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}{again}.m3u8\n"
         return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
 
     def _film(self, asked: re.Match[str]) -> None:
