@@ -270,6 +270,29 @@ options:
     - From V(1) to V(8760).
     - V(null) for none.
     type: int
+  renditions:
+    description:
+    - Engine Wowza Streaming Engine. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
+      Each is encoded on the node, which takes about a processor core for 720 lines, and needs a licence of Wowza
+      that has its transcoder (C(streamfleet_wowza_transcoder)).
+    - Engine Flussonic Media Server. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
+      Each is encoded on the node, which takes about a processor core for 720 lines, and needs the vendor's package
+      for it.
+    type: list
+    elements: dict
+    suboptions:
+      height:
+        description:
+        - Height.
+        - From V(144) to V(2160).
+        type: int
+        required: true
+      video_kbps:
+        description:
+        - Video kbps.
+        - From V(100) to V(20000).
+        type: int
+        required: true
   media_folder:
     description:
     - Engine Wowza Streaming Engine. The folder of the customer's media library whose videos are played, with all
@@ -298,26 +321,6 @@ options:
     - Made by the panel when omitted.
     - 12 to 64 characters.
     type: str
-  renditions:
-    description:
-    - Engine Flussonic Media Server. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
-      Each is encoded on the node, which takes about a processor core for 720 lines, and needs the vendor's package
-      for it.
-    type: list
-    elements: dict
-    suboptions:
-      height:
-        description:
-        - Height.
-        - From V(144) to V(2160).
-        type: int
-        required: true
-      video_kbps:
-        description:
-        - Video kbps.
-        - From V(100) to V(20000).
-        type: int
-        required: true
 """
 
     # What one mount has beside its name.

@@ -143,19 +143,6 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "dvr_hours": {
         "type": "int",
     },
-    "media_folder": {
-        "type": "str",
-    },
-    "stream_address": {
-        "type": "str",
-    },
-    "radio_address": {
-        "type": "str",
-    },
-    "publish_password": {
-        "type": "str",
-        "no_log": True,
-    },
     "renditions": {
         "type": "list",
         "elements": "dict",
@@ -169,6 +156,19 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
                 "required": True,
             },
         },
+    },
+    "media_folder": {
+        "type": "str",
+    },
+    "stream_address": {
+        "type": "str",
+    },
+    "radio_address": {
+        "type": "str",
+    },
+    "publish_password": {
+        "type": "str",
+        "no_log": True,
     },
 }
 

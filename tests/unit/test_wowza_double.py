@@ -21,6 +21,7 @@ from demo.media import video_publisher
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza import tree
 from tests.doubles.wowza.configuration import Application, Wrong
+from tests.doubles.wowza.transcoder import Template
 from tests.unit.test_wowza_install import Installed, loaded
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -317,6 +318,60 @@ def test_the_node_judges_an_address_again(
         helper.judge(address, helper.guard.networks_of(networks))
     assert said in raised.value.message
     assert "127.0.0.0" not in raised.value.message
+
+
+def test_renditions_are_smaller_pictures_of_the_same(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    program.put(settings={"renditions": [{"height": 144, "video_kbps": 100}], "segment_seconds": 1})
+    url = f"rtmp://rock-tv:publish-rock-tv-secret@127.0.0.1:{program.rtmp}/rock-tv/live"
+    with program.running():
+        with pytest.raises(helper.Refused, match="need Wowza's transcoder, which this node does not have"):
+            helper.one("on", "rock-tv")
+        place = program.vhost.parent / "settings.json"
+        place.write_text(json.dumps({**json.loads(place.read_text()), "transcoder": True}))
+        helper.one("on", "rock-tv")
+        with subprocess.Popen(video_publisher(url, 60), stdin=subprocess.DEVNULL) as encoder:
+            try:
+                lists = awaited(program, 200, "ngrp:live_all").split()
+                source, small = (item for item in lists if item.startswith("chunklist"))
+                heights = []
+                for item in (source, small):
+                    text = program.list(item, "ngrp:live_all")[1]
+                    name = next(line for line in text.splitlines() if line.endswith(".ts"))
+                    address = f"http://127.0.0.1:{program.hls}/rock-tv/ngrp:live_all/{name}"
+                    with urllib.request.urlopen(address, timeout=20) as segment:
+                        (tmp_path / "one.ts").write_bytes(segment.read())
+                    probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=height"]
+                    shown = [*probe, "-of", "csv=p=0", f"{tmp_path}/one.ts"]
+                    heights.append(
+                        int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0])
+                    )
+                assert heights[1] == 144 != heights[0]
+            finally:
+                encoder.kill()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<Codec>H.264</Codec>", "<Codec>H.266</Codec>", "Codec: bad value 'H.266'"),
+        ("<Height>480</Height>", "<Height>tall</Height>", "Height: bad value 'tall'"),
+        ("<MemberName>480p", "<MemberName>481p", r"a group has no Encode \['481p'\]"),
+        ("<Name>480p", "<Name>source", "Encode source is there twice"),
+        ("<Deinterlace>false</Deinterlace>", "", "Deinterlace is missing"),
+        ("<Encodes>", "<More /><Encodes>", "unknown element More"),
+        ("fit-height", "somehow", "FitMode: bad value"),
+    ],
+)
+def test_a_template_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
+    program.put(settings={"renditions": [{"height": 480, "video_kbps": 1200}]})
+    path = program.vhost / "conf/rock-tv/renditions.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(Wrong, match=said):
+        Template(path)
 
 
 def test_a_stream_file_and_its_mediacaster_must_go_together(program: Program) -> None:

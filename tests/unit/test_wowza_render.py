@@ -17,6 +17,7 @@ from streamfleet.engine import File, Instance, RenderError, load_renderer
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza.caster import fault_of
 from tests.doubles.wowza.configuration import Application
+from tests.doubles.wowza.transcoder import Template
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "wowza")
@@ -241,6 +242,58 @@ def test_what_was_sent_is_kept_for_as_long_as_is_said(tmp_path: Path) -> None:
     assert "dvr.json" in files(off)
     low = render(channel(*A, **wanted, service_type="low_latency"), NODE)
     assert settings(tmp_path / "low", low).dvr is None
+
+
+def test_renditions_are_a_template_of_the_channels_own(tmp_path: Path) -> None:
+    wanted = [{"height": 480, "video_kbps": 1200}, {"height": 240, "video_kbps": 400}]
+    instance = render(channel(*A, settings={"renditions": wanted}), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert json.loads(found["rock-tv.json"].content)["hls"] == "/rock-tv/ngrp:live_all"
+    app = settings(tmp_path, instance)
+    assert app.template == tmp_path / "conf/rock-tv/renditions.xml"
+    app.template.write_text(found["renditions.xml"].content)
+    template = Template(app.template)
+    assert template.encodes == {"source": None, "480p": (480, 1200000), "240p": (240, 400000)}
+    assert template.groups == {"all": ["source", "480p", "240p"]}
+    widths = [int(item.text or 0) for item in ET.fromstring(found["renditions.xml"].content).iter("Width")]
+    assert widths == [854, 426]
+    other = render(channel(*A, settings={"renditions": wanted[:1]}), NODE)
+    assert isinstance(other, Instance)
+    assert instance.fingerprints != other.fingerprints
+    plain = render(channel(*A), NODE)
+    assert isinstance(plain, Instance)
+    assert settings(tmp_path / "plain", plain).template is None
+    off = render(channel(*A, settings={"renditions": wanted}, state="stopped"), NODE)
+    assert "renditions.xml" not in files(off)
+
+
+@pytest.mark.parametrize(
+    ("renditions", "field"),
+    [
+        ("480p", ""),
+        ([{"height": 480, "video_kbps": 1200}] * 5, ""),
+        ([{"height": 480}], "[0]"),
+        ([{"height": 480, "video_kbps": 1200, "codec": "x"}], "[0]"),
+        (["480p"], "[0]"),
+        ([{"height": 480, "video_kbps": 1200}] * 2, "[1].height"),
+        *[
+            ([{"height": value, "video_kbps": 1200}], "[0].height")
+            for value in (143, 2161, True, "480", 480.0, *HOSTILE)
+        ],
+        *[([{"height": 480, "video_kbps": value}], "[0].video_kbps") for value in (99, 20001, True, None, *HOSTILE)],
+    ],
+)
+def test_renditions_that_cannot_be_are_refused(renditions: object, field: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"renditions": renditions}), NODE)
+    assert raised.value.field == f"settings.renditions{field}"
+
+
+def test_renditions_and_what_was_sent_are_not_had_together() -> None:
+    both = {"renditions": [{"height": 480, "video_kbps": 1200}], "dvr_hours": 2}
+    with pytest.raises(RenderError, match="cannot be had together with dvr_hours"):
+        render(channel(*A, settings=both, limits={"disk_quota_mb": 5}), NODE)
 
 
 @pytest.mark.parametrize(("hours", "quota"), [(0, 5), (8761, 5), ("2", 5), (True, 5), (2, None)])

@@ -13,7 +13,7 @@ const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
 const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-]{1,40}\/){0,8}[A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
 // A list or segment of a file that is played on demand: the file's path stands before it. No part of it begins with a dot.
 const FILE = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/){0,8}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.(?:mp4|m4v|mov))\/([A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
-const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[a-z0-9_]{1,32}(?:\.stream)?)?$/;
+const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/(?:ngrp:)?[a-z0-9_]{1,32}(?:\.stream)?)?$/;
 const TOKEN = /^[A-Za-z0-9]{1,64}$/;
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 

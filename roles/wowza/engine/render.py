@@ -47,6 +47,8 @@ CASTERS = {
 MEDIA = "/run/streamfleet/wowzamedia"
 #: What Wowza keeps of what was sent, a folder for each channel; files/recordings.py holds its limit.
 DVR = "/var/lib/streamfleet-wowza/dvr"
+#: The transcoder's template, in the channel's folder, and the group of all that it makes.
+TEMPLATE, ALL = "renditions.xml", "all"
 #: What the customer's own user is told that lets Wowza read the library.
 GRANTS = "/etc/streamfleet/instances/wowzalibrary"
 #: Seconds of a segment of HLS at low latency.
@@ -80,6 +82,10 @@ class Section:
     def words(self, name: str, *values: str) -> None:
         """Words with commas between them. No argument is a tenant's text."""
         self._add(name, ",".join(values))
+
+    def source(self, name: str, prefix: str, suffix: str) -> None:
+        """A name made of that of the stream that is encoded. No argument is a tenant's text."""
+        self._add(name, f"{prefix}${{SourceStreamName}}_{suffix}")
 
     def flag(self, name: str, value: bool) -> None:
         """On or off."""
@@ -142,10 +148,12 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if _dvr_hours(service):
         kept = json.dumps({"quota_mb": _quota(service, "settings.dvr_hours", None)}) + "\n"
         files.append(File(f"{folder}/dvr.json", kept, group=GROUP, validate="json"))
-    relay = _relay(service, folder) if running and kind in RELAYS else []
+    read = _relay(service, folder) if running and kind in RELAYS else []
+    if running and (renditions := _renditions(service)):
+        read = [File(f"{folder}/{TEMPLATE}", _template(renditions), group=GROUP, validate="xml")]
     if running:
-        files += [_passwords(service, folder)] if kind in PUBLISHED else relay
-        files.append(_route(service))
+        files += [_passwords(service, folder)] if kind in PUBLISHED else []
+        files += [*read, _route(service)]
     return Instance(
         slug=slug,
         engine=ENGINE,
@@ -157,7 +165,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         files=files,
         restart=service["restart"],
         directories=library,
-        fingerprints={"reload": _fingerprint(application, *(file.content for file in relay))},
+        fingerprints={"reload": _fingerprint(application, *(file.content for file in read))},
     )
 
 
@@ -185,10 +193,17 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
         # Where Wowza looks for the file that names a stream to fetch.
         streams.place("StorageDir", f"conf/{_APPLICATION}" if relayed else "content")
     streams.place("KeyDir", "keys")
+    renditions = _renditions(service) if running else []
     dvr = _dvr_hours(service) if running else None
     packetizers = ["cupertinostreamingpacketizer"] if running and not on_demand else []
     streams.words("LiveStreamPacketizers", *packetizers, *(["dvrstreamingpacketizer"] if dvr else []))
     streams.section("Properties")
+    transcoder = application.section("Transcoder")
+    transcoder.word("LiveStreamTranscoder", "transcoder" if renditions else "")
+    transcoder.word("Templates", TEMPLATE if renditions else "")
+    transcoder.place("ProfileDir", "transcoder/profiles")
+    transcoder.place("TemplateDir", f"conf/{_APPLICATION}")
+    transcoder.section("Properties")
     _dvr(application.section("DVR"), service["slug"], dvr)
     application.word("HTTPStreamers", "cupertinostreaming" if running else "")
     access = application.section("Client").section("Access")
@@ -219,6 +234,83 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     _security(application.section("Properties"), service)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _renditions(service: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Lines and bits a second of each smaller picture. Raises RenderError."""
+    items = service["settings"].get("renditions") or [] if service["service_type"] == "live" else []
+    if not isinstance(items, list) or len(items) > 4:
+        raise RenderError("settings.renditions", items, "is not a list of at most 4 renditions")
+    made = []
+    for place, item in enumerate(items):
+        field = f"settings.renditions[{place}]"
+        if not isinstance(item, Mapping) or set(item) != {"height", "video_kbps"}:
+            raise RenderError(field, item, "is not a mapping of height and video_kbps")
+        for key, low, high in (("height", 144, 2160), ("video_kbps", 100, 20000)):
+            value = item[key]
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise RenderError(f"{field}.{key}", value, f"is not a whole number from {low} to {high}")
+        if item["height"] in [height for height, _bits in made]:
+            raise RenderError(f"{field}.height", item["height"], "is that of another rendition, too")
+        made.append((item["height"], item["video_kbps"] * 1000))
+    if made and service["settings"].get("dvr_hours") is not None:
+        raise RenderError("settings.renditions", items, "cannot be had together with dvr_hours: choose one of them")
+    return made
+
+
+def _template(renditions: list[tuple[int, int]]) -> str:
+    """The transcoder's template: what is sent as it is, the smaller pictures, and the group of all."""
+    root = ET.Element("Root", {"version": "1"})
+    transcode = Section(root).section("Transcode")
+    encodes = transcode.section("Encodes")
+    names = ["source"]
+    _encode(encodes, "source", None)
+    for height, bits in renditions:
+        names.append(f"{height}p")
+        _encode(encodes, f"{height}p", (height, bits))
+    decode = transcode.section("Decode")
+    decode.section("Video").flag("Deinterlace", False)
+    decode.section("Properties")
+    group = transcode.section("StreamNameGroups").section("StreamNameGroup")
+    group.word("Name", ALL)
+    group.source("StreamName", "", ALL)
+    members = group.section("Members")
+    for name in names:
+        members.word("MemberName", name)
+    transcode.section("Properties")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _encode(encodes: Section, name: str, size: tuple[int, int] | None) -> None:
+    """One stream that the transcoder makes; None: as it is sent."""
+    encode = encodes.section("Encode")
+    encode.flag("Enable", True)
+    encode.word("Name", name)
+    encode.source("StreamName", "mp4:", name)
+    video = encode.section("Video")
+    if size is None:
+        video.word("Codec", "PassThru")
+        video.words("Bitrate", "${SourceVideoBitrate}")
+    else:
+        video.word("Codec", "H.264")
+        video.word("Implementation", "default")
+        video.word("GPUID", "-1")
+        frame = video.section("FrameSize")
+        frame.word("FitMode", "fit-height")
+        # The height counts; the width is that of the source's shape, which most often is this.
+        frame.words("Width", str(round(size[0] * 8 / 9) * 2))
+        frame.words("Height", str(size[0]))
+        video.word("Profile", "main")
+        video.words("Bitrate", str(size[1]))
+        interval = video.section("KeyFrameInterval")
+        # Where the source has key frames: segments of all begin alike.
+        interval.flag("FollowSource", True)
+        interval.words("Interval", "60")
+    audio = encode.section("Audio")
+    audio.word("Codec", "PassThru")
+    audio.words("Bitrate", "${SourceAudioBitrate}")
+    encode.section("Properties")
 
 
 def _dvr_hours(service: Mapping[str, Any]) -> int | None:
@@ -341,6 +433,8 @@ def _route(service: Mapping[str, Any]) -> File:
     slug, kind = service["slug"], service["service_type"]
     stream = f"{STREAM}.stream" if kind in RELAYS else STREAM
     route: dict[str, Any] = {"port": HLS_PORT, "hls": f"/{slug}/{stream}"}
+    if _renditions(service):
+        route["hls"] = f"/{slug}/ngrp:{STREAM}_{ALL}"
     if _dvr_hours(service):
         route["archive"] = True
     if kind == ON_DEMAND:

@@ -51,6 +51,7 @@ class Rest:
         settings = json.loads((PLACE / "settings.json").read_text())
         self._port = settings["rest_port"]
         self._login = f"streamfleet:{(PLACE / 'rest-password').read_text().strip()}"
+        self.transcoder = settings.get("transcoder") is True
         self.networks = guard.networks_of(settings.get("networks", []))
 
     def ask(self, method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
@@ -153,6 +154,11 @@ def one(verb: str, slug: str) -> None:
     """Put one channel on the air or off it. Raises what is in FAULTS."""
     rest = Rest()
     if verb == "on":
+        if (INSTANCES / slug / "renditions.xml").exists() and not rest.transcoder:
+            raise Refused(
+                "renditions need Wowza's transcoder, which this node does not have: set renditions: [], or "
+                "streamfleet_wowza_transcoder: true where the licence has it"
+            )
         rest.done(f"/{slug}/actions/restart", PATIENCE)
         fetch(rest, slug)
         return

@@ -29,6 +29,7 @@ def tree() -> dict[str, tuple[bytes, int]]:
         HERE / "film.py",
         HERE / "recorder.py",
         HERE / "server.py",
+        HERE / "transcoder.py",
         *sorted((HERE.parent / "video").glob("*.py")),
     ):
         files[f"lib/doubles/{path.parent.name}/{path.name}"] = (path.read_bytes(), 0o644)

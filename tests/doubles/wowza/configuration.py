@@ -53,6 +53,13 @@ APPLICATION: dict[str, Any] = {
             ),
             "Properties": PROPERTIES,
         },
+        "Transcoder?": {
+            "LiveStreamTranscoder": words("", "transcoder"),
+            "Templates": re.compile(r"(?:[A-Za-z0-9${}_-]+\.xml(?:,|$))*"),
+            "ProfileDir": ANY,
+            "TemplateDir": ANY,
+            "Properties": PROPERTIES,
+        },
         "DVR?": {
             "Recorders": words("", "dvrrecorder"),
             "Store": words("", "dvrfilestorage"),
@@ -202,6 +209,11 @@ class Application:
         storage = storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
         self.storage = Path(storage.replace("${com.wowza.wms.context.Application}", name))
         self.interleaved = app.findtext("MediaCaster/RTP/RTSP/RTPTransportMode") == "interleave"
+        self.template: Path | None = None
+        if app.findtext("Transcoder/LiveStreamTranscoder"):
+            place = (app.findtext("Transcoder/TemplateDir") or "").replace("${com.wowza.wms.context.Application}", name)
+            place = place.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
+            self.template = Path(place, (app.findtext("Transcoder/Templates") or "").partition(",")[0])
         recorded = [app.findtext(f"DVR/{tag}") or "" for tag in ("Recorders", "Store")]
         packetizers = (app.findtext("Streams/LiveStreamPacketizers") or "").replace(" ", "").split(",")
         wanted = [*recorded, "dvrstreamingpacketizer" if "dvrstreamingpacketizer" in packetizers else ""]

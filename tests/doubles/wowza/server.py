@@ -31,6 +31,7 @@ from .dvr import Store
 from .film import Film, place_of
 from .recorder import Recorder
 from .recorder import fault_of as fault_of_recorder
+from .transcoder import Template, smaller
 
 #: Seconds after which a viewer who asks for nothing any more is none.
 SESSION = 30.0
@@ -47,6 +48,21 @@ class Loaded:
     films: dict[str, Film] = field(default_factory=dict)
     recorders: dict[str, Recorder] = field(default_factory=dict)
     stores: dict[str, Store] = field(default_factory=dict)
+    template: Template | None = None
+    encoded: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.settings.template is not None:
+            self.template = Template(self.settings.template)
+
+    def variant(self, name: str, number: int, data: bytes) -> bytes:
+        """A segment as an Encode of the template makes it."""
+        wanted = self.template.encodes[name] if self.template else None
+        if wanted is None:
+            return data
+        if (name, number) not in self.encoded:
+            self.encoded[name, number] = smaller(data, *wanted)
+        return self.encoded[name, number]
 
     def store(self, stream: str) -> Store | None:
         """What nDVR keeps of a stream; None where it keeps nothing."""
@@ -272,6 +288,13 @@ class Segments(Wowza):
 
     def do_GET(self) -> None:  # noqa: N802
         """A list or a segment."""
+        group = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/ngrp:([A-Za-z0-9.-]+)_([a-z0-9]+)/"
+            r"(playlist\.m3u8|chunklist_(w\d+)_b(\d+)\.m3u8|media_(w\d+)_b(\d+)_(\d+)\.ts)",
+            self.path,
+        )
+        if group:
+            return self._group(group)
         film = re.fullmatch(
             r"/([A-Za-z0-9._-]+)/_definst_/mp4:(.+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
             unquote(self.path),
@@ -304,6 +327,38 @@ class Segments(Wowza):
             return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
         text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}{again}.m3u8\n"
         return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
+
+    def _group(self, asked: re.Match[str]) -> None:
+        """What a group of the template has: lists and segments are told apart by their place in it."""
+        app = self.engine.application(asked[1])
+        members = app.template.groups.get(asked[3]) if app and app.template else None
+        packager = app.streams.get(asked[2]) if app else None
+        if app is None or not members or packager is None or not packager.segments or not app.settings.played:
+            return self.answer(404, "text/plain", b"not on the air\n")
+        with self.engine.lock:
+            session = app.session(asked[5] or asked[7])
+        if session is None:
+            return self.answer(403, "text/plain", b"full\n")
+        kind = "application/vnd.apple.mpegurl"
+        place = int(asked[6] or asked[8] or 0)
+        if place >= len(members):
+            return self.answer(404, "text/plain", b"no such rendition\n")
+        if asked[9]:
+            data = packager.segment(int(asked[9]))
+            if not data:
+                return self.answer(404, "text/plain", b"gone\n")
+            return self.answer(200, "video/MP2T", app.variant(members[place], int(asked[9]), data))
+        if asked[6]:
+            text = packager.list(lambda segment: f"media_{session}_b{place}_{segment.number}.ts")
+            return self.answer(200, kind, text.encode())
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
+        for number, member in enumerate(members):
+            found = app.template.encodes[member] if app.template else None
+            lines += [
+                f"#EXT-X-STREAM-INF:BANDWIDTH={found[1] if found else 9_000_000}",
+                f"chunklist_{session}_b{number}.m3u8",
+            ]
+        return self.answer(200, kind, ("\n".join(lines) + "\n").encode())
 
     def _film(self, asked: re.Match[str]) -> None:
         app = self.engine.application(asked[1])
