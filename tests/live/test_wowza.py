@@ -305,6 +305,49 @@ def test_what_is_published_is_recorded_for_its_customer(two: Wowza, tmp_path: Pa
     assert names[0] in two.sh(f"ls {folder}")
 
 
+def test_what_was_sent_is_watched_again_and_pictures_are_made_smaller(two: Wowza, tmp_path: Path) -> None:
+    # The double encodes with it.
+    two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
+    pid = two.pid()
+    kept = channel(*FIRST, settings={"dvr_hours": 1}, limits={"disk_quota_mb": 100})
+    small = channel(*SECOND, settings={"renditions": [{"height": 144, "video_kbps": 200}]})
+    told = two.converge(kept, small, ok=False)
+    assert (told["rock-tv"]["state"], told["jazz-tv"]["state"]) == ("running", "failed")
+    assert "renditions need Wowza's transcoder" in told["jazz-tv"]["message"]
+    with watched(two, "rock-tv"):
+        two.engine({"streamfleet_wowza_transcoder": True})
+        told = two.converge(kept, small)
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        with two.publishing(two.url("jazz-tv")):
+            two.session("jazz-tv", 40)
+            first, second = (line for line in two.get("jazz-tv")[1].decode().split() if line.startswith("chunklist"))
+            heights = []
+            for item in (first, second):
+                name = next(line for line in two.get("jazz-tv", item)[1].decode().split() if line.endswith(".ts"))
+                (tmp_path / "one.ts").write_bytes(two.get("jazz-tv", name)[1])
+                probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=height"]
+                shown = [*probe, "-of", "csv=p=0", f"{tmp_path}/one.ts"]
+                heights.append(int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0]))
+            assert heights[1] == 144 != heights[0]
+        status, body = two.get("rock-tv", "dvr.m3u8")
+        assert status == 200, body
+        text = two.get("rock-tv", body.decode().split()[-1])[1].decode()
+        assert len([line for line in text.split() if line.endswith(".ts")]) > 5
+        frames, _seconds = decode(text, lambda name: two.get("rock-tv", name)[1], tmp_path)
+        assert frames > 200
+        assert two.get("jazz-tv", "dvr.m3u8")[0] == 404
+        assert "changed=0" in two.play("playbooks/converge.yml")
+    # What there is stays while nobody publishes, and while it is off the air; off or purged, it goes.
+    assert two.get("rock-tv", "dvr.m3u8")[0] == 200
+    two.converge({**kept, "state": "stopped"}, channel(*SECOND))
+    assert two.get("rock-tv", "dvr.m3u8")[0] == 404
+    assert "rock-tv" in two.sh("ls /var/lib/streamfleet-wowza/dvr")
+    two.converge(channel(*FIRST), channel(*SECOND))
+    two.sh("for i in $(seq 60); do ls /var/lib/streamfleet-wowza/dvr | grep -q . || exit 0; sleep 0.5; done; exit 1")
+    two.engine({})
+    assert two.pid() == pid
+
+
 def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_path: Path) -> None:
     # The double fetches with it.
     two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
@@ -347,7 +390,7 @@ def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_
         # A list leads Wowza to wherever it says: not to the inside.
         before = counted_drops(two)
         (tmp_path / "elsewhere/trap.m3u8").write_text(
-            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:8087/v2/servers\n"
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:8087/v2/one.ts\n"
         )
         told = two.converge(*keep, relay(f"http://elsewhere.example:{port}/trap.m3u8"), sound)
         assert told["third-tv"]["state"] == "running", told
