@@ -60,9 +60,8 @@ def streamfleet_shared_ports(specs: Iterable[Mapping[str, Any]], variables: Mapp
     wanted: dict[int, list[tuple[str, str, str | None]]] = {}
     for spec in specs:
         for purpose, plan in (spec.get("host_ports") or {}).items():
-            variable = plan.get("variable")
-            port = int(plan["port"] if variable is None else variables.get(variable, plan["default"]))
-            wanted.setdefault(port, []).append((spec["title"], purpose, variable))
+            port = _host_port(plan, variables)
+            wanted.setdefault(port, []).append((spec["title"], purpose, plan.get("variable")))
     shared = []
     for port, users in sorted(wanted.items()):
         if len(users) > 1:
@@ -71,6 +70,21 @@ def streamfleet_shared_ports(specs: Iterable[Mapping[str, Any]], variables: Mapp
             fix = f"Give one of them another with {ways}" if ways else "Put them on hosts of their own"
             shared.append(f"port {port} is wanted by {who}. {fix}")
     return shared
+
+
+def streamfleet_host_ports(
+    specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]
+) -> dict[str, dict[str, int]]:
+    """Engine → what for → port, of all that a variable may set; parameters as of ``streamfleet_shared_ports``."""
+    ports = {}
+    for spec in specs:
+        plans = (spec.get("host_ports") or {}).items()
+        ports[spec["name"]] = {use: _host_port(plan, variables) for use, plan in plans if "variable" in plan}
+    return ports
+
+
+def _host_port(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> int:
+    return int(variables.get(plan["variable"], plan["default"]) if "variable" in plan else plan["port"])
 
 
 def _text(text: str) -> str:
@@ -128,6 +142,7 @@ class FilterModule:
         """Name → function."""
         return {
             "streamfleet_answer": streamfleet_answer,
+            "streamfleet_host_ports": streamfleet_host_ports,
             "streamfleet_shared_ports": streamfleet_shared_ports,
             "streamfleet_unknown": streamfleet_unknown,
         }

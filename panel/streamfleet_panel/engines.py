@@ -94,7 +94,7 @@ class Companion:
     ``engines`` are their names; ``objects`` the kinds of objects that those services then have (``playlists``). What
     switches it on is the field that is called like the companion itself. ``port`` is the field that holds the TCP port
     of its own, where it needs one. ``one_encoding``: the settings (``when``) with which it feeds mounts of one encoding
-    only, of these ``formats``.
+    only, of these ``formats``; kinds of objects that then do nothing are ``without``.
     """
 
     name: str
@@ -117,12 +117,19 @@ class Companion:
 
     def feeds_one_of(self, settings: Mapping[str, Any]) -> list[str] | None:
         """Formats of which it can feed one encoding, where that is all that it feeds; None where it feeds any."""
-        if not self.one_encoding or not self.is_on(settings):
-            return None
-        own = settings[self.name]
-        if any(own.get(key) != value for key, value in self.one_encoding["when"].items()):
+        if not self.one_encoding or not self.is_on(settings) or not self._is_simple(settings):
             return None
         return list(self.one_encoding["formats"])
+
+    def serves(self, kind: str, settings: Mapping[str, Any]) -> bool:
+        """Whether a kind of its objects does anything for a service with these settings (defaults filled in)."""
+        if kind not in self.objects or not self.is_there(settings):
+            return False
+        return kind not in self.one_encoding.get("without", ()) or not self._is_simple(settings)
+
+    def _is_simple(self, settings: Mapping[str, Any]) -> bool:
+        own = settings[self.name]
+        return all(own.get(key) == value for key, value in self.one_encoding["when"].items())
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +150,8 @@ class Engine:
     credentials: Mapping[str, Property]
     connection: tuple[Mapping[str, Any], ...]
     listen_urls: tuple[str, ...]
+    # What for → port of the engine itself that a variable of the inventory may set, and what it is without.
+    host_ports: Mapping[str, int] = field(default_factory=dict)
     # Type of service → what such services have otherwise: `connection`, `listen_urls`, `library`.
     by_type: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     companions: tuple[Companion, ...] = ()
@@ -364,6 +373,9 @@ def _engine(raw: Mapping[str, Any]) -> Engine:
         credentials=_properties(raw, "credentials"),
         connection=tuple(raw.get("connection") or ()),
         listen_urls=tuple(raw.get("listen_urls") or ()),
+        host_ports={
+            use: int(item["default"]) for use, item in (raw.get("host_ports") or {}).items() if "variable" in item
+        },
         by_type=_by_type(raw),
     )
 

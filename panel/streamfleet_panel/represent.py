@@ -213,7 +213,7 @@ def connection(
 
     Secrets only where ``credentials`` are given, else just their names.
     """
-    words = _words(obj, default_mount(engine, settings))
+    words = {**_words(obj, default_mount(engine, settings)), **_host_ports(obj.node, engine)}
     lines: list[dict[str, Any]] = []
     for line in engine.connection_of(obj.service_type):
         if "credential" in line:
@@ -246,6 +246,17 @@ def _words(obj: MediaService, mount: str) -> dict[str, str]:
         "slug": obj.slug,
         "mount": mount,
     }
+
+
+def _host_ports(node: Node, engine: Engine) -> dict[str, str]:
+    """``:RTMP`` → ``:1940`` where the node's operator has moved the engine's port; empty where it is the usual one."""
+    facts = node.facts.get("host_ports")
+    moved = facts.get(engine.name) if isinstance(facts, dict) else None
+    words = {}
+    for use, usual in engine.host_ports.items():
+        port = moved.get(use, usual) if isinstance(moved, dict) else usual
+        words[f":{use}"] = "" if port == usual else f":{port}"
+    return words
 
 
 def _formatted(template: str, words: Mapping[str, str]) -> str:
@@ -355,8 +366,9 @@ def dj_connection(obj: Dj, password: str | None = None) -> list[dict[str, Any]]:
 def dj_server(obj: MediaService) -> list[dict[str, Any]]:
     """Where all DJs of the service connect; the port is empty while they cannot."""
     engine = engines().get(obj.engine)
-    doors = [companion for companion in engine.companions if "djs" in companion.objects] if engine is not None else []
-    port = next((obj.settings.get(door.port) for door in doors if door.port is not None), None)
+    settings = engine.settings(obj.settings) if engine is not None else {}
+    doors = [door for door in engine.companions if door.serves("djs", settings)] if engine is not None else []
+    port = next((settings.get(door.port) for door in doors if door.port is not None), None)
     return [
         {"label": "Server", "value": _words(obj, "")["stream_host"]},
         {"label": "Port", "value": str(port or "")},

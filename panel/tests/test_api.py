@@ -250,6 +250,24 @@ def test_a_stream_key_with_a_secret_in_it_is_shown_to_whoever_may_see_the_secret
     assert told[1] == {**shown[1], "value": "flu-tv?password=correct-horse-1"}
 
 
+def test_an_encoder_is_told_where_its_node_has_moved_the_port(api: Clients) -> None:
+    call = api("root")
+
+    def server() -> str:
+        lines = call("GET", "/media-services/tv")[1]["connection"]
+        return str(next(line["value"] for line in lines if line["label"] == "Server"))
+
+    assert server() == "rtmp://stream.example.net/live"
+    for ports, expected in (
+        ({"nginx_rtmp": {"RTMP": 1935}}, "rtmp://stream.example.net/live"),
+        ({"nginx_rtmp": {"RTMP": 1945}, "flussonic": {"RTMP": 1955}}, "rtmp://stream.example.net:1945/live"),
+        ({"flussonic": {"RTMP": 1955}}, "rtmp://stream.example.net/live"),
+        ("odd", "rtmp://stream.example.net/live"),
+    ):
+        assert call("PUT", "/nodes/node1", {"facts": {"host_ports": ports}})[0] == 200
+        assert server() == expected
+
+
 def test_rotating_with_overlap(api: Clients) -> None:
     call = api("alice")
     old = MediaService.objects.get(slug="tv").credentials["stream_key"]

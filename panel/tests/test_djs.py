@@ -472,6 +472,18 @@ def test_a_customer_gets_a_port_and_chooses_none(world: None, run: Run) -> None:
     assert port() == 8150
 
 
+def test_djs_are_told_no_port_where_their_station_lets_none_in(station: None, run: Run) -> None:
+    def told() -> str:
+        line: str = run(dj(name="Al"), return_objects=True)["results"][0]["object"]["connection"][1]["value"]
+        return line
+
+    before = told()
+    run(service(autodj={"class": "eco"}))
+    assert (before, told()) == (str(port()), "")
+    run(service(autodj={}))
+    assert told() == before
+
+
 def test_a_station_of_an_older_release_gets_its_port_with_the_first_dj(world: None, run: Run) -> None:
     MediaService.objects.filter(slug="rock").update(settings={"autodj": {}})
     answer = run(dj(), return_objects=True)

@@ -241,3 +241,18 @@ def test_what_one_station_has_measured_all_of_its_customer_know(folders: Folders
 )
 def test_gain(lufs: float | None, peak: float | None, gain: float) -> None:
     assert index.gain(lufs, peak) == gain
+
+
+def test_a_station_without_files_begins_no_measuring(
+    folders: Folders, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begun: list[list[str]] = []
+    monkeypatch.setattr(shell.subprocess, "Popen", lambda argv, **_options: begun.append(argv))
+    monkeypatch.setenv("STREAMFLEET_AUTODJ_SETTINGS", str(folders.settings))
+    monkeypatch.setenv("STREAMFLEET_AUTODJ_DATA", str(folders.data))
+    assert shell.main(["next"]) == 0
+    assert (capsys.readouterr().out, begun) == ("\n", [])
+    folders.add("a.mp3")
+    assert shell.main(["next"]) == 0
+    assert REQUEST.fullmatch(capsys.readouterr().out.strip())
+    assert [argv[-1] for argv in begun] == ["index"]

@@ -13,6 +13,7 @@ from ansible.errors import AnsibleFilterError
 from filter_plugins.streamfleet import (
     FilterModule,
     streamfleet_answer,
+    streamfleet_host_ports,
     streamfleet_shared_ports,
     streamfleet_unknown,
 )
@@ -93,7 +94,12 @@ def test_unknown_variables_are_found() -> None:
 
 
 def test_ansible_finds_them() -> None:
-    assert set(FilterModule().filters()) == {"streamfleet_answer", "streamfleet_shared_ports", "streamfleet_unknown"}
+    assert set(FilterModule().filters()) == {
+        "streamfleet_answer",
+        "streamfleet_host_ports",
+        "streamfleet_shared_ports",
+        "streamfleet_unknown",
+    }
 
 
 @pytest.mark.parametrize("pair", list(itertools.combinations(VIDEO, 2)), ids="-".join)
@@ -119,6 +125,13 @@ def test_all_video_engines_on_one_host() -> None:
     separated = {"streamfleet_wowza_port": 1945, "streamfleet_flussonic_port": 1955}
     assert streamfleet_shared_ports(specs, separated) == []
     assert streamfleet_shared_ports(specs[:1], {}) == []
+
+
+def test_ports_that_variables_set_are_told() -> None:
+    specs = [SPECS["nginx_rtmp"], SPECS["flussonic"]]
+    ports = streamfleet_host_ports(specs, {"streamfleet_flussonic_port": "1955"})
+    assert ports["nginx_rtmp"]["RTMP"] == 1935
+    assert ports["flussonic"] == {"RTMP": 1955}
 
 
 def test_where_no_variable_separates_them_hosts_must() -> None:

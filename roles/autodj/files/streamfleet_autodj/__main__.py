@@ -105,6 +105,10 @@ class Station:
             self._remember({**memory, "playing": {"number": number, "since": now}})
         history.add(self.data, now, {key: entry.get(key) for key in ("playlist", "path", "title", "artist")})
 
+    def has_files(self) -> bool:
+        """Whether there is anything in the library, be it of use or not."""
+        return bool(library.files_of(self.media))
+
     def measure(self) -> int:
         """Bring the index up to date."""
         return index.update(self.media, self.index / "index.json", self.index / "index.lock")
@@ -293,7 +297,8 @@ def main(arguments: list[str]) -> int:
     match arguments:
         case ["next"]:
             print(station.next(time.time()), flush=True)
-            _measure_beside()
+            if station.has_files():
+                _measure_beside()
         case ["eco-next"]:
             print(json.dumps(station.eco_next(time.time())), flush=True)
         case ["started", number]:
