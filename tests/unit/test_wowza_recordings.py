@@ -38,6 +38,9 @@ class Shelf:
             ("DVR", self.dvr),
             ("as_wowza", lambda work: work()),
             ("QUIET", 0.0),
+            ("DVR_SECONDS", 0.0),
+            ("SHARE", 1000.0),
+            ("UNITS", folder / "units"),
         ):
             monkeypatch.setattr(self.helper, name, value)
         monkeypatch.setattr(os, "geteuid", lambda: 1)
@@ -96,6 +99,20 @@ def test_what_is_published_is_given_to_the_customer_as_a_film(
             time.sleep(0.3)
         shelf.recordings.look()
         assert program.ask(f"{RECORDERS}/live")[1]["recorderState"] == "Waiting for stream"
+        # One that is not to be recorded any more has none; whose its files are its unit says.
+        unit = shelf.helper.UNITS / "streamfleet-wowza@rock-tv.service.d"
+        unit.mkdir(parents=True)
+        (unit / "10-user.conf").write_text(f"[Service]\nUser=sf{UID}\n")
+        (program.vhost / "conf/rock-tv/record.json").unlink()
+        (shelf.spool / "rock-tv/live_late.mp4").write_bytes(b"late")
+        shelf.recordings.look()
+        assert program.ask(f"{RECORDERS}/live")[0] == 404
+        assert b"late" in [path.read_bytes() for path in shelf.given()]
+        shelf.recordings.look()
+        assert list(shelf.spool.iterdir()) == []
+        shelf.want()
+        shelf.recordings.look()
+        assert program.ask(f"{RECORDERS}/live")[0] == 200
         # At its limit there is none, and that is said once.
         shelf.want(quota=0)
         for _ in range(2):
@@ -184,7 +201,7 @@ def test_nothing_of_a_customers_making_is_followed(shelf: Shelf, tmp_path: Path)
     (folder / "live_2.mp4").unlink()
     (shelf.library / "recordings/rock-tv/.x.part").write_bytes(b"")
     shelf.recordings.look()
-    assert list(folder.iterdir()) == []
+    assert not folder.exists()
 
 
 def test_what_is_left_of_a_channel_that_has_gone_is_removed(shelf: Shelf) -> None:

@@ -30,6 +30,7 @@ INSTANCES = Path("/etc/streamfleet/instances/wowza")
 SPOOL = Path("/var/lib/streamfleet-wowza/recordings")
 DVR = Path("/var/lib/streamfleet-wowza/dvr")
 LIBRARIES = Path("/var/lib/streamfleet/media")
+UNITS = Path("/etc/systemd/system")
 USER = "streamfleet-wowza"
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 #: The folder of a library that recordings come into, one folder for each channel.
@@ -40,10 +41,14 @@ PAUSE, QUIET = 5.0, 10.0
 #: So old is what Wowza did not finish and never will.
 STALE = 86_400.0
 MIB = 1024 * 1024
+#: Seconds between two looks at what nDVR keeps of a channel, and the share of time that they take at most.
+DVR_SECONDS, SHARE = 60.0, 0.02
+#: More files in a folder of recordings are as good as its limit: they are counted every time.
+MOST_FILES = 5000
 #: Bytes that are copied at once.
 PIECE = 4 * MIB
 
-FAULTS = (application.Refused, OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
+FAULTS = (application.Refused, OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError)
 
 
 def as_customer(uid: int, work: "Callable[[], int]") -> int:
@@ -119,7 +124,9 @@ def kept(uid: int, slug: str) -> int:
     def count() -> int:
         total = 0
         with os.scandir(folder_of(uid, slug)) as entries:
-            for entry in entries:
+            for number, entry in enumerate(entries):
+                if number >= MOST_FILES:
+                    return sys.maxsize
                 with contextlib.suppress(FileNotFoundError):
                     total += entry.stat(follow_symlinks=False).st_size
         return total
@@ -158,11 +165,22 @@ def give(uid: int, slug: str, path: Path) -> None:
     path.unlink()
 
 
+def wanted_of(slug: str) -> "dict[str, object]":
+    """What a channel's file says; of one that has none any more, that it is not recorded. Raises FAULTS."""
+    with contextlib.suppress(FileNotFoundError):
+        found: dict[str, object] = json.loads((INSTANCES / slug / "record.json").read_text())
+        return found
+    user = (UNITS / f"streamfleet-wowza@{slug}.service.d/10-user.conf").read_text()
+    return {"uid": int(re.findall(r"^User=sf([0-9]+)$", user, re.MULTILINE)[0]), "quota_mb": 0, "running": False}
+
+
 class Recordings:
     """What is done about every channel, and what has been said of it."""
 
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
+        #: When a store of nDVR is measured next.
+        self._due: dict[str, float] = {}
 
     def say(self, slug: str, what: str) -> None:
         """Into the journal, once until something else is to be said."""
@@ -172,14 +190,11 @@ class Recordings:
 
     def look(self) -> None:
         """Once for all channels; what one of them fails at is none of the others'."""
-        for path in sorted(INSTANCES.glob("*/record.json")):
-            slug = path.parent.name
+        wanted = {path.parent.name for path in INSTANCES.glob("*/record.json")}
+        # Those that were recorded until now, too.
+        for slug in sorted(wanted | {path.name for path in SPOOL.iterdir() if (INSTANCES / path.name).is_dir()}):
             try:
-                self.say(slug, self.channel(slug, json.loads(path.read_text())))
-            except FileNotFoundError:
-                continue
-            except ConnectionRefusedError:
-                self.say(slug, "Wowza is not running")
+                self.say(slug, self.channel(slug, wanted_of(slug)))
             except FAULTS as error:
                 self.say(slug, f"{error}")
         for path in sorted(INSTANCES.glob("*/dvr.json")):
@@ -192,8 +207,13 @@ class Recordings:
 
     def limit(self, slug: str, quota: int) -> None:
         """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
-        folder = DVR / slug
-        if not folder.is_dir() or as_wowza(lambda: size_of(folder)) < quota:
+        folder, begun = DVR / slug, time.monotonic()
+        if begun < self._due.get(slug, 0.0) or not folder.is_dir():
+            return
+        size = as_wowza(lambda: size_of(folder))
+        # Large ones more rarely: this takes little of the time.
+        self._due[slug] = begun + max(DVR_SECONDS, (time.monotonic() - begun) / SHARE)
+        if size < quota:
             return
         # Wowza has what it knows of its store in memory, until the stream has gone.
         application.Rest().done(f"/{slug}/actions/restart")
@@ -205,19 +225,19 @@ class Recordings:
         uid, quota = int(str(wanted["uid"])), int(str(wanted["quota_mb"])) * MIB
         rest = application.Rest()
         base = f"/{slug}/instances/_definst_/streamrecorders"
-        current = ""
-        running, asked = wanted["running"] is True, False
-        status, found = rest.ask("GET", f"{base}/{application.STREAM}") if running else (404, {})
-        if status == 200:
-            asked, current = True, str(found.get("currentFile") or "")
-        spool = SPOOL / slug
+        running, spool = wanted["running"] is True, SPOOL / slug
+        status, found = 0, {}
+        # What it has finished is given away while it does not run, too.
+        with contextlib.suppress(ConnectionRefusedError):
+            status, found = rest.ask("GET", f"{base}/{application.STREAM}")
+        asked, current = status == 200, str(found.get("currentFile") or "")
         if running:
             spool.mkdir(mode=0o770, exist_ok=True)
         here = list(spool.glob("*")) if spool.is_dir() else []
         limit = kept(uid, slug) + sum(file.lstat().st_size for file in here) >= quota
-        if asked and limit:
+        if asked and (limit or not running):
             rest.done(f"{base}/{application.STREAM}/actions/stopRecording")
-        elif running and not asked and not limit:
+        elif running and status == 404 and not limit:
             self.start(rest, slug, int(str(wanted["minutes"])))
         problem = "its recordings have reached disk_quota_mb: it is not recorded" if running and limit else ""
         for file in here:
@@ -229,6 +249,9 @@ class Recordings:
                     file.unlink()
             except OSError as error:
                 problem = f"{file.name}: {error}"
+        if not running and not here:
+            with contextlib.suppress(OSError):
+                spool.rmdir()
         return problem
 
     @staticmethod
