@@ -302,7 +302,13 @@ options:
   stream_address:
     description:
     - Engine Wowza Streaming Engine. The stream that is taken over, C(rtmp://…), C(rtsp://…), or a list of HLS,
-      C(http://….m3u8) or C(https://….m3u8). Public, without a log-in.
+      C(http://….m3u8) or C(https://….m3u8). Public; a log-in stands in O(stream_username) and O(stream_password).
+    - V(null) for none.
+    type: str
+  stream_username:
+    description:
+    - Engine Wowza Streaming Engine. The user name that a camera (C(rtsp://…)) asks for, with O(stream_password);
+      null for none.
     - V(null) for none.
     type: str
   radio_address:
@@ -320,6 +326,12 @@ options:
     - Engine Flussonic Media Server. The password that the encoder publishes with.
     - Made by the panel when omitted.
     - 12 to 64 characters.
+    type: str
+  stream_password:
+    description:
+    - Engine Wowza Streaming Engine. The password that a camera (C(rtsp://…)) asks for, with O(stream_username);
+      null for none.
+    - V(null) for none.
     type: str
 """
 

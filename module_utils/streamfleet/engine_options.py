@@ -163,10 +163,17 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "stream_address": {
         "type": "str",
     },
+    "stream_username": {
+        "type": "str",
+    },
     "radio_address": {
         "type": "str",
     },
     "publish_password": {
+        "type": "str",
+        "no_log": True,
+    },
+    "stream_password": {
         "type": "str",
         "no_log": True,
     },

@@ -62,7 +62,7 @@ def test_on_demand_has_a_library_and_no_encoder(channel: Callable[..., dict[str,
     assert (told["path"], told["value"]) == ("media_services[0].media_folder", "../other")
     item = next(item for item in document(service.node)["services"] if item["slug"] == "films")
     assert item["settings"]["media_folder"] == "films"
-    assert item["credentials"] == {"publish_password": None}
+    assert item["credentials"] == {"publish_password": None, "stream_password": None}
 
 
 def test_a_relay_names_what_it_takes_over_and_nobody_sends_to_it(channel: Callable[..., dict[str, Any]]) -> None:
@@ -87,6 +87,10 @@ def test_a_relay_names_what_it_takes_over_and_nobody_sends_to_it(channel: Callab
     ):
         told = refusal(channel, kind, slug="other", **{field: bad})
         assert told["path"] == f"media_services[0].{field}"
+    login = {"stream_username": "viewer", "stream_password": "cameras-secret"}
+    made = channel("stream_relay", "camera", stream_address="rtsp://camera.example.org/one", **login)
+    assert (made["stream_username"], "stream_password" in made) == ("viewer", False)
+    assert refusal(channel, "live", slug="other", stream_password="cameras-secret")["value"] is None
     assert channel("shoutcast_relay", "radio", radio_address="http://radio.example.org:8000/live")["engine"] == "wowza"
 
 

@@ -42,7 +42,9 @@ FILLED: dict[str, Any] = {
     "streams": [{"id": 1, "name": "/one", "public": True}, {"id": 2, "name": "/two"}],
     "live_port": 8900,
     "media_folder": "films",
-    "stream_address": "https://video.example.net/one/list.m3u8",
+    "stream_address": "rtsp://camera.example.net/one",
+    "stream_username": "a-camera-user",
+    "stream_password": "a-camera-password",
     "radio_address": "http://radio.example.net:8000/one",
     **autodj(),
 }
@@ -243,9 +245,10 @@ def refused(path: Path_, text: str, error: RenderError) -> None:
 CASES = [pytest.param(name, path, None, id=f"{name}-{written(path)}") for name in NAMES for path in fields(name)]
 # What is for services of some types only, once more with a service of each of these.
 CASES += [
-    pytest.param(name, ("settings", field), kind, id=f"{name}-{kind}-{field}")
+    pytest.param(name, (group, field), kind, id=f"{name}-{kind}-{field}")
     for name in NAMES
-    for field, declared in (spec_of(name)["fields"] or {}).items()
+    for key, group in (("fields", "settings"), ("credentials", "credentials"))
+    for field, declared in (spec_of(name)[key] or {}).items()
     for kind in declared.get("service_types") or []
     if field in FILLED
 ]

@@ -158,6 +158,38 @@ def test_a_relay_names_what_is_fetched_and_takes_no_encoder(
     assert prop["service_types"] == [kind]
 
 
+def camera(name: object, password: object, address: str = "rtsp://camera.example.net/one") -> dict[str, Any]:
+    login = {"stream_address": address, "stream_username": name}
+    return channel(*A, service_type="stream_relay", settings=login, credentials={"stream_password": password})
+
+
+def test_a_camera_is_logged_in_to_and_nobody_sees_with_what() -> None:
+    instance = render(camera("viewer", "cameras-secret"), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert found["live.stream"].content == "rtsp://viewer:cameras-secret@camera.example.net/one\n"
+    assert found["live.stream"].kind == "key"
+    assert [name for name, file in found.items() if "secret" in file.content] == ["live.stream"]
+
+
+@pytest.mark.parametrize(
+    ("service", "field"),
+    [
+        (camera("viewer", None), "credentials.stream_password"),
+        (camera(None, "cameras-secret"), "settings.stream_username"),
+        (camera("viewer", "cameras-secret", "rtmp://video.example.net/live/one"), "settings.stream_username"),
+        *[(camera(text, "cameras-secret"), "settings.stream_username") for text in HOSTILE],
+        *[(camera("viewer", text), "credentials.stream_password") for text in HOSTILE],
+        (camera("viewer", "cameras-secret@127.0.0.1"), "credentials.stream_password"),
+    ],
+)
+def test_a_login_that_would_say_something_else_is_refused(service: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(service, NODE)
+    assert raised.value.field == field
+    assert "cameras-secret" not in f"{raised.value} {raised.value.value}"
+
+
 @pytest.mark.parametrize("state", STATES)
 def test_a_relay_off_the_air_names_nothing_to_fetch(state: str) -> None:
     settings_ = {"stream_address": "rtmp://video.example.net/live/one"}

@@ -57,6 +57,7 @@ SHORT_SEGMENT = 1
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PASSWORD = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _FOLDER = re.compile(r"[.]|[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,7}")
+_LOGIN = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _WORD = re.compile(r"[A-Za-z0-9._-]*")
 #: What Wowza replaces in its files by values of its own. Only texts of this file name such.
 _PLACES = "${com.wowza.wms.context.VHostConfigHome}"
@@ -412,10 +413,32 @@ def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
     if caster == "applehls" and not place.path.partition("?")[0].endswith(".m3u8"):
         raise RenderError(f"settings.{name}", address, "is no list of HLS: its path does not end with .m3u8")
     wanted = json.dumps({"address": address, "caster": caster}) + "\n"
+    login = _login(service) if kind == "stream_relay" else ""
+    if login and caster != "rtp":
+        raise RenderError("settings.stream_username", None, "is for cameras: only an rtsp:// address takes a log-in")
+    scheme, _, rest = address.partition("://")
     return [
-        File(f"{folder}/{STREAM}.stream", f"{address}\n", group=GROUP),
+        # Of a file of this kind nothing is shown: it may hold a password.
+        File(f"{folder}/{STREAM}.stream", f"{scheme}://{login}{rest}\n", group=GROUP, kind="key"),
         File(f"{folder}/relay.json", wanted, group=GROUP, validate="json"),
     ]
+
+
+def _login(service: Mapping[str, Any]) -> str:
+    """The log-in of a stream as it stands in an address; empty for none. Raises RenderError, without the password.
+
+    Letters that need no encoding in an address: whether Wowza takes that back is not known.
+    """
+    name, password = service["settings"].get("stream_username"), service["credentials"].get("stream_password")
+    if name is None and password is None:
+        return ""
+    if not isinstance(name, str) or len(name) > 64 or not _LOGIN.fullmatch(name):
+        fault = "is missing, or is not 1 to 64 letters, digits, dots, hyphens, underscores, tildes"
+        raise RenderError("settings.stream_username", name, fault)
+    if not isinstance(password, str) or not _LOGIN.fullmatch(password):
+        fault = "is missing, or is not 1 to 128 letters, digits, dots, hyphens, underscores, tildes"
+        raise RenderError("credentials.stream_password", None if password is None else "********", fault)
+    return f"{name}:{password}@"
 
 
 def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
