@@ -149,13 +149,30 @@ def test_it_does_not_start_with_what_the_vendors_would_refuse(
         ("com.wowza.wms.security", "org.example.security", "Class: bad value"),
         ("cupertinostreamingpacketizer", "otherpacketizer", "LiveStreamPacketizers: bad value"),
         ("cupertinostreamingpacketizer", "dvrstreamingpacketizer", "nDVR needs dvrrecorder"),
-        ("<Recorders />", "<Recorders>dvrrecorder</Recorders>", "nDVR needs dvrrecorder"),
-        ("<ArchiveStrategy>append", "<ArchiveStrategy>forget", "ArchiveStrategy: bad value"),
-        ("<WindowDuration>0", "<WindowDuration>ever", "WindowDuration: bad value"),
     ],
 )
 def test_an_application_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
     program.put()
+    path = program.vhost / "conf/rock-tv/Application.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(Wrong, match=said):
+        Application(program.vhost, "rock-tv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",dvrstreamingpacketizer", "", "nDVR needs dvrrecorder"),
+        ("<Recorders>dvrrecorder</Recorders>", "<Recorders />", "nDVR needs dvrrecorder"),
+        ("<Store>dvrfilestorage</Store>", "", "Store is missing"),
+        ("<StreamType>live</StreamType>", "<StreamType>live-lowlatency</StreamType>", "streams of the type live"),
+        ("<ArchiveStrategy>append", "<ArchiveStrategy>forget", "ArchiveStrategy: bad value"),
+        ("<WindowDuration>3600", "<WindowDuration>ever", "WindowDuration: bad value"),
+    ],
+)
+def test_an_ndvr_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
+    program.put(settings={"dvr_hours": 1}, limits={"disk_quota_mb": 5})
     path = program.vhost / "conf/rock-tv/Application.xml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))

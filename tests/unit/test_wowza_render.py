@@ -276,6 +276,16 @@ def test_what_was_sent_is_kept_for_as_long_as_is_said(tmp_path: Path) -> None:
     assert settings(tmp_path / "low", low).dvr is None
 
 
+@pytest.mark.parametrize("kind", ["live", "low_latency", "on_demand"])
+def test_a_channel_without_any_of_it_has_the_file_that_it_always_had(kind: str) -> None:
+    """Another one would be another fingerprint: every channel would be interrupted by an upgrade of this repository."""
+    sections = [item.tag for item in xml(render(channel(*A, service_type=kind), NODE)).find("Application")]
+    assert sections == [
+        *("Name", "AppType", "Description", "Connections", "Streams", "HTTPStreamers", "Client", "RTP", "WebRTC"),
+        *("LiveStreamPacketizer", "Modules", "Properties"),
+    ]
+
+
 def test_renditions_are_a_template_of_the_channels_own(tmp_path: Path) -> None:
     wanted = [{"height": 480, "video_kbps": 1200}, {"height": 240, "video_kbps": 400}]
     instance = render(channel(*A, settings={"renditions": wanted}), NODE)

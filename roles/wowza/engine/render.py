@@ -199,13 +199,11 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     packetizers = ["cupertinostreamingpacketizer"] if running and not on_demand else []
     streams.words("LiveStreamPacketizers", *packetizers, *(["dvrstreamingpacketizer"] if dvr else []))
     streams.section("Properties")
-    transcoder = application.section("Transcoder")
-    transcoder.word("LiveStreamTranscoder", "transcoder" if renditions else "")
-    transcoder.word("Templates", TEMPLATE if renditions else "")
-    transcoder.place("ProfileDir", "transcoder/profiles")
-    transcoder.place("TemplateDir", f"conf/{_APPLICATION}")
-    transcoder.section("Properties")
-    _dvr(application.section("DVR"), service["slug"], dvr)
+    # What a channel does not have is not in its file: nobody is interrupted for what others have.
+    if renditions:
+        _transcoder(application.section("Transcoder"))
+    if dvr:
+        _dvr(application.section("DVR"), service["slug"], dvr)
     application.word("HTTPStreamers", "cupertinostreaming" if running else "")
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
@@ -220,9 +218,10 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     webrtc = application.section("WebRTC")
     for way in ("EnablePublish", "EnablePlay", "EnableQuery"):
         webrtc.flag(way, False)
-    # One connection, to the address that was judged, and no ports for somebody to send packets to.
-    caster = application.section("MediaCaster").section("RTP").section("RTSP")
-    caster.word("RTPTransportMode", "interleave")
+    if relayed:
+        # One connection, to the address that was judged, and no ports for somebody to send packets to.
+        caster = application.section("MediaCaster").section("RTP").section("RTSP")
+        caster.word("RTPTransportMode", "interleave")
     packaging = application.section("LiveStreamPacketizer").section("Properties")
     seconds = service["settings"].get("segment_seconds", 4)
     if service["service_type"] == "low_latency":
@@ -334,11 +333,20 @@ def _quota(service: Mapping[str, Any], field: str, value: object) -> int:
     return quota
 
 
-def _dvr(dvr: Section, slug: str, hours: int | None) -> None:
-    """What nDVR keeps, if it keeps anything."""
-    dvr.word("Recorders", "dvrrecorder" if hours else "")
-    dvr.word("Store", "dvrfilestorage" if hours else "")
-    dvr.words("WindowDuration", str((hours or 0) * 3600))
+def _transcoder(transcoder: Section) -> None:
+    """Where the template of the channel is."""
+    transcoder.word("LiveStreamTranscoder", "transcoder")
+    transcoder.word("Templates", TEMPLATE)
+    transcoder.place("ProfileDir", "transcoder/profiles")
+    transcoder.place("TemplateDir", f"conf/{_APPLICATION}")
+    transcoder.section("Properties")
+
+
+def _dvr(dvr: Section, slug: str, hours: int) -> None:
+    """What nDVR keeps."""
+    dvr.word("Recorders", "dvrrecorder")
+    dvr.word("Store", "dvrfilestorage")
+    dvr.words("WindowDuration", str(hours * 3600))
     dvr.folder("StorageDir", DVR, slug)
     dvr.word("ArchiveStrategy", "append")
     dvr.section("Properties")
