@@ -108,6 +108,12 @@ def test_a_channel_that_is_recorded_has_a_library_and_a_limit(channel: Callable[
     assert "bob.studio" in [item["login"] for item in document(node)["media_users"]]
     item = next(item for item in document(node)["services"] if item["slug"] == "films")
     assert (item["settings"]["record_minutes"], item["limits"]["disk_quota_mb"]) == (60, 500)
+    # What the whole library may have goes with it, since recordings can be moved there.
+    channel("live", "more-films", record_minutes=60, disk_quota_mb=200)
+    assert [item.get("library_mb") for item in document(node)["services"] if item["engine"] == "wowza"] == [700, 700]
+    channel("live", "more-films", record_minutes=None)
+    found = {item["slug"]: item.get("library_mb", "none") for item in document(node)["services"]}
+    assert (found["films"], found["more-films"]) == (500, "none")
     channel("live", record_minutes=None)
     assert "bob.studio" not in [item["login"] for item in document(node)["media_users"]]
 

@@ -309,7 +309,7 @@ def test_what_was_sent_is_watched_again_and_pictures_are_made_smaller(two: Wowza
     # The double encodes with it.
     two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
     pid = two.pid()
-    kept = channel(*FIRST, settings={"dvr_hours": 1}, limits={"disk_quota_mb": 100})
+    kept = channel(*FIRST, settings={"dvr_hours": 1}, limits={"disk_quota_mb": 500})
     small = channel(*SECOND, settings={"renditions": [{"height": 144, "video_kbps": 200}]})
     told = two.converge(kept, small, ok=False)
     assert (told["rock-tv"]["state"], told["jazz-tv"]["state"]) == ("running", "failed")
@@ -341,7 +341,7 @@ def test_what_was_sent_is_watched_again_and_pictures_are_made_smaller(two: Wowza
     assert two.get("rock-tv", "dvr.m3u8")[0] == 200
     two.converge({**kept, "state": "stopped"}, channel(*SECOND))
     assert two.get("rock-tv", "dvr.m3u8")[0] == 404
-    assert "rock-tv" in two.sh("ls /var/lib/streamfleet-wowza/dvr")
+    assert "rock-tv" in two.sh("ls /var/lib/streamfleet-wowza/dvr/200001")
     two.converge(channel(*FIRST), channel(*SECOND))
     two.sh("for i in $(seq 60); do ls /var/lib/streamfleet-wowza/dvr | grep -q . || exit 0; sleep 0.5; done; exit 1")
     two.engine({})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -32,13 +33,14 @@ class Shelf:
         for place in (self.spool, self.library, self.dvr):
             place.mkdir(parents=True)
         for name, value in (
+            ("FAULTS", (*self.helper.FAULTS, self.helper.application.Refused)),
             ("INSTANCES", program.vhost / "conf"),
             ("SPOOL", self.spool),
             ("LIBRARIES", folder / "media"),
             ("DVR", self.dvr),
-            ("as_wowza", lambda work: work()),
+            ("as_wowza", lambda work: self.helper.Child(0, 0, work, 60.0)),
             ("QUIET", 0.0),
-            ("DVR_SECONDS", 0.0),
+            ("COUNT_SECONDS", 0.0),
             ("SHARE", 1000.0),
             ("UNITS", folder / "units"),
         ):
@@ -47,9 +49,28 @@ class Shelf:
         self.recordings = self.helper.Recordings()
         self.program = program
 
-    def want(self, minutes: int = 1, quota: int = 100, running: bool = True) -> None:
+    @property
+    def place(self) -> Path:
+        """What Wowza writes the channel's recordings into."""
+        return self.spool / f"{UID}" / "rock-tv"
+
+    def look(self, children: int = 0) -> None:
+        """As many looks as anything takes, each after all children but so many have ended."""
+        for _ in range(4):
+            self.recordings.look()
+            end = time.monotonic() + 20
+            while len(self.recordings._children) > children:
+                assert time.monotonic() < end, self.recordings._children
+                time.sleep(0.02)
+                self.recordings.collect()
+
+    def recorded(self) -> bool:
+        """Whether Wowza has a recorder for the channel."""
+        return bool(self.program.ask(f"{RECORDERS}/live")[0] == 200)
+
+    def want(self, minutes: int = 1, quota: int = 100, running: bool = True, **more: object) -> None:
         """What the channel's file says."""
-        wanted = {"uid": UID, "quota_mb": quota, "minutes": minutes, "running": running}
+        wanted = {"uid": UID, "quota_mb": quota, "minutes": minutes, "running": running, **more}
         (self.program.vhost / "conf/rock-tv/record.json").write_text(json.dumps(wanted))
 
     def given(self) -> list[Path]:
@@ -75,7 +96,7 @@ def test_what_is_published_is_given_to_the_customer_as_a_film(
             end = time.monotonic() + 40
             while len(shelf.given()) < 2:
                 assert time.monotonic() < end, list(shelf.spool.rglob("*"))
-                shelf.recordings.look()
+                shelf.look()
                 time.sleep(0.5)
         finally:
             encoder.kill()
@@ -97,26 +118,26 @@ def test_what_is_published_is_given_to_the_customer_as_a_film(
         while program.ask(f"{RECORDERS}/live")[0] == 200:
             assert time.monotonic() < end
             time.sleep(0.3)
-        shelf.recordings.look()
+        shelf.look()
         assert program.ask(f"{RECORDERS}/live")[1]["recorderState"] == "Waiting for stream"
         # One that is not to be recorded any more has none; whose its files are its unit says.
         unit = shelf.helper.UNITS / "streamfleet-wowza@rock-tv.service.d"
         unit.mkdir(parents=True)
         (unit / "10-user.conf").write_text(f"[Service]\nUser=sf{UID}\n")
         (program.vhost / "conf/rock-tv/record.json").unlink()
-        (shelf.spool / "rock-tv/live_late.mp4").write_bytes(b"late")
-        shelf.recordings.look()
+        (shelf.place / "live_late.mp4").write_bytes(b"late")
+        shelf.look()
         assert program.ask(f"{RECORDERS}/live")[0] == 404
         assert b"late" in [path.read_bytes() for path in shelf.given()]
-        shelf.recordings.look()
+        shelf.look()
         assert list(shelf.spool.iterdir()) == []
         shelf.want()
-        shelf.recordings.look()
+        shelf.look()
         assert program.ask(f"{RECORDERS}/live")[0] == 200
         # At its limit there is none, and that is said once.
         shelf.want(quota=0)
         for _ in range(2):
-            shelf.recordings.look()
+            shelf.look()
             assert program.ask(f"{RECORDERS}/live")[0] == 404
     assert capsys.readouterr().out.count("have reached disk_quota_mb") == 1
 
@@ -128,7 +149,7 @@ def seconds(shelf: Shelf) -> Any:
     """As the program asks for recordings, but of seconds instead of minutes."""
     start = shelf.helper.Recordings.start
 
-    def shorter(rest: Any, slug: str, minutes: int) -> None:
+    def shorter(rest: Any, slug: str, spool: Path, minutes: int) -> None:
         ask = rest.ask
 
         def asked(method: str, path: str, body: str) -> Any:
@@ -137,7 +158,7 @@ def seconds(shelf: Shelf) -> Any:
             return ask(method, path, json.dumps({**wanted, "segmentDuration": 4000}))
 
         rest.ask = asked
-        start(rest, slug, minutes)
+        start(rest, slug, spool, minutes)
 
     return shorter
 
@@ -160,18 +181,18 @@ def test_what_was_sent_can_be_watched_again_within_its_limit(shelf: Shelf, tmp_p
                     time.sleep(0.5)
                 assert segments[0].endswith("_DVR_0.ts")
                 assert program.list(segments[0])[0] == 200
-                shelf.recordings.look()
+                shelf.look()
                 assert encoder.poll() is None
-                (folder / "dvr.json").write_text('{"quota_mb": 0}')
-                shelf.recordings.look()
+                (folder / "dvr.json").write_text(json.dumps({"uid": UID, "quota_mb": 0}))
+                shelf.look()
                 # It begins anew, and whoever sends has to come back.
                 assert encoder.wait(10) != 0
             finally:
                 encoder.kill()
         assert again(program) == []
         (folder / "dvr.json").unlink()
-        (shelf.dvr / "rock-tv/rock-tv").mkdir(parents=True)
-        shelf.recordings.look()
+        (shelf.dvr / f"{UID}/rock-tv/rock-tv").mkdir(parents=True)
+        shelf.look()
         assert list(shelf.dvr.iterdir()) == []
 
 
@@ -185,30 +206,204 @@ def again(program: Program) -> list[str]:
 
 def test_nothing_of_a_customers_making_is_followed(shelf: Shelf, tmp_path: Path) -> None:
     shelf.want(running=False)
-    outside, folder = tmp_path / "outside", shelf.spool / "rock-tv"
+    outside, folder = tmp_path / "outside", shelf.place
     outside.mkdir()
-    folder.mkdir()
+    folder.mkdir(parents=True)
     (folder / "live_1.mp4").write_bytes(b"film")
     (shelf.library / "recordings").symlink_to(outside)
-    shelf.recordings.look()
+    shelf.look()
     assert (list(outside.iterdir()), [path.name for path in folder.iterdir()]) == ([], ["live_1.mp4"])
     (shelf.library / "recordings").unlink()
     # Nor of Wowza's.
     (tmp_path / "secret").write_text("secret")
     (folder / "live_2.mp4").symlink_to(tmp_path / "secret")
-    shelf.recordings.look()
+    shelf.look()
     assert [path.read_bytes() for path in shelf.given()] == [b"film"]
     (folder / "live_2.mp4").unlink()
     (shelf.library / "recordings/rock-tv/.x.part").write_bytes(b"")
-    shelf.recordings.look()
+    shelf.look()
     assert not folder.exists()
 
 
-def test_what_is_left_of_a_channel_that_has_gone_is_removed(shelf: Shelf) -> None:
-    for name in ("rock-tv", "gone-tv", "..."):
-        (shelf.spool / name).mkdir()
-    shelf.recordings.look()
-    assert sorted(path.name for path in shelf.spool.iterdir()) == ["...", "rock-tv"]
+def test_what_is_left_of_a_channel_that_has_gone_or_of_another_customers_is_removed(shelf: Shelf) -> None:
+    shelf.want()
+    for place in (shelf.spool, shelf.dvr):
+        for name in (f"{UID}/rock-tv", f"{UID}/gone-tv", "200009/rock-tv", f"{UID}/..."):
+            (place / name).mkdir(parents=True)
+            (place / name / "live_1.mp4.tmp").write_bytes(b"theirs")
+    (shelf.program.vhost / "conf/rock-tv/dvr.json").write_text(json.dumps({"uid": UID, "quota_mb": 5}))
+    with shelf.program.running():
+        for _ in range(3):
+            shelf.look()
+    for place in (shelf.spool, shelf.dvr):
+        left = sorted(str(path.relative_to(place)) for path in place.glob("*/*"))
+        assert left == [f"{UID}/...", f"{UID}/rock-tv"]
+    assert not (shelf.spool / "200009").exists()
+
+
+# Who wants no limit, and who keeps others waiting
+
+
+@pytest.mark.parametrize("name", ["recordings", "recordings/rock-tv"])
+def test_a_library_that_cannot_be_counted_has_reached_its_limit(
+    shelf: Shelf, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.want()
+    with shelf.program.running():
+        shelf.look()
+        assert shelf.recorded()
+        path = shelf.library / name
+        if path.exists():
+            path.rename(shelf.library / "elsewhere")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"no folder")
+        shelf.look()
+        assert not shelf.recorded()
+        assert "its recordings cannot be counted: it is not recorded" in capsys.readouterr().out
+        path.unlink()
+        shelf.look()
+        assert shelf.recorded()
+
+
+def test_what_is_not_given_yet_counts_whatever_becomes_of_the_library(shelf: Shelf) -> None:
+    shelf.want(quota=1)
+    with shelf.program.running():
+        shelf.look()
+        assert shelf.recorded()
+        (shelf.library / "recordings").write_bytes(b"no folder")
+        with (shelf.place / "live_1.mp4").open("wb") as film:
+            film.truncate(2 * 1024 * 1024)
+        shelf.recordings.look()
+        assert not shelf.recorded()
+
+
+def test_recordings_that_are_moved_count_in_the_library(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.want(quota=2, library_mb=3)
+    moved = shelf.library / "private/deep/down.mp4"
+    moved.parent.mkdir(parents=True)
+    with shelf.program.running():
+        moved.write_bytes(b"small")
+        shelf.look()
+        assert shelf.recorded()
+        with moved.open("wb") as film:
+            film.truncate(3 * 1024 * 1024)
+        shelf.look()
+        assert not shelf.recorded()
+    assert "the media library has reached" in capsys.readouterr().out
+
+
+def test_a_customer_who_stops_copies_keeps_nobody_waiting(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.want()
+    other = shelf.program.vhost / "conf/jazz-tv"
+    other.mkdir()
+    (other / "record.json").write_text(json.dumps({"uid": 200002, "quota_mb": 100, "minutes": 1, "running": True}))
+    (shelf.library.parent / "200002").mkdir()
+    kill, ended = os.kill, []
+    monkeypatch.setattr(os, "kill", lambda pid, number: (ended.append(pid), kill(pid, number)))
+    monkeypatch.setattr(shelf.helper, "PATIENCE", 5.0)
+    with shelf.program.running():
+        shelf.look()
+        for place in (shelf.place, shelf.spool / "200002/jazz-tv"):
+            (place / "live_1.mp4").write_bytes(b"film")
+        monkeypatch.setattr(shelf.helper.Recordings, "count", lambda *_arguments: None)
+        read = os.read
+
+        def stopped(descriptor: int, size: int) -> bytes:
+            # In the child: by its own user, as it copies.
+            if str(UID) in str(Path(f"/proc/self/fd/{descriptor}").readlink()):
+                kill(os.getpid(), signal.SIGSTOP)
+            return read(descriptor, size)
+
+        monkeypatch.setattr(shelf.helper.os, "read", stopped)
+        begun = time.monotonic()
+        shelf.look(children=1)
+        assert time.monotonic() - begun < 4
+        assert [path.read_bytes() for path in (shelf.library.parent / "200002").rglob("*.mp4")] == [b"film"]
+        assert shelf.given() == []
+        monkeypatch.setattr(shelf.helper.os, "read", read)
+        # Its time comes, too: it is ended, and the next one does it.
+        while not shelf.given():
+            assert time.monotonic() < begun + 20
+            shelf.recordings.look()
+            time.sleep(0.1)
+        assert len(set(ended)) == 1
+
+
+@pytest.mark.parametrize("kind", ["fifo", "file"])
+def test_what_lies_where_a_recording_is_copied_to_is_not_written_into(shelf: Shelf, kind: str) -> None:
+    shelf.want(running=False)
+    shelf.place.mkdir(parents=True)
+    film = shelf.place / "live_1.mp4"
+    film.write_bytes(b"film")
+    os.utime(film, (0, 0))
+    folder = shelf.library / "recordings/rock-tv"
+    folder.mkdir(parents=True)
+    part = folder / f".1970-01-01_00.00.00_{film.stat().st_ino}.mp4.part"
+    if kind == "fifo":
+        os.mkfifo(part)
+    else:
+        part.write_bytes(b"longer than a film")
+        os.link(part, shelf.library / "kept")
+    shelf.look()
+    assert [path.read_bytes() for path in shelf.given()] == [b"film"]
+    assert not film.exists()
+    if kind == "file":
+        assert (shelf.library / "kept").read_bytes() == b"longer than a film"
+
+
+def test_where_wowza_does_not_say_what_it_records_nothing_is_given_away(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.want()
+    shelf.place.mkdir(parents=True)
+    (shelf.place / "live_1.mp4").write_bytes(b"half a film")
+    monkeypatch.setattr(shelf.helper.application.Rest, "ask", lambda *_arguments: (500, {}))
+    shelf.look()
+    assert (shelf.place / "live_1.mp4").exists()
+    assert shelf.given() == []
+    assert "does not say whether it records: it answers 500" in capsys.readouterr().out
+
+
+def test_a_library_is_counted_once_a_minute(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.want()
+    monkeypatch.setattr(shelf.helper, "COUNT_SECONDS", 60.0)
+    made: list[int] = []
+    child = shelf.helper.as_customer
+    monkeypatch.setattr(shelf.helper, "as_customer", lambda uid, *rest: (made.append(uid), child(uid, *rest))[1])
+    with shelf.program.running():
+        for _ in range(4):
+            shelf.look()
+    assert made == [UID]
+
+
+def test_a_store_is_put_aside_before_anybody_begins_anew(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = shelf.dvr / f"{UID}/rock-tv"
+    (folder / "live").mkdir(parents=True)
+    (folder / "live/0.ts").write_bytes(b"old")
+    (shelf.program.vhost / "conf/rock-tv/dvr.json").write_text(json.dumps({"uid": UID, "quota_mb": 0}))
+    told: list[bool] = []
+
+    def restart(_rest: Any, path: str) -> None:
+        assert path == "/rock-tv/actions/restart"
+        told.append(folder.exists())
+        # What sends comes back at once.
+        (folder / "live").mkdir(parents=True)
+        (folder / "live/0.ts").write_bytes(b"new")
+        (shelf.program.vhost / "conf/rock-tv/dvr.json").write_text(json.dumps({"uid": UID, "quota_mb": 5}))
+
+    monkeypatch.setattr(shelf.helper.application.Rest, "done", restart)
+    for _ in range(4):
+        shelf.look()
+    assert told == [False]
+    assert (folder / "live/0.ts").read_bytes() == b"new"
+    assert [path.name for path in folder.parent.iterdir()] == ["rock-tv"]
+    # Nor is one removed where it lies, once nothing is to be kept.
+    monkeypatch.setattr(shelf.helper, "remove", lambda path: seen.write_text(path.name))
+    seen = shelf.dvr / "seen"
+    (shelf.program.vhost / "conf/rock-tv/dvr.json").unlink()
+    shelf.look()
+    shelf.look()
+    assert seen.read_text() == ".rock-tv"
 
 
 @pytest.mark.parametrize("uid", [0, 1000, 199999, 300000])
@@ -221,8 +416,10 @@ def test_what_fails_there_is_told_here(shelf: Shelf) -> None:
     def fail() -> int:
         raise OSError("the disk is full")
 
+    child = shelf.helper.as_customer(UID, fail)
+    time.sleep(0.5)
     with pytest.raises(OSError, match="the disk is full"):
-        shelf.helper.as_customer(UID, fail)
+        child.said()
 
 
 @pytest.mark.parametrize(

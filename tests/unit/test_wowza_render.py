@@ -249,6 +249,10 @@ def test_a_channel_that_is_recorded_says_so_in_a_file_of_its_own(kind: str) -> N
     assert json.loads(record.content) == {"uid": 200001, "quota_mb": 500, "minutes": 30, "running": True}
     assert (record.path, record.group) == ("/etc/streamfleet/instances/wowza/rock-tv/record.json", "streamfleet-wowza")
     assert (instance.directories, plain.directories) == (["/var/lib/streamfleet/media/200001"], [])
+    limited = render(channel(*A, **wanted, library_mb=700), NODE)
+    assert json.loads(files(limited)["record.json"].content)["library_mb"] == 700
+    with pytest.raises(RenderError):
+        render(channel(*A, **wanted, library_mb="700"), NODE)
     # Nobody is interrupted for it.
     assert instance.fingerprints == plain.fingerprints
     off = render(channel(*A, **wanted, state="suspended"), NODE)
@@ -261,8 +265,14 @@ def test_what_was_sent_is_kept_for_as_long_as_is_said(tmp_path: Path) -> None:
     assert isinstance(instance, Instance)
     assert isinstance(plain, Instance)
     app = settings(tmp_path / "on", instance)
-    assert (app.dvr, app.window) == (Path("/var/lib/streamfleet-wowza/dvr/rock-tv"), 7200)
-    assert json.loads(files(instance)["dvr.json"].content) == {"quota_mb": 500}
+    assert (app.dvr, app.window) == (Path("/var/lib/streamfleet-wowza/dvr/200001/rock-tv"), 7200)
+    assert json.loads(files(instance)["dvr.json"].content) == {"uid": 200001, "quota_mb": 500}
+    # With nothing to keep it in there is none: it would begin anew for ever.
+    none = render(channel(*A, settings={"dvr_hours": 2}, limits={"disk_quota_mb": 0}), NODE)
+    assert isinstance(none, Instance)
+    assert "dvr.json" not in files(none)
+    assert settings(tmp_path / "none", none).dvr is None
+    assert none.fingerprints == plain.fingerprints
     route = {"port": 1938, "hls": "/rock-tv/live", "archive": True}
     assert json.loads(files(instance)["rock-tv.json"].content) == route
     assert settings(tmp_path / "plain", plain).dvr is None

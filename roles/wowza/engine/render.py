@@ -45,7 +45,7 @@ CASTERS = {
 }
 #: Where Wowza finds the libraries, and follows no link; ``_streamfleet_wowza_media`` of the role is the same.
 MEDIA = "/run/streamfleet/wowzamedia"
-#: What Wowza keeps of what was sent, a folder for each channel; files/recordings.py holds its limit.
+#: What Wowza keeps of what was sent, below it <uid>/<slug> of each channel; files/recordings.py holds its limit.
 DVR = "/var/lib/streamfleet-wowza/dvr"
 #: The transcoder's template, in the channel's folder, and the group of all that it makes.
 TEMPLATE, ALL = "renditions.xml", "all"
@@ -147,7 +147,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         library = [library_of(_uid(service))]
         files.append(_record(service, folder, running))
     if _dvr_hours(service):
-        kept = json.dumps({"quota_mb": _quota(service, "settings.dvr_hours", None)}) + "\n"
+        kept = json.dumps({"uid": _uid(service), "quota_mb": _quota(service, "settings.dvr_hours", None)}) + "\n"
         files.append(File(f"{folder}/dvr.json", kept, group=GROUP, validate="json"))
     read = _relay(service, folder) if running and kind in RELAYS else []
     if running and (renditions := _renditions(service)):
@@ -203,7 +203,7 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     if renditions:
         _transcoder(application.section("Transcoder"))
     if dvr:
-        _dvr(application.section("DVR"), service["slug"], dvr)
+        _dvr(application.section("DVR"), f"{_uid(service)}/{service['slug']}", dvr)
     application.word("HTTPStreamers", "cupertinostreaming" if running else "")
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
@@ -320,8 +320,8 @@ def _dvr_hours(service: Mapping[str, Any]) -> int | None:
         return None
     if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= 8760:
         raise RenderError("settings.dvr_hours", hours, "is not a whole number from 1 to 8760")
-    _quota(service, "settings.dvr_hours", hours)
-    return hours
+    # With nothing to keep it in it would begin anew for ever, and throw its encoder out each time.
+    return hours if _quota(service, "settings.dvr_hours", hours) > 0 else None
 
 
 def _quota(service: Mapping[str, Any], field: str, value: object) -> int:
@@ -342,12 +342,12 @@ def _transcoder(transcoder: Section) -> None:
     transcoder.section("Properties")
 
 
-def _dvr(dvr: Section, slug: str, hours: int) -> None:
+def _dvr(dvr: Section, folder: str, hours: int) -> None:
     """What nDVR keeps."""
     dvr.word("Recorders", "dvrrecorder")
     dvr.word("Store", "dvrfilestorage")
     dvr.words("WindowDuration", str(hours * 3600))
-    dvr.folder("StorageDir", DVR, slug)
+    dvr.folder("StorageDir", DVR, folder)
     dvr.word("ArchiveStrategy", "append")
     dvr.section("Properties")
 
@@ -456,6 +456,11 @@ def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
         raise RenderError("settings.record_minutes", minutes, "is not a whole number from 1 to 1440")
     quota = _quota(service, "settings.record_minutes", minutes)
     wanted = {"uid": _uid(service), "quota_mb": quota, "minutes": minutes, "running": running}
+    library = service.get("library_mb")
+    if library is not None:
+        if isinstance(library, bool) or not isinstance(library, int) or library < 0:
+            raise RenderError("library_mb", library, "is not a whole number")
+        wanted["library_mb"] = library
     return File(f"{folder}/record.json", json.dumps(wanted) + "\n", group=GROUP, validate="json")
 
 
