@@ -54,6 +54,15 @@ class Property:
     needed: bool
     # A limit of the service (`disk_quota_mb`) that there must be for this to be set.
     with_limit: str | None
+    # What that limit must be at least.
+    limit_at_least: int
+    # Names of fields that cannot be set together with this, and of a field or credential that is set where this is.
+    excludes: tuple[str, ...]
+    together: str | None
+    # Field with an address → schemes with which alone this can be set.
+    for_schemes: Mapping[str, tuple[str, ...]]
+    # The field with the address of the server that gets this secret: another server must be given it anew.
+    bound_to: str | None
     # A service in which this is set has a library.
     library: bool
     validator: Draft202012Validator
@@ -326,6 +335,11 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         types=frozenset(raw.get("service_types") or ()),
         needed=bool(raw.get("needed")),
         with_limit=raw.get("with_limit"),
+        limit_at_least=int(raw.get("limit_at_least", 0)),
+        excludes=tuple(raw.get("excludes") or ()),
+        together=raw.get("together"),
+        for_schemes={name: tuple(schemes) for name, schemes in (raw.get("for_schemes") or {}).items()},
+        bound_to=raw.get("bound_to"),
         library=bool(raw.get("library")),
         validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
@@ -361,7 +375,18 @@ def _by_type(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def _check_names(raw: Mapping[str, Any]) -> None:
+    """Refuse what a field says of another that does not exist. Raises EngineSpecError."""
+    fields, credentials = raw.get("fields") or {}, raw.get("credentials") or {}
+    for name, item in {**fields, **credentials}.items():
+        others = {*item.get("excludes", ()), *item.get("for_schemes", {}), item.get("bound_to")} - {None}
+        unknown = sorted(others - fields.keys()) + sorted({item.get("together")} - {None, *fields, *credentials})
+        if unknown:
+            raise EngineSpecError(f"{raw['name']}: {name} names {unknown[0]}, which is not one of its fields")
+
+
 def _engine(raw: Mapping[str, Any]) -> Engine:
+    _check_names(raw)
     return Engine(
         name=raw["name"],
         title=raw["title"],

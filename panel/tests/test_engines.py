@@ -112,6 +112,10 @@ def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> No
         ({"by_type": {"z": {}}}, "e: z is not one of its service_types"),
         ({"fields": {"f": {**TEXT, "service_types": ["z"]}}}, "e: z is not one of its service_types"),
         ({"by_type": {"radio": {"colour": 1}}}, "e: by_type: colour is not what a type can have otherwise"),
+        *[
+            ({"fields": {"f": {**TEXT, **said}}}, "e: f names z, which is not one of its fields")
+            for said in ({"excludes": ["z"]}, {"together": "z"}, {"for_schemes": {"z": ["rtsp"]}}, {"bound_to": "z"})
+        ],
     ],
 )
 def test_what_is_said_of_types_must_make_sense(release: Any, engine: dict[str, Any], message: str) -> None:

@@ -118,6 +118,80 @@ def test_a_channel_that_is_recorded_has_a_library_and_a_limit(channel: Callable[
     assert "bob.studio" not in [item["login"] for item in document(node)["media_users"]]
 
 
+def test_what_cannot_run_together_is_refused(channel: Callable[..., dict[str, Any]]) -> None:
+    small = {"renditions": [{"height": 480, "video_kbps": 1200}]}
+    kept = {"dvr_hours": 24, "disk_quota_mb": 500}
+    told = refusal(channel, "live", **small, **kept)
+    assert (told["path"], told["message"]) == (
+        "media_services[0].renditions",
+        "cannot be had together with dvr_hours",
+    )
+    # Nor one after the other; what says nothing is nothing.
+    channel("live", **kept, renditions=[])
+    assert refusal(channel, "live", **small)["path"] == "media_services[0].renditions"
+    channel("live", **small, dvr_hours=None)
+    assert refusal(channel, "live", dvr_hours=24)["message"] == "cannot be had together with dvr_hours"
+
+
+@pytest.mark.parametrize("quota", [0, 1, 499])
+def test_what_is_kept_needs_room_for_some_minutes(channel: Callable[..., dict[str, Any]], quota: int) -> None:
+    told = refusal(channel, "live", dvr_hours=24, disk_quota_mb=quota)
+    assert (told["path"], told["value"]) == ("media_services[0].disk_quota_mb", quota)
+    assert told["message"] == "is too little for dvr_hours, which needs at least 500"
+    channel("live", dvr_hours=24, disk_quota_mb=500)
+    assert refusal(channel, "live", disk_quota_mb=quota)["path"] == "media_services[0].disk_quota_mb"
+    channel("live", disk_quota_mb=quota, dvr_hours=None)
+    channel("live", "recorded-tv", record_minutes=5, disk_quota_mb=quota)
+
+
+CAMERA = "rtsp://camera.example.net/one"
+LOGIN = {"stream_username": "viewer", "stream_password": "camera-secret"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        ({"stream_username": "viewer"}, "stream_password", "is missing: stream_username goes with it"),
+        ({"stream_password": "camera-secret"}, "stream_username", "is missing: stream_password goes with it"),
+    ],
+)
+def test_a_log_in_has_both(
+    channel: Callable[..., dict[str, Any]], fields: dict[str, str], path: str, message: str
+) -> None:
+    told = refusal(channel, "stream_relay", stream_address=CAMERA, **fields)
+    assert (told["path"], told["value"], told["message"]) == (f"media_services[0].{path}", None, message)
+    channel("stream_relay", stream_address=CAMERA, **LOGIN)
+    other = ({"stream_username", "stream_password"} - fields.keys()).pop()
+    assert refusal(channel, "stream_relay", **{other: None})["message"] == message
+
+
+@pytest.mark.parametrize("address", ["rtmp://video.example.net/live/one", "https://video.example.net/one.m3u8"])
+def test_only_cameras_have_a_log_in(channel: Callable[..., dict[str, Any]], address: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        channel("stream_relay", stream_address=address, **LOGIN)
+    found = {problem.path.partition(".")[2]: problem.message for problem in raised.value.errors}
+    assert set(found) == {"stream_username", "stream_password"}
+    assert all(message.startswith("is not for a stream_address by ") for message in found.values())
+    assert "camera-secret" not in str([problem.as_dict() for problem in raised.value.errors])
+
+
+@pytest.mark.parametrize(
+    "address", ["rtsp://elsewhere.example.net/one", "rtsp://camera.example.net:8554/one", "rtsp://1.1.1.1/one"]
+)
+def test_a_cameras_password_goes_to_no_other_server(channel: Callable[..., dict[str, Any]], address: str) -> None:
+    channel("stream_relay", stream_address=CAMERA, **LOGIN)
+    told = refusal(channel, "stream_relay", stream_address=address)
+    assert (told["path"], told["value"]) == ("media_services[0].stream_address", address)
+    assert told["message"] == "is another server, which must not get the old stream_password"
+    # Not by way of no address, either.
+    assert "stream_password" in refusal(channel, "stream_relay", stream_address=address, stream_username="other")["fix"]
+    channel("stream_relay", stream_address="rtsp://CAMERA.example.net:554/two")
+    channel("stream_relay", stream_address=address, stream_password="another-secret")
+    assert MediaService.objects.get(slug="films").credentials["stream_password"] == "another-secret"
+    channel("stream_relay", stream_address=CAMERA, stream_username=None, stream_password=None)
+    assert MediaService.objects.get(slug="films").credentials.get("stream_password") is None
+
+
 def test_its_customer_may_log_in_for_media(channel: Callable[..., dict[str, Any]], run: Run) -> None:
     user = {"customer": "bob", "name": "studio", "password": "correct horse battery"}
     run({"media_users": [user]})
