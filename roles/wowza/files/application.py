@@ -103,15 +103,21 @@ def judge(address: str, networks: "list[guard.Network]") -> None:
     guard.vetted(found, networks)
 
 
-def fetch(rest: Rest, slug: str) -> None:
-    """Have Wowza fetch the channel's stream, where it has one. Raises what is in FAULTS."""
+def fetch(rest: Rest, slug: str, look_up: bool = True) -> None:
+    """Have Wowza fetch the channel's stream, where it has one. Raises what is in FAULTS.
+
+    ``look_up``: whether to see what its name stands for, which its own server may take long to say.
+    """
     try:
         relay = json.loads((INSTANCES / slug / "relay.json").read_text())
     except FileNotFoundError:
         return
     if relay["caster"] not in CASTERS:
         raise Refused(f"no part of Wowza is called {relay['caster']}")
-    judge(relay["address"], rest.networks)
+    if look_up:
+        judge(relay["address"], rest.networks)
+    else:
+        guard.place_of(relay["address"], SCHEMES)
     where = f"connectAppName={slug}&appInstance=_definst_&mediaCasterType={relay['caster']}"
     rest.done(f"/{slug}/streamfiles/{STREAM}/actions/connect?{where}")
 
@@ -142,7 +148,8 @@ def everything() -> None:
         try:
             if time.monotonic() >= end:
                 raise Refused("there was no time left for it")
-            fetch(rest, slug)
+            # The firewall judges each connection. One name that is slow to be found must not delay the others' streams.
+            fetch(rest, slug, look_up=False)
         except FAULTS as error:
             print(f"{slug}: {error}", file=sys.stderr)
             # Started anew once Wowza runs, it comes to be, or fails, and converge sees that.
