@@ -254,24 +254,19 @@ options:
     - Engine Flussonic Media Server. How long a segment of HLS shall be at least; it ends with the next key frame.
     - From V(1) to V(20).
     type: int
-  media_folder:
+  record_minutes:
     description:
-    - Engine Wowza Streaming Engine. The folder of the customer's media library whose videos are played, with all
-      below it; C(.) is the whole.
-    - At most 255 characters.
-    type: str
-  publish_password:
-    description:
-    - Engine Wowza Streaming Engine. The password that the encoder publishes with. Its user is the service's slug,
-      its stream key C(live).
-    - Made by the panel when omitted.
-    - 12 to 64 characters.
-    - Engine Flussonic Media Server. The password that the encoder publishes with.
-    - Made by the panel when omitted.
-    - 12 to 64 characters.
-    type: str
+    - Engine Wowza Streaming Engine. Of how many minutes each recording is of what the encoder sends; null for none.
+      They come into the customer's media library, folder C(recordings/<slug>), and O(disk_quota_mb) limits them.
+    - From V(1) to V(1440).
+    - V(null) for none.
+    type: int
   dvr_hours:
     description:
+    - Engine Wowza Streaming Engine. For how many hours what was sent is kept and can be watched again; null for
+      not at all. O(disk_quota_mb) limits it, too.
+    - From V(1) to V(8760).
+    - V(null) for none.
     - Engine Flussonic Media Server. For how many hours what was sent is kept and can be watched again; null for
       not at all. O(disk_quota_mb) limits it, too.
     - From V(1) to V(8760).
@@ -279,6 +274,9 @@ options:
     type: int
   renditions:
     description:
+    - Engine Wowza Streaming Engine. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
+      Each is encoded on the node, which takes about a processor core for 720 lines, and needs a licence of Wowza
+      that has its transcoder (C(streamfleet_wowza_transcoder)).
     - Engine Flussonic Media Server. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
       Each is encoded on the node, which takes about a processor core for 720 lines, and needs the vendor's package
       for it.
@@ -297,6 +295,46 @@ options:
         - From V(100) to V(20000).
         type: int
         required: true
+  media_folder:
+    description:
+    - Engine Wowza Streaming Engine. The folder of the customer's media library whose videos are played, with all
+      below it; C(.) is the whole.
+    - At most 255 characters.
+    type: str
+  stream_address:
+    description:
+    - Engine Wowza Streaming Engine. The stream that is taken over, C(rtmp://…), C(rtsp://…), or a list of HLS,
+      C(http://….m3u8) or C(https://….m3u8). Public; a log-in stands in O(stream_username) and O(stream_password).
+    - V(null) for none.
+    type: str
+  stream_username:
+    description:
+    - Engine Wowza Streaming Engine. The user name that a camera (C(rtsp://…)) asks for, with O(stream_password);
+      null for none.
+    - V(null) for none.
+    type: str
+  radio_address:
+    description:
+    - Engine Wowza Streaming Engine. The audio stream that is taken over, C(http://host:port/mount), of an Icecast
+      or a Shoutcast. Public, without a log-in.
+    - V(null) for none.
+    type: str
+  publish_password:
+    description:
+    - Engine Wowza Streaming Engine. The password that the encoder publishes with. Its user is the service's slug,
+      its stream key C(live).
+    - Made by the panel when omitted.
+    - 12 to 64 characters.
+    - Engine Flussonic Media Server. The password that the encoder publishes with.
+    - Made by the panel when omitted.
+    - 12 to 64 characters.
+    type: str
+  stream_password:
+    description:
+    - Engine Wowza Streaming Engine. The password that a camera (C(rtsp://…)) asks for, with O(stream_username);
+      null for none.
+    - V(null) for none.
+    type: str
 """
 
     # What one mount has beside its name.

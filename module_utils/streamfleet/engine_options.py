@@ -137,12 +137,8 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "segment_seconds": {
         "type": "int",
     },
-    "media_folder": {
-        "type": "str",
-    },
-    "publish_password": {
-        "type": "str",
-        "no_log": True,
+    "record_minutes": {
+        "type": "int",
     },
     "dvr_hours": {
         "type": "int",
@@ -160,6 +156,26 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
                 "required": True,
             },
         },
+    },
+    "media_folder": {
+        "type": "str",
+    },
+    "stream_address": {
+        "type": "str",
+    },
+    "stream_username": {
+        "type": "str",
+    },
+    "radio_address": {
+        "type": "str",
+    },
+    "publish_password": {
+        "type": "str",
+        "no_log": True,
+    },
+    "stream_password": {
+        "type": "str",
+        "no_log": True,
     },
 }
 

@@ -37,7 +37,7 @@ PUBLIC_IPV6 = "2000::/3"
 NOT_PUBLIC_IPV6 = ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 
 #: Scheme → port where none is given.
-PORTS = {"http": 80, "https": 443, "icecast": 8000, "icecasts": 443, "rtsp": 554}
+PORTS = {"http": 80, "https": 443, "icecast": 8000, "icecasts": 443, "rtmp": 1935, "rtsp": 554}
 ENCRYPTED = frozenset({"https", "icecasts"})
 #: Below these only the web's own ports are open: what else listens there is no stream.
 LOWEST_PORT, WEB_PORTS = 1024, (80, 443)

@@ -54,6 +54,17 @@ class Property:
     needed: bool
     # A limit of the service (`disk_quota_mb`) that there must be for this to be set.
     with_limit: str | None
+    # What that limit must be at least.
+    limit_at_least: int
+    # Names of fields that cannot be set together with this, and of a field or credential that is set where this is.
+    excludes: tuple[str, ...]
+    together: str | None
+    # Field with an address → schemes with which alone this can be set.
+    for_schemes: Mapping[str, tuple[str, ...]]
+    # The field with the address of the server that gets this secret: another server must be given it anew.
+    bound_to: str | None
+    # A service in which this is set has a library.
+    library: bool
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -169,9 +180,11 @@ class Engine:
         return tuple(self.by_type.get(service_type, {}).get("listen_urls", self.listen_urls))
 
     def has_library(self, settings: Mapping[str, Any], service_type: str) -> bool:
-        """Whether a service of this type with these settings plays files of its customer's media library."""
-        return bool(self.by_type.get(service_type, {}).get("library")) or any(
-            "playlists" in companion.objects and companion.is_there(settings) for companion in self.companions
+        """Whether a service of this type with these settings has to do with its customer's media library."""
+        return (
+            bool(self.by_type.get(service_type, {}).get("library"))
+            or any("playlists" in companion.objects and companion.is_there(settings) for companion in self.companions)
+            or any(prop.library and settings.get(name) is not None for name, prop in self.fields.items())
         )
 
     @property
@@ -205,7 +218,7 @@ _MOST_REMEMBERED = 2000
 _FORMATS = FormatChecker(formats=())
 _FORMAT_WORDS = {"iana-time-zone": "is not a time zone, such as Europe/Prague"}
 # Format → schemes of a stream that a service takes over from elsewhere.
-_ADDRESSES = {"stream-address": ("rtsp", "http", "https"), "radio-address": ("http", "https")}
+_ADDRESSES = {"stream-address": ("rtmp", "rtsp", "http", "https"), "radio-address": ("http", "https")}
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -322,6 +335,12 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         types=frozenset(raw.get("service_types") or ()),
         needed=bool(raw.get("needed")),
         with_limit=raw.get("with_limit"),
+        limit_at_least=int(raw.get("limit_at_least", 0)),
+        excludes=tuple(raw.get("excludes") or ()),
+        together=raw.get("together"),
+        for_schemes={name: tuple(schemes) for name, schemes in (raw.get("for_schemes") or {}).items()},
+        bound_to=raw.get("bound_to"),
+        library=bool(raw.get("library")),
         validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
 
@@ -356,7 +375,18 @@ def _by_type(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def _check_names(raw: Mapping[str, Any]) -> None:
+    """Refuse what a field says of another that does not exist. Raises EngineSpecError."""
+    fields, credentials = raw.get("fields") or {}, raw.get("credentials") or {}
+    for name, item in {**fields, **credentials}.items():
+        others = {*item.get("excludes", ()), *item.get("for_schemes", {}), item.get("bound_to")} - {None}
+        unknown = sorted(others - fields.keys()) + sorted({item.get("together")} - {None, *fields, *credentials})
+        if unknown:
+            raise EngineSpecError(f"{raw['name']}: {name} names {unknown[0]}, which is not one of its fields")
+
+
 def _engine(raw: Mapping[str, Any]) -> Engine:
+    _check_names(raw)
     return Engine(
         name=raw["name"],
         title=raw["title"],

@@ -31,12 +31,14 @@ def document(node: Node) -> dict[str, Any]:
     queues = queueing.for_node(node)
     services = []
     libraries: dict[int, list[tuple[str, int | None]]] = {}
+    owners: list[tuple[dict[str, Any], int]] = []
     for service in found:
         engine = known.get(service.engine)
         if engine is None:
             raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
         state, reason = service.desired_state()
-        if engine.has_library(service.settings, service.service_type):
+        with_library = engine.has_library(service.settings, service.service_type)
+        if with_library:
             libraries.setdefault(service.customer_id, []).append((state, service.disk_quota_mb))
         services.append(
             {
@@ -72,6 +74,11 @@ def document(node: Node) -> dict[str, Any]:
                 ),
             }
         )
+        if with_library:
+            owners.append((services[-1], service.customer_id))
+    quotas = _quotas(libraries)
+    for described, owner in owners:
+        described["library_mb"] = quotas.get(owner)
     return {
         "schema": 1,
         "epoch": epoch,

@@ -74,6 +74,7 @@ def test_a_time_zone_must_exist(release: Any) -> None:
     ("form", "good", "bad"),
     [
         ("stream-address", "rtsp://camera.example.org/one", "http://127.0.0.1/x"),
+        ("stream-address", "rtmp://video.example.org/live/one", "rtmp://192.168.0.2/live/one"),
         ("stream-address", "https://video.example.org/live.m3u8", "rtsp://camera.example.org:22/one"),
         ("radio-address", "http://radio.example.org:8000/live", "rtsp://camera.example.org/one"),
     ],
@@ -111,6 +112,10 @@ def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> No
         ({"by_type": {"z": {}}}, "e: z is not one of its service_types"),
         ({"fields": {"f": {**TEXT, "service_types": ["z"]}}}, "e: z is not one of its service_types"),
         ({"by_type": {"radio": {"colour": 1}}}, "e: by_type: colour is not what a type can have otherwise"),
+        *[
+            ({"fields": {"f": {**TEXT, **said}}}, "e: f names z, which is not one of its fields")
+            for said in ({"excludes": ["z"]}, {"together": "z"}, {"for_schemes": {"z": ["rtsp"]}}, {"bound_to": "z"})
+        ],
     ],
 )
 def test_what_is_said_of_types_must_make_sense(release: Any, engine: dict[str, Any], message: str) -> None:

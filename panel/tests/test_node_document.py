@@ -110,6 +110,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
         "state": "running",
         "reason": "",
         "restart": 0,
+        "library_mb": None,
         "port": 8100,
         "limits": {
             "max_listeners": 100,

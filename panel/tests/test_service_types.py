@@ -62,7 +62,134 @@ def test_on_demand_has_a_library_and_no_encoder(channel: Callable[..., dict[str,
     assert (told["path"], told["value"]) == ("media_services[0].media_folder", "../other")
     item = next(item for item in document(service.node)["services"] if item["slug"] == "films")
     assert item["settings"]["media_folder"] == "films"
-    assert item["credentials"] == {"publish_password": None}
+    assert item["credentials"] == {"publish_password": None, "stream_password": None}
+
+
+def test_a_relay_names_what_it_takes_over_and_nobody_sends_to_it(channel: Callable[..., dict[str, Any]]) -> None:
+    told = refusal(channel, "stream_relay")
+    assert told["path"] == "media_services[0].stream_address"
+    assert told["message"] == "is missing: a service of type stream_relay needs it"
+    address = "rtmp://video.example.org/live/one"
+    made = channel("stream_relay", stream_address=address, segment_seconds=6)
+    assert (made["stream_address"], made["radio_address"], made["connection"]) == (address, None, [])
+    assert made["listen_urls"][0].endswith("/hls/films/playlist.m3u8")
+    service = MediaService.objects.get(slug="films")
+    assert service.credentials == {}
+    item = next(item for item in document(service.node)["services"] if item["slug"] == "films")
+    assert item["settings"]["stream_address"] == address
+    for kind, field, bad in (
+        ("stream_relay", "stream_address", "rtmp://192.168.0.2/live/one"),
+        ("stream_relay", "stream_address", "http://video.example.org/film.mp4"),
+        ("stream_relay", "stream_address", "rtsp://admin:secret@camera.example.org/"),
+        ("shoutcast_relay", "radio_address", "https://radio.example.org/live"),
+        ("shoutcast_relay", "radio_address", "http://localhost:8000/live"),
+        ("live", "stream_address", address),
+    ):
+        told = refusal(channel, kind, slug="other", **{field: bad})
+        assert told["path"] == f"media_services[0].{field}"
+    login = {"stream_username": "viewer", "stream_password": "cameras-secret"}
+    made = channel("stream_relay", "camera", stream_address="rtsp://camera.example.org/one", **login)
+    assert (made["stream_username"], "stream_password" in made) == ("viewer", False)
+    assert refusal(channel, "live", slug="other", stream_password="cameras-secret")["value"] is None
+    assert channel("shoutcast_relay", "radio", radio_address="http://radio.example.org:8000/live")["engine"] == "wowza"
+
+
+def test_a_channel_that_is_recorded_has_a_library_and_a_limit(channel: Callable[..., dict[str, Any]], run: Run) -> None:
+    told = refusal(channel, "live", record_minutes=60)
+    assert (told["path"], told["message"]) == ("media_services[0].record_minutes", "record_minutes needs disk_quota_mb")
+    told = refusal(channel, "on_demand", record_minutes=60, disk_quota_mb=500)
+    assert told["message"] == "is not for services of type on_demand"
+    told = refusal(channel, "live", dvr_hours=24)
+    assert (told["path"], told["message"]) == ("media_services[0].dvr_hours", "dvr_hours needs disk_quota_mb")
+    assert refusal(channel, "low_latency", dvr_hours=24, disk_quota_mb=500)["path"] == "media_services[0].dvr_hours"
+    run({"media_users": [{"customer": "bob", "name": "studio", "password": "correct horse battery"}]})
+    node = Node.objects.get(name="node1")
+    channel("live", record_minutes=60, disk_quota_mb=500)
+    assert "bob.studio" in [item["login"] for item in document(node)["media_users"]]
+    item = next(item for item in document(node)["services"] if item["slug"] == "films")
+    assert (item["settings"]["record_minutes"], item["limits"]["disk_quota_mb"]) == (60, 500)
+    # What the whole library may have goes with it, since recordings can be moved there.
+    channel("live", "more-films", record_minutes=60, disk_quota_mb=200)
+    assert [item.get("library_mb") for item in document(node)["services"] if item["engine"] == "wowza"] == [700, 700]
+    channel("live", "more-films", record_minutes=None)
+    found = {item["slug"]: item.get("library_mb", "none") for item in document(node)["services"]}
+    assert (found["films"], found["more-films"]) == (500, "none")
+    channel("live", record_minutes=None)
+    assert "bob.studio" not in [item["login"] for item in document(node)["media_users"]]
+
+
+def test_what_cannot_run_together_is_refused(channel: Callable[..., dict[str, Any]]) -> None:
+    small = {"renditions": [{"height": 480, "video_kbps": 1200}]}
+    kept = {"dvr_hours": 24, "disk_quota_mb": 500}
+    told = refusal(channel, "live", **small, **kept)
+    assert (told["path"], told["message"]) == (
+        "media_services[0].renditions",
+        "cannot be had together with dvr_hours",
+    )
+    # Nor one after the other; what says nothing is nothing.
+    channel("live", **kept, renditions=[])
+    assert refusal(channel, "live", **small)["path"] == "media_services[0].renditions"
+    channel("live", **small, dvr_hours=None)
+    assert refusal(channel, "live", dvr_hours=24)["message"] == "cannot be had together with dvr_hours"
+
+
+@pytest.mark.parametrize("quota", [0, 1, 499])
+def test_what_is_kept_needs_room_for_some_minutes(channel: Callable[..., dict[str, Any]], quota: int) -> None:
+    told = refusal(channel, "live", dvr_hours=24, disk_quota_mb=quota)
+    assert (told["path"], told["value"]) == ("media_services[0].disk_quota_mb", quota)
+    assert told["message"] == "is too little for dvr_hours, which needs at least 500"
+    channel("live", dvr_hours=24, disk_quota_mb=500)
+    assert refusal(channel, "live", disk_quota_mb=quota)["path"] == "media_services[0].disk_quota_mb"
+    channel("live", disk_quota_mb=quota, dvr_hours=None)
+    channel("live", "recorded-tv", record_minutes=5, disk_quota_mb=quota)
+
+
+CAMERA = "rtsp://camera.example.net/one"
+LOGIN = {"stream_username": "viewer", "stream_password": "camera-secret"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "path", "message"),
+    [
+        ({"stream_username": "viewer"}, "stream_password", "is missing: stream_username goes with it"),
+        ({"stream_password": "camera-secret"}, "stream_username", "is missing: stream_password goes with it"),
+    ],
+)
+def test_a_log_in_has_both(
+    channel: Callable[..., dict[str, Any]], fields: dict[str, str], path: str, message: str
+) -> None:
+    told = refusal(channel, "stream_relay", stream_address=CAMERA, **fields)
+    assert (told["path"], told["value"], told["message"]) == (f"media_services[0].{path}", None, message)
+    channel("stream_relay", stream_address=CAMERA, **LOGIN)
+    other = ({"stream_username", "stream_password"} - fields.keys()).pop()
+    assert refusal(channel, "stream_relay", **{other: None})["message"] == message
+
+
+@pytest.mark.parametrize("address", ["rtmp://video.example.net/live/one", "https://video.example.net/one.m3u8"])
+def test_only_cameras_have_a_log_in(channel: Callable[..., dict[str, Any]], address: str) -> None:
+    with pytest.raises(ApiError) as raised:
+        channel("stream_relay", stream_address=address, **LOGIN)
+    found = {problem.path.partition(".")[2]: problem.message for problem in raised.value.errors}
+    assert set(found) == {"stream_username", "stream_password"}
+    assert all(message.startswith("is not for a stream_address by ") for message in found.values())
+    assert "camera-secret" not in str([problem.as_dict() for problem in raised.value.errors])
+
+
+@pytest.mark.parametrize(
+    "address", ["rtsp://elsewhere.example.net/one", "rtsp://camera.example.net:8554/one", "rtsp://1.1.1.1/one"]
+)
+def test_a_cameras_password_goes_to_no_other_server(channel: Callable[..., dict[str, Any]], address: str) -> None:
+    channel("stream_relay", stream_address=CAMERA, **LOGIN)
+    told = refusal(channel, "stream_relay", stream_address=address)
+    assert (told["path"], told["value"]) == ("media_services[0].stream_address", address)
+    assert told["message"] == "is another server, which must not get the old stream_password"
+    # Not by way of no address, either.
+    assert "stream_password" in refusal(channel, "stream_relay", stream_address=address, stream_username="other")["fix"]
+    channel("stream_relay", stream_address="rtsp://CAMERA.example.net:554/two")
+    channel("stream_relay", stream_address=address, stream_password="another-secret")
+    assert MediaService.objects.get(slug="films").credentials["stream_password"] == "another-secret"
+    channel("stream_relay", stream_address=CAMERA, stream_username=None, stream_password=None)
+    assert MediaService.objects.get(slug="films").credentials.get("stream_password") is None
 
 
 def test_its_customer_may_log_in_for_media(channel: Callable[..., dict[str, Any]], run: Run) -> None:

@@ -11,21 +11,29 @@ Tests roles: wowza.
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import shlex
 import struct
 import subprocess
+import threading
 import time
+from array import array
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from tests.doubles.panel import wowza_channel as channel
+from tests.doubles.remote_radio import Radio
 from tests.doubles.wowza import LICENCE, pack
 from tests.live.hls import decode
 from tests.live.node import NODE
 from tests.live.test_check_mode import changes
+from tests.live.test_relays import gateway_to
+from tests.live.tones import RATE, recording, tone
 from tests.live.video import STREAM, VideoNode, watched
 from tests.nodes.fleet import Domain
 
@@ -257,6 +265,191 @@ def test_films_of_the_library_are_played_on_demand(two: Wowza, tmp_path: Path) -
     two.converge(*keep, {**film, "state": "deleted"}, {**others, "state": "deleted"})
     two.converge(*keep)
     assert "third" not in two.sh(f"ls {INSTANCES} {INSTANCES}library")
+
+
+def test_what_is_published_is_recorded_for_its_customer(two: Wowza, tmp_path: Path) -> None:
+    # The double writes MP4 with it.
+    two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
+    folder, pid = "/var/lib/streamfleet/media/200001/recordings/rock-tv", two.pid()
+    films = {"service_type": "on_demand", "settings": {"media_folder": "recordings/rock-tv"}}
+    archive = channel("rock-films", 200001, **films)
+    with watched(two, "rock-tv"):
+        # Nobody notices that it is recorded from now on.
+        limit = {"limits": {"disk_quota_mb": 50}}
+        told = two.converge(channel(*FIRST, settings={"record_minutes": 1}, **limit), channel(*SECOND), archive)
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        end = time.monotonic() + 120
+        while not (names := two.sh(f"ls {folder} 2>/dev/null", check=False).split()):
+            assert time.monotonic() < end, two.sh("journalctl -u streamfleet-wowza-recordings -o cat | tail -20")
+            time.sleep(2)
+        assert "changed=0" in two.play("playbooks/converge.yml")
+    assert two.pid() == pid
+    # It is the customer's own file, whole, and plays.
+    assert two.sh(f"stat -c '%U %a' {folder}/{names[0]}") == "sf200001 640"
+    assert "Permission denied" in two.sh(f"runuser -u sf200002 -- cat {folder}/{names[0]} 2>&1", check=False)
+    probe = f"ffprobe -v error -show_entries stream=codec_name:format=duration -of csv=p=0 {folder}/{names[0]}"
+    told_of = two.sh(probe).split()
+    assert {"h264", "aac"} <= set(told_of)
+    assert 50 < float(told_of[-1]) < 70
+    status, body = two.get("rock-films", f"{names[0]}/playlist.m3u8")
+    assert status == 200, body
+    # At its limit nothing more is recorded, and the channel goes on.
+    two.converge(channel(*FIRST, settings={"record_minutes": 1}, limits={"disk_quota_mb": 0}), channel(*SECOND))
+    with two.publishing(two.url("rock-tv")):
+        two.session("rock-tv")
+        full = "journalctl -u streamfleet-wowza-recordings -o cat | grep -q reached"
+        two.sh(f"for i in $(seq 60); do {full} && exit 0; sleep 0.5; done; exit 1")
+    exposure = two.sh("systemd-analyze security --no-pager streamfleet-wowza-recordings.service | tail -1")
+    assert float(exposure.partition("service:")[2].split()[0]) <= 4.0
+    two.converge(channel(*FIRST), channel(*SECOND))
+    assert names[0] in two.sh(f"ls {folder}")
+
+
+def test_what_was_sent_is_watched_again_and_pictures_are_made_smaller(two: Wowza, tmp_path: Path) -> None:
+    # The double encodes with it.
+    two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
+    pid = two.pid()
+    kept = channel(*FIRST, settings={"dvr_hours": 1}, limits={"disk_quota_mb": 500})
+    small = channel(*SECOND, settings={"renditions": [{"height": 144, "video_kbps": 200}]})
+    told = two.converge(kept, small, ok=False)
+    assert (told["rock-tv"]["state"], told["jazz-tv"]["state"]) == ("running", "failed")
+    assert "renditions need Wowza's transcoder" in told["jazz-tv"]["message"]
+    with watched(two, "rock-tv"):
+        two.engine({"streamfleet_wowza_transcoder": True})
+        told = two.converge(kept, small)
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        with two.publishing(two.url("jazz-tv")):
+            two.session("jazz-tv", 40)
+            first, second = (line for line in two.get("jazz-tv")[1].decode().split() if line.startswith("chunklist"))
+            heights = []
+            for item in (first, second):
+                name = next(line for line in two.get("jazz-tv", item)[1].decode().split() if line.endswith(".ts"))
+                (tmp_path / "one.ts").write_bytes(two.get("jazz-tv", name)[1])
+                probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=height"]
+                shown = [*probe, "-of", "csv=p=0", f"{tmp_path}/one.ts"]
+                heights.append(int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0]))
+            assert heights[1] == 144 != heights[0]
+        status, body = two.get("rock-tv", "dvr.m3u8")
+        assert status == 200, body
+        text = two.get("rock-tv", body.decode().split()[-1])[1].decode()
+        assert len([line for line in text.split() if line.endswith(".ts")]) > 5
+        frames, _seconds = decode(text, lambda name: two.get("rock-tv", name)[1], tmp_path)
+        assert frames > 200
+        assert two.get("jazz-tv", "dvr.m3u8")[0] == 404
+        assert "changed=0" in two.play("playbooks/converge.yml")
+    # What there is stays while nobody publishes, and while it is off the air; off or purged, it goes.
+    assert two.get("rock-tv", "dvr.m3u8")[0] == 200
+    two.converge({**kept, "state": "stopped"}, channel(*SECOND))
+    assert two.get("rock-tv", "dvr.m3u8")[0] == 404
+    assert "rock-tv" in two.sh("ls /var/lib/streamfleet-wowza/dvr/200001")
+    two.converge(channel(*FIRST), channel(*SECOND))
+    two.sh("for i in $(seq 60); do ls /var/lib/streamfleet-wowza/dvr | grep -q . || exit 0; sleep 0.5; done; exit 1")
+    two.engine({})
+    assert two.pid() == pid
+
+
+def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_path: Path) -> None:
+    # The double fetches with it.
+    two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
+    gateway = gateway_to(two.address)
+    two.sh(f"printf '%s\\n' '{gateway} elsewhere.example' '127.0.0.1 inside.example' >> /etc/hosts")
+    two.engine({"streamfleet_wowza_allowed_networks": [f"{gateway}/32"], "streamfleet_wowza_resolvers": [gateway]})
+    keep, pid = (channel(*FIRST), channel(*SECOND)), two.pid()
+
+    def relay(address: str, **changes: object) -> dict[str, object]:
+        return channel(*THIRD, service_type="stream_relay", settings={"stream_address": address}, **changes)
+
+    radio = Radio(recording(tmp_path / "radio.mp3", 880, 30, "-b:a", "128k").read_bytes())
+    with elsewhere(tmp_path / "elsewhere") as port, radio.serving("0.0.0.0"), watched(two, "rock-tv"):
+        sound = channel(
+            "radio-tv",
+            200005,
+            service_type="shoutcast_relay",
+            settings={"radio_address": f"http://elsewhere.example:{radio.port}/live"},
+        )
+        told = two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        item = two.session("third-tv", 40)
+        time.sleep(4)
+        text = two.get("third-tv", item)[1].decode()
+        frames, seconds = decode(text, lambda name: two.get("third-tv", name)[1], tmp_path)
+        assert frames > 40
+        assert seconds > 1
+        two.check_served("third-tv", item)
+        heard = two.get("radio-tv", two.session("radio-tv", 40))[1].decode().split()
+        data = b"".join(two.get("radio-tv", name)[1] for name in heard if name.endswith(".ts"))
+        samples = array("h")
+        plain = ["ffmpeg", "-v", "error", "-i", "-", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
+        pressed = subprocess.run(plain, input=data, capture_output=True, check=True).stdout
+        samples.frombytes(pressed[: len(pressed) // 2 * 2])
+        assert tone(samples, (440, 880, 1320)) == 880
+        # Nobody publishes to it, and a second run changes nothing.
+        two.refused(two.url("third-tv"))
+        two.refused(two.url("third-tv", ""))
+        assert "changed=0" in two.play("playbooks/converge.yml")
+        # A list leads Wowza to wherever it says: not to the inside.
+        before = counted_drops(two)
+        (tmp_path / "elsewhere/trap.m3u8").write_text(
+            "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2,\nhttp://127.0.0.1:8087/v2/one.ts\n"
+        )
+        told = two.converge(*keep, relay(f"http://elsewhere.example:{port}/trap.m3u8"), sound)
+        assert told["third-tv"]["state"] == "running", told
+        end = time.monotonic() + 20
+        while counted_drops(two) == before:
+            assert time.monotonic() < end, "Wowza has tried nothing"
+            time.sleep(0.5)
+        assert two.get("third-tv")[0] == 404
+        # A name of the inside fails its channel, and no other; what it stands for is not told.
+        told = two.converge(*keep, relay("http://inside.example:8087/list.m3u8"), sound, ok=False)
+        assert told["third-tv"]["state"] == "failed"
+        assert "leads to an address that is not public" in told["third-tv"]["message"]
+        assert "127.0.0.1" not in told["third-tv"]["message"]
+        two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
+        two.session("third-tv", 40)
+        two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8", state="suspended"), sound)
+        assert two.get("third-tv")[0] == 404
+        two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
+        assert two.pid() == pid
+    with elsewhere(tmp_path / "again") as port, radio.serving("0.0.0.0"):
+        two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
+        # Wowza forgets what it fetches; nobody converges, and both are on the air again.
+        two.sh("systemctl restart streamfleet-wowza.service")
+        for slug in ("third-tv", "radio-tv"):
+            two.session(slug, 60)
+    two.converge(*keep)
+
+
+@contextlib.contextmanager
+def elsewhere(folder: Path) -> Iterator[int]:
+    """Somebody else's channel by HLS, on a port of this machine."""
+    folder.mkdir()
+    picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-f", "lavfi", "-i", "sine=440"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac"]
+    hls = ["-f", "hls", "-hls_time", "1", "-hls_flags", "delete_segments", "list.m3u8"]
+    handler = partial(QuietFiles, directory=str(folder))
+    server = ThreadingHTTPServer(("0.0.0.0", 0), handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    sent = subprocess.Popen(["ffmpeg", "-v", "error", *picture, *coded, *hls], cwd=folder, stdin=subprocess.DEVNULL)
+    thread.start()
+    try:
+        yield int(server.server_address[1])
+    finally:
+        sent.kill()
+        sent.wait()
+        server.shutdown()
+        server.server_close()
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Files of a folder, without a log."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing."""
+
+
+def counted_drops(node: Wowza) -> str:
+    """What the firewall around tenants has dropped."""
+    return node.sh("nft list chain inet streamfleet_tenants tenant | grep -o 'packets [0-9]*' | tr '\\n' ' '")
 
 
 def test_only_the_channels_own_password_publishes_and_only_its_stream(two: Wowza) -> None:

@@ -126,6 +126,10 @@ def test_no_tenant_reaches_what_the_guard_refuses_by_another_way() -> None:
 def test_there_is_one_guard() -> None:
     """Panel and node link to it: what they ship is this file's text."""
     ours = (ROOT / "module_utils/streamfleet/guard.py").resolve()
-    for other in ("panel/streamfleet_panel/guard.py", "roles/relay/files/streamfleet_relay/guard.py"):
+    for other in (
+        "panel/streamfleet_panel/guard.py",
+        "roles/relay/files/streamfleet_relay/guard.py",
+        "roles/wowza/files/guard.py",
+    ):
         assert (ROOT / other).is_symlink()
         assert (ROOT / other).resolve() == ours

@@ -42,6 +42,10 @@ FILLED: dict[str, Any] = {
     "streams": [{"id": 1, "name": "/one", "public": True}, {"id": 2, "name": "/two"}],
     "live_port": 8900,
     "media_folder": "films",
+    "stream_address": "rtsp://camera.example.net/one",
+    "stream_username": "a-camera-user",
+    "stream_password": "a-camera-password",
+    "radio_address": "http://radio.example.net:8000/one",
     **autodj(),
 }
 WINDOWS = [{"days": ["mon"], "start": "10:00", "end": "12:00"}]
@@ -183,12 +187,19 @@ def passwords(text: str) -> Any:
     return list(found.groups())
 
 
+def address(text: str) -> Any:
+    """One line: an address, in which nothing means something to Wowza."""
+    assert re.fullmatch(r"[a-zA-Z]+://[A-Za-z0-9\[\]/._~!$&'()*+,;=:@%?-]+\n", text), text
+    return text
+
+
 PARSERS = {
     ".xml": xml,
     ".json": json_,
     "sc_serv.conf": sc_serv,
     ".htpasswd": passwords,
     "publish.password": passwords,
+    ".stream": address,
 }
 
 
@@ -240,9 +251,10 @@ def refused(path: Path_, text: str, error: RenderError) -> None:
 CASES = [pytest.param(name, path, None, id=f"{name}-{written(path)}") for name in NAMES for path in fields(name)]
 # What is for services of some types only, once more with a service of each of these.
 CASES += [
-    pytest.param(name, ("settings", field), kind, id=f"{name}-{kind}-{field}")
+    pytest.param(name, (group, field), kind, id=f"{name}-{kind}-{field}")
     for name in NAMES
-    for field, declared in (spec_of(name)["fields"] or {}).items()
+    for key, group in (("fields", "settings"), ("credentials", "credentials"))
+    for field, declared in (spec_of(name)[key] or {}).items()
     for kind in declared.get("service_types") or []
     if field in FILLED
 ]

@@ -21,7 +21,8 @@ from demo.media import video_publisher
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza import tree
 from tests.doubles.wowza.configuration import Application, Wrong
-from tests.unit.test_wowza_install import Installed
+from tests.doubles.wowza.transcoder import Template
+from tests.unit.test_wowza_install import Installed, loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "wowza")
@@ -147,10 +148,31 @@ def test_it_does_not_start_with_what_the_vendors_would_refuse(
         ("securityPublishBlockDuplicateStreamNames", "securityPublishRequirePassword", "is there twice"),
         ("com.wowza.wms.security", "org.example.security", "Class: bad value"),
         ("cupertinostreamingpacketizer", "otherpacketizer", "LiveStreamPacketizers: bad value"),
+        ("cupertinostreamingpacketizer", "dvrstreamingpacketizer", "nDVR needs dvrrecorder"),
     ],
 )
 def test_an_application_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
     program.put()
+    path = program.vhost / "conf/rock-tv/Application.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(Wrong, match=said):
+        Application(program.vhost, "rock-tv")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (",dvrstreamingpacketizer", "", "nDVR needs dvrrecorder"),
+        ("<Recorders>dvrrecorder</Recorders>", "<Recorders />", "nDVR needs dvrrecorder"),
+        ("<Store>dvrfilestorage</Store>", "", "Store is missing"),
+        ("<StreamType>live</StreamType>", "<StreamType>live-lowlatency</StreamType>", "streams of the type live"),
+        ("<ArchiveStrategy>append", "<ArchiveStrategy>forget", "ArchiveStrategy: bad value"),
+        ("<WindowDuration>3600", "<WindowDuration>ever", "WindowDuration: bad value"),
+    ],
+)
+def test_an_ndvr_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
+    program.put(settings={"dvr_hours": 1}, limits={"disk_quota_mb": 5})
     path = program.vhost / "conf/rock-tv/Application.xml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
@@ -190,6 +212,205 @@ def test_a_film_is_cut_and_nothing_beside_it_is_played(program: Program, tmp_pat
         assert all(program.list(name, film)[0] == 200 for name in segments)
         for wrong in ("old/two.mp4", "../beside.mp4", "old/../old/one.mp4", "/old/one.mp4", "old", "text.mp4", "x.txt"):
             assert program.list("playlist.m3u8", f"_definst_/mp4:{wrong}")[0] == 404, wrong
+
+
+def application(program: Program, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """What puts channels on the air, with the program's places."""
+    helper = loaded("application")
+    monkeypatch.setattr(helper, "PLACE", program.vhost.parent)
+    monkeypatch.setattr(helper, "INSTANCES", program.vhost / "conf")
+    monkeypatch.setattr(helper, "PATIENCE", 5)
+    settings_ = {"rest_port": program.rest, "networks": ["127.0.0.0/8"]}
+    (program.vhost.parent / "settings.json").write_text(json.dumps(settings_))
+    (program.vhost.parent / "rest-password").write_text("rest-secret\n")
+    look = socket.getaddrinfo
+
+    def found(host: str, *arguments: Any, **named: Any) -> Any:
+        return look("127.0.0.1" if host == "video.example.net" else host, *arguments, **named)
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    return helper
+
+
+def relayed(program: Program, address: str, caster: str) -> None:
+    """A channel that fetches this; the renderer would not let an address of this machine pass."""
+    program.put(service_type="stream_relay", settings={"stream_address": "rtmp://video.example.net/a/b"})
+    folder = program.vhost / "conf/rock-tv"
+    (folder / "live.stream").write_text(f"{address}\n")
+    # What the node judges: where the name leads is said above.
+    named = address.replace("127.0.0.1", "video.example.net")
+    (folder / "relay.json").write_text(json.dumps({"address": named, "caster": caster}))
+
+
+@contextlib.contextmanager
+def origin(folder: Path, *output: str) -> Iterator[None]:
+    """Somebody else's channel, sent at the pace at which it is watched."""
+    folder.mkdir()
+    picture = ["-re", "-f", "lavfi", "-i", "testsrc2=size=160x90:rate=25", "-f", "lavfi", "-i", "sine=440"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac"]
+    command = ["ffmpeg", "-v", "error", *picture, *coded, *output]
+    with subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL) as sent:
+        try:
+            yield
+        finally:
+            sent.kill()
+
+
+def awaited(program: Program, status: int, stream: str = "live.stream") -> str:
+    """The list of a new viewer, or what else is awaited of the channel."""
+    end = time.monotonic() + 30
+    while (found := program.list(stream=stream))[0] != status:
+        assert time.monotonic() < end, found
+        time.sleep(0.3)
+    return found[1]
+
+
+def test_what_is_relayed_is_really_fetched_until_the_channel_goes_off(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    web = free_ports(1)[0]
+    relayed(program, f"http://127.0.0.1:{web}/list.m3u8", "applehls")
+    hls = ["-f", "hls", "-hls_time", "1", "-hls_flags", "delete_segments", "list.m3u8"]
+    server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "-d", f"{tmp_path}/origin", f"{web}"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with program.running(), origin(tmp_path / "origin", *hls), subprocess.Popen(server, **quiet) as served:
+        try:
+            helper.one("on", "rock-tv")
+            item = awaited(program, 200).splitlines()[-1]
+            text = program.list(item, "live.stream")[1]
+            names = [line for line in text.splitlines() if line.endswith(".ts")]
+            assert names
+            with urllib.request.urlopen(f"http://127.0.0.1:{program.hls}/rock-tv/live.stream/{names[-1]}") as segment:
+                (tmp_path / "one.ts").write_bytes(segment.read())
+            probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name,width", "-of", "csv=p=0"]
+            told = subprocess.run([*probe, f"{tmp_path}/one.ts"], capture_output=True, text=True, check=True).stdout
+            assert {"h264,160", "aac"} <= set(told.split())
+            # It is told of the stream again after a start of the program, and once is enough.
+            with pytest.raises(helper.Refused, match="connected already"):
+                helper.fetch(helper.Rest(), "rock-tv")
+            for file in ("live.stream", "relay.json"):
+                (program.vhost / "conf/rock-tv" / file).unlink()
+            program.put(service_type="stream_relay", state="stopped")
+            helper.one("off", "rock-tv")
+            assert program.list(stream="live.stream")[0] == 404
+        finally:
+            served.kill()
+
+
+def test_every_relay_is_fetched_again_after_a_start(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    tried: list[Any] = []
+    monkeypatch.setattr(helper.subprocess, "run", lambda command, **_named: tried.append(command))
+    helper.everything()
+
+    def slow(*_arguments: Any) -> None:
+        raise AssertionError("names are not looked up here: each may take as long as its server likes")
+
+    monkeypatch.setattr(helper, "judge", slow)
+    source = free_ports(1)[0]
+    relayed(program, f"rtmp://127.0.0.1:{source}/live/one", "liverepeater")
+    (program.vhost / "conf/jazz-tv").mkdir()
+    (program.vhost / "conf/jazz-tv/relay.json").write_text('{"address": "rtmp://127.0.0.1/live/one", "caster": "rtp"}')
+    with (
+        program.running(),
+        origin(tmp_path / "origin", "-f", "flv", "-listen", "1", f"rtmp://127.0.0.1:{source}/live/one"),
+    ):
+        helper.everything()
+        awaited(program, 200)
+    # What is refused is left to its unit, which fails and says why.
+    assert tried == [["systemctl", "--no-block", "try-restart", "streamfleet-wowza@jazz-tv.service"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "said"),
+    [
+        ("rtmp://video.example.net/live/one", [], "leads to an address that is not public"),
+        ("rtmp://127.0.0.1/live/one", ["127.0.0.0/8"], "names 127.0.0.1"),
+        ("gopher://video.example.net/", ["127.0.0.0/8"], "has the scheme gopher"),
+    ],
+)
+def test_the_node_judges_an_address_again(
+    program: Program, monkeypatch: pytest.MonkeyPatch, address: str, networks: list[str], said: str
+) -> None:
+    helper = application(program, monkeypatch)
+    with pytest.raises(helper.guard.Refused) as raised:
+        helper.judge(address, helper.guard.networks_of(networks))
+    assert said in raised.value.message
+    assert "127.0.0.0" not in raised.value.message
+
+
+def test_renditions_are_smaller_pictures_of_the_same(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    program.put(settings={"renditions": [{"height": 144, "video_kbps": 100}], "segment_seconds": 1})
+    url = f"rtmp://rock-tv:publish-rock-tv-secret@127.0.0.1:{program.rtmp}/rock-tv/live"
+    with program.running():
+        with pytest.raises(helper.Refused, match="need Wowza's transcoder, which this node does not have"):
+            helper.one("on", "rock-tv")
+        place = program.vhost.parent / "settings.json"
+        place.write_text(json.dumps({**json.loads(place.read_text()), "transcoder": True}))
+        helper.one("on", "rock-tv")
+        with subprocess.Popen(video_publisher(url, 60), stdin=subprocess.DEVNULL) as encoder:
+            try:
+                lists = awaited(program, 200, "ngrp:live_all").split()
+                source, small = (item for item in lists if item.startswith("chunklist"))
+                heights = []
+                for item in (source, small):
+                    text = program.list(item, "ngrp:live_all")[1]
+                    name = next(line for line in text.splitlines() if line.endswith(".ts"))
+                    address = f"http://127.0.0.1:{program.hls}/rock-tv/ngrp:live_all/{name}"
+                    with urllib.request.urlopen(address, timeout=20) as segment:
+                        (tmp_path / "one.ts").write_bytes(segment.read())
+                    probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=height"]
+                    shown = [*probe, "-of", "csv=p=0", f"{tmp_path}/one.ts"]
+                    heights.append(
+                        int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0])
+                    )
+                assert heights[1] == 144 != heights[0]
+            finally:
+                encoder.kill()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("<Codec>H.264</Codec>", "<Codec>H.266</Codec>", "Codec: bad value 'H.266'"),
+        ("<Height>480</Height>", "<Height>tall</Height>", "Height: bad value 'tall'"),
+        ("<MemberName>480p", "<MemberName>481p", r"a group has no Encode \['481p'\]"),
+        ("<Name>480p", "<Name>source", "Encode source is there twice"),
+        ("<Deinterlace>false</Deinterlace>", "", "Deinterlace is missing"),
+        ("<Encodes>", "<More /><Encodes>", "unknown element More"),
+        ("fit-height", "somehow", "FitMode: bad value"),
+    ],
+)
+def test_a_template_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
+    program.put(settings={"renditions": [{"height": 480, "video_kbps": 1200}]})
+    path = program.vhost / "conf/rock-tv/renditions.xml"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(Wrong, match=said):
+        Template(path)
+
+
+def test_a_stream_file_and_its_mediacaster_must_go_together(program: Program) -> None:
+    relayed(program, "rtmp://127.0.0.1:9/live/one", "liverepeater")
+    place = f"{APPLICATIONS}/rock-tv/streamfiles"
+    good = "connectAppName=rock-tv&appInstance=_definst_&mediaCasterType"
+    with program.running():
+        for path, status in (
+            (f"{place}/live/actions/connect?{good}=rtp", 400),
+            (f"{place}/live/actions/connect?{good}=magic", 400),
+            (f"{place}/live/actions/connect?{good}=liverepeater&more=1", 400),
+            (f"{place}/live/actions/connect", 400),
+            (f"{place}/none/actions/connect?{good}=liverepeater", 404),
+            (f"{place}/live/actions/connect?{good.replace('rock', 'jazz')}=liverepeater", 404),
+            (f"{APPLICATIONS}/rock-tv/instances/_definst_/incomingstreams/live.stream/actions/disconnectStream", 404),
+        ):
+            assert program.ask(path, "PUT")[0] == status, path
 
 
 def test_without_the_security_module_nothing_is_secured(program: Program) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+from jinja2 import Environment, StrictUndefined
 
 from tests.doubles.wowza import LICENCE, tree
 from tests.doubles.wowza.configuration import SERVER, TUNE, VHOST, VHOSTS, read
@@ -156,3 +157,34 @@ def test_a_file_that_is_another_than_documented_is_refused(
     installed.edit(name, old, new)
     with pytest.raises(installed.module.Refused, match=said):
         installed.module.wanted(installed.settings)
+
+
+# The firewall around tenants
+
+
+def rendered(role: str, name: str, **variables: object) -> list[str]:
+    """Lines of a role's template that mean something."""
+    text = (ROOT / f"roles/{role}/templates/{name}.j2").read_text()
+    lines = Environment(undefined=StrictUndefined, trim_blocks=True).from_string(text).render(variables).splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def test_a_host_that_has_left_the_group_goes_on_to_hold_wowza() -> None:
+    private = {"_streamfleet_common_private_ipv4": ["10.0.0.0/8"], "_streamfleet_common_private_ipv6": ["fc00::/7"]}
+    hold, opened = (f'include "/etc/streamfleet/nftables/{name}"' for name in ("hold-*.nft", "open-wowza*.nft"))
+    for openings in ([], ["wowza"]):
+        variables = {
+            "streamfleet_common_tenant_openings": openings,
+            "streamfleet_common_tenant_resolvers": [],
+            **private,
+        }
+        lines = rendered("common", "tenants.nft", **variables)
+        assert (hold in lines, opened in lines) == (True, bool(openings))
+    account = {"ansible_facts": {"getent_passwd": {"streamfleet-wowza": ["x", "990", "980"]}}}
+    facts = {"__streamfleet_wowza_account": account, "_streamfleet_wowza_user": "streamfleet-wowza"}
+    held = rendered("wowza", "hold-wowza.nft", **facts)
+    assert held == ["add element inet streamfleet_tenants engines { 990 }"]
+    networks = {"_streamfleet_wowza_asked": [], "streamfleet_wowza_allowed_networks": []}
+    assert rendered("wowza", "open-wowza.nft", **facts, **networks) == [
+        "add element inet streamfleet_tenants opened { 980 }"
+    ]

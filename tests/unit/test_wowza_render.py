@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 from streamfleet.engine import File, Instance, RenderError, load_renderer
 
 from tests.doubles.panel import wowza_channel as channel
+from tests.doubles.wowza.caster import fault_of
 from tests.doubles.wowza.configuration import Application
+from tests.doubles.wowza.transcoder import Template
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "wowza")
@@ -120,6 +122,108 @@ def test_off_the_air_nothing_is_played_on_demand(tmp_path: Path, state: str) -> 
     assert not settings(tmp_path, instance).played
 
 
+#: Those of them that hold a character which no address has.
+NO_ADDRESS = [text for text in HOSTILE if not re.fullmatch(r"[A-Za-z0-9/._~!$&'()*+,;=:@%?-]*", text)]
+RELAYED = [
+    ("stream_relay", "stream_address", "rtmp://video.example.net/live/one", "liverepeater"),
+    ("stream_relay", "stream_address", "rtsp://camera.example.net/one?channel=1", "rtp"),
+    ("stream_relay", "stream_address", "https://video.example.net/one/list.m3u8?key=1", "applehls"),
+    ("stream_relay", "stream_address", "HTTP://video.example.net:8080/list.m3u8", "applehls"),
+    ("shoutcast_relay", "radio_address", "http://radio.example.net:8000/stream", "shoutcast"),
+]
+
+
+@pytest.mark.parametrize(("kind", "field", "address", "caster"), RELAYED)
+def test_a_relay_names_what_is_fetched_and_takes_no_encoder(
+    tmp_path: Path, kind: str, field: str, address: str, caster: str
+) -> None:
+    instance = render(channel(*A, service_type=kind, settings={field: address}), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert set(found) == {"Application.xml", "live.stream", "relay.json", "rock-tv.json"}
+    assert found["live.stream"].content == f"{address}\n"
+    assert json.loads(found["relay.json"].content) == {"address": address, "caster": caster}
+    assert json.loads(found["rock-tv.json"].content) == {"port": 1938, "hls": "/rock-tv/live.stream"}
+    app = settings(tmp_path, instance)
+    assert (app.app_type, app.stream_type, app.packetized, app.played) == ("Live", "live", True, True)
+    assert (app.write_access, app.read_access, app.passwords()) == ("", "", {})
+    # Wowza finds the file beside its Application.xml, and no other channel's.
+    assert (app.storage, app.interleaved) == (tmp_path / "conf/rock-tv", True)
+    assert fault_of(caster, address) == ""
+    other = render(channel(*A, service_type=kind, settings={field: address.replace(".net", ".org")}), NODE)
+    assert isinstance(other, Instance)
+    assert instance.fingerprints != other.fingerprints
+    prop = SPEC["fields"][field]
+    assert re.search(prop["schema"]["pattern"], address)
+    assert prop["service_types"] == [kind]
+
+
+def camera(name: object, password: object, address: str = "rtsp://camera.example.net/one") -> dict[str, Any]:
+    login = {"stream_address": address, "stream_username": name}
+    return channel(*A, service_type="stream_relay", settings=login, credentials={"stream_password": password})
+
+
+def test_a_camera_is_logged_in_to_and_nobody_sees_with_what() -> None:
+    instance = render(camera("viewer", "cameras-secret"), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert found["live.stream"].content == "rtsp://viewer:cameras-secret@camera.example.net/one\n"
+    assert found["live.stream"].kind == "key"
+    assert [name for name, file in found.items() if "secret" in file.content] == ["live.stream"]
+
+
+@pytest.mark.parametrize(
+    ("service", "field"),
+    [
+        (camera("viewer", None), "credentials.stream_password"),
+        (camera(None, "cameras-secret"), "settings.stream_username"),
+        (camera("viewer", "cameras-secret", "rtmp://video.example.net/live/one"), "settings.stream_username"),
+        *[(camera(text, "cameras-secret"), "settings.stream_username") for text in HOSTILE],
+        *[(camera("viewer", text), "credentials.stream_password") for text in HOSTILE],
+        (camera("viewer", "cameras-secret@127.0.0.1"), "credentials.stream_password"),
+    ],
+)
+def test_a_login_that_would_say_something_else_is_refused(service: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(service, NODE)
+    assert raised.value.field == field
+    assert "cameras-secret" not in f"{raised.value} {raised.value.value}"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_relay_off_the_air_names_nothing_to_fetch(state: str) -> None:
+    settings_ = {"stream_address": "rtmp://video.example.net/live/one"}
+    instance = render(channel(*A, service_type="stream_relay", state=state, settings=settings_), NODE)
+    assert set(files(instance)) == {"Application.xml"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "said"),
+    [
+        ("stream_relay", None, "is not an address"),
+        ("stream_relay", "http://video.example.net/film.mp4", "is no list of HLS"),
+        ("stream_relay", "http://video.example.net/film.mp4?x=.m3u8", "is no list of HLS"),
+        ("stream_relay", "udp://video.example.net:10000", "has the scheme udp"),
+        ("stream_relay", "file:///etc/passwd", "has the scheme file"),
+        ("stream_relay", "rtmp://10.0.0.1/live/one", "not on the public Internet"),
+        ("stream_relay", "rtmp://video.example.net:22/live/one", "names port 22"),
+        ("stream_relay", "rtsp://admin:secret-secret@camera.example.net/", "holds a user name or password"),
+        ("stream_relay", "http://169.254.169.254/x.m3u8", "not on the public Internet"),
+        ("shoutcast_relay", "https://radio.example.net/one", "has the scheme https"),
+        ("shoutcast_relay", "http://[::1]:8000/one", "not on the public Internet"),
+        *[("stream_relay", f"http://video.example.net/{text}.m3u8", "holds a character") for text in NO_ADDRESS],
+        *[("shoutcast_relay", f"http://radio.example.net/{text}", "holds a character") for text in NO_ADDRESS],
+    ],
+)
+def test_no_address_that_nobody_fetches_for_a_tenant(kind: str, address: str | None, said: str) -> None:
+    field = "stream_address" if kind == "stream_relay" else "radio_address"
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, service_type=kind, settings={field: address}), NODE)
+    assert raised.value.field == f"settings.{field}"
+    assert said in raised.value.message
+    assert "admin:secret" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "text", [*HOSTILE, "..", ".hidden", "a/../b", "a//b", "/a", "a/", "a/.b", "a/b\n", "a b", 7, None]
 )
@@ -133,6 +237,129 @@ def test_a_type_of_service_that_the_role_does_not_have_is_refused() -> None:
     with pytest.raises(RenderError) as raised:
         render(channel(*A, service_type="radio"), NODE)
     assert raised.value.field == "service_type"
+
+
+@pytest.mark.parametrize("kind", ["live", "low_latency"])
+def test_a_channel_that_is_recorded_says_so_in_a_file_of_its_own(kind: str) -> None:
+    wanted = {"service_type": kind, "settings": {"record_minutes": 30}, "limits": {"disk_quota_mb": 500}}
+    instance, plain = render(channel(*A, **wanted), NODE), render(channel(*A, service_type=kind), NODE)
+    assert isinstance(instance, Instance)
+    assert isinstance(plain, Instance)
+    record = files(instance)["record.json"]
+    assert json.loads(record.content) == {"uid": 200001, "quota_mb": 500, "minutes": 30, "running": True}
+    assert (record.path, record.group) == ("/etc/streamfleet/instances/wowza/rock-tv/record.json", "streamfleet-wowza")
+    assert (instance.directories, plain.directories) == (["/var/lib/streamfleet/media/200001"], [])
+    limited = render(channel(*A, **wanted, library_mb=700), NODE)
+    assert json.loads(files(limited)["record.json"].content)["library_mb"] == 700
+    with pytest.raises(RenderError):
+        render(channel(*A, **wanted, library_mb="700"), NODE)
+    # Nobody is interrupted for it.
+    assert instance.fingerprints == plain.fingerprints
+    off = render(channel(*A, **wanted, state="suspended"), NODE)
+    assert json.loads(files(off)["record.json"].content)["running"] is False
+
+
+def test_what_was_sent_is_kept_for_as_long_as_is_said(tmp_path: Path) -> None:
+    wanted = {"settings": {"dvr_hours": 2}, "limits": {"disk_quota_mb": 500}}
+    instance, plain = render(channel(*A, **wanted), NODE), render(channel(*A), NODE)
+    assert isinstance(instance, Instance)
+    assert isinstance(plain, Instance)
+    app = settings(tmp_path / "on", instance)
+    assert (app.dvr, app.window) == (Path("/var/lib/streamfleet-wowza/dvr/200001/rock-tv"), 7200)
+    assert json.loads(files(instance)["dvr.json"].content) == {"uid": 200001, "quota_mb": 500}
+    # With nothing to keep it in there is none: it would begin anew for ever.
+    none = render(channel(*A, settings={"dvr_hours": 2}, limits={"disk_quota_mb": 0}), NODE)
+    assert isinstance(none, Instance)
+    assert "dvr.json" not in files(none)
+    assert settings(tmp_path / "none", none).dvr is None
+    assert none.fingerprints == plain.fingerprints
+    route = {"port": 1938, "hls": "/rock-tv/live", "archive": True}
+    assert json.loads(files(instance)["rock-tv.json"].content) == route
+    assert settings(tmp_path / "plain", plain).dvr is None
+    assert instance.fingerprints != plain.fingerprints
+    # Off the air nothing is kept any more, and what there is stays.
+    off = render(channel(*A, **wanted, state="stopped"), NODE)
+    assert isinstance(off, Instance)
+    assert settings(tmp_path / "off", off).dvr is None
+    assert "dvr.json" in files(off)
+    low = render(channel(*A, **wanted, service_type="low_latency"), NODE)
+    assert settings(tmp_path / "low", low).dvr is None
+
+
+@pytest.mark.parametrize("kind", ["live", "low_latency", "on_demand"])
+def test_a_channel_without_any_of_it_has_the_file_that_it_always_had(kind: str) -> None:
+    """Another one would be another fingerprint: every channel would be interrupted by an upgrade of this repository."""
+    sections = [item.tag for item in xml(render(channel(*A, service_type=kind), NODE)).find("Application")]
+    assert sections == [
+        *("Name", "AppType", "Description", "Connections", "Streams", "HTTPStreamers", "Client", "RTP", "WebRTC"),
+        *("LiveStreamPacketizer", "Modules", "Properties"),
+    ]
+
+
+def test_renditions_are_a_template_of_the_channels_own(tmp_path: Path) -> None:
+    wanted = [{"height": 480, "video_kbps": 1200}, {"height": 240, "video_kbps": 400}]
+    instance = render(channel(*A, settings={"renditions": wanted}), NODE)
+    assert isinstance(instance, Instance)
+    found = files(instance)
+    assert json.loads(found["rock-tv.json"].content)["hls"] == "/rock-tv/ngrp:live_all"
+    app = settings(tmp_path, instance)
+    assert app.template == tmp_path / "conf/rock-tv/renditions.xml"
+    app.template.write_text(found["renditions.xml"].content)
+    template = Template(app.template)
+    assert template.encodes == {"source": None, "480p": (480, 1200000), "240p": (240, 400000)}
+    assert template.groups == {"all": ["source", "480p", "240p"]}
+    widths = [int(item.text or 0) for item in ET.fromstring(found["renditions.xml"].content).iter("Width")]
+    assert widths == [854, 426]
+    other = render(channel(*A, settings={"renditions": wanted[:1]}), NODE)
+    assert isinstance(other, Instance)
+    assert instance.fingerprints != other.fingerprints
+    plain = render(channel(*A), NODE)
+    assert isinstance(plain, Instance)
+    assert settings(tmp_path / "plain", plain).template is None
+    off = render(channel(*A, settings={"renditions": wanted}, state="stopped"), NODE)
+    assert "renditions.xml" not in files(off)
+
+
+@pytest.mark.parametrize(
+    ("renditions", "field"),
+    [
+        ("480p", ""),
+        ([{"height": 480, "video_kbps": 1200}] * 5, ""),
+        ([{"height": 480}], "[0]"),
+        ([{"height": 480, "video_kbps": 1200, "codec": "x"}], "[0]"),
+        (["480p"], "[0]"),
+        ([{"height": 480, "video_kbps": 1200}] * 2, "[1].height"),
+        *[
+            ([{"height": value, "video_kbps": 1200}], "[0].height")
+            for value in (143, 2161, True, "480", 480.0, *HOSTILE)
+        ],
+        *[([{"height": 480, "video_kbps": value}], "[0].video_kbps") for value in (99, 20001, True, None, *HOSTILE)],
+    ],
+)
+def test_renditions_that_cannot_be_are_refused(renditions: object, field: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"renditions": renditions}), NODE)
+    assert raised.value.field == f"settings.renditions{field}"
+
+
+def test_renditions_and_what_was_sent_are_not_had_together() -> None:
+    both = {"renditions": [{"height": 480, "video_kbps": 1200}], "dvr_hours": 2}
+    with pytest.raises(RenderError, match="cannot be had together with dvr_hours"):
+        render(channel(*A, settings=both, limits={"disk_quota_mb": 5}), NODE)
+
+
+@pytest.mark.parametrize(("hours", "quota"), [(0, 5), (8761, 5), ("2", 5), (True, 5), (2, None)])
+def test_what_is_kept_has_a_window_and_a_limit(hours: object, quota: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"dvr_hours": hours}, limits={"disk_quota_mb": quota}), NODE)
+    assert raised.value.field == "settings.dvr_hours"
+
+
+@pytest.mark.parametrize(("minutes", "quota"), [(0, 5), (1441, 5), ("30", 5), (True, 5), (30, None), (30, -1)])
+def test_recordings_have_a_length_and_a_limit(minutes: object, quota: object) -> None:
+    with pytest.raises(RenderError) as raised:
+        render(channel(*A, settings={"record_minutes": minutes}, limits={"disk_quota_mb": quota}), NODE)
+    assert raised.value.field == "settings.record_minutes"
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -158,7 +385,10 @@ def test_the_change_matrix_is_what_the_fingerprints_say() -> None:
     assert fingerprints(credentials={"publish_password": "another-secret"}) == base
     for changes in ({"settings": {"segment_seconds": 5}}, {"limits": {"max_listeners": 5}}):
         assert fingerprints(**changes) != base
-    assert SPEC["change_matrix"] == {"name": "none", "publish_password": "none", "*": "reload"}
+    kept = {"settings": {"record_minutes": 5}, "limits": {"disk_quota_mb": 5}}
+    assert fingerprints(**kept) == base
+    unnoticed = dict.fromkeys(("name", "publish_password", "record_minutes"), "none")
+    assert SPEC["change_matrix"] == {**unnoticed, "*": "reload"}
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -11,6 +11,7 @@ from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KINDS
 from streamfleet_panel.apply.plan import DELETED, RESTORED, SECRET_CHANGE, Plan
 from streamfleet_panel.apply.ports import Ports, key_of_node
+from streamfleet_panel.apply.together import judge_together
 from streamfleet_panel.apply.world import chunks
 from streamfleet_panel.engines import ENGINE_LIMITS, Engine, Property, engines, generate_credential
 from streamfleet_panel.models import Account, MediaService, Node, UniqueCredential
@@ -371,16 +372,7 @@ def _judge(
         many = field if named else f"{entry.path}.max_mounts"
         judge_mounts(plan, service, mounts, [f"{field}[{index}]" for index in range(len(mounts))], many, field)
         _bitrates(plan, entry, service, engine.mounts_field, mounts)
-    for name, prop in engine.fields.items():
-        limit = prop.with_limit
-        concerned = limit is not None and (name in changes or limit in changes)
-        if concerned and service.settings.get(name) is not None and getattr(service, str(limit)) is None:
-            plan.problem(
-                f"{entry.path}.{name if name in changes else limit}",
-                service.settings[name] if name in changes else None,
-                f"{name} needs {limit}",
-                f"Set {limit} as well, or {name}: null.",
-            )
+    judge_together(plan, entry, service, engine, changes)
     if service.suspended_until is not None and not service.suspended and "suspended_until" in entry.fields:
         plan.problem(
             f"{entry.path}.suspended_until",

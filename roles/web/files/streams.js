@@ -13,7 +13,7 @@ const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
 const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-]{1,40}\/){0,8}[A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
 // A list or segment of a file that is played on demand: the file's path stands before it. No part of it begins with a dot.
 const FILE = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/){0,8}[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\.(?:mp4|m4v|mov))\/([A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
-const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/[a-z0-9_]{1,32})?$/;
+const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/(?:ngrp:)?[a-z0-9_]{1,32}(?:\.stream)?)?$/;
 // What an engine is asked with, behind the mount, whoever listens.
 const QUERY = /^[a-z0-9_]{1,16}=[a-z0-9]{1,16}$/;
 const TOKEN = /^[A-Za-z0-9]{1,64}$/;
@@ -82,7 +82,12 @@ function origin(r) {
         if (!ORIGIN.test(route.hls) || !(port >= 1 && port <= 65535) || port % 1 !== 0) {
             return '';
         }
-        const address = '127.0.0.1:' + port + route.hls + '/' + (file ? 'mp4:' + match[2] + '/' + match[3] : match[2]);
+        const base = '127.0.0.1:' + port + route.hls + '/';
+        // What was sent before begins with a list of its own, which such an engine is asked for with an argument.
+        if (route.archive && match[2] === 'dvr.m3u8') {
+            return base + 'playlist.m3u8?DVR';
+        }
+        const address = base + (file ? 'mp4:' + match[2] + '/' + match[3] : match[2]);
         if (!route.token) {
             return address;
         }

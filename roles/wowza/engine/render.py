@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 from xml.etree import ElementTree as ET
 
+from streamfleet import guard
 from streamfleet.engine import File, Instance, RenderError
 from streamfleet.libraries import library_of
 
@@ -25,10 +26,29 @@ HLS_PORT = 1938
 #: The one stream of an application.
 STREAM = "live"
 #: Types of services → how Wowza handles their stream.
-STREAM_TYPES = {"live": "live", "low_latency": "live-lowlatency", "on_demand": "default"}
+STREAM_TYPES = {
+    "live": "live",
+    "low_latency": "live-lowlatency",
+    "on_demand": "default",
+    "stream_relay": "live",
+    "shoutcast_relay": "live",
+}
 ON_DEMAND = "on_demand"
+#: Types of services that an encoder publishes to.
+PUBLISHED = ("live", "low_latency")
+#: Types of services whose stream Wowza fetches → the setting that says where from.
+RELAYS = {"stream_relay": "stream_address", "shoutcast_relay": "radio_address"}
+#: Scheme of such an address → Wowza's MediaCaster that fetches it.
+CASTERS = {
+    "stream_relay": {"rtmp": "liverepeater", "rtsp": "rtp", "http": "applehls", "https": "applehls"},
+    "shoutcast_relay": {"http": "shoutcast"},
+}
 #: Where Wowza finds the libraries, and follows no link; ``_streamfleet_wowza_media`` of the role is the same.
 MEDIA = "/run/streamfleet/wowzamedia"
+#: What Wowza keeps of what was sent, below it <uid>/<slug> of each channel; files/recordings.py holds its limit.
+DVR = "/var/lib/streamfleet-wowza/dvr"
+#: The transcoder's template, in the channel's folder, and the group of all that it makes.
+TEMPLATE, ALL = "renditions.xml", "all"
 #: What the customer's own user is told that lets Wowza read the library.
 GRANTS = "/etc/streamfleet/instances/wowzalibrary"
 #: Seconds of a segment of HLS at low latency.
@@ -37,9 +57,11 @@ SHORT_SEGMENT = 1
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _PASSWORD = re.compile(r"[A-Za-z0-9_-]{1,128}")
 _FOLDER = re.compile(r"[.]|[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}(?:/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}){0,7}")
+_LOGIN = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _WORD = re.compile(r"[A-Za-z0-9._-]*")
 #: What Wowza replaces in its files by values of its own. Only texts of this file name such.
 _PLACES = "${com.wowza.wms.context.VHostConfigHome}"
+_APPLICATION = "${com.wowza.wms.context.Application}"
 
 
 class Section:
@@ -57,6 +79,14 @@ class Section:
         if not isinstance(value, str) or not _WORD.fullmatch(value):
             raise RenderError(field or name, value, "is not a word of letters, digits, dots, hyphens, underscores")
         self._add(name, value)
+
+    def words(self, name: str, *values: str) -> None:
+        """Words with commas between them. No argument is a tenant's text."""
+        self._add(name, ",".join(values))
+
+    def source(self, name: str, prefix: str, suffix: str) -> None:
+        """A name made of that of the stream that is encoded. No argument is a tenant's text."""
+        self._add(name, f"{prefix}${{SourceStreamName}}_{suffix}")
 
     def flag(self, name: str, value: bool) -> None:
         """On or off."""
@@ -112,8 +142,19 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if kind == ON_DEMAND:
         library = [library_of(service["uid"])]
         files += [_grant(service)]
+    recorded = service["settings"].get("record_minutes") is not None and kind in PUBLISHED
+    if recorded:
+        library = [library_of(_uid(service))]
+        files.append(_record(service, folder, running))
+    if _dvr_hours(service):
+        kept = json.dumps({"uid": _uid(service), "quota_mb": _quota(service, "settings.dvr_hours", None)}) + "\n"
+        files.append(File(f"{folder}/dvr.json", kept, group=GROUP, validate="json"))
+    read = _relay(service, folder) if running and kind in RELAYS else []
+    if running and (renditions := _renditions(service)):
+        read = [File(f"{folder}/{TEMPLATE}", _template(renditions), group=GROUP, validate="xml")]
     if running:
-        files += [_route(slug, True)] if kind == ON_DEMAND else [_passwords(service, folder), _route(slug, False)]
+        files += [_passwords(service, folder)] if kind in PUBLISHED else []
+        files += [*read, _route(service)]
     return Instance(
         slug=slug,
         engine=ENGINE,
@@ -125,8 +166,12 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         files=files,
         restart=service["restart"],
         directories=library,
-        fingerprints={"reload": hashlib.sha256(application.encode()).hexdigest()[:32]},
+        fingerprints={"reload": _fingerprint(application, *(file.content for file in read))},
     )
+
+
+def _fingerprint(*texts: str) -> str:
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:32]
 
 
 def _application(service: Mapping[str, Any], running: bool) -> str:
@@ -135,6 +180,7 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     application = Section(root).section("Application")
     application.word("Name", service["slug"], "slug")
     on_demand = service["service_type"] == ON_DEMAND
+    published, relayed = (service["service_type"] in kinds for kinds in (PUBLISHED, RELAYS))
     application.word("AppType", "VOD" if on_demand else "Live")
     application.word("Description")
     connections = application.section("Connections")
@@ -145,15 +191,24 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     if on_demand:
         streams.folder("StorageDir", f"{MEDIA}/{_uid(service)}", _media_folder(service))
     else:
-        streams.place("StorageDir", "content")
+        # Where Wowza looks for the file that names a stream to fetch.
+        streams.place("StorageDir", f"conf/{_APPLICATION}" if relayed else "content")
     streams.place("KeyDir", "keys")
-    streams.word("LiveStreamPacketizers", "cupertinostreamingpacketizer" if running and not on_demand else "")
+    renditions = _renditions(service) if running else []
+    dvr = _dvr_hours(service) if running else None
+    packetizers = ["cupertinostreamingpacketizer"] if running and not on_demand else []
+    streams.words("LiveStreamPacketizers", *packetizers, *(["dvrstreamingpacketizer"] if dvr else []))
     streams.section("Properties")
+    # What a channel does not have is not in its file: nobody is interrupted for what others have.
+    if renditions:
+        _transcoder(application.section("Transcoder"))
+    if dvr:
+        _dvr(application.section("DVR"), f"{_uid(service)}/{service['slug']}", dvr)
     application.word("HTTPStreamers", "cupertinostreaming" if running else "")
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
     access.word("StreamReadAccess")
-    access.word("StreamWriteAccess", STREAM if running and not on_demand else "")
+    access.word("StreamWriteAccess", STREAM if running and published else "")
     access.word("SharedObjectReadAccess")
     access.word("SharedObjectWriteAccess")
     authentication = application.section("RTP").section("Authentication")
@@ -163,6 +218,10 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     webrtc = application.section("WebRTC")
     for way in ("EnablePublish", "EnablePlay", "EnableQuery"):
         webrtc.flag(way, False)
+    if relayed:
+        # One connection, to the address that was judged, and no ports for somebody to send packets to.
+        caster = application.section("MediaCaster").section("RTP").section("RTSP")
+        caster.word("RTPTransportMode", "interleave")
     packaging = application.section("LiveStreamPacketizer").section("Properties")
     seconds = service["settings"].get("segment_seconds", 4)
     if service["service_type"] == "low_latency":
@@ -175,6 +234,122 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     _security(application.section("Properties"), service)
     ET.indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _renditions(service: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Lines and bits a second of each smaller picture. Raises RenderError."""
+    items = service["settings"].get("renditions") or [] if service["service_type"] == "live" else []
+    if not isinstance(items, list) or len(items) > 4:
+        raise RenderError("settings.renditions", items, "is not a list of at most 4 renditions")
+    made = []
+    for place, item in enumerate(items):
+        field = f"settings.renditions[{place}]"
+        if not isinstance(item, Mapping) or set(item) != {"height", "video_kbps"}:
+            raise RenderError(field, item, "is not a mapping of height and video_kbps")
+        for key, low, high in (("height", 144, 2160), ("video_kbps", 100, 20000)):
+            value = item[key]
+            if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+                raise RenderError(f"{field}.{key}", value, f"is not a whole number from {low} to {high}")
+        if item["height"] in [height for height, _bits in made]:
+            raise RenderError(f"{field}.height", item["height"], "is that of another rendition, too")
+        made.append((item["height"], item["video_kbps"] * 1000))
+    if made and service["settings"].get("dvr_hours") is not None:
+        raise RenderError("settings.renditions", items, "cannot be had together with dvr_hours: choose one of them")
+    return made
+
+
+def _template(renditions: list[tuple[int, int]]) -> str:
+    """The transcoder's template: what is sent as it is, the smaller pictures, and the group of all."""
+    root = ET.Element("Root", {"version": "1"})
+    transcode = Section(root).section("Transcode")
+    encodes = transcode.section("Encodes")
+    names = ["source"]
+    _encode(encodes, "source", None)
+    for height, bits in renditions:
+        names.append(f"{height}p")
+        _encode(encodes, f"{height}p", (height, bits))
+    decode = transcode.section("Decode")
+    decode.section("Video").flag("Deinterlace", False)
+    decode.section("Properties")
+    group = transcode.section("StreamNameGroups").section("StreamNameGroup")
+    group.word("Name", ALL)
+    group.source("StreamName", "", ALL)
+    members = group.section("Members")
+    for name in names:
+        members.word("MemberName", name)
+    transcode.section("Properties")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _encode(encodes: Section, name: str, size: tuple[int, int] | None) -> None:
+    """One stream that the transcoder makes; None: as it is sent."""
+    encode = encodes.section("Encode")
+    encode.flag("Enable", True)
+    encode.word("Name", name)
+    encode.source("StreamName", "mp4:", name)
+    video = encode.section("Video")
+    if size is None:
+        video.word("Codec", "PassThru")
+        video.words("Bitrate", "${SourceVideoBitrate}")
+    else:
+        video.word("Codec", "H.264")
+        video.word("Implementation", "default")
+        video.word("GPUID", "-1")
+        frame = video.section("FrameSize")
+        frame.word("FitMode", "fit-height")
+        # The height counts; the width is that of the source's shape, which most often is this.
+        frame.words("Width", str(round(size[0] * 8 / 9) * 2))
+        frame.words("Height", str(size[0]))
+        video.word("Profile", "main")
+        video.words("Bitrate", str(size[1]))
+        interval = video.section("KeyFrameInterval")
+        # Where the source has key frames: segments of all begin alike.
+        interval.flag("FollowSource", True)
+        interval.words("Interval", "60")
+    audio = encode.section("Audio")
+    audio.word("Codec", "PassThru")
+    audio.words("Bitrate", "${SourceAudioBitrate}")
+    encode.section("Properties")
+
+
+def _dvr_hours(service: Mapping[str, Any]) -> int | None:
+    """For how long what is sent is kept. Raises RenderError."""
+    hours = service["settings"].get("dvr_hours") if service["service_type"] == "live" else None
+    if hours is None:
+        return None
+    if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= 8760:
+        raise RenderError("settings.dvr_hours", hours, "is not a whole number from 1 to 8760")
+    # With nothing to keep it in it would begin anew for ever, and throw its encoder out each time.
+    return hours if _quota(service, "settings.dvr_hours", hours) > 0 else None
+
+
+def _quota(service: Mapping[str, Any], field: str, value: object) -> int:
+    """The limit of what is kept of a channel, for a field that needs one. Raises RenderError."""
+    quota = service["limits"].get("disk_quota_mb")
+    if isinstance(quota, bool) or not isinstance(quota, int) or quota < 0:
+        # All channels share the disk: one without a limit would fill it for everybody.
+        raise RenderError(field, value, "needs a limit of what is kept: set disk_quota_mb, too")
+    return quota
+
+
+def _transcoder(transcoder: Section) -> None:
+    """Where the template of the channel is."""
+    transcoder.word("LiveStreamTranscoder", "transcoder")
+    transcoder.word("Templates", TEMPLATE)
+    transcoder.place("ProfileDir", "transcoder/profiles")
+    transcoder.place("TemplateDir", f"conf/{_APPLICATION}")
+    transcoder.section("Properties")
+
+
+def _dvr(dvr: Section, folder: str, hours: int) -> None:
+    """What nDVR keeps."""
+    dvr.word("Recorders", "dvrrecorder")
+    dvr.word("Store", "dvrfilestorage")
+    dvr.words("WindowDuration", str(hours * 3600))
+    dvr.folder("StorageDir", DVR, folder)
+    dvr.word("ArchiveStrategy", "append")
+    dvr.section("Properties")
 
 
 def _uid(service: Mapping[str, Any]) -> int:
@@ -204,7 +379,7 @@ def _grant(service: Mapping[str, Any]) -> File:
 def _security(properties: Section, service: Mapping[str, Any]) -> None:
     """What ModuleCoreSecurity holds."""
     properties.property("securityPublishRequirePassword", "Boolean", "true")
-    own = f"{_PLACES}/conf/${{com.wowza.wms.context.Application}}/publish.password"
+    own = f"{_PLACES}/conf/{_APPLICATION}/publish.password"
     properties.property("securityPublishPasswordFile", "String", own)
     # A second encoder does not throw the first one out.
     properties.property("securityPublishBlockDuplicateStreamNames", "Boolean", "true")
@@ -227,9 +402,78 @@ def _passwords(service: Mapping[str, Any], folder: str) -> File:
     return File(f"{folder}/publish.password", f"{service['slug']} {password}\n", group=GROUP, kind="key")
 
 
-def _route(slug: str, on_demand: bool) -> File:
+def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
+    """What Wowza fetches, and with which of its MediaCasters. Raises RenderError.
+
+    The node judges the address again, whenever Wowza is told to fetch it, and its firewall each connection.
+    """
+    kind = service["service_type"]
+    name = RELAYS[kind]
+    address = service["settings"].get(name)
+    if not isinstance(address, str):
+        raise RenderError(f"settings.{name}", address, "is not an address")
+    try:
+        place = guard.place_of(address, tuple(CASTERS[kind]))
+    except guard.Refused as refused:
+        # It may hold a log-in.
+        raise RenderError(f"settings.{name}", None if "@" in address else address, refused.message) from None
+    caster = CASTERS[kind][place.scheme]
+    if caster == "applehls" and not place.path.partition("?")[0].endswith(".m3u8"):
+        raise RenderError(f"settings.{name}", address, "is no list of HLS: its path does not end with .m3u8")
+    wanted = json.dumps({"address": address, "caster": caster}) + "\n"
+    login = _login(service) if kind == "stream_relay" else ""
+    if login and caster != "rtp":
+        raise RenderError("settings.stream_username", None, "is for cameras: only an rtsp:// address takes a log-in")
+    scheme, _, rest = address.partition("://")
+    return [
+        # Of a file of this kind nothing is shown: it may hold a password.
+        File(f"{folder}/{STREAM}.stream", f"{scheme}://{login}{rest}\n", group=GROUP, kind="key"),
+        File(f"{folder}/relay.json", wanted, group=GROUP, validate="json"),
+    ]
+
+
+def _login(service: Mapping[str, Any]) -> str:
+    """The log-in of a stream as it stands in an address; empty for none. Raises RenderError, without the password.
+
+    Letters that need no encoding in an address: whether Wowza takes that back is not known.
+    """
+    name, password = service["settings"].get("stream_username"), service["credentials"].get("stream_password")
+    if name is None and password is None:
+        return ""
+    if not isinstance(name, str) or len(name) > 64 or not _LOGIN.fullmatch(name):
+        fault = "is missing, or is not 1 to 64 letters, digits, dots, hyphens, underscores, tildes"
+        raise RenderError("settings.stream_username", name, fault)
+    if not isinstance(password, str) or not _LOGIN.fullmatch(password):
+        fault = "is missing, or is not 1 to 128 letters, digits, dots, hyphens, underscores, tildes"
+        raise RenderError("credentials.stream_password", None if password is None else "********", fault)
+    return f"{name}:{password}@"
+
+
+def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
+    """What files/recordings.py sees to. Raises RenderError."""
+    minutes = service["settings"]["record_minutes"]
+    if isinstance(minutes, bool) or not isinstance(minutes, int) or not 1 <= minutes <= 1440:
+        raise RenderError("settings.record_minutes", minutes, "is not a whole number from 1 to 1440")
+    quota = _quota(service, "settings.record_minutes", minutes)
+    wanted = {"uid": _uid(service), "quota_mb": quota, "minutes": minutes, "running": running}
+    library = service.get("library_mb")
+    if library is not None:
+        if isinstance(library, bool) or not isinstance(library, int) or library < 0:
+            raise RenderError("library_mb", library, "is not a whole number")
+        wanted["library_mb"] = library
+    return File(f"{folder}/record.json", json.dumps(wanted) + "\n", group=GROUP, validate="json")
+
+
+def _route(service: Mapping[str, Any]) -> File:
     """What the web server sends viewers of ``/hls/<slug>/`` to; on demand a file's path is in the address."""
-    stream = {"port": HLS_PORT, "hls": f"/{slug}/{STREAM}"}
-    route = {"port": HLS_PORT, "hls": f"/{slug}/_definst_", "files": True} if on_demand else stream
+    slug, kind = service["slug"], service["service_type"]
+    stream = f"{STREAM}.stream" if kind in RELAYS else STREAM
+    route: dict[str, Any] = {"port": HLS_PORT, "hls": f"/{slug}/{stream}"}
+    if _renditions(service):
+        route["hls"] = f"/{slug}/ngrp:{STREAM}_{ALL}"
+    if _dvr_hours(service):
+        route["archive"] = True
+    if kind == ON_DEMAND:
+        route = {"port": HLS_PORT, "hls": f"/{slug}/_definst_", "files": True}
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{slug}.json", content, group="www-data", kind="route", validate="json")

@@ -1,85 +1,204 @@
-"""Put a channel of Wowza on the air, or take it off: ``application on|off SLUG``.
+"""Put a channel of Wowza on the air, or take it off: ``application on|off SLUG``; ``application all``: fetch again.
 
 Both have Wowza read the channel's Application.xml again, which says what is allowed now; a channel that is off the air
-has one that allows nothing. Whoever is connected to it is thrown out, and nobody else. Exit code 1: the reason is on
-stderr.
+has one that allows nothing. Whoever is connected to it is thrown out, and nobody else. Where the channel has a
+relay.json, Wowza is told to fetch that stream, and forgets so when it ends: ``all`` tells it of every one after its
+start. Exit code 1: the reason is on stderr.
 """
 
 import base64
+import contextlib
 import http.client
 import json
 import re
+import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
 
+# The guard of addresses lies beside this program.
+sys.path.append(str(Path(__file__).resolve().parent))
+
+import guard
+
 PLACE = Path("/etc/streamfleet/wowza")
+INSTANCES = Path("/etc/streamfleet/instances/wowza")
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 APPLICATIONS = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications"
-#: Seconds that Wowza may take to start, of which Java needs a good part.
+#: The stream that is fetched: the name of its file, without ``.stream``.
+STREAM = "live"
+#: Schemes of addresses that Wowza is told to fetch, and the parts of it that do.
+SCHEMES = ("rtmp", "rtsp", "http", "https")
+CASTERS = ("liverepeater", "rtp", "applehls", "shoutcast")
+#: Seconds that Wowza may take to start, of which Java needs a good part; to be told of all streams after that.
 PATIENCE = 80
+ALL_SECONDS = 120
 
 
 class Refused(Exception):
     """What was asked for cannot be had."""
 
 
-def ask(port: int, password: str, method: str, path: str) -> "tuple[int, dict[str, object]]":
-    """One request to the REST interface. Raises OSError where nobody answers."""
-    login = base64.b64encode(f"streamfleet:{password}".encode()).decode()
-    headers = {
-        "Accept": "application/json; charset=utf-8",
-        "Content-Type": "application/json; charset=utf-8",
-        "Authorization": f"Basic {login}",
-    }
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    connection.request(method, path, headers=headers)
-    answer = connection.getresponse()
-    body = answer.read(1_000_000)
+#: What goes wrong between this program, its files and Wowza.
+FAULTS = (Refused, guard.Refused, OSError, http.client.HTTPException, ValueError, KeyError, TypeError)
+
+
+class Rest:
+    """Wowza's REST interface."""
+
+    def __init__(self) -> None:
+        settings = json.loads((PLACE / "settings.json").read_text())
+        self._port = settings["rest_port"]
+        self._login = f"streamfleet:{(PLACE / 'rest-password').read_text().strip()}"
+        self.transcoder = settings.get("transcoder") is True
+        self.networks = guard.networks_of(settings.get("networks", []))
+
+    def ask(self, method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
+        """One request. Raises OSError where nobody answers."""
+        headers = {
+            "Accept": "application/json; charset=utf-8",
+            "Content-Type": "application/json; charset=utf-8",
+            "Authorization": f"Basic {base64.b64encode(self._login.encode()).decode()}",
+        }
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection.request(method, f"{APPLICATIONS}{path}", body, headers)
+        answer = connection.getresponse()
+        text = answer.read(1_000_000)
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = {}
+        return answer.status, found if isinstance(found, dict) else {}
+
+    def done(self, path: str, patience: float = 0) -> None:
+        """An action. Raises Refused with what Wowza says, OSError where it is not there within ``patience`` seconds."""
+        end = time.monotonic() + patience
+        while True:
+            try:
+                status, said = self.ask("PUT", path)
+                break
+            except ConnectionRefusedError:
+                if time.monotonic() >= end:
+                    raise
+                time.sleep(0.5)
+        if status == 401:
+            raise Refused("Wowza does not take the password of its REST interface: run install.yml for this node")
+        if status != 200 or said.get("success") is not True:
+            raise Refused(f"Wowza answers {status}: {said.get('message') or 'without a reason'}")
+
+
+def judge(address: str, networks: "list[guard.Network]") -> None:
+    """Whether the address leads where a tenant may have something fetched. Raises guard.Refused.
+
+    The firewall judges every connection that Wowza then makes; this is for the customer, who is told here. A name
+    that is not found now may be found later, and Wowza goes on asking.
+    """
+    place = guard.place_of(address, SCHEMES)
     try:
-        found = json.loads(body)
-    except ValueError:
-        found = {}
-    return answer.status, found if isinstance(found, dict) else {}
+        found = [str(item[4][0]) for item in socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        print(f"{place.host} is not found by now; Wowza goes on asking", file=sys.stderr)
+        return
+    guard.vetted(found, networks)
 
 
-def restart(port: int, password: str, slug: str, patience: float) -> None:
-    """Have Wowza read the channel's file again. Raises Refused with what it says, OSError where it is not there."""
-    end = time.monotonic() + patience
+def fetch(rest: Rest, slug: str, look_up: bool = True) -> None:
+    """Have Wowza fetch the channel's stream, where it has one. Raises what is in FAULTS.
+
+    ``look_up``: whether to see what its name stands for, which its own server may take long to say.
+    """
+    try:
+        relay = json.loads((INSTANCES / slug / "relay.json").read_text())
+    except FileNotFoundError:
+        return
+    if relay["caster"] not in CASTERS:
+        raise Refused(f"no part of Wowza is called {relay['caster']}")
+    if look_up:
+        judge(relay["address"], rest.networks)
+    else:
+        guard.place_of(relay["address"], SCHEMES)
+    where = f"connectAppName={slug}&appInstance=_definst_&mediaCasterType={relay['caster']}"
+    rest.done(f"/{slug}/streamfiles/{STREAM}/actions/connect?{where}")
+
+
+def forget(rest: Rest, slug: str) -> None:
+    """Have Wowza fetch no stream for the channel any more. Whether it did is its business."""
+    with contextlib.suppress(Refused, http.client.HTTPException):
+        rest.done(f"/{slug}/instances/_definst_/incomingstreams/{STREAM}.stream/actions/disconnectStream")
+
+
+def everything() -> None:
+    """Have Wowza fetch the streams of all channels that are on the air; one that is refused is no reason for others."""
+    slugs = sorted(path.parent.name for path in INSTANCES.glob("*/relay.json"))
+    if not slugs:
+        return
+    rest = Rest()
+    end = time.monotonic() + PATIENCE
     while True:
         try:
-            status, said = ask(port, password, "PUT", f"{APPLICATIONS}/{slug}/actions/restart")
+            rest.ask("GET", "")
             break
-        except ConnectionRefusedError:
+        except (OSError, http.client.HTTPException):
             if time.monotonic() >= end:
                 raise
             time.sleep(0.5)
-    if status == 401:
-        raise Refused("Wowza does not take the password of its REST interface: run install.yml for this node")
-    if status != 200 or said.get("success") is not True:
-        raise Refused(f"Wowza answers {status}: {said.get('message') or 'without a reason'}")
+    end = time.monotonic() + ALL_SECONDS
+    for slug in slugs:
+        try:
+            if time.monotonic() >= end:
+                raise Refused("there was no time left for it")
+            # The firewall judges each connection. One name that is slow to be found must not delay the others' streams.
+            fetch(rest, slug, look_up=False)
+        except FAULTS as error:
+            print(f"{slug}: {error}", file=sys.stderr)
+            # Started anew once Wowza runs, it comes to be, or fails, and converge sees that.
+            unit = f"streamfleet-wowza@{slug}.service"
+            subprocess.run(["systemctl", "--no-block", "try-restart", unit], capture_output=True, check=False)
+
+
+def one(verb: str, slug: str) -> None:
+    """Put one channel on the air or off it. Raises what is in FAULTS."""
+    rest = Rest()
+    if verb == "on":
+        if (INSTANCES / slug / "renditions.xml").exists() and not rest.transcoder:
+            raise Refused(
+                "renditions need Wowza's transcoder, which this node does not have: set renditions: [], or "
+                "streamfleet_wowza_transcoder: true where the licence has it"
+            )
+        rest.done(f"/{slug}/actions/restart", PATIENCE)
+        fetch(rest, slug)
+        return
+    forget(rest, slug)
+    rest.done(f"/{slug}/actions/restart")
 
 
 def main() -> int:
     """Command line."""
-    if len(sys.argv) != 3 or sys.argv[1] not in ("on", "off") or not SLUG.fullmatch(sys.argv[2]):
+    verb, slug = [*sys.argv[1:], "", ""][:2]
+    if not (verb == "all" and not slug) and not (verb in ("on", "off") and SLUG.fullmatch(slug)):
         print(__doc__, file=sys.stderr)
         return 2
-    verb, slug = sys.argv[1:]
     try:
-        port = json.loads((PLACE / "settings.json").read_text())["rest_port"]
-        password = (PLACE / "rest-password").read_text().strip()
-        restart(port, password, slug, PATIENCE if verb == "on" else 0)
+        if verb == "all":
+            everything()
+        else:
+            one(verb, slug)
     except ConnectionRefusedError:
         if verb == "off":
             # Nothing is on the air, and the file keeps it so when Wowza starts.
             return 0
         print("Wowza is not running: see journalctl -u streamfleet-wowza.service", file=sys.stderr)
+        return 0 if verb == "all" else 1
+    except guard.Refused as refused:
+        print(f"the address of the stream {refused.message}. {refused.fix}", file=sys.stderr)
         return 1
-    except (Refused, OSError, http.client.HTTPException) as error:
+    except FAULTS as error:
         print(f"{error}", file=sys.stderr)
-        return 1
+        # Never in the way of Wowza's own start: what is wrong is in the journal.
+        return 0 if verb == "all" else 1
     return 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -8,6 +8,8 @@ Arguments: Wowza's folder, port of its REST interface.
 import base64
 import http.client
 import json
+import pwd
+import re
 import socket
 import subprocess
 import sys
@@ -50,6 +52,14 @@ def main() -> None:
             socket.create_connection(("127.0.0.1", settings[name]), timeout=5).close()
         except OSError as error:
             fault("ports", f"port {settings[name]}: {error}")
+    listed = ["nft", "list", "set", "inet", "streamfleet_tenants", "engines"]
+    held = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.partition("elements")[2]
+    if f"{pwd.getpwnam('streamfleet-wowza').pw_uid}" not in re.findall(r"[0-9]+", held):
+        fault("firewall")
+    if subprocess.run(
+        ["systemctl", "is-active", "--quiet", "streamfleet-wowza-recordings.service"], check=False
+    ).returncode:
+        fault("recordings")
     if not MEDIA.is_mount():
         fault("media")
     try:

@@ -23,9 +23,13 @@ def tree() -> dict[str, tuple[bytes, int]]:
     """What the installer installs: path → content and mode."""
     files = {f"conf/{path.name}": (path.read_bytes(), 0o644) for path in sorted((HERE / "conf").iterdir())}
     for path in (
+        HERE / "caster.py",
         HERE / "configuration.py",
+        HERE / "dvr.py",
         HERE / "film.py",
+        HERE / "recorder.py",
         HERE / "server.py",
+        HERE / "transcoder.py",
         *sorted((HERE.parent / "video").glob("*.py")),
     ):
         files[f"lib/doubles/{path.parent.name}/{path.name}"] = (path.read_bytes(), 0o644)

@@ -49,14 +49,33 @@ APPLICATION: dict[str, Any] = {
             "StorageDir": ANY,
             "KeyDir": ANY,
             "LiveStreamPacketizers": re.compile(
-                r"(?:(?:cupertino|mpegdash|sanjose|smooth)streamingpacketizer(?:, ?|$))*"
+                r"(?:(?:cupertino|mpegdash|sanjose|smooth|dvr)streamingpacketizer(?:, ?|$))*"
             ),
+            "Properties": PROPERTIES,
+        },
+        "Transcoder?": {
+            "LiveStreamTranscoder": words("", "transcoder"),
+            "Templates": re.compile(r"(?:[A-Za-z0-9${}_-]+\.xml(?:,|$))*"),
+            "ProfileDir": ANY,
+            "TemplateDir": ANY,
+            "Properties": PROPERTIES,
+        },
+        "DVR?": {
+            "Recorders": words("", "dvrrecorder"),
+            "Store": words("", "dvrfilestorage"),
+            "WindowDuration": re.compile(r"[0-9]{1,9}"),
+            "StorageDir": ANY,
+            "ArchiveStrategy": words("append", "version", "delete"),
             "Properties": PROPERTIES,
         },
         "HTTPStreamers?": re.compile(r"(?:(?:cupertino|mpegdash|sanjose|smooth|dvrchunk)streaming(?:, ?|$))*"),
         "Client?": {"IdleFrequency?": NUMBER, "Access": ACCESS},
         "RTP?": {"Authentication": RTSP},
         "WebRTC?": dict.fromkeys(("EnablePublish", "EnablePlay", "EnableQuery"), FLAG),
+        "MediaCaster?": {
+            "RTP?": {"RTSP?": {"RTPTransportMode": words("udp", "interleave")}},
+            "Properties?": PROPERTIES,
+        },
         "LiveStreamPacketizer?": {"Properties": PROPERTIES},
         "Modules?": {"Module*": MODULE},
         "Properties?": PROPERTIES,
@@ -187,7 +206,23 @@ class Application:
                 f"{path}: an application of the type {self.app_type} has no streams of the type {self.stream_type}"
             )
         storage = app.findtext("Streams/StorageDir") or ""
-        self.storage = Path(storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home)))
+        storage = storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
+        self.storage = Path(storage.replace("${com.wowza.wms.context.Application}", name))
+        self.interleaved = app.findtext("MediaCaster/RTP/RTSP/RTPTransportMode") == "interleave"
+        self.template: Path | None = None
+        if app.findtext("Transcoder/LiveStreamTranscoder"):
+            place = (app.findtext("Transcoder/TemplateDir") or "").replace("${com.wowza.wms.context.Application}", name)
+            place = place.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
+            self.template = Path(place, (app.findtext("Transcoder/Templates") or "").partition(",")[0])
+        recorded = [app.findtext(f"DVR/{tag}") or "" for tag in ("Recorders", "Store")]
+        packetizers = (app.findtext("Streams/LiveStreamPacketizers") or "").replace(" ", "").split(",")
+        wanted = [*recorded, "dvrstreamingpacketizer" if "dvrstreamingpacketizer" in packetizers else ""]
+        if any(wanted) and not all(wanted):
+            raise Wrong(f"{path}: nDVR needs dvrrecorder, dvrfilestorage and dvrstreamingpacketizer")
+        if any(wanted) and self.stream_type != "live":
+            raise Wrong(f"{path}: nDVR is for streams of the type live, not {self.stream_type}")
+        self.dvr = Path(app.findtext("DVR/StorageDir") or "") if all(wanted) else None
+        self.window = int(app.findtext("DVR/WindowDuration") or 0)
         self.accept = app.findtext("Connections/AutoAccept") == "true"
         self.packetized = "cupertinostreamingpacketizer" in (app.findtext("Streams/LiveStreamPacketizers") or "")
         self.played = "cupertinostreaming" in (app.findtext("HTTPStreamers") or "")

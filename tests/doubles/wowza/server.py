@@ -23,10 +23,15 @@ from urllib.parse import parse_qsl, unquote
 
 from ..video import rtmp
 from ..video.encoder import Encoder, serve_rtmp
-from ..video.media import Packager
+from ..video.media import Packager, Segment
 from ..video.web import Handler, serve_http
+from .caster import Caster, fault_of
 from .configuration import SERVER, TUNE, VHOST, VHOSTS, Application, Wrong, properties, read
+from .dvr import Store
 from .film import Film, place_of
+from .recorder import Recorder
+from .recorder import fault_of as fault_of_recorder
+from .transcoder import Template, smaller
 
 #: Seconds after which a viewer who asks for nothing any more is none.
 SESSION = 30.0
@@ -37,10 +42,52 @@ class Loaded:
     """An application as it was loaded: who publishes, who plays."""
 
     settings: Application
-    streams: dict[str, Packager] = field(default_factory=dict)
+    streams: dict[str, Packager | Caster] = field(default_factory=dict)
     publishers: dict[str, Encoder] = field(default_factory=dict)
     sessions: dict[str, float] = field(default_factory=dict)
     films: dict[str, Film] = field(default_factory=dict)
+    recorders: dict[str, Recorder] = field(default_factory=dict)
+    stores: dict[str, Store] = field(default_factory=dict)
+    template: Template | None = None
+    encoded: dict[tuple[str, int], bytes] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.settings.template is not None:
+            self.template = Template(self.settings.template)
+
+    def variant(self, name: str, number: int, data: bytes) -> bytes:
+        """A segment as an Encode of the template makes it."""
+        wanted = self.template.encodes[name] if self.template else None
+        if wanted is None:
+            return data
+        if (name, number) not in self.encoded:
+            self.encoded[name, number] = smaller(data, *wanted)
+        return self.encoded[name, number]
+
+    def store(self, stream: str) -> Store | None:
+        """What nDVR keeps of a stream; None where it keeps nothing."""
+        if self.settings.dvr is None:
+            return None
+        if stream not in self.stores:
+            folder = self.settings.dvr / self.settings.name / "_definst_" / stream
+            self.stores[stream] = Store(folder, self.settings.window)
+        return self.stores[stream]
+
+    def record(self, stream: str, segment: Segment) -> None:
+        """Give a segment to the stream's recorder, if it has one, and to nDVR."""
+        store = self.store(stream)
+        if store:
+            store.take(segment)
+        recorder = self.recorders.get(stream)
+        if recorder:
+            recorder.take(segment)
+
+    def unrecord(self, stream: str) -> bool:
+        """End the stream's recorder, which is there no more then: whether there was one."""
+        recorder = self.recorders.pop(stream, None)
+        if recorder:
+            recorder.stop()
+        return recorder is not None
 
     def film(self, name: str) -> Film | None:
         """A file of the application's storage, cut once; None where there is none that can be read."""
@@ -121,12 +168,49 @@ class Engine:
             old = self.loaded.pop(name, None)
             for encoder in list(old.publishers.values()) if old else []:
                 encoder.throw_out()
+            for recorded in list(old.recorders) if old else []:
+                old.unrecord(recorded)
+            for caster in [stream for stream in old.streams.values() if isinstance(stream, Caster)] if old else []:
+                caster.stop()
             try:
                 self.loaded[name] = Loaded(Application(self.home, name))
             except Wrong as error:
                 return str(error)
             print(f"INFO application {name} restarted", flush=True)
             return ""
+
+    def connect(self, name: str, file: str, asked: dict[str, str]) -> tuple[int, str]:
+        """Have an application fetch what one of its stream files names: a status, and why not."""
+        if asked.keys() != {"connectAppName", "appInstance", "mediaCasterType"} or asked["appInstance"] != "_definst_":
+            return 400, f"arguments are {', '.join(sorted(asked))}"
+        app = self.application(asked["connectAppName"])
+        if app is None or asked["connectAppName"] != name or app.settings.app_type != "Live":
+            return 404, "no such live application"
+        try:
+            uri = (app.settings.storage / f"{file}.stream").read_text().strip()
+        except (OSError, UnicodeError):
+            return 404, "no such stream file"
+        fault = fault_of(asked["mediaCasterType"], uri)
+        if fault:
+            return 400, fault
+        with self.lock:
+            if f"{file}.stream" in app.streams:
+                return 500, "the stream is connected already"
+            caster = Caster(asked["mediaCasterType"], uri, app.settings.segment_seconds, app.settings.interleaved)
+            app.streams[f"{file}.stream"] = caster
+        print(f"INFO {name}/{file}.stream connected", flush=True)
+        return 200, ""
+
+    def disconnect(self, name: str, stream: str) -> bool:
+        """Have it fetched no more: whether it was."""
+        with self.lock:
+            app = self.loaded.get(name)
+            caster = app.streams.get(stream) if app else None
+            if app is None or not isinstance(caster, Caster):
+                return False
+            caster.stop()
+            del app.streams[stream]
+            return True
 
 
 class Publisher(Encoder):
@@ -170,9 +254,9 @@ class Publisher(Encoder):
                 return "access denied"
             self._name = stream
             app.publishers[stream] = self
-            app.streams[stream] = Packager(settings.segment_seconds)
+            made = app.streams[stream] = Packager(settings.segment_seconds, closed=partial(app.record, stream))
         print(f"INFO {settings.name}/{stream} published", flush=True)
-        return app.streams[stream]
+        return made
 
     def play(self, stream: str) -> str:
         """What the application allows."""
@@ -185,6 +269,7 @@ class Publisher(Encoder):
         with self._engine.lock:
             if self._name and self._app and self._app.publishers.get(self._name) is self:
                 del self._app.publishers[self._name], self._app.streams[self._name]
+                self._app.unrecord(self._name)
             self._name = ""
 
 
@@ -203,6 +288,13 @@ class Segments(Wowza):
 
     def do_GET(self) -> None:  # noqa: N802
         """A list or a segment."""
+        group = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/ngrp:([A-Za-z0-9.-]+)_([a-z0-9]+)/"
+            r"(playlist\.m3u8|chunklist_(w\d+)_b(\d+)\.m3u8|media_(w\d+)_b(\d+)_(\d+)\.ts)",
+            self.path,
+        )
+        if group:
+            return self._group(group)
         film = re.fullmatch(
             r"/([A-Za-z0-9._-]+)/_definst_/mp4:(.+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
             unquote(self.path),
@@ -210,14 +302,17 @@ class Segments(Wowza):
         if film:
             return self._film(film)
         found = re.fullmatch(
-            r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/(playlist\.m3u8|chunklist_(w\d+)\.m3u8|media_(w\d+)_(\d+)\.ts)",
+            r"/([A-Za-z0-9._-]+)/([A-Za-z0-9._-]+)/"
+            r"(playlist\.m3u8(?:\?DVR)?|chunklist_(w\d+)(?:_DVR)?\.m3u8|media_(w\d+)(?:_DVR)?_(\d+)\.ts)",
             self.path,
         )
         app = self.engine.application(found[1]) if found else None
         if not found or app is None or not (app.settings.played and app.settings.packetized):
             return self.answer(404, "text/plain", b"no such stream\n")
         with self.engine.lock:
-            packager = app.streams.get(found[2])
+            again = "_DVR" if "DVR" in found[3] else ""
+            # What was kept can be watched when nobody publishes, too.
+            packager = app.store(found[2]) if again else app.streams.get(found[2])
             # A new viewer needs something to watch; a list without a segment is none.
             if packager is None or not packager.segments:
                 return self.answer(404, "text/plain", b"not on the air\n")
@@ -228,10 +323,42 @@ class Segments(Wowza):
             data = packager.segment(int(found[6]))
             return self.answer(200, "video/MP2T", data) if data else self.answer(404, "text/plain", b"gone\n")
         if found[4]:
-            text = packager.list(lambda segment: f"media_{session}_{segment.number}.ts")
+            text = packager.list(lambda segment: f"media_{session}{again}_{segment.number}.ts")
             return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
-        text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}.m3u8\n"
+        text = f"#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-STREAM-INF:BANDWIDTH=500000\nchunklist_{session}{again}.m3u8\n"
         return self.answer(200, "application/vnd.apple.mpegurl", text.encode())
+
+    def _group(self, asked: re.Match[str]) -> None:
+        """What a group of the template has: lists and segments are told apart by their place in it."""
+        app = self.engine.application(asked[1])
+        members = app.template.groups.get(asked[3]) if app and app.template else None
+        packager = app.streams.get(asked[2]) if app else None
+        if app is None or not members or packager is None or not packager.segments or not app.settings.played:
+            return self.answer(404, "text/plain", b"not on the air\n")
+        with self.engine.lock:
+            session = app.session(asked[5] or asked[7])
+        if session is None:
+            return self.answer(403, "text/plain", b"full\n")
+        kind = "application/vnd.apple.mpegurl"
+        place = int(asked[6] or asked[8] or 0)
+        if place >= len(members):
+            return self.answer(404, "text/plain", b"no such rendition\n")
+        if asked[9]:
+            data = packager.segment(int(asked[9]))
+            if not data:
+                return self.answer(404, "text/plain", b"gone\n")
+            return self.answer(200, "video/MP2T", app.variant(members[place], int(asked[9]), data))
+        if asked[6]:
+            text = packager.list(lambda segment: f"media_{session}_b{place}_{segment.number}.ts")
+            return self.answer(200, kind, text.encode())
+        lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
+        for number, member in enumerate(members):
+            found = app.template.encodes[member] if app.template else None
+            lines += [
+                f"#EXT-X-STREAM-INF:BANDWIDTH={found[1] if found else 9_000_000}",
+                f"chunklist_{session}_b{number}.m3u8",
+            ]
+        return self.answer(200, kind, ("\n".join(lines) + "\n").encode())
 
     def _film(self, asked: re.Match[str]) -> None:
         app = self.engine.application(asked[1])
@@ -279,18 +406,62 @@ class Rest(Wowza):
         return None
 
     def do_GET(self) -> None:  # noqa: N802
-        """All applications."""
+        """All applications; one recorder."""
         asked = self._asked()
+        recorder = self._recorder(asked or "")
+        if recorder:
+            found = recorder[0].recorders.get(recorder[1])
+            return self._json(200, **found.told()) if found else self._json(404, success=False, message="No recorder")
         if asked == "":
             self._json(200, serverName="_defaultServer_", applications=[{"id": name} for name in self.engine.known()])
         elif asked is not None:
             self._json(404, success=False, message="No such resource", code="404")
 
-    def do_PUT(self) -> None:  # noqa: N802
-        """Restart one."""
+    def _recorder(self, asked: str, action: str = "") -> tuple[Loaded, str] | None:
+        """The application and the stream of a path of recorders."""
+        path = r"/([A-Za-z0-9._-]+)/instances/_definst_/streamrecorders/([A-Za-z0-9._-]+)"
+        found = re.fullmatch(path + re.escape(action), asked)
+        app = self.engine.application(found[1]) if found else None
+        return (app, found[2]) if found and app and app.settings.app_type == "Live" else None
+
+    def do_POST(self) -> None:  # noqa: N802
+        """A recorder, for a stream that is there or will be."""
+        body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         asked = self._asked()
         if asked is None:
             return
+        recorder = self._recorder(asked)
+        if recorder is None:
+            return self._json(404, success=False, message="No such resource", code="404")
+        try:
+            wanted = json.loads(body)
+        except ValueError:
+            wanted = None
+        app, stream = recorder
+        fault = fault_of_recorder(stream, wanted) or ("there is one already" if stream in app.recorders else "")
+        if fault:
+            return self._json(400, success=False, message=fault, code="400")
+        app.recorders[stream] = Recorder(stream, wanted)
+        return self._json(201, success=True, message="Recorder Created")
+
+    def do_PUT(self) -> None:  # noqa: N802
+        """Restart one; have it fetch a stream, or fetch it no more."""
+        asked = self._asked()
+        if asked is None:
+            return
+        recorder = self._recorder(asked, "/actions/stopRecording")
+        if recorder and recorder[0].unrecord(recorder[1]):
+            return self._json(200, success=True, message="Recording stopped")
+        path, _, query = asked.partition("?")
+        found = re.fullmatch(r"/([A-Za-z0-9._-]+)/streamfiles/([A-Za-z0-9_-]+)/actions/connect", path)
+        if found:
+            status, problem = self.engine.connect(found[1], found[2], dict(parse_qsl(query, keep_blank_values=True)))
+            return self._json(status, success=status == 200, message=problem or "Publish stream connected")
+        found = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/instances/_definst_/incomingstreams/([A-Za-z0-9._-]+)/actions/disconnectStream", path
+        )
+        if found and self.engine.disconnect(found[1], found[2]):
+            return self._json(200, success=True, message="Stream disconnected")
         found = re.fullmatch(r"/([A-Za-z0-9._-]+)/actions/restart", asked)
         if not found or found[1] not in self.engine.known():
             return self._json(404, success=False, message="No such application", code="404")

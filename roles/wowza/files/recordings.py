@@ -1,0 +1,553 @@
+"""Has Wowza record the channels that are to be recorded, and gives each recording to its customer. Limits nDVR, too.
+
+Wowza's recorders end with their stream, so this asks for them again. Wowza writes into a folder of its own, as its own
+user; a recording that is whole is copied into the customer's media library by a process of the customer's own user,
+whose it is from then on. So neither can be led by the other to a file that is not its own. What nDVR keeps Wowza limits
+by time only: where it is more than the channel may have, it begins anew. Runs as root without root's rights, but for
+those to become those users, and to end what it does as them.
+
+Nothing that takes long is waited for: it is a child's, and a look finds what children of earlier ones ended with.
+"""
+
+import contextlib
+import http.client
+import json
+import os
+import pwd
+import re
+import shutil
+import signal
+import stat
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+# What speaks to Wowza lies beside this program.
+sys.path.append(str(Path(__file__).resolve().parent))
+
+import application
+
+INSTANCES = Path("/etc/streamfleet/instances/wowza")
+SPOOL = Path("/var/lib/streamfleet-wowza/recordings")
+DVR = Path("/var/lib/streamfleet-wowza/dvr")
+LIBRARIES = Path("/var/lib/streamfleet/media")
+UNITS = Path("/etc/systemd/system")
+USER = "streamfleet-wowza"
+SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+#: The folder of a library that recordings come into, one folder for each channel.
+FOLDER = "recordings"
+FIRST_UID, LAST_UID = 200000, 299999
+#: Seconds between two looks, and for which a file must have been left alone to be whole.
+PAUSE, QUIET = 5.0, 10.0
+#: So old is what Wowza did not finish and never will.
+STALE = 86_400.0
+MIB = 1024 * 1024
+#: Seconds between two counts of what is kept, and the share of time that they take at most.
+COUNT_SECONDS, SHARE = 60.0, 0.02
+#: More files in a folder of recordings are as good as its limit: they are counted every time.
+MOST_FILES = 5000
+#: Bytes that are copied at once, and a second at least: what copies slower is ended, and begun again.
+PIECE, LEAST_SPEED = MIB, 4 * MIB
+#: Seconds that a child has for anything, and that one has which counts or removes.
+PATIENCE, LONG_PATIENCE = 60.0, 600.0
+#: Children that copy at once, and that do anything else.
+MOST_COPIES = MOST_OTHERS = 8
+
+FAULTS = (application.Refused, OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError)
+
+
+class Child:
+    """A process of this user that does ``work`` and says what it returns. It is never waited for."""
+
+    def __init__(self, uid: int, gid: int, work: "Callable[[], object]", patience: float) -> None:
+        self._reading, writing = os.pipe()
+        self._end, self._late = time.monotonic() + patience, False
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                if os.geteuid() == 0:
+                    os.setgroups([])
+                    os.setresgid(gid, gid, gid)
+                    os.setresuid(uid, uid, uid)
+                os.umask(0o027)
+                os.write(writing, f"{work()}".encode())
+                code = 0
+            except BaseException as error:  # whatever it is, this process must not go on as the other does
+                os.write(writing, f"{error}"[:200].encode())
+            finally:
+                os._exit(code)
+        os.close(writing)
+        os.set_blocking(self._reading, False)
+
+    def said(self) -> "str | None":
+        """What it says, once it has ended; None: it works. Raises OSError where it failed, or took too long."""
+        gone, status = os.waitpid(self._pid, os.WNOHANG)
+        if not gone:
+            if time.monotonic() >= self._end:
+                # Its own user may have stopped it.
+                self._late = True
+                with contextlib.suppress(OSError):
+                    os.kill(self._pid, signal.SIGKILL)
+            return None
+        with os.fdopen(self._reading, "rb", buffering=0) as pipe:
+            said = (pipe.read(65536) or b"").decode(errors="replace")
+        if self._late:
+            raise OSError("it took too long, and was ended")
+        if os.waitstatus_to_exitcode(status) != 0:
+            raise OSError(said or "the process of the user has ended")
+        return said
+
+
+def as_customer(uid: int, work: "Callable[[], object]", patience: float = PATIENCE) -> Child:
+    """A process of the customer's own user. Raises OSError, and ValueError for who is no customer."""
+    if not FIRST_UID <= uid <= LAST_UID:
+        raise ValueError(f"{uid} is no customer's number")
+    return Child(uid, uid, work, patience)
+
+
+def as_wowza(work: "Callable[[], object]") -> Child:
+    """A process of Wowza's user, whose the store of nDVR is. Raises OSError, KeyError."""
+    user = pwd.getpwnam(USER)
+    return Child(user.pw_uid, user.pw_gid, work, LONG_PATIENCE)
+
+
+def size_of(folder: Path) -> int:
+    """Bytes of all files below a folder; links are not followed. Raises OSError for what cannot be looked into."""
+
+    def refuse(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            raise error
+
+    total = 0
+    for place, _folders, files in os.walk(folder, onerror=refuse):
+        for name in files:
+            with contextlib.suppress(FileNotFoundError):
+                total += os.lstat(f"{place}/{name}").st_size
+    return total
+
+
+def remove(folder: Path) -> None:
+    """All of a store, and the customer's folder with the last one."""
+    shutil.rmtree(folder)
+    with contextlib.suppress(OSError):
+        folder.parent.rmdir()
+
+
+def put_aside(folder: Path) -> Path:
+    """Give a store another name, at once, so that what removes it cannot meet what begins in its place."""
+    aside = aside_of(folder)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(aside)
+    folder.rename(aside)
+    return aside
+
+
+def aside_of(folder: Path) -> Path:
+    """The name under which a store is removed: none of a channel."""
+    return folder.with_name(f".{folder.name}")
+
+
+def folder_of(uid: int, slug: str, make: bool = True) -> int:
+    """The folder of a channel's recordings, open; made where it is missing. No link is followed. Raises OSError."""
+    place = os.open(LIBRARIES / f"{uid}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    for name in (FOLDER, slug):
+        with contextlib.suppress(FileExistsError):
+            if make:
+                os.mkdir(name, 0o750, dir_fd=place)
+        below = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=place)
+        os.close(place)
+        place = below
+    return place
+
+
+def counted(uid: int, slugs: "list[str]") -> "list[int]":
+    """Bytes of the whole library, then of each channel's recordings in it. Raises OSError."""
+    return [size_of(LIBRARIES / f"{uid}"), *(kept(uid, slug) for slug in slugs)]
+
+
+def kept(uid: int, slug: str) -> int:
+    """Bytes of a channel's recordings in the library. Raises OSError."""
+    total = 0
+    try:
+        place = folder_of(uid, slug, make=False)
+    except FileNotFoundError:
+        return 0
+    try:
+        with os.scandir(place) as entries:
+            for number, entry in enumerate(entries):
+                if number >= MOST_FILES:
+                    return sys.maxsize
+                with contextlib.suppress(FileNotFoundError):
+                    total += entry.stat(follow_symlinks=False).st_size
+    finally:
+        os.close(place)
+    return total
+
+
+def give(uid: int, slug: str, path: Path) -> Child:
+    """Have a recording copied into the library, whole or not at all. Raises OSError."""
+    source = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(source)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(f"{path} is no file")
+        # When it ended, in letters that channels on demand play.
+        name = time.strftime("%Y-%m-%d_%H.%M.%S", time.gmtime(found.st_mtime)) + f"_{found.st_ino}.mp4"
+
+        def copy() -> int:
+            place, part = folder_of(uid, slug), f".{name}.part"
+            # Whatever lies there, it is not written into.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(part, dir_fd=place)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_NONBLOCK
+            target = os.open(part, flags, 0o640, dir_fd=place)
+            try:
+                while piece := os.read(source, PIECE):
+                    left = memoryview(piece)
+                    while left:
+                        left = left[os.write(target, left) :]
+                os.fsync(target)
+                os.replace(part, name, src_dir_fd=place, dst_dir_fd=place)
+            except OSError:
+                os.unlink(part, dir_fd=place)
+                raise
+            return found.st_size
+
+        return as_customer(uid, copy, PATIENCE + found.st_size / LEAST_SPEED)
+    finally:
+        os.close(source)
+
+
+def wanted_of(slug: str) -> "dict[str, object]":
+    """What a channel's file says; of one that has none any more, that it is not recorded. Raises FAULTS."""
+    with contextlib.suppress(FileNotFoundError):
+        found: dict[str, object] = json.loads((INSTANCES / slug / "record.json").read_text())
+        return found
+    user = (UNITS / f"streamfleet-wowza@{slug}.service.d/10-user.conf").read_text()
+    return {"uid": int(re.findall(r"^User=sf([0-9]+)$", user, re.MULTILINE)[0]), "quota_mb": 0, "running": False}
+
+
+def folders(place: Path) -> "list[tuple[int, Path]]":
+    """Folders of channels below ``place``, each with the customer's number above it."""
+    found = [path for path in place.glob("*/*") if re.fullmatch(r"2[0-9]{5}", path.parent.name)]
+    return sorted((int(path.parent.name), path) for path in found if SLUG.fullmatch(path.name.removeprefix(".")))
+
+
+def sizes_of(files: "Iterable[Path]") -> int:
+    """Bytes of these files, of those that are there."""
+    total = 0
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            total += file.lstat().st_size
+    return total
+
+
+class Recordings:
+    """What is done about every channel, and what has been said of it."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, str] = {}
+        #: What children do → the child, and what becomes of what it says.
+        self._children: dict[tuple[str, object], tuple[Child, Callable[[str], None], Callable[[OSError], None]]] = {}
+        #: When what is kept of something is counted next.
+        self._due: dict[object, float] = {}
+        #: Customer → bytes of the whole library; channel → bytes of its recordings there; why there is no such number.
+        self._library: dict[int, int] = {}
+        self._kept: dict[tuple[int, str], int] = {}
+        self._uncounted: dict[int, str] = {}
+        #: Channel → bytes of what nDVR keeps.
+        self._stored: dict[tuple[int, str], int] = {}
+        #: Those that were restarted since their store was put aside.
+        self._anew: set[tuple[int, str]] = set()
+        #: Channel → why its last recording was not given away.
+        self._not_given: dict[str, str] = {}
+        #: Customer → when a copy was last begun: whoever waits longest is next.
+        self._copied: dict[int, float] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a child works."""
+        return bool(self._children)
+
+    def say(self, slug: str, what: str) -> None:
+        """Into the journal, once until something else is to be said."""
+        if self._said.get(slug, "") != what:
+            self._said[slug] = what
+            print(f"{slug}: {what or 'goes on'}", flush=True)
+
+    def look(self) -> None:
+        """Once for all channels; what one of them fails at is none of the others'. Raises what is in FAULTS."""
+        self.collect()
+        names = {path.parent.name for path in INSTANCES.glob("*/record.json")}
+        # Those that were recorded until now, too.
+        names |= {path.name for _uid, path in folders(SPOOL) if (INSTANCES / path.name).is_dir()}
+        wanted = {}
+        for slug in sorted(names):
+            try:
+                wanted[slug] = wanted_of(slug)
+            except FAULTS as error:
+                self.say(slug, f"{error}")
+        rest = application.Rest()
+        ready = []
+        for slug, found in wanted.items():
+            try:
+                uid = int(str(found["uid"]))
+                problem, files = self.channel(rest, slug, uid, found)
+                ready += [(self._copied.get(uid, 0.0), uid, slug, file) for file in files]
+                if not files:
+                    self._not_given.pop(slug, None)
+                self.say(slug, problem or self._not_given.get(slug, ""))
+            except FAULTS as error:
+                self.say(slug, f"{error}")
+        for path in sorted(INSTANCES.glob("*/dvr.json")):
+            slug = path.parent.name
+            try:
+                kept = json.loads(path.read_text())
+                self.limit(rest, slug, int(kept["uid"]), int(kept["quota_mb"]) * MIB)
+            except FAULTS as error:
+                self.say(f"{slug} (nDVR)", f"{error}")
+        self.count(wanted)
+        for _since, uid, slug, file in sorted(ready):
+            self.hand_over(uid, slug, file)
+        self.sweep(wanted)
+
+    def begin(
+        self,
+        key: "tuple[str, object]",
+        start: "Callable[[], Child]",
+        then: "Callable[[str], None]",
+        failed: "Callable[[OSError], None]",
+    ) -> bool:
+        """Begin a child, unless there is one for this already, or as many as there may be. Raises OSError."""
+        copies = key[0] == "copy"
+        alike = sum((kind == "copy") == copies for kind, _of in self._children)
+        if key in self._children or alike >= (MOST_COPIES if copies else MOST_OTHERS):
+            return False
+        self._children[key] = (start(), then, failed)
+        return True
+
+    def collect(self) -> None:
+        """What children have ended with."""
+        for key, (child, then, failed) in list(self._children.items()):
+            try:
+                said = child.said()
+                if said is None:
+                    continue
+                then(said)
+            except OSError as error:
+                failed(error)
+            except FAULTS as error:
+                failed(OSError(f"{error}"))
+            del self._children[key]
+
+    def count(self, wanted: "dict[str, dict[str, object]]") -> None:
+        """Have libraries counted, of those who are recorded, large ones more rarely: it takes little of the time."""
+        channels: dict[int, list[str]] = {}
+        for slug, found in wanted.items():
+            if found["running"] is True:
+                channels.setdefault(int(str(found["uid"])), []).append(slug)
+        now = time.monotonic()
+        for uid in sorted(channels, key=lambda uid: self._due.get(uid, 0.0)):
+            new = any((uid, slug) not in self._kept for slug in channels[uid]) and uid not in self._uncounted
+            if not new and now < self._due.get(uid, 0.0):
+                continue
+            slugs = channels[uid]
+
+            def then(said: str, uid: int = uid, slugs: "list[str]" = slugs) -> None:
+                total, *each = (int(number) for number in json.loads(said))
+                self._library[uid] = total
+                self._kept |= {(uid, slug): size for slug, size in zip(slugs, each, strict=True)}
+                self._uncounted.pop(uid, None)
+                self.next_count(uid, now)
+
+            def failed(error: OSError, uid: int = uid) -> None:
+                # Whoever could keep it from being counted would have no limit.
+                self._uncounted[uid] = f"{error}"
+                self.next_count(uid, now)
+
+            start = partial(as_customer, uid, partial(counted, uid, slugs), LONG_PATIENCE)
+            try:
+                self.begin(("count", uid), start, then, failed)
+            except (OSError, ValueError) as error:
+                failed(OSError(f"{error}"))
+
+    def next_count(self, key: object, begun: float) -> None:
+        """When to count again, after one that was begun then."""
+        self._due[key] = begun + max(COUNT_SECONDS, (time.monotonic() - begun) / SHARE)
+
+    def hand_over(self, uid: int, slug: str, file: Path) -> None:
+        """Have a recording copied to its customer, and remove it here when that is done. One at once of a customer."""
+
+        def then(said: str) -> None:
+            file.unlink()
+            self._not_given.pop(slug, None)
+            # Until it is counted again.
+            size = int(said)
+            self._library[uid] = self._library.get(uid, 0) + size
+            if (uid, slug) in self._kept:
+                self._kept[uid, slug] += size
+
+        def failed(error: OSError) -> None:
+            self._not_given[slug] = f"{file.name}: {error}"
+
+        try:
+            if self.begin(("copy", uid), partial(give, uid, slug, file), then, failed):
+                self._copied[uid] = time.monotonic()
+        except (OSError, ValueError) as error:
+            self._not_given[slug] = f"{file.name}: {error}"
+
+    def limit(self, rest: "application.Rest", slug: str, uid: int, quota: int) -> None:
+        """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
+        folder, key, now = DVR / f"{uid}" / slug, (uid, slug), time.monotonic()
+        if ("dvr", key) in self._children:
+            return
+        if not aside_of(folder).is_dir():
+            self._anew.discard(key)
+            size = self._stored.pop(key, -1)
+            if size < quota:
+                if now >= self._due.get(key, 0.0) and folder.is_dir():
+                    self.measure(slug, key, folder, now)
+                return
+            # At once: from now on nothing of what begins anew is removed.
+            self.child_of_dvr(slug, key, partial(put_aside, folder))
+            return
+        # Wowza has what it knows of its store in memory, until the stream has gone. Once, whatever becomes of what is
+        # aside.
+        if key not in self._anew:
+            with contextlib.suppress(ConnectionRefusedError):
+                rest.done(f"/{slug}/actions/restart")
+            self._anew.add(key)
+            print(f"{slug}: what nDVR keeps has reached disk_quota_mb: it begins anew", flush=True)
+        self.child_of_dvr(slug, key, partial(remove, aside_of(folder)))
+
+    def measure(self, slug: str, key: "tuple[int, str]", folder: Path, now: float) -> None:
+        """Have a store of nDVR counted."""
+
+        def then(said: str) -> None:
+            self._stored[key] = int(said)
+            self.next_count(key, now)
+
+        self.child_of_dvr(slug, key, partial(size_of, folder), then)
+
+    def child_of_dvr(
+        self,
+        slug: str,
+        key: "tuple[int, str]",
+        work: "Callable[[], object]",
+        then: "Callable[[str], None] | None" = None,
+    ) -> None:
+        """Have Wowza's own user do something about a store. Raises OSError, KeyError."""
+        self.begin(
+            ("dvr", key),
+            partial(as_wowza, work),
+            then or (lambda _said: None),
+            lambda error: self.say(f"{slug} (nDVR)", f"{error}"),
+        )
+
+    def channel(
+        self, rest: "application.Rest", slug: str, uid: int, wanted: "dict[str, object]"
+    ) -> "tuple[str, list[Path]]":
+        """See to one channel; why it is not recorded now, if it should be, and its recordings that are whole."""
+        base = f"/{slug}/instances/_definst_/streamrecorders"
+        running, spool = wanted["running"] is True, SPOOL / f"{uid}" / slug
+        status, found = 404, {}
+        # What it has finished is given away while it does not run, too.
+        with contextlib.suppress(ConnectionRefusedError):
+            status, found = rest.ask("GET", f"{base}/{application.STREAM}")
+        if status not in (200, 404):
+            # A file that is being written could not be told from one that is whole.
+            raise application.Refused(f"Wowza does not say whether it records: it answers {status}")
+        asked, current = status == 200, str(found.get("currentFile") or "")
+        if running:
+            for place in (spool.parent, spool):
+                place.mkdir(mode=0o770, exist_ok=True)
+        here = list(spool.glob("*")) if spool.is_dir() else []
+        problem, known = self.reached(slug, uid, wanted, here) if running else ("", True)
+        # One that writes for whoever had the name before goes, too.
+        if asked and (problem or not running or found.get("outputPath", f"{spool}") != f"{spool}"):
+            rest.done(f"{base}/{application.STREAM}/actions/stopRecording")
+        elif running and known and not asked and not problem:
+            with contextlib.suppress(ConnectionRefusedError):
+                self.start(rest, slug, spool, int(str(wanted["minutes"])))
+        ready = []
+        for file in here:
+            with contextlib.suppress(FileNotFoundError):
+                age, done = time.time() - file.lstat().st_mtime, current not in (str(file), file.name)
+                if file.suffix == ".mp4" and done and age > QUIET:
+                    ready.append(file)
+                elif done and age > STALE:
+                    file.unlink()
+        if not running and not here:
+            for place in (spool, spool.parent):
+                with contextlib.suppress(OSError):
+                    place.rmdir()
+        return problem, sorted(ready)
+
+    def reached(self, slug: str, uid: int, wanted: "dict[str, object]", here: "list[Path]") -> "tuple[str, bool]":
+        """Why a channel may have no more recordings, and whether its library has been counted at all."""
+        if uid in self._uncounted:
+            return f"its recordings cannot be counted: it is not recorded: {self._uncounted[uid]}", True
+        spooled, kept = sizes_of(here), self._kept.get((uid, slug))
+        if (kept or 0) + spooled >= int(str(wanted["quota_mb"])) * MIB:
+            return "its recordings have reached disk_quota_mb: it is not recorded", True
+        library, waiting = wanted.get("library_mb"), sizes_of((SPOOL / f"{uid}").glob("*/*"))
+        if library is not None and self._library.get(uid, 0) + waiting >= int(str(library)) * MIB:
+            return "the media library has reached the disk_quota_mb of its services: it is not recorded", True
+        return "", kept is not None
+
+    @staticmethod
+    def start(rest: "application.Rest", slug: str, spool: Path, minutes: int) -> None:
+        """Have Wowza record the channel's stream, now or when it comes. Raises Refused, OSError."""
+        wanted = {
+            "instanceName": "_definst_",
+            "recorderName": application.STREAM,
+            "startOnKeyFrame": True,
+            "outputPath": f"{spool}",
+            "baseFile": f"{application.STREAM}.mp4",
+            "fileFormat": "MP4",
+            "fileTemplate": "${BaseFileName}_${RecordingStartTime}_${SegmentNumber}",
+            "segmentationType": "SegmentByDuration",
+            "segmentDuration": minutes * 60_000,
+        }
+        path = f"/{slug}/instances/_definst_/streamrecorders/{application.STREAM}"
+        status, said = rest.ask("POST", path, json.dumps(wanted))
+        if status not in (200, 201) or said.get("success") is not True:
+            raise application.Refused(f"Wowza does not record: {status}: {said.get('message') or 'without a reason'}")
+
+    def sweep(self, wanted: "dict[str, dict[str, object]]") -> None:
+        """Remove what is left of channels that have gone or are another customer's now, and of nDVR where it is off."""
+        for uid, path in folders(SPOOL):
+            slug = path.name
+            there = (INSTANCES / slug).exists()
+            if SLUG.fullmatch(slug) and (not there or (slug in wanted and wanted[slug]["uid"] != uid)):
+                shutil.rmtree(path, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    path.parent.rmdir()
+        for uid, path in folders(DVR):
+            slug = path.name.removeprefix(".")
+            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+                if json.loads((INSTANCES / slug / "dvr.json").read_text())["uid"] == uid:
+                    continue
+            # Aside first: where it is on again meanwhile, what begins then is left alone.
+            folder = path.with_name(slug)
+            work = partial(remove, path) if path != folder else partial(put_aside, folder)
+            with contextlib.suppress(OSError, KeyError):
+                self.child_of_dvr(slug, (uid, slug), work)
+
+
+def main() -> None:
+    """For ever."""
+    recordings = Recordings()
+    while True:
+        try:
+            recordings.look()
+        except FAULTS as error:
+            print(f"{error}", file=sys.stderr, flush=True)
+        time.sleep(PAUSE)
+
+
+if __name__ == "__main__":
+    main()
