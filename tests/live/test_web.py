@@ -376,6 +376,21 @@ def test_a_reload_of_the_host_interrupts_no_listener(web: Edge) -> None:
     assert float(str(ours["seconds"])) > 3
 
 
+def test_a_log_that_grows_large_is_rotated_before_the_day_ends(web: Edge) -> None:
+    assert web.run("systemctl is-enabled streamfleet-web-logs.timer").strip() == "enabled"
+    log, before = "/var/log/nginx/streamfleet-streams.log", workers(web)
+    web.run(f"stat -c %s {log}.1 || true; truncate -s 300M {log}; systemctl start streamfleet-web-logs.service")
+    assert int(web.run(f"stat -c %s {log}.1")) >= 300 * 1024**2
+    assert web.run(f"stat -c '%U %a' {log}").strip() == "www-data 640"
+    assert web.ask("/listen/nobody/stream").status == 404
+    assert int(web.run(f"stat -c %s {log}")) > 0, "nginx goes on writing to the old file"
+    assert workers(web) == before
+    # One that is small is left.
+    web.run("systemctl start streamfleet-web-logs.service")
+    assert int(web.run(f"stat -c %s {log}.1")) >= 300 * 1024**2
+    web.run(f"rm {log}.1")
+
+
 def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(web: Edge) -> None:
     before = workers(web)
     # What such a run leaves: the new file in its place, and nginx not told.
