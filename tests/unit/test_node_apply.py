@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from streamfleet.engine import load_renderer
 from streamfleet.node_apply import apply as module
-from streamfleet.node_apply import files
+from streamfleet.node_apply import files, units
 from streamfleet.node_apply.errors import ApplyError
 from streamfleet.node_apply.host import Finished
 from streamfleet.node_apply.payload import decode, encode
@@ -244,6 +244,20 @@ def test_two_stations_can_swap_ports(node: NodeDouble) -> None:
     assert {item["state"] for item in result["services"].values()} == {"running"}
     assert node.unit("rock-fm")["port"] == B[2]
     assert node.unit("jazz-fm")["port"] == A[2]
+
+
+def test_a_reload_that_is_refused_is_told_in_the_units_own_words() -> None:
+    unit, other = "streamfleet-icecast@rock-fm.service", "streamfleet-icecast@jazz-fm.service"
+
+    class Refusing:
+        def run(self, command: list[str], _stdin: str, _timeout: float) -> Finished:
+            if command[0] == "journalctl":
+                return Finished(0, "the file is not as it should be\n" if command[-1].endswith(unit) else "other\n")
+            return Finished(1, err=f"Job for {unit} failed.")
+
+    told = units.act(Refusing(), "reload", [unit, other])  # type: ignore[arg-type]
+    said = f"systemd refused: Job for {unit} failed.; last words: the file is not as it should be"
+    assert told == {unit: said}
 
 
 def test_a_broken_file_is_refused_before_it_lands(node: NodeDouble) -> None:

@@ -70,7 +70,11 @@ def act(host: Host, verb: str, names: Sequence[str]) -> dict[str, str]:
             host.sleep(PAUSE_SECONDS)
         done = host.run(["systemctl", verb, "--", *chunk], "", TIMEOUT)
         if done.code != 0:
-            refused.update(_refused(chunk, done))
+            found = _refused(chunk, done)
+            if verb == "reload":
+                # Nothing else asks a unit that goes on as it was.
+                found = {name: _with_words(host, name, reason) for name, reason in found.items()}
+            refused.update(found)
     return refused
 
 
@@ -92,6 +96,11 @@ def reason(host: Host, unit: str) -> str:
     if values.get("LoadState") == "not-found":
         return "its unit is not installed on this node: run install.yml for it"
     text = f"{values.get('Result', 'unknown')}, exit status {values.get('ExecMainStatus', '?')}"
+    return _with_words(host, unit, text)
+
+
+def _with_words(host: Host, unit: str, text: str) -> str:
+    """``text`` and the last words of a unit's processes."""
     # Lines of the process itself (PRIORITY of systemd's own are about the unit): the last few, in one line.
     said = host.run(["journalctl", "-q", "--no-pager", "-o", "cat", "-n", "3", f"_SYSTEMD_UNIT={unit}"], "", TIMEOUT)
     lines = [line.strip() for line in said.out.splitlines() if line.strip()]

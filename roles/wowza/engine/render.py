@@ -424,7 +424,7 @@ def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
     login = _login(service) if kind == "stream_relay" else ""
     if login and caster != "rtp":
         raise RenderError("settings.stream_username", None, "is for cameras: only an rtsp:// address takes a log-in")
-    scheme, _, rest = address.partition("://")
+    scheme, _slashes, rest = address.partition("://")
     return [
         # Of a file of this kind nothing is shown: it may hold a password.
         File(f"{folder}/{STREAM}.stream", f"{scheme}://{login}{rest}\n", group=GROUP, kind="key"),
