@@ -263,12 +263,8 @@ options:
     type: int
   dvr_hours:
     description:
-    - Engine Wowza Streaming Engine. For how many hours what was sent is kept and can be watched again; null for
-      not at all. O(disk_quota_mb) limits it, too.
-    - From V(1) to V(8760).
-    - V(null) for none.
-    - Engine Flussonic Media Server. For how many hours what was sent is kept and can be watched again; null for
-      not at all. O(disk_quota_mb) limits it, too.
+    - Engine Wowza Streaming Engine, Flussonic Media Server. For how many hours what was sent is kept and can be
+      watched again; null for not at all. O(disk_quota_mb) limits it, too.
     - From V(1) to V(8760).
     - V(null) for none.
     type: int
