@@ -324,7 +324,7 @@ def test_constant_queries(
     relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
     run({"media_services": services, "playlists": playlists, "djs": djs, "schedules": schedules, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(7):
+    with django_assert_max_num_queries(8):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import itertools
 import re
-import sys
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -234,14 +233,9 @@ def test_an_entry_that_cannot_be_is_refused_beside_its_field(
     assert not Schedule.objects.filter(name__iexact="late").exists()
 
 
-def test_panel_and_autodj_agree_on_the_days_of_a_time() -> None:
-    place = Path(__file__).resolve().parents[3] / "roles/autodj/files/streamfleet_autodj/chooser.py"
-    spec = importlib.util.spec_from_file_location("chooser_of_the_node", place)
-    assert spec is not None
-    assert spec.loader is not None
-    chooser = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = chooser
-    spec.loader.exec_module(chooser)
+def test_panel_and_autodj_agree_on_the_days_of_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[3] / "roles/autodj/files")
+    chooser = importlib.import_module("streamfleet_autodj.chooser")
     bounds = [None, "2026-12-23", "2026-12-24"]
     for first, last, days in itertools.product(bounds, bounds, [None, ["mon"], ["wed", "thu"], list(DAYS)]):
         window = {"days": days, "start": "10:00", "end": "11:00", "start_date": first, "end_date": last}

@@ -92,9 +92,12 @@ class PanelClient:
         mounts = next((field for field, item in (spec["fields"] or {}).items() if item.get("mounts")), None)
         mount = service["settings"][mounts][0]["name"] if mounts else ""
         words = {"stream_host": STREAM, "slug": slug, "port": service["port"], "mount": mount}
+        # A port of the host where it is not the usual one; below it is set as the node has it.
+        unmoved = {f":{use}": "" for use in spec.get("host_ports") or {}}
         details = {
-            entry["label"]: str(entry.get("value", "{credential}")).format(
-                **words, credential=service["credentials"].get(entry.get("credential"))
+            entry["label"]: _formatted(
+                str(entry.get("value", "{credential}")),
+                {**words, **unmoved, "credential": service["credentials"].get(entry.get("credential"))},
             )
             for entry in spec["connection"]
         }
@@ -102,7 +105,13 @@ class PanelClient:
         if port and details["Server"].startswith("rtmp://"):
             parts = urlsplit(details["Server"])
             details["Server"] = parts._replace(netloc=f"{parts.hostname}:{port}").geturl()
-        return Login(details, spec["listen_urls"][0].format(**words))
+        return Login(details, _formatted(spec["listen_urls"][0], words))
+
+
+def _formatted(template: str, words: Mapping[str, Any]) -> str:
+    for name, value in words.items():
+        template = template.replace("{" + name + "}", str(value))
+    return template
 
 
 class EnginesNode(Node):
