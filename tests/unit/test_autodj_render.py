@@ -139,7 +139,12 @@ def test_hidden_mounts_are_never_proxied_and_as_closed_as_the_others() -> None:
     wanted = service(credentials={"listener_password": "let-me-in"})
     (instance,) = instances_of(render_station(wanted, NODE))
     route = next(file for file in instance.files if file.kind == "route")
-    assert json.loads(route.content) == {"port": 8100, "mounts": ["/stream"], "default": "/stream"}
+    assert json.loads(route.content) == {
+        "port": 8100,
+        "mounts": ["/stream"],
+        "default": "/stream",
+        "max_bitrate_kbps": 128,
+    }
     root = station_of(wanted)
     public, hidden = mount_of(root, "/stream"), mount_of(root, "/autodj-mp3-128")
     access = [ET.tostring(entry.find("authentication") or ET.Element("none")).strip() for entry in (public, hidden)]

@@ -55,7 +55,7 @@ def test_stations_come_on_air_with_users_of_their_own(node: NodeDouble) -> None:
     assert node.unit("rock-fm")["user"] == "sf200001"
     assert node.pairs == {(200001, 8100), (200002, 8101)}
     route = json.loads((node.root / "etc/streamfleet/routes/rock-fm.json").read_text())
-    assert route == {"port": 8100, "mounts": ["/stream"], "default": "/stream"}
+    assert route == {"port": 8100, "mounts": ["/stream"], "default": "/stream", "max_bitrate_kbps": 128}
     wants = node.root / "etc/systemd/system/streamfleet-instances.target.wants/streamfleet-icecast@rock-fm.service"
     assert str(wants.readlink()) == "../streamfleet-icecast@.service"
     assert result["services"]["rock-fm"] == {
