@@ -86,11 +86,11 @@ browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, conten
 # (tests/live/conftest.py), each with nodes of its own: they wait more than they compute.
 .PHONY: live
 live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
-	$(PY) -m pytest -m "live and not full" -n 2 --dist loadgroup --no-loadscope-reorder --durations=20 tests/live
+	$(PY) -m pytest -m "live and not full" -n 2 --dist loadscope --no-loadscope-reorder --durations=20 tests/live
 
 .PHONY: live-full
 live-full: deps players ## The same, with every test of every engine
-	$(PY) -m pytest -m live -n 2 --dist loadgroup --no-loadscope-reorder --durations=20 tests/live
+	$(PY) -m pytest -m live -n 2 --dist loadscope --no-loadscope-reorder --durations=20 tests/live
 
 # Side by side, each with nodes of its own; molecule names the scenario in what it says.
 .PHONY: molecule molecule-default molecule-fleet

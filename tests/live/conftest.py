@@ -7,8 +7,10 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from demo.stage import ROOT, Stage
 from tests.live.edge import PANEL, STREAM, Edge
@@ -28,18 +30,33 @@ GROUPS = (
 HERE = Path(__file__).parent
 
 
-@pytest.hookimpl(tryfirst=True)
+NAMED = {f"test_{file}": (place, group) for place, (group, *files) in enumerate(GROUPS) for file in files}
+
+
+def _group(stem: str) -> tuple[int, str]:
+    """Place and name of the group of a file; one that no group names is a group by itself, after all others."""
+    return NAMED.get(stem, (len(GROUPS), stem))
+
+
+class Grouped(LoadScopeScheduling):
+    """Gives each group to one worker, in the order of ``GROUPS``."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(Path(nodeid.partition("::")[0]).stem)[1]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Grouped | None:
+    """In the place of xdist's own, by whose rules a group is a file or a mark."""
+    return Grouped(config, log) if config.getoption("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of this folder into the order of ``GROUPS``, and mark them with their group for ``loadgroup``."""
-    named = {f"test_{file}": (place, group) for place, (group, *files) in enumerate(GROUPS) for file in files}
-
-    def of(item: pytest.Item) -> tuple[int, str]:
-        return named.get(item.path.stem, (len(GROUPS), item.path.stem))
-
+    """Put the tests of this folder into the order of ``GROUPS``."""
     own = [number for number, item in enumerate(items) if item.path.parent == HERE]
-    for number, item in zip(own, sorted((items[number] for number in own), key=lambda item: of(item)[0]), strict=True):
+    ordered = sorted((items[number] for number in own), key=lambda item: _group(item.path.stem)[0])
+    for number, item in zip(own, ordered, strict=True):
         items[number] = item
-        item.add_marker(pytest.mark.xdist_group(of(item)[1]))
 
 
 @dataclass(frozen=True)

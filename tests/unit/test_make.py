@@ -60,4 +60,4 @@ def test_groups_of_live_tests_name_files_that_are_there_and_each_once():
     files = [f"test_{file}.py" for _group, *files in GROUPS for file in files]
     assert len(set(files)) == len(files)
     assert set(files) <= {path.name for path in (ROOT / "tests/live").glob("test_*.py")}
-    assert "--dist loadgroup --no-loadscope-reorder" in _commands("live")
+    assert "--dist loadscope --no-loadscope-reorder" in _commands("live")
