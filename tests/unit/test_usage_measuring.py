@@ -23,7 +23,7 @@ from streamfleet_usage import disk
 from streamfleet_usage.__main__ import STALE, Measuring
 from streamfleet_usage.disk import Disk
 from streamfleet_usage.held import WATCHED, Held
-from streamfleet_usage.meters import Drop, Source, load
+from streamfleet_usage.meters import Drop, Source, Use, load
 
 from tests.live.shoutcast import LegacySource
 from tests.unit.test_shoutcast2_double import ADMIN, SOURCE, configuration, free_pair, running
@@ -53,6 +53,18 @@ STARTS = {
 
 def source(size: int, name: str = "/stream", kind: str = "encoder", since: float | None = 1.0) -> Source:
     return Source(name, name, kind, since, 128, size)
+
+
+class Timed(Measuring):
+    """Measures at the times that rounds are told: the clock stands still but for them."""
+
+    def __init__(self, settings: dict[str, Any], root: Path) -> None:
+        self.at = 0.0
+        super().__init__(settings, root, lambda: self.at)
+
+    def round(self, now: float) -> None:
+        self.at = now - NOW
+        super().round(now)
 
 
 def meters(folder: Path) -> Path:
@@ -181,7 +193,7 @@ def test_a_station_is_told_as_icecast_tells_it(host: Host, icecast: Icecast) -> 
         "/autodj-mp3-128": (2, 1),
         "/autodj-own": (0, 9),
     }
-    measuring = Measuring(host.settings, host.root)
+    measuring = Timed(host.settings, host.root)
     measuring.round(NOW)
     icecast.sources = {
         "/stream": (2, 241_000), "/_relay-stream": (0, 2000), "/autodj-mp3-128": (0, 9_000_000), "/autodj-own": (0, 9),
@@ -208,7 +220,7 @@ def listener(name: int, address: str, seconds: int, agent: str = "VLC/3") -> str
 def test_who_listens_now_is_told(host: Host, icecast: Icecast) -> None:
     icecast.sources = {"/stream": (2, 1000), "/autodj-own": (0, 1)}
     icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60) + listener(2, "2001:db8::7", 5, "a &lt;b&gt;")
-    measuring = Measuring(host.settings, host.root)
+    measuring = Timed(host.settings, host.root)
     measuring.round(NOW)
     web = {
         "name": "1", "source": "web", "mount": "/stream", "address": "", "agent": "VLC/3",
@@ -228,7 +240,7 @@ def test_who_listens_now_is_told(host: Host, icecast: Icecast) -> None:
 
 
 def test_a_source_above_the_limit_is_sent_away_and_its_neighbour_is_not(host: Host, icecast: Icecast) -> None:
-    measuring = Measuring(host.settings, host.root)
+    measuring = Timed(host.settings, host.root)
     for turn in range(6):
         if not icecast.killed:
             icecast.sources = {"/stream": (1, turn * 600_000), "/autodj-own": (1, turn * 240_000)}
@@ -242,7 +254,7 @@ def test_what_does_not_answer_is_not_known_and_others_are(host: Host, icecast: I
     icecast.sources = {"/stream": (3, 1000)}
     host.service("dead", 200002, "icecast", port=1, mounts=["/stream"])
     host.write("etc/streamfleet/instances/icecast/dead/icecast.xml", "<icecast/>")
-    measuring = Measuring(host.settings, host.root)
+    measuring = Timed(host.settings, host.root)
     measuring.round(NOW)
     assert host.told("rock")["listeners"] == 3
     assert (host.told("dead")["listeners"], host.told("dead")["sources"]) == (None, None)
@@ -253,11 +265,49 @@ def test_what_does_not_answer_is_not_known_and_others_are(host: Host, icecast: I
     assert (host.told("rock")["listeners"], host.told("rock")["sources"]) == (None, None)
 
 
+def test_others_that_are_slow_to_answer_make_nobody_wrong(host: Host, icecast: Icecast) -> None:
+    engine = next(path.parent.name for path in host.root.glob("etc/streamfleet/instances/*/rock"))
+    host.service("aaa", 200002, engine, port=1, mounts=["/stream"])
+    measuring = Timed(host.settings, host.root)
+    meter = measuring._meters[engine][0]
+    measure, asked = meter.measure, list[float]()
+
+    def slow(slug: str) -> Use:
+        """The slug that comes first is slow from the fifth round on."""
+        if slug == "aaa":
+            asked.append(measuring.at)
+            if measuring.at >= 60:
+                measuring.at += 45
+                raise TimeoutError("timed out")
+            return Use()
+        # Right, as of the time at which it is asked.
+        icecast.sources = {"/stream": (1, int(measuring.at * 16_000))}
+        return measure(slug)
+
+    meter.measure = slow  # type: ignore[method-assign]
+    for moment in (0, 15, 30, 45, 60, 120, 135, 150, 165, 180):
+        measuring.round(NOW + moment)
+        assert not icecast.killed, moment
+    assert asked == [0, 15, 30, 45, 60, 165], "who does not answer in time is passed over for a while"
+
+
+def test_a_clock_that_is_set_changes_no_rate(host: Host, icecast: Icecast) -> None:
+    measuring = Measuring(host.settings, host.root, lambda: clock)
+    for turn in range(9):
+        clock = 15.0 * turn
+        icecast.sources = {"/stream": (1, turn * 240_000)}
+        # A day back, and forth again.
+        measuring.round(NOW + clock - 86400 * (turn % 2))
+        assert not icecast.killed
+        assert host.told("rock")["listeners"] == 1
+    assert host.told("rock")["sources"][0]["kbps"] == 128
+
+
 def test_off_the_air_nobody_listens_and_a_purged_service_is_forgotten(host: Host, icecast: Icecast) -> None:
     icecast.sources = {"/stream": (3, 1000)}
     host.write("var/lib/streamfleet/services/rock/live/a.mp3", "x" * 5000)
     host.write("var/lib/streamfleet/media/200001/b.mp3", "x" * 7000)
-    measuring = Measuring(host.settings, host.root)
+    measuring = Timed(host.settings, host.root)
     measuring.round(NOW)
     (host.root / "etc/streamfleet/routes/rock.json").unlink()
     measuring.round(NOW + 15)
@@ -276,7 +326,7 @@ def test_off_the_air_nobody_listens_and_a_purged_service_is_forgotten(host: Host
 def test_viewers_are_those_that_the_recorder_counts(host: Host) -> None:
     host.service("tv", 200001, "wowza", port=1938, hls="/tv/live")
     host.write("watching.json", json.dumps({"tv": 12, "nobody": 4, "rock": "x"}))
-    measuring = Measuring(host.settings, host.root)
+    measuring = Timed(host.settings, host.root)
     measuring.round(NOW)
     assert (host.told("tv")["listeners"], host.told("tv")["sources"]) == (12, None)
     host.write("viewing.json", json.dumps({"tv": [["203.0.113.7", "VLC/3", NOW, 700]] * 300}))
@@ -326,7 +376,7 @@ def test_a_channel_is_told_as_nginx_tells_it(host: Host) -> None:
     module = load(Path(host.settings["meters"]))["nginx_rtmp"]
     with serving(server):
         server.answer = stat(100_000)
-        measuring = Measuring(host.settings, host.root)
+        measuring = Timed(host.settings, host.root)
         measuring.round(NOW)
         assert host.told("tv")["sources"] == [
             {"mount": "", "kind": "encoder", "since": NOW, "announced_kbps": None, "kbps": None}
@@ -390,7 +440,7 @@ def test_a_rate_needs_a_whole_minute_and_a_tenth_more_is_allowed() -> None:
             assert held.above(NOW + moment, "rock", source(0), 10) is None
     assert held.kbps("rock", source(0)) == 160
     assert held.above(NOW + 60, "rock", source(0), 135) is None
-    assert held.above(NOW + 60, "rock", source(0), 134) == Drop(NOW + 60, "/stream", 160, 134)
+    assert held.above(NOW + 60, "rock", source(0), 134) == 160
 
 
 def test_who_is_right_is_never_sent_away_however_late_the_engine_tells_of_bytes() -> None:
@@ -421,9 +471,9 @@ def test_who_was_right_for_a_minute_is_right_whatever_was_before() -> None:
 
 def test_who_comes_back_and_sends_far_too_much_has_less_time() -> None:
     held = Held()
-    held.dropped("rock", Drop(NOW, "/stream", 999, 128))
+    held.dropped(NOW, "rock", Drop(NOW, "/stream", 999, 128))
 
-    def sends(at: float, kbps: int) -> Drop | None:
+    def sends(at: float, kbps: int) -> int | None:
         new = source(0, since=at)
         for moment in (0, 20):
             now = NOW + at + moment

@@ -6,7 +6,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,10 +16,12 @@ from streamfleet_sessions.tenants import Tenants
 
 from streamfleet_usage.disk import Disk
 from streamfleet_usage.held import Held
-from streamfleet_usage.meters import Meter, Source, Use, load, number, route_of
+from streamfleet_usage.meters import Drop, Meter, Source, Use, load, number, route_of
 
 #: Seconds between two rounds, and for which what an engine has told stays where it does not answer.
 ROUND, STALE = 15.0, 60.0
+#: Seconds for which an engine that has not answered in time is not asked again: the others are asked meanwhile.
+PASSED_OVER = 60.0
 #: Seconds between two looks who listens.
 LOOK = 30.0
 #: Sources and listeners of a service that are told, and bytes of the latter, since no large file is fetched.
@@ -28,10 +30,15 @@ FIRST_UID, LAST_UID = 200000, 299999
 
 
 class Measuring:
-    """One process. ``root``: where the host's files are; tests have another place for them."""
+    """One process. ``root``: where the host's files are; ``clock``: seconds that nobody sets; tests have others."""
 
-    def __init__(self, settings: Mapping[str, Any], root: Path = Path("/")) -> None:
+    def __init__(
+        self, settings: Mapping[str, Any], root: Path = Path("/"), clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._root = root
+        self._clock = clock
+        #: What makes a time of the clock one since the epoch, as of the begin of the round.
+        self._epoch = 0.0
         self._folder = Path(settings["folder"])
         self._watching = Path(settings["watching"])
         modules = load(Path(settings["meters"]))
@@ -44,6 +51,7 @@ class Measuring:
         self._uses: dict[str, tuple[float, Use]] = {}
         self._counted: set[str] = set()
         self._failing: set[tuple[str, str]] = set()
+        self._passed_over: dict[str, float] = {}
         self._peaks: dict[tuple[str, int], tuple[str, int]] = {}
         self._told: dict[tuple[str, str], str] = {}
         self._viewing = Path(settings["viewing"])
@@ -64,12 +72,13 @@ class Measuring:
                 time.sleep(min(left, 1.0))
 
     def round(self, now: float) -> None:
-        """Measure every service once."""
+        """Measure every service once. ``now``: since the epoch."""
+        self._epoch = now - self._clock()
         tenants = self._tenants.read() | self._owners()
         for name, (meter, listeners) in self._meters.items():
-            self._measure(now, name, meter, listeners, tenants)
-        self.held.forget(now, tenants)
-        for known in (self._uses, self._looked, self._listening):
+            self._measure(name, meter, listeners, tenants)
+        self.held.forget(self._clock(), tenants)
+        for known in (self._uses, self._looked, self._listening, self._passed_over):
             for slug in known.keys() - tenants.keys():
                 del known[slug]
         self._told = {key: text for key, text in self._told.items() if key[0] in tenants}
@@ -97,7 +106,7 @@ class Measuring:
                 found[path.stem] = uid
         return found
 
-    def _measure(self, now: float, name: str, meter: Meter, listeners: bool, tenants: Mapping[str, int]) -> None:
+    def _measure(self, name: str, meter: Meter, listeners: bool, tenants: Mapping[str, int]) -> None:
         on_air = set()
         for slug in meter.services():
             if self._stopped:
@@ -106,24 +115,30 @@ class Measuring:
                 continue
             on_air.add(slug)
             (self._counted.add if listeners else self._counted.discard)(slug)
+            if self._clock() < self._passed_over.get(slug, 0.0):
+                continue
             try:
                 use = meter.measure(slug)
-                self._uses[slug] = now, use
-                self.held.see(now, slug, use.sources)
-                self._hold(now, slug, meter, use)
-                self._look(now, slug, meter, use)
+                # Of the moment of the answer: others may have been slow to answer before.
+                at = self._clock()
+                self._uses[slug] = at, use
+                self.held.see(at, slug, use.sources)
+                self._hold(at, slug, meter, use)
+                self._look(at, slug, meter, use)
                 self._failing.discard((name, slug))
             except (OSError, ValueError, KeyError, TypeError) as error:
+                if isinstance(error, TimeoutError):
+                    self._passed_over[slug] = self._clock() + PASSED_OVER
                 if (name, slug) not in self._failing:
                     print(f"{slug}: {name} does not tell what it uses: {error}", file=sys.stderr, flush=True)
                     self._failing.add((name, slug))
         self._failing = {(engine, slug) for engine, slug in self._failing if engine != name or slug in on_air}
 
-    def _look(self, now: float, slug: str, meter: Meter, use: Use) -> None:
+    def _look(self, at: float, slug: str, meter: Meter, use: Use) -> None:
         """See who listens, now and then."""
-        if use.heard and 0 <= now - self._looked.get(slug, -LOOK) < LOOK:
+        if use.heard and at - self._looked.get(slug, float("-inf")) < LOOK:
             return
-        self._looked[slug] = now
+        self._looked[slug] = at
         known = {(item["name"], item["mount"]): item["started"] for item in self._listening.get(slug, [])}
         self._listening[slug] = [
             {
@@ -133,34 +148,32 @@ class Measuring:
                 "address": item.address[:45],
                 "agent": item.agent[:255],
                 # The engine tells whole seconds: the same listener began at the same moment each time.
-                "started": known.get((item.name[:32], item.mount[:100]), round(now) - item.seconds),
+                "started": known.get((item.name[:32], item.mount[:100]), round(at + self._epoch) - item.seconds),
                 "bytes": None,
             }
             for item in (meter.running(slug, use) if use.heard else [])[:MOST_LISTENERS]
         ]
 
-    def _hold(self, now: float, slug: str, meter: Meter, use: Use) -> None:
+    def _hold(self, at: float, slug: str, meter: Meter, use: Use) -> None:
         """Send away whoever sends more than the service's limit."""
         if use.dropped is not None:
-            self.held.dropped(slug, use.dropped)
+            self.held.dropped(at, slug, use.dropped)
         limit = (route_of(self._root, slug) or {}).get("max_bitrate_kbps")
         if not isinstance(limit, int):
             return
         for source in use.sources:
-            drop = self.held.above(now, slug, source, limit)
-            if drop is not None:
+            kbps = self.held.above(at, slug, source, limit)
+            if kbps is not None:
                 meter.drop(slug, source)
-                self.held.dropped(slug, drop)
+                self.held.dropped(at, slug, Drop(at + self._epoch, source.mount, kbps, limit))
                 whose = f"{source.kind} {source.mount}".rstrip()
-                print(
-                    f"{slug}: {whose} sent away: {drop.kbps} kbit/s, {limit} are allowed", file=sys.stderr, flush=True
-                )
+                print(f"{slug}: {whose} sent away: {kbps} kbit/s, {limit} are allowed", file=sys.stderr, flush=True)
 
     def _of(self, now: float, slug: str, uid: int, viewers: int) -> dict[str, Any]:
         """What is told of a service."""
-        at, use = self._uses.get(slug, (0.0, Use()))
+        at, use = self._uses.get(slug, (float("-inf"), Use()))
         off = not (self._root / "etc/streamfleet/routes" / f"{slug}.json").exists()
-        fresh = now - at < STALE
+        fresh = self._clock() - at < STALE
         sources: list[dict[str, Any]] | None = [self._source(slug, item) for item in use.sources[:MOST_SOURCES]]
         listeners: int | None = use.listeners if slug in self._counted else viewers
         if off:

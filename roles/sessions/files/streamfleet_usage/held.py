@@ -59,7 +59,7 @@ class _Seen:
 
 
 class Held:
-    """The sources of all services."""
+    """The sources of all services. ``now`` is of a clock that nobody sets: rates are measured by it."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
@@ -92,8 +92,8 @@ class Held:
             seen.told = round(found)
         return seen.told
 
-    def above(self, now: float, slug: str, source: Source, limit_kbps: int) -> Drop | None:
-        """What is to be told of a source that has sent too much; None for one that has not."""
+    def above(self, now: float, slug: str, source: Source, limit_kbps: int) -> int | None:
+        """The kbit/s of a source that has sent too much; None for one that has not."""
         seen = self._seen.get((slug, source.name))
         # What the platform itself encodes has the bitrate of its mount, which was checked.
         if seen is None or source.kind == "autodj":
@@ -107,15 +107,15 @@ class Held:
         for seconds, tolerance in bounds:
             sent = seen.at_least(seconds)
             if sent is not None and sent > limit_kbps * tolerance:
-                return Drop(now, source.mount, round(seen.kbps(seconds) or sent), limit_kbps)
+                return round(seen.kbps(seconds) or sent)
         return None
 
-    def dropped(self, slug: str, drop: Drop) -> None:
+    def dropped(self, now: float, slug: str, drop: Drop) -> None:
         """Remember it."""
-        self._watched[slug, drop.mount] = drop.at
         drops = self._drops.setdefault(slug, deque(maxlen=TOLD))
         if drop not in drops:
             drops.append(drop)
+            self._watched[slug, drop.mount] = now
 
     def drops(self, slug: str) -> list[Drop]:
         """The last ones of a service, the newest last."""
