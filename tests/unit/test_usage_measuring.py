@@ -303,6 +303,42 @@ def test_a_clock_that_is_set_changes_no_rate(host: Host, icecast: Icecast) -> No
     assert host.told("rock")["sources"][0]["kbps"] == 128
 
 
+def test_a_full_disk_ends_no_limit(
+    host: Host, icecast: Icecast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.service("tv", 200001, "wowza", port=1938, hls="/tv/live")
+    icecast.sources = {"/stream": (1, 1000)}
+    write = Path.write_text
+
+    def full(path: Path, *_args: Any, **_named: Any) -> int:
+        if path.name.endswith(".new"):
+            raise OSError(28, "No space left on device")
+        return write(path, *_args, **_named)
+
+    (host.root / "told/gone/below").mkdir(parents=True)
+    measuring = Timed(host.settings, host.root)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", full)
+        for turn in range(6):
+            if not icecast.killed:
+                icecast.sources = {"/stream": (1, turn * 600_000)}
+            measuring.round(NOW + 15 * turn)
+    assert icecast.killed == ["/stream"]
+    assert capsys.readouterr().err.count("No space left") == 1
+    (host.root / "told/gone/below").rmdir()
+    measuring.round(NOW + 90)
+    assert len(host.told("rock")["drops"]) == 1
+    assert host.told("tv")["listeners"] == 0
+    assert not (host.root / "told/gone").exists()
+
+
+def test_an_engine_that_does_not_tell_its_services_is_in_no_others_way(host: Host, icecast: Icecast) -> None:
+    host.write("etc/streamfleet/instances/shoutcast2", "no folder")
+    icecast.sources = {"/stream": (3, 1000)}
+    Timed(host.settings, host.root).round(NOW)
+    assert host.told("rock")["listeners"] == 3
+
+
 def test_off_the_air_nobody_listens_and_a_purged_service_is_forgotten(host: Host, icecast: Icecast) -> None:
     icecast.sources = {"/stream": (3, 1000)}
     host.write("var/lib/streamfleet/services/rock/live/a.mp3", "x" * 5000)

@@ -27,6 +27,8 @@ LOOK = 30.0
 #: Sources and listeners of a service that are told, and bytes of the latter, since no large file is fetched.
 MOST_SOURCES, MOST_LISTENERS, MOST_BYTES = 32, 200, 32 << 10
 FIRST_UID, LAST_UID = 200000, 299999
+#: Stands among names of engines for the writing of what is told.
+_WRITING = ""
 
 
 class Measuring:
@@ -52,6 +54,7 @@ class Measuring:
         self._counted: set[str] = set()
         self._failing: set[tuple[str, str]] = set()
         self._passed_over: dict[str, float] = {}
+        self._unwritten = False
         self._peaks: dict[tuple[str, int], tuple[str, int]] = {}
         self._told: dict[tuple[str, str], str] = {}
         self._viewing = Path(settings["viewing"])
@@ -85,6 +88,7 @@ class Measuring:
         folders = [self._data(slug) for slug in tenants]
         folders += [self._library(uid) for uid in sorted(set(tenants.values()))]
         self.disk.count(folders, ROUND / 10)
+        self._unwritten = False
         viewers, viewing = _counts(self._watching), _object(self._viewing)
         for slug, uid in tenants.items():
             told = self._of(now, slug, uid, viewers.get(slug, 0))
@@ -100,7 +104,7 @@ class Measuring:
         for path in (self._root / "etc/streamfleet/routes").glob("*.json"):
             try:
                 uid = (route_of(self._root, path.stem) or {}).get("uid")
-            except ValueError:
+            except (OSError, ValueError):
                 continue
             if isinstance(uid, int) and FIRST_UID <= uid <= LAST_UID:
                 found[path.stem] = uid
@@ -108,7 +112,13 @@ class Measuring:
 
     def _measure(self, name: str, meter: Meter, listeners: bool, tenants: Mapping[str, int]) -> None:
         on_air = set()
-        for slug in meter.services():
+        try:
+            services = meter.services()
+        except (OSError, ValueError) as error:
+            self._once((name, ""), f"{name} does not tell its services: {error}")
+            return
+        self._failing.discard((name, ""))
+        for slug in services:
             if self._stopped:
                 return
             if slug not in tenants:
@@ -129,10 +139,14 @@ class Measuring:
             except (OSError, ValueError, KeyError, TypeError) as error:
                 if isinstance(error, TimeoutError):
                     self._passed_over[slug] = self._clock() + PASSED_OVER
-                if (name, slug) not in self._failing:
-                    print(f"{slug}: {name} does not tell what it uses: {error}", file=sys.stderr, flush=True)
-                    self._failing.add((name, slug))
+                self._once((name, slug), f"{slug}: {name} does not tell what it uses: {error}")
         self._failing = {(engine, slug) for engine, slug in self._failing if engine != name or slug in on_air}
+
+    def _once(self, fault: tuple[str, str], words: str) -> None:
+        """Say a fault when it is new."""
+        if fault not in self._failing:
+            print(words, file=sys.stderr, flush=True)
+            self._failing.add(fault)
 
     def _look(self, at: float, slug: str, meter: Meter, use: Use) -> None:
         """See who listens, now and then."""
@@ -213,24 +227,43 @@ class Measuring:
         return self._root / "var/lib/streamfleet/media" / str(uid)
 
     def _tell(self, slug: str, name: str, told: Mapping[str, Any]) -> None:
-        """Write what is told where it is another than before, whole or not at all."""
+        """Write what is told where it is another than before, whole or not at all.
+
+        Where it cannot be written, as on a full disk, limits hold on and it is tried anew in the next round.
+        """
         text = json.dumps(told, separators=(",", ":"))
         if self._told.get((slug, name)) == text:
             return
         folder = self._folder / slug
-        folder.mkdir(mode=0o750, exist_ok=True)
-        new = folder / f"{name}.new"
-        new.write_text(text + "\n", "ascii")
-        new.replace(folder / name)
+        try:
+            folder.mkdir(mode=0o750, exist_ok=True)
+            new = folder / f"{name}.new"
+            new.write_text(text + "\n", "ascii")
+            new.replace(folder / name)
+        except OSError as error:
+            # One line for all services: it is the same disk.
+            self._once((_WRITING, ""), f"{slug}: cannot tell what it uses: {error}")
+            self._unwritten = True
+            return
         self._told[slug, name] = text
 
     def _clean(self, tenants: Mapping[str, int]) -> None:
         """Remove what was told of services that are no longer here."""
-        for folder in self._folder.iterdir():
-            if folder.is_dir() and folder.name not in tenants:
+        try:
+            folders = [path for path in self._folder.iterdir() if path.is_dir() and path.name not in tenants]
+        except OSError as error:
+            self._once((_WRITING, ""), f"cannot remove what was told: {error}")
+            self._unwritten, folders = True, []
+        for folder in folders:
+            try:
                 for path in folder.iterdir():
                     path.unlink()
                 folder.rmdir()
+            except OSError as error:
+                self._once((_WRITING, ""), f"{folder.name}: cannot remove what was told of it: {error}")
+                self._unwritten = True
+        if not self._unwritten:
+            self._failing.discard((_WRITING, ""))
         self._peaks = {key: peak for key, peak in self._peaks.items() if tenants.get(key[0]) == key[1]}
 
 
@@ -238,7 +271,7 @@ def _object(path: Path) -> dict[str, Any]:
     """What the recorder of sessions tells; nothing where it tells nothing."""
     try:
         found = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
