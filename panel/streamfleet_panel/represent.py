@@ -315,22 +315,24 @@ def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]
 
 
 def usage(obj: MediaService, told: Usage | None, sent: int) -> dict[str, Any]:
-    """What a media service uses, beside what it may; reads ``customer`` and ``node``: select them along.
+    """What a media service uses, beside what it may; reads ``customer``, its reseller and ``node``: select them along.
 
     ``told``: what its node told last. ``sent``: bytes this month.
     """
     engine = engines().get(obj.engine)
     mounts = engine.settings(obj.settings)[engine.mounts_field] if engine is not None and engine.mounts_field else None
-    current = told is not None and told.month == month_of(timezone.now())
+    now = timezone.now()
+    current = told is not None and told.month == month_of(now)
+    listeners, sources = _live(obj, told, now)
     return {
         "media_service": obj.slug,
         "customer": obj.customer.username,
         "node": obj.node.name,
         "engine": obj.engine,
-        "listeners": told.listeners if told is not None else None,
+        "listeners": listeners,
         "listeners_peak": told.listeners_peak if told is not None and current else 0,
         "max_listeners": obj.max_listeners,
-        "sources": told.sources if told is not None else None,
+        "sources": sources,
         "max_bitrate_kbps": obj.max_bitrate_kbps,
         "dropped_sources": told.drops if told is not None else [],
         "mounts": None if mounts is None else len(mounts),
@@ -342,6 +344,14 @@ def usage(obj: MediaService, told: Usage | None, sent: int) -> dict[str, Any]:
         "disk_quota_mb": obj.disk_quota_mb,
         "reported_at": rfc3339(told.reported_at) if told is not None else None,
     }
+
+
+def _live(obj: MediaService, told: Usage | None, now: datetime) -> tuple[int | None, list[dict[str, Any]] | None]:
+    """Who listens, and who sends. Off the air nobody does, whatever was told last: of a service that has neither
+    route nor unit any more the node tells nothing."""
+    if obj.desired_state()[0] != "running":
+        return 0, []
+    return (told.listeners, told.sources) if told is not None else (None, None)
 
 
 def _megabytes(size: int | None) -> int | None:
@@ -357,6 +367,8 @@ def usages(items: Iterable[MediaService]) -> list[dict[str, Any]]:
     return [usage(obj, told.get(obj.pk), sent.get(obj.pk, 0)) for obj in found]
 
 
+#: Columns of services that no sum needs.
+_LARGE = ("settings", "credentials_encrypted", "previous_credentials_encrypted")
 #: Limit of a reseller plan → the services' own that it is the sum of.
 _GRANTED = {
     "listeners": "max_listeners",
@@ -367,21 +379,24 @@ _GRANTED = {
 
 
 def usage_of_account(obj: Account, customers: int, services: QuerySet[MediaService]) -> dict[str, Any]:
-    """What all these services use together, beside what the account's plan allows. Two queries; reads the plan."""
-    columns = ("pk", "customer_id", "node_id", "engine", *_GRANTED.values())
-    used = ("usage__listeners", "usage__disk_bytes", "usage__library_bytes")
-    rows = list(services.order_by().values(*columns, *used))
-    sent = sum(transferred(row["pk"] for row in rows).values())
+    """What all these services use together, beside what the account's plan allows. Two queries; reads the plan.
+
+    ``services`` have ``customer`` and its reseller selected along.
+    """
+    rows = list(services.select_related("usage", "customer__reseller").defer(*_LARGE).order_by())
+    told = {row.pk: getattr(row, "usage", None) for row in rows}
+    sent = sum(transferred(told).values())
+    now = timezone.now()
     # All services of a customer on a node share one library.
     libraries: dict[tuple[int, int], int] = {}
     for row in rows:
-        place = row["customer_id"], row["node_id"]
-        libraries[place] = max(libraries.get(place, 0), row["usage__library_bytes"] or 0)
+        place, use = (row.customer_id, row.node_id), told[row.pk]
+        libraries[place] = max(libraries.get(place, 0), (use.library_bytes if use is not None else 0) or 0)
     held = engines()
     granted: dict[str, int | None] = {}
     for name, field in _GRANTED.items():
         # What an engine does not hold is no claim to unlimited (apply/limits.py).
-        limits = [row[field] for row in rows if row["engine"] not in held or held[row["engine"]].holds(field)]
+        limits = [getattr(row, field) for row in rows if row.engine not in held or held[row.engine].holds(field)]
         granted[name] = None if None in limits else sum(limits)
     offer = obj.reseller_plan
     return {
@@ -389,9 +404,11 @@ def usage_of_account(obj: Account, customers: int, services: QuerySet[MediaServi
         "reseller_plan": offer.name if offer is not None else None,
         "customers": customers,
         "media_services": len(rows),
-        "listeners": sum(row["usage__listeners"] or 0 for row in rows),
+        "listeners": sum(_live(row, told[row.pk], now)[0] or 0 for row in rows),
         "transferred_mb": sent // MB,
-        "disk_mb": _megabytes(sum(row["usage__disk_bytes"] or 0 for row in rows) + sum(libraries.values())),
+        "disk_mb": _megabytes(
+            sum(use.disk_bytes or 0 for use in told.values() if use is not None) + sum(libraries.values())
+        ),
         "granted": granted,
         "max_customers": offer.max_customers if offer is not None else None,
         "max_media_services": offer.max_media_services if offer is not None else None,

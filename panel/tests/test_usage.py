@@ -118,6 +118,25 @@ def test_who_sees_which(world: None, api: Callable[..., Api]) -> None:
     assert api("eve")("GET", "/media-services/rock/usage")[0] == 404
 
 
+@pytest.mark.parametrize("state", [{"suspended": True}, {"enabled": False}, {"stopped": True}, {"over_quota": True}])
+def test_off_the_air_nobody_listens_whatever_was_told_last(
+    world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]], state: dict[str, bool]
+) -> None:
+    node = {"name": "node1", "engines": ["icecast", "nginx_rtmp"]}
+    channel = {
+        "slug": "film", "name": "film", "customer": "alice", "engine": "nginx_rtmp", "max_bitrate_kbps": 320,
+    }  # fmt: skip
+    run({"nodes": [node], "media_services": [channel]})
+    # Nothing more is told of a channel whose route is gone.
+    tell(("film", used("film")), ("rock", used(listeners=3)))
+    MediaService.objects.filter(slug="film").update(**state)
+    _, shown = api("alice")("GET", "/media-services/film/usage")
+    assert (shown["listeners"], shown["sources"], shown["listeners_peak"]) == (0, [], 40)
+    assert api("alice")("GET", "/customers/alice/usage")[1]["listeners"] == 3
+    _, other = api("alice")("GET", "/media-services/rock/usage")
+    assert (other["listeners"], len(other["sources"])) == (3, 1)
+
+
 def test_a_reseller_sees_the_sum_beside_its_plan(world: None, api: Callable[..., Api]) -> None:
     tell(("rock", used()), ("tv", used("tv", listeners=3, library_bytes=4 * MB, disk_bytes=None)))
     _, shown = api("shop")("GET", "/customers/shop/usage")
