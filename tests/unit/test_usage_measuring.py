@@ -496,6 +496,15 @@ def test_who_sends_a_little_too_much_is_seen_in_a_longer_time() -> None:
         assert (held.above(NOW + moment, "rock", source(0), 128) is not None) == (moment == 300)
 
 
+def test_what_is_called_the_platforms_own_is_held_too_with_more_room() -> None:
+    held = Held()
+    for moment in range(0, 61, 15):
+        held.see(NOW + moment, "rock", [source(moment * 20_000, kind="autodj")])  # 160 kbit/s
+    assert held.above(NOW + 60, "rock", source(0, kind="autodj"), 128) is None
+    assert held.above(NOW + 60, "rock", source(0, kind="autodj"), 96) == 160
+    assert held.above(NOW + 60, "rock", source(0), 128) == 160
+
+
 def test_who_was_right_for_a_minute_is_right_whatever_was_before() -> None:
     held, size = Held(), 0
     for moment in range(0, 600, 15):
