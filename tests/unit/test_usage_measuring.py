@@ -591,3 +591,20 @@ def test_many_files_of_one_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytes
     assert again.bytes(many) == 200
     again.count([], 60)
     assert again.bytes(many) is None
+
+
+def test_folders_without_files_are_in_nobodys_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    many, few = tmp_path / "many", tmp_path / "few"
+    few.mkdir()
+    (few / "one").write_bytes(b"x")
+    for number in range(300):
+        (many / str(number)).mkdir(parents=True)
+    (many / "link").symlink_to(few)
+    assert len(list(disk.sizes(many))) == 301, "each gives the clock its turn"
+    monkeypatch.setattr(disk, "MOST_FILES", 100)
+    counting = Disk()
+    counting.count([many, few], 60)
+    assert (counting.bytes(many), counting.bytes(few)) == (0, 1)
+    counting = Disk()
+    counting.count([many], 60)
+    assert counting._entries == 100, "no more is looked at than is counted at most"

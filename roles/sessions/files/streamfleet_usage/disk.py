@@ -12,14 +12,15 @@ from pathlib import Path
 
 #: Seconds between two counts of a folder; one that takes long is counted more rarely: so much of the time at most.
 AGAIN, SHARE = 300.0, 0.02
-#: Files between two looks at the clock.
+#: Entries between two looks at the clock.
 AT_ONCE = 100
-#: Levels of folders, and files of one folder, that are counted: of more it is known that there is as much.
+#: Levels of folders, and files and folders of one folder, that are counted: of more it is known that there is as much.
 MOST_DEEP, MOST_FILES = 32, 500_000
 
 
 def sizes(folder: Path) -> Iterator[int]:
-    """Bytes of every file below that are really on the disk. No link is followed, and each folder is entered from
+    """Bytes of every entry below that are really on the disk: nothing where it is no file, since folders take time to
+    look through like files. No link is followed, and each folder is entered from
     the one above, so that none that is replaced meanwhile leads anywhere else."""
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
     opened: list[tuple[int, Iterator[os.DirEntry[str]]]] = []
@@ -35,13 +36,15 @@ def sizes(folder: Path) -> Iterator[int]:
             if entry is None:
                 _leave(opened)
                 continue
+            size = 0
             with contextlib.suppress(OSError):
                 found = entry.stat(follow_symlinks=False)
                 if stat.S_ISREG(found.st_mode):
                     # One with holes is as large as what was written of it.
-                    yield min(found.st_size, found.st_blocks * 512)
+                    size = min(found.st_size, found.st_blocks * 512)
                 elif stat.S_ISDIR(found.st_mode) and len(opened) < MOST_DEEP:
                     _enter(opened, os.open(entry.name, flags, dir_fd=place))
+            yield size
     finally:
         while opened:
             _leave(opened)
@@ -67,7 +70,7 @@ class Disk:
         self._found: dict[Path, int] = {}
         self._due: dict[Path, float] = {}
         self._counting: tuple[Path, Iterator[int]] | None = None
-        self._bytes = self._files = 0
+        self._bytes = self._entries = 0
         self._spent = 0.0
 
     def bytes(self, folder: Path) -> int | None:
@@ -87,7 +90,7 @@ class Disk:
                     return
                 folder = waiting.pop(0)
                 self._counting = folder, sizes(folder)
-                self._bytes = self._files = 0
+                self._bytes = self._entries = 0
                 self._spent = 0.0
             self._go_on()
 
@@ -97,10 +100,10 @@ class Disk:
         begun = time.monotonic()
         some = list(itertools.islice(left, AT_ONCE))
         self._bytes += sum(some)
-        self._files += len(some)
+        self._entries += len(some)
         now = time.monotonic()
         self._spent += now - begun
-        if len(some) < AT_ONCE or self._files >= MOST_FILES:
+        if len(some) < AT_ONCE or self._entries >= MOST_FILES:
             left.close()  # type: ignore[attr-defined]
             self._found[folder] = self._bytes
             self._due[folder] = now + max(AGAIN, self._spent / SHARE)
