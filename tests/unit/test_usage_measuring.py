@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -529,6 +530,49 @@ def test_who_comes_back_and_sends_far_too_much_has_less_time() -> None:
     assert sends(100, 150) is None
     assert sends(200, 128) is None
     assert sends(WATCHED + 10, 320) is None
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_who_connects_anew_before_a_minute_is_held_too(known: bool) -> None:
+    held, sent = Held(), []
+    for moment in range(0, 301, 15):
+        # Forty-five seconds each, of which the engine tells when they began or not.
+        number, age = divmod(moment, 45)
+        one = source(age * 100_000, name=f"/stream{'' if known else number}", since=number if known else None)
+        one = replace(one, mount="/stream")
+        held.see(NOW + moment, "rock", [one])
+        sent.append(held.above(NOW + moment, "rock", one, 128))
+    assert any(sent)
+    assert not any(sent[:4])
+
+
+def test_who_connects_anew_and_is_right_is_not_sent_away_nor_for_what_was_before_a_drop() -> None:
+    held = Held()
+    for moment in range(0, 601, 15):
+        number, age = divmod(moment, 45)
+        one = source(age * 16_000 + 500, since=number)
+        held.see(NOW + moment, "rock", [one])
+        assert held.above(NOW + moment, "rock", one, 128) is None
+    held = Held()
+    for moment in range(0, 76, 15):
+        held.see(NOW + moment, "rock", [source(moment * 100_000)])
+    assert held.above(NOW + 75, "rock", source(0), 128) is not None
+    held.dropped(NOW + 75, "rock", Drop(NOW + 75, "/stream", 800, 128))
+    for moment in range(90, 400, 15):
+        held.see(NOW + moment, "rock", [source((moment - 80) * 16_000, since=80.0)])
+        assert held.above(NOW + moment, "rock", source(0), 128) is None
+
+
+def test_what_was_sent_long_before_is_not_carried_over() -> None:
+    held = Held()
+    held.see(NOW, "rock", [source(0, since=1.0)])
+    held.see(NOW + 15, "rock", [source(90_000_000, since=1.0)])
+    held.see(NOW + 30, "rock", [])
+    held.forget(NOW + 330, {"rock": 1})
+    held.see(NOW + 330, "rock", [source(16_000 * 10, since=320.0)])
+    held.see(NOW + 345, "rock", [source(16_000 * 25, since=320.0)])
+    assert held._gone == {}
+    assert held.above(NOW + 345, "rock", source(0), 1) is None, "not seen for a minute"
 
 
 def test_what_is_nearly_the_same_is_told_as_the_same() -> None:

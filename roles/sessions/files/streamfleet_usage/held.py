@@ -18,6 +18,9 @@ CLOSE_TOLERANCE, CLOSE_SECONDS, WATCHED = 1.5, 20.0, 600.0
 #: What the platform itself encodes has the bitrate of its mount, which was checked, and may vary about it. More than
 #: this is somebody's who has the password of the platform's mounts, as their owner may.
 AUTODJ_TOLERANCE = 1.5
+#: Seconds for which what a source has sent counts for the next one of its mount: nobody evades a limit by connecting
+#: anew before it is looked at.
+CARRIED = 300.0
 #: Bitrates that differ by no more are told as the same.
 NEARLY = 0.1
 #: Drops of a service that are told.
@@ -26,13 +29,17 @@ TOLD = 5
 
 @dataclass
 class _Seen:
-    """What a source had sent when."""
+    """What a source, and those of its mount before it, had sent when."""
 
     since: float | None
     told: int | None = None
     samples: deque[tuple[float, int]] = field(default_factory=deque)
+    #: What its predecessors had sent, and when it was seen first.
+    before: int = 0
+    first: float = float("-inf")
 
     def add(self, now: float, size: int) -> None:
+        size += self.before
         if self.samples and size < self.samples[-1][1]:
             self.samples.clear()
         self.samples.append((now, size))
@@ -40,9 +47,16 @@ class _Seen:
         while len(self.samples) > 2 and now - self.samples[1][0] >= LONG_SECONDS:
             self.samples.popleft()
 
+    def next(self, now: float, source: Source) -> _Seen:
+        """The one that comes after it."""
+        last = self.samples[-1][1]
+        # Of one whose begin is not known, only what it sends from now on is known to have come after the other's.
+        before = last if source.since is not None else last - source.bytes
+        return _Seen(source.since, samples=self.samples, before=before, first=now)
+
     def kbps(self, seconds: float) -> float | None:
-        """Over the last ``seconds``, or all that is known; None where it is not known."""
-        carried = self._carried(seconds)
+        """Over the last ``seconds``, or all that is known of itself; None where it is not known."""
+        carried = self._carried(seconds, self.first)
         return carried[0] * 8 / 1000 / carried[1] if carried is not None else None
 
     def at_least(self, seconds: float) -> float | None:
@@ -50,14 +64,15 @@ class _Seen:
         carried = self._carried(seconds)
         return carried[0] * 8 / 1000 / (carried[1] + LATE) if carried is not None and carried[1] >= seconds else None
 
-    def _carried(self, seconds: float) -> tuple[int, float] | None:
-        """Bytes, and in what time."""
-        if len(self.samples) < 2:
+    def _carried(self, seconds: float, first: float = float("-inf")) -> tuple[int, float] | None:
+        """Bytes, and in what time, as far back as ``first``."""
+        samples = [sample for sample in self.samples if sample[0] >= first]
+        if len(samples) < 2:
             return None
-        now, size = self.samples[-1]
+        now, size = samples[-1]
         # The newest of those that are old enough.
-        old = [sample for sample in self.samples if now - sample[0] >= seconds]
-        then, before = old[-1] if old else self.samples[0]
+        old = [sample for sample in samples if now - sample[0] >= seconds]
+        then, before = old[-1] if old else samples[0]
         return (size - before, now - then) if now > then else None
 
 
@@ -66,21 +81,28 @@ class Held:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
+        self._mounts: dict[tuple[str, str], str] = {}
+        #: Those that have gone lately, by slug and mount.
+        self._gone: dict[tuple[str, str], list[_Seen]] = {}
         self._watched: dict[tuple[str, str], float] = {}
         self._drops: dict[str, deque[Drop]] = {}
 
     def see(self, now: float, slug: str, sources: Iterable[Source]) -> None:
         """All sources of a service, as they are now."""
-        here = {}
-        for source in sources:
-            seen = self._seen.get((slug, source.name))
-            if seen is None or seen.since != source.since:
-                seen = _Seen(source.since)
+        found = {(slug, source.name): source for source in sources}
+        for key in [key for key in self._seen if key[0] == slug]:
+            source = found.get(key)
+            if source is None or source.since != self._seen[key].since:
+                self._gone.setdefault((slug, self._mounts.pop(key)), []).append(self._seen.pop(key))
+        for key, source in found.items():
+            seen = self._seen.get(key)
+            if seen is None:
+                # Each goes on from one that has gone, the last of them.
+                gone = self._gone.get((slug, source.mount))
+                seen = gone.pop().next(now, source) if gone else _Seen(source.since)
+                self._seen[key] = seen
+            self._mounts[key] = source.mount
             seen.add(now, source.bytes)
-            here[slug, source.name] = seen
-        for key in [key for key in self._seen if key[0] == slug and key not in here]:
-            del self._seen[key]
-        self._seen.update(here)
 
     def kbps(self, slug: str, source: Source) -> int | None:
         """What it sends, as measured over up to a minute; None as long as that is not known.
@@ -119,6 +141,10 @@ class Held:
         if drop not in drops:
             drops.append(drop)
             self._watched[slug, drop.mount] = now
+            # It may come back, and be right from then on.
+            self._gone.pop((slug, drop.mount), None)
+            for key in [key for key, mount in self._mounts.items() if (key[0], mount) == (slug, drop.mount)]:
+                del self._seen[key], self._mounts[key]
 
     def drops(self, slug: str) -> list[Drop]:
         """The last ones of a service, the newest last."""
@@ -127,5 +153,11 @@ class Held:
     def forget(self, now: float, here: Mapping[str, object]) -> None:
         """What is known of services that are no longer ``here``."""
         self._seen = {key: seen for key, seen in self._seen.items() if key[0] in here}
+        self._mounts = {key: mount for key, mount in self._mounts.items() if key in self._seen}
+        self._gone = {
+            key: kept
+            for key, gone in self._gone.items()
+            if key[0] in here and (kept := [seen for seen in gone if now - seen.samples[-1][0] < CARRIED])
+        }
         self._drops = {slug: drops for slug, drops in self._drops.items() if slug in here}
         self._watched = {key: at for key, at in self._watched.items() if key[0] in here and now - at < WATCHED}
