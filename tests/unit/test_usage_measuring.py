@@ -240,6 +240,27 @@ def test_who_listens_now_is_told(host: Host, icecast: Icecast) -> None:
     assert host.running("rock") == []
 
 
+def test_listeners_that_are_not_told_are_not_shown_for_ever(
+    host: Host, icecast: Icecast, capsys: pytest.CaptureFixture[str]
+) -> None:
+    icecast.sources = {"/stream": (1, 1000)}
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60)
+    measuring = Timed(host.settings, host.root)
+    measuring.round(NOW)
+    assert len(host.running("rock")) == 1
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60, "x" * (1 << 20))
+    for moment in (30, 60, 120):
+        measuring.round(NOW + moment)
+        assert host.running("rock") == []
+        assert host.told("rock")["listeners"] == 1
+    said = capsys.readouterr().err
+    assert said.count("does not tell who listens") == 1
+    assert "what it uses" not in said
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60)
+    measuring.round(NOW + 150)
+    assert len(host.running("rock")) == 1
+
+
 def test_a_source_above_the_limit_is_sent_away_and_its_neighbour_is_not(host: Host, icecast: Icecast) -> None:
     measuring = Timed(host.settings, host.root)
     for turn in range(6):

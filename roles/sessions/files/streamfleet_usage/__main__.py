@@ -134,13 +134,21 @@ class Measuring:
                 self._uses[slug] = at, use
                 self.held.see(at, slug, use.sources)
                 self._hold(at, slug, meter, use)
-                self._look(at, slug, meter, use)
                 self._failing.discard((name, slug))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 if isinstance(error, TimeoutError):
                     self._passed_over[slug] = self._clock() + PASSED_OVER
                 self._once((name, slug), f"{slug}: {name} does not tell what it uses: {error}")
-        self._failing = {(engine, slug) for engine, slug in self._failing if engine != name or slug in on_air}
+                continue
+            # Apart: an answer that is too long to read is nothing against what was measured.
+            try:
+                self._look(at, slug, meter, use)
+                self._failing.discard((name, f"{slug} listeners"))
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                self._once((name, f"{slug} listeners"), f"{slug}: {name} does not tell who listens: {error}")
+        self._failing = {
+            (engine, slug) for engine, slug in self._failing if engine != name or slug.partition(" ")[0] in on_air
+        }
 
     def _once(self, fault: tuple[str, str], words: str) -> None:
         """Say a fault when it is new."""
@@ -154,6 +162,8 @@ class Measuring:
             return
         self._looked[slug] = at
         known = {(item["name"], item["mount"]): item["started"] for item in self._listening.get(slug, [])}
+        # Where it is not told, nobody is shown rather than who listened before.
+        self._listening[slug] = []
         self._listening[slug] = [
             {
                 "name": item.name[:32],
