@@ -160,6 +160,12 @@ def test_the_meter_can_write_nothing_and_read_no_keys(platform: Stage) -> None:
         platform.on_node(["nsenter", "-t", pid, "-m", "stat", "/etc/shadow"])
     for path in ("/etc/streamfleet/tls", "/etc/streamfleet/publish-keys"):
         assert platform.on_node(["nsenter", "-t", pid, "-m", "stat", "-c", "%a", path]).strip() == "0", path
+    # What only some hosts have.
+    some = ["/var/lib/streamfleet/panel", "/var/lib/streamfleet/acme", "/var/lib/mysql", "/var/lib/postgresql"]
+    some += ["/run/mysqld", "/run/postgresql"]
+    words = ["sh", "-c", 'for path; do ! test -e "$path" || stat -c "%a %n" "$path"; done', "sh", *some]
+    for line in platform.on_node(["nsenter", "-t", pid, "-m", *words]).splitlines():
+        assert line.startswith("0 "), line
 
 
 def test_self_check_names_what_is_wrong(platform: Stage) -> None:
