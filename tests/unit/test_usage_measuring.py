@@ -325,6 +325,28 @@ def test_a_clock_that_is_set_changes_no_rate(host: Host, icecast: Icecast) -> No
     assert host.told("rock")["sources"][0]["kbps"] == 128
 
 
+def test_a_later_process_tells_on(host: Host, icecast: Icecast, monkeypatch: pytest.MonkeyPatch) -> None:
+    icecast.sources = {"/stream": (9, 0)}
+    host.write("var/lib/streamfleet/services/rock/a", "x" * 700)
+    measuring = Timed(host.settings, host.root)
+    measuring.held.dropped(0.0, "rock", Drop(NOW + 0.2, "/stream", 320, 128))
+    measuring.round(NOW)
+    before = host.told("rock")
+    assert (before["listeners_peak"], before["disk_bytes"], len(before["drops"])) == (9, 700, 1)
+    monkeypatch.setattr(Disk, "count", lambda *_args: None)
+    icecast.sources = {"/stream": (1, 0)}
+    Timed(host.settings, host.root).round(NOW + 15)
+    after = host.told("rock")
+    for name in ("listeners_peak", "disk_bytes", "library_bytes", "drops"):
+        assert after[name] == before[name], name
+    # Nothing of an earlier customer's, and no harm by what is none.
+    for other in ({**before, "uid": 200009}, {"uid": 200001, "month": 7, "listeners_peak": "x", "drops": [{"at": 1}]}):
+        host.write("told/rock/usage.json", json.dumps(other))
+        Timed(host.settings, host.root).round(NOW + 30)
+        assert (host.told("rock")["listeners_peak"], host.told("rock")["drops"]) == (1, [])
+        assert host.told("rock")["disk_bytes"] is None
+
+
 def test_a_full_disk_ends_no_limit(
     host: Host, icecast: Icecast, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

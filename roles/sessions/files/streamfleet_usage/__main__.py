@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import sys
@@ -60,7 +61,7 @@ class Measuring:
         self._viewing = Path(settings["viewing"])
         self._looked: dict[str, float] = {}
         self._listening: dict[str, list[dict[str, Any]]] = {}
-        self._stopped = False
+        self._stopped = self._recalled = False
 
     def stop(self, *_signal: object) -> None:
         """End soon."""
@@ -78,6 +79,7 @@ class Measuring:
         """Measure every service once. ``now``: since the epoch."""
         self._epoch = now - self._clock()
         tenants = self._tenants.read() | self._owners()
+        self._recall(tenants)
         for name, (meter, listeners) in self._meters.items():
             self._measure(name, meter, listeners, tenants)
         self.held.forget(self._clock(), tenants)
@@ -97,6 +99,24 @@ class Measuring:
             running = [*running, *(_viewer(row) for row in viewing.get(slug, []))][:MOST_LISTENERS]
             self._tell(slug, "running.json", {"slug": slug, "uid": uid, "sessions": _fitting(running)})
         self._clean(tenants)
+
+    def _recall(self, tenants: Mapping[str, int]) -> None:
+        """Go on from what an earlier process has told of services that are still the same customer's."""
+        if self._recalled:
+            return
+        self._recalled = True
+        for slug, uid in tenants.items():
+            told = _object(self._folder / slug / "usage.json")
+            if told.get("uid") != uid:
+                continue
+            month, peak = told.get("month"), told.get("listeners_peak")
+            if isinstance(month, str) and isinstance(peak, int):
+                self._peaks[slug, uid] = month, peak
+            for folder, name in ((self._data(slug), "disk_bytes"), (self._library(uid), "library_bytes")):
+                if isinstance(told.get(name), int):
+                    self.disk.recall(folder, told[name])
+            with contextlib.suppress(TypeError):
+                self.held.recall(slug, [Drop(**drop) for drop in told.get("drops") or []])
 
     def _owners(self) -> dict[str, int]:
         """Whose the services are that have no unit: their route says it."""

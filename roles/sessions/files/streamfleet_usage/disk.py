@@ -77,6 +77,10 @@ class Disk:
         """What was in it when it was last counted; None where it has not been yet."""
         return self._found.get(folder)
 
+    def recall(self, folder: Path, size: int) -> None:
+        """What an earlier process has found, until it is counted anew."""
+        self._found.setdefault(folder, size)
+
     def count(self, folders: list[Path], seconds: float) -> None:
         """Count those that are due, for about so long."""
         begun = time.monotonic()

@@ -146,6 +146,10 @@ class Held:
             for key in [key for key, mount in self._mounts.items() if (key[0], mount) == (slug, drop.mount)]:
                 del self._seen[key], self._mounts[key]
 
+    def recall(self, slug: str, drops: Iterable[Drop]) -> None:
+        """Those of which an earlier process has told."""
+        self._drops[slug] = deque(drops, maxlen=TOLD)
+
     def drops(self, slug: str) -> list[Drop]:
         """The last ones of a service, the newest last."""
         return list(self._drops.get(slug, ()))
