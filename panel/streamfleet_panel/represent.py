@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import Max, QuerySet
@@ -351,7 +351,12 @@ def _live(obj: MediaService, told: Usage | None, now: datetime) -> tuple[int | N
     route nor unit any more the node tells nothing."""
     if obj.desired_state()[0] != "running":
         return 0, []
-    return (told.listeners, told.sources) if told is not None else (None, None)
+    return (told.listeners, told.sources) if told is not None and is_fresh(told, now) else (None, None)
+
+
+def is_fresh(told: Usage, now: datetime) -> bool:
+    """Whether its node tells it still: nodes do every five minutes, new or not."""
+    return now - told.reported_at < _FRESH
 
 
 def _megabytes(size: int | None) -> int | None:
@@ -367,6 +372,8 @@ def usages(items: Iterable[MediaService]) -> list[dict[str, Any]]:
     return [usage(obj, told.get(obj.pk), sent.get(obj.pk, 0)) for obj in found]
 
 
+#: So long is known who listens and sends, once it was told: that it is told anew may fail twice.
+_FRESH = timedelta(minutes=15)
 #: Columns of services that no sum needs.
 _LARGE = ("settings", "credentials_encrypted", "previous_credentials_encrypted")
 #: Limit of a reseller plan → the services' own that it is the sum of.

@@ -137,6 +137,19 @@ def test_off_the_air_nobody_listens_whatever_was_told_last(
     assert (other["listeners"], len(other["sources"])) == (3, 1)
 
 
+def test_of_a_node_that_tells_no_more_nobody_is_shown_as_live(world: None, api: Callable[..., Api]) -> None:
+    tell(("rock", used()))
+    tell_running(listens())
+    for minutes, listeners, count in ((14, 12, 1), (16, None, 0)):
+        Usage.objects.update(reported_at=timezone.now() - timedelta(minutes=minutes))
+        _, shown = api("alice")("GET", "/media-services/rock/usage")
+        assert (shown["listeners"], shown["sources"] is None) == (listeners, listeners is None)
+        assert (shown["listeners_peak"], shown["own_files_mb"]) == (40, 2)
+        assert api("alice")("GET", "/customers/alice/usage")[1]["listeners"] == (listeners or 0)
+        _, running = api("alice")("GET", "/media-services/rock/listener-sessions?running=true")
+        assert running["count"] == count
+
+
 def test_a_reseller_sees_the_sum_beside_its_plan(world: None, api: Callable[..., Api]) -> None:
     tell(("rock", used()), ("tv", used("tv", listeners=3, library_bytes=4 * MB, disk_bytes=None)))
     _, shown = api("shop")("GET", "/customers/shop/usage")

@@ -397,9 +397,11 @@ def test_off_the_air_nobody_listens_and_a_purged_service_is_forgotten(host: Host
     before = (host.root / "told/rock/usage.json").stat().st_ino
     measuring.round(NOW + 30)
     assert (host.root / "told/rock/usage.json").stat().st_ino == before, "nothing new, nothing written"
+    measuring.round(NOW + 300)
+    assert host.told("rock") == {**told, "measured": NOW + 300}, "but now and then, so that its own end shows"
     for unit in (host.root / "etc/systemd/system").glob("*@rock.service.d"):
         (unit / "10-user.conf").unlink()
-    measuring.round(NOW + 45)
+    measuring.round(NOW + 315)
     assert list((host.root / "told").iterdir()) == []
 
 

@@ -17,7 +17,7 @@ from streamfleet_panel.api.core import actor_of_call, answer, found, matching
 from streamfleet_panel.api.moments import in_utc
 from streamfleet_panel.api.objects import LIMIT, OFFSET, SEARCH, page
 from streamfleet_panel.apply.problems import ApiError, Problem
-from streamfleet_panel.models import ListenerSession, Listening, MediaService
+from streamfleet_panel.models import ListenerSession, Listening, MediaService, Usage
 
 router = Router(tags=["listener sessions"])
 _SOURCE = Query(None, description="web, direct or hls.")
@@ -60,7 +60,10 @@ def _running(
             problem = Problem(name, str(moment), "is about ended sessions", "Leave it out, or running.")
             raise ApiError("invalid_document", f"{name}: is about ended sessions", [problem])
     told = Listening.objects.filter(media_service=service).first()
-    rows = [] if told is None or service.desired_state()[0] != "running" else told.sessions
+    # Who listens is told where it changes only; use is told by the same program, and now and then in any case.
+    use = Usage.objects.filter(media_service=service).first()
+    known = use is None or represent.is_fresh(use, timezone.now())
+    rows = told.sessions if told is not None and known and service.desired_state()[0] == "running" else []
     for name, value in exact.items():
         rows = [row for row in rows if value is None or row[name] == value]
     if search:

@@ -21,6 +21,8 @@ from streamfleet_usage.meters import Drop, Meter, Source, Use, load, number, rou
 
 #: Seconds between two rounds, and for which what an engine has told stays where it does not answer.
 ROUND, STALE = 15.0, 60.0
+#: Seconds after which what is told is told anew, though it is the same: so the panel knows that it is measured still.
+ALIVE = 300
 #: Seconds for which an engine that has not answered in time is not asked again: the others are asked meanwhile.
 PASSED_OVER = 60.0
 #: Seconds between two looks who listens.
@@ -232,6 +234,7 @@ class Measuring:
         return {
             "slug": slug,
             "uid": uid,
+            "measured": int(now // ALIVE * ALIVE),
             "listeners": listeners,
             "month": month,
             "listeners_peak": peak,
