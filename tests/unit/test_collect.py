@@ -324,3 +324,15 @@ def test_a_declaration_that_is_none_is_named(tmp_path):
     (tmp_path / "played.json").write_text('{"kind": "lines"}')
     with pytest.raises(ValueError, match=r"played\.json declares no feed"):
         collect.feeds_of(tmp_path)
+
+
+def test_states_take_no_room_of_lines(services, tmp_path, monkeypatch):
+    monkeypatch.setattr(collect, "MOST_LINES", 2)
+    state = tmp_path / "state.json"
+    state.write_text('{"n": 0}')
+    add(services, "rock", 1, 2)
+    # In the order of names, the state comes first.
+    reader = Reader({"air": collect.Feed({"kind": "state", "path": str(state)}), **played(services)})
+    assert reader.ask() == {"rock": [1, 2]}
+    assert reader.more
+    assert reader.ask("air") == {"": [0]}

@@ -273,7 +273,8 @@ def collect(feeds: Mapping[str, Feed], cursors: Mapping[str, Any]) -> dict[str, 
     """The answer to ``cursors``."""
     room = Room()
     answer: dict[str, Any] = {"schema": SCHEMA, "feeds": {}}
-    for name, feed in feeds.items():
+    # Lines first: each is told once and is lost when it has waited too long, while a state is told as it is by then.
+    for name, feed in sorted(feeds.items(), key=lambda item: item[1].kind != "lines"):
         before = cursors.get(name)
         before = before if isinstance(before, dict) else {}
         items: list[list[Any]] = []
