@@ -759,3 +759,19 @@ def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_
     told = [json.loads(text) for text in (tmp_path / "transfer.jsonl").read_text().splitlines()]
     assert [item["bytes"] for item in told] == [1000, 1000]
     assert told[0]["counter"] == told[1]["counter"]
+
+
+def test_a_state_is_one_of_the_release_before_too() -> None:
+    ledger = Ledger()
+    ledger.learn({"tv": Route(None, [], "", 200001), "rock": Route(8000, ["/a"], "/a", unwritten=True)})
+    kept = json.loads(json.dumps(ledger.dump()))
+    # It makes each route of these fields, and ends with an error at another.
+    assert [set(route) for route in kept["routes"].values()] == [{"port", "mounts", "default"}] * 2
+    after = Ledger()
+    after.load(kept, NOW)
+    assert after.routes == ledger.routes
+    # As the release before this one has kept it.
+    del kept["more"]
+    kept["routes"]["tv"]["uid"] = 200001
+    after.load(kept, NOW)
+    assert after.routes["tv"] == ledger.routes["tv"]

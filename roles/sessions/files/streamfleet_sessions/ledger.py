@@ -345,7 +345,12 @@ class Ledger:
         """What a later process needs to go on, for JSON."""
         return {
             "counter": self.counter,
-            "routes": {slug: asdict(route) for slug, route in self.routes.items()},
+            # As releases before know them, which end with an error at a field that they do not; the rest is apart.
+            "routes": {
+                slug: {"port": route.port, "mounts": route.mounts, "default": route.default}
+                for slug, route in self.routes.items()
+            },
+            "more": {slug: {"uid": route.uid, "unwritten": route.unwritten} for slug, route in self.routes.items()},
             "boot": self.boot,
             "open": [[cookie, *whose, sent] for cookie, (whose, sent) in self._open.items()],
             "tallies": [[*whose, asdict(tally)] for whose, tally in self.tallies.items()],
@@ -356,7 +361,8 @@ class Ledger:
     def load(self, kept: Mapping[str, Any], now: float) -> None:
         """Go on from ``dump``. Who the tenants are must be known."""
         self.counter = str(kept["counter"])
-        self.routes = {slug: Route(**route) for slug, route in kept["routes"].items()}
+        more = kept.get("more", {})
+        self.routes = {slug: Route(**(route | more.get(slug, {}))) for slug, route in kept["routes"].items()}
         tallies = kept["tallies"]
         if isinstance(tallies, dict):
             # Of a release that did not know whose they are.
