@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from streamfleet_sessions.sockets import Kernel
+from streamfleet_sessions.sockets import Connection, Kernel
 from streamfleet_usage import disk
 from streamfleet_usage.__main__ import STALE, Measuring
 from streamfleet_usage.disk import Disk
@@ -498,6 +498,28 @@ def test_a_shoutcast_source_is_measured_and_sent_away(host: Host, tmp_path: Path
         sending.join(20)
         assert not sending.is_alive()
         sending.stop()
+
+
+def test_who_listens_to_shoutcast_through_the_web_server_is_told_so(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.service("rock", 200001, "shoutcast2", port=8000, mounts=["/stream"])
+    host.write("etc/streamfleet/instances/shoutcast2/rock/sc_serv.conf", "adminpassword=x\n")
+    module = load(Path(host.settings["meters"]))["shoutcast2"]
+    row = "<LISTENER><HOSTNAME>{}</HOSTNAME><UID>{}</UID></LISTENER>"
+    listed = "".join(row.format(f"203.0.113.{number}", number) for number in (7, 8))
+    answers = {"/statistics": '<S><STREAM id="1"/></S>', "/admin.cgi?sid=1&mode=viewxml&page=3": f"<S>{listed}</S>"}
+    monkeypatch.setattr(module, "ask", lambda _port, path, *_password: answers[path].encode())
+
+    class Seen(Kernel):
+        def connections(self, ports: Any) -> Any:
+            return [Connection(5, 8000, "203.0.113.7", 0), Connection(6, 8000, "127.0.0.1", 0)]
+
+    told = module.Meter(host.root, Seen()).running("rock", Use(2, heard=["1"]))
+    assert [(item.name, item.source, item.address) for item in told] == [
+        ("7", "direct", "203.0.113.7"),
+        ("8", "web", "203.0.113.8"),
+    ]
 
 
 def test_what_a_program_has_not_read_is_not_measured() -> None:

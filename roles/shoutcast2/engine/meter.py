@@ -63,6 +63,8 @@ class Meter:
         """Who listens now, with their own addresses, also of those who come through the web server."""
         port = int(self._route(slug)["port"])
         paths = {stream.get("id"): stream.findtext("STREAMPATH") or "" for stream in self._streams(port)}
+        # sc_serv tells the same of both; who comes through the web server has no connection of their own.
+        own = {item.address for each in (port, port + 1) for item in self._connections().get(each, [])}
         told = []
         for sid in use.heard:
             root = element(ask(port, f"/admin.cgi?sid={sid}&mode=viewxml&page=3", self._password(slug)))
@@ -74,6 +76,7 @@ class Meter:
                         address=found.findtext("HOSTNAME") or "",
                         agent=found.findtext("USERAGENT") or "",
                         seconds=number(found.findtext("CONNECTTIME"), 1 << 31) or 0,
+                        source="direct" if found.findtext("HOSTNAME") in own else "web",
                     )
                 )
         return told

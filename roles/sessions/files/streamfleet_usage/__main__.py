@@ -189,7 +189,7 @@ class Measuring:
         self._listening[slug] = [
             {
                 "name": item.name[:32],
-                "source": "direct" if item.address else "web",
+                "source": item.source,
                 "mount": item.mount[:100],
                 "address": item.address[:45],
                 "agent": item.agent[:255],

@@ -69,13 +69,15 @@ class Stations:
             root = element(self._ask(slug, route, f"/admin/listclients?mount={quote(name)}"))
             for found in root.iter("listener"):
                 address, own = found.findtext("IP") or "", found.findtext("ID") or ""
+                web = address in ("", "127.0.0.1", "::1")
                 told.append(
                     Listener(
                         name=own,
                         mount=name,
-                        address="" if address in ("127.0.0.1", "::1") else address,
+                        address="" if web else address,
                         agent=found.findtext("UserAgent") or "",
                         seconds=number(found.findtext("Connected"), 1 << 31) or 0,
+                        source="web" if web else "direct",
                     )
                 )
         return told

@@ -59,13 +59,17 @@ class Use:
 
 @dataclass(frozen=True)
 class Listener:
-    """One who listens now. ``name``: the engine's own; ``address``: empty where the engine sees the web server's."""
+    """One who listens now. ``name``: the engine's own; ``address``: empty where the engine sees the web server's.
+
+    ``source``: web or direct.
+    """
 
     name: str
     mount: str
     address: str
     agent: str
     seconds: int
+    source: str
 
 
 class Meter(Protocol):
