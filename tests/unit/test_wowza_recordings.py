@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -374,6 +375,73 @@ def test_a_library_is_counted_once_a_minute(shelf: Shelf, monkeypatch: pytest.Mo
         for _ in range(4):
             shelf.look()
     assert made == [UID]
+
+
+class Clock:
+    """The program's own, which a test moves on."""
+
+    strftime, gmtime, sleep = staticmethod(time.strftime), staticmethod(time.gmtime), staticmethod(time.sleep)
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0, 60), (3, 150), (500, 900)])
+def test_the_pause_between_counts_is_of_what_they_take_themselves(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, took: int, pause: int
+) -> None:
+    shelf.want()
+    clock = Clock()
+    for name, value in (("time", clock), ("COUNT_SECONDS", 60.0), ("SHARE", 0.02)):
+        monkeypatch.setattr(shelf.helper, name, value)
+    made: list[int] = []
+    child, counted = shelf.helper.as_customer, shelf.helper.counted
+
+    def count(*arguments: Any) -> Any:
+        # In the child, whose clock it is.
+        clock.ahead += took
+        return counted(*arguments)
+
+    monkeypatch.setattr(shelf.helper, "counted", count)
+    monkeypatch.setattr(shelf.helper, "as_customer", lambda uid, *rest: (made.append(uid), child(uid, *rest))[1])
+    with shelf.program.running():
+        shelf.recordings.look()
+        # However late a look sees that it has ended.
+        clock.ahead += 40
+        time.sleep(0.5)
+        shelf.look()
+        assert len(made) == 1
+        clock.ahead += took + pause - 40 - 15
+        shelf.look()
+        assert len(made) == 1
+        clock.ahead += 20
+        shelf.look()
+        assert len(made) == 2
+
+
+def test_a_wowza_that_hangs_is_asked_once_in_a_look(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.want()
+    for slug in ("jazz-tv", "pop-tv"):
+        (shelf.program.vhost / f"conf/{slug}").mkdir()
+        (shelf.program.vhost / f"conf/{slug}/record.json").write_text(
+            (shelf.program.vhost / "conf/rock-tv/record.json").read_text()
+        )
+    monkeypatch.setattr(shelf.helper, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        settings = {"rest_port": hangs.getsockname()[1], "networks": []}
+        (shelf.program.vhost.parent / "settings.json").write_text(json.dumps(settings))
+        begun = time.monotonic()
+        shelf.recordings.look()
+        assert 0.5 <= time.monotonic() - begun < 1
+        assert capsys.readouterr().out.count("Wowza does not answer in time") == 3
+        shelf.look()
+        assert shelf.recordings._kept
 
 
 def test_a_store_is_put_aside_before_anybody_begins_anew(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,9 +45,10 @@ FAULTS = (Refused, guard.Refused, OSError, http.client.HTTPException, ValueError
 
 
 class Rest:
-    """Wowza's REST interface."""
+    """Wowza's REST interface. ``patience``: seconds that an answer may take."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 30) -> None:
+        self._patience = patience
         settings = json.loads((PLACE / "settings.json").read_text())
         self._port = settings["rest_port"]
         self._login = f"streamfleet:{(PLACE / 'rest-password').read_text().strip()}"
@@ -61,7 +62,7 @@ class Rest:
             "Content-Type": "application/json; charset=utf-8",
             "Authorization": f"Basic {base64.b64encode(self._login.encode()).decode()}",
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._patience)
         connection.request(method, f"{APPLICATIONS}{path}", body, headers)
         answer = connection.getresponse()
         text = answer.read(1_000_000)

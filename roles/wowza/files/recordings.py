@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 # What speaks to Wowza lies beside this program.
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -44,8 +45,11 @@ PAUSE, QUIET = 5.0, 10.0
 #: So old is what Wowza did not finish and never will.
 STALE = 86_400.0
 MIB = 1024 * 1024
-#: Seconds between two counts of what is kept, and the share of time that they take at most.
-COUNT_SECONDS, SHARE = 60.0, 0.02
+#: Seconds between two counts of what is kept, the share of time that they are to take, and the seconds between two at
+#: most: whoever makes counts slow is counted all the same.
+COUNT_SECONDS, SHARE, MOST_SECONDS = 60.0, 0.02, 900.0
+#: Seconds that Wowza may take to say what it records.
+ANSWER_SECONDS = 5.0
 #: More files in a folder of recordings are as good as its limit: they are counted every time.
 MOST_FILES = 5000
 #: Bytes that are copied at once, and a second at least: what copies slower is ended, and begun again.
@@ -55,28 +59,38 @@ PATIENCE, LONG_PATIENCE = 60.0, 600.0
 #: Children that copy at once, and that do anything else.
 MOST_COPIES = MOST_OTHERS = 8
 
+Answer = TypeVar("Answer")
+
 FAULTS = (application.Refused, OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError)
 
 
 class Child:
-    """A process of this user that does ``work`` and says what it returns. It is never waited for."""
+    """A process of this user that does ``work`` and says what it returns. It is never waited for.
+
+    ``seconds``: what the work took, once the process has said so; what it may take, until then.
+    """
 
     def __init__(self, uid: int, gid: int, work: "Callable[[], object]", patience: float) -> None:
         self._reading, writing = os.pipe()
-        self._end, self._late = time.monotonic() + patience, False
+        self._end, self._late, self.seconds = time.monotonic() + patience, False, patience
         self._pid = os.fork()
         if self._pid == 0:
-            code = 1
+            code, begun = 1, time.monotonic()
+
+            def say(what: object) -> None:
+                # Measured here: when its end is seen depends on all that a look does.
+                os.write(writing, f"{time.monotonic() - begun:.3f} {what}".encode())
+
             try:
                 if os.geteuid() == 0:
                     os.setgroups([])
                     os.setresgid(gid, gid, gid)
                     os.setresuid(uid, uid, uid)
                 os.umask(0o027)
-                os.write(writing, f"{work()}".encode())
+                say(work())
                 code = 0
             except BaseException as error:  # whatever it is, this process must not go on as the other does
-                os.write(writing, f"{error}"[:200].encode())
+                say(f"{error}"[:200])
             finally:
                 os._exit(code)
         os.close(writing)
@@ -96,6 +110,10 @@ class Child:
             said = (pipe.read(65536) or b"").decode(errors="replace")
         if self._late:
             raise OSError("it took too long, and was ended")
+        seconds, _blank, said = said.partition(" ")
+        with contextlib.suppress(ValueError):
+            # Nothing, where something else has ended it.
+            self.seconds = float(seconds)
         if os.waitstatus_to_exitcode(status) != 0:
             raise OSError(said or "the process of the user has ended")
         return said
@@ -148,6 +166,29 @@ def put_aside(folder: Path) -> Path:
 def aside_of(folder: Path) -> Path:
     """The name under which a store is removed: none of a channel."""
     return folder.with_name(f".{folder.name}")
+
+
+class Wowza:
+    """Wowza's REST interface for one look: once it has not answered in time it is asked no more, for any channel."""
+
+    def __init__(self) -> None:
+        self._late = False
+
+    def ask(self, method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
+        """One request that takes it no time. Raises what is in FAULTS."""
+        return self._unless_late(lambda: application.Rest(ANSWER_SECONDS).ask(method, path, body))
+
+    def done(self, path: str) -> None:
+        """An action, which may take its time. Raises what is in FAULTS."""
+        self._unless_late(lambda: application.Rest().done(path))
+
+    def _unless_late(self, request: "Callable[[], Answer]") -> "Answer":
+        if not self._late:
+            try:
+                return request()
+            except TimeoutError:
+                self._late = True
+        raise TimeoutError("Wowza does not answer in time")
 
 
 def folder_of(uid: int, slug: str, make: bool = True) -> int:
@@ -251,7 +292,9 @@ class Recordings:
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
         #: What children do → the child, and what becomes of what it says.
-        self._children: dict[tuple[str, object], tuple[Child, Callable[[str], None], Callable[[OSError], None]]] = {}
+        self._children: dict[
+            tuple[str, object], tuple[Child, Callable[[str, float], None], Callable[[OSError, float], None]]
+        ] = {}
         #: When what is kept of something is counted next.
         self._due: dict[object, float] = {}
         #: Customer → bytes of the whole library; channel → bytes of its recordings there; why there is no such number.
@@ -290,7 +333,7 @@ class Recordings:
                 wanted[slug] = wanted_of(slug)
             except FAULTS as error:
                 self.say(slug, f"{error}")
-        rest = application.Rest()
+        rest = Wowza()
         ready = []
         for slug, found in wanted.items():
             try:
@@ -318,8 +361,8 @@ class Recordings:
         self,
         key: "tuple[str, object]",
         start: "Callable[[], Child]",
-        then: "Callable[[str], None]",
-        failed: "Callable[[OSError], None]",
+        then: "Callable[[str, float], None]",
+        failed: "Callable[[OSError, float], None]",
     ) -> bool:
         """Begin a child, unless there is one for this already, or as many as there may be. Raises OSError."""
         copies = key[0] == "copy"
@@ -336,11 +379,11 @@ class Recordings:
                 said = child.said()
                 if said is None:
                     continue
-                then(said)
+                then(said, child.seconds)
             except OSError as error:
-                failed(error)
+                failed(error, child.seconds)
             except FAULTS as error:
-                failed(OSError(f"{error}"))
+                failed(OSError(f"{error}"), child.seconds)
             del self._children[key]
 
     def count(self, wanted: "dict[str, dict[str, object]]") -> None:
@@ -356,32 +399,32 @@ class Recordings:
                 continue
             slugs = channels[uid]
 
-            def then(said: str, uid: int = uid, slugs: "list[str]" = slugs) -> None:
+            def then(said: str, seconds: float, uid: int = uid, slugs: "list[str]" = slugs) -> None:
                 total, *each = (int(number) for number in json.loads(said))
                 self._library[uid] = total
                 self._kept |= {(uid, slug): size for slug, size in zip(slugs, each, strict=True)}
                 self._uncounted.pop(uid, None)
-                self.next_count(uid, now)
+                self.next_count(uid, now, seconds)
 
-            def failed(error: OSError, uid: int = uid) -> None:
+            def failed(error: OSError, seconds: float, uid: int = uid) -> None:
                 # Whoever could keep it from being counted would have no limit.
                 self._uncounted[uid] = f"{error}"
-                self.next_count(uid, now)
+                self.next_count(uid, now, seconds)
 
             start = partial(as_customer, uid, partial(counted, uid, slugs), LONG_PATIENCE)
             try:
                 self.begin(("count", uid), start, then, failed)
             except (OSError, ValueError) as error:
-                failed(OSError(f"{error}"))
+                failed(OSError(f"{error}"), 0.0)
 
-    def next_count(self, key: object, begun: float) -> None:
-        """When to count again, after one that was begun then."""
-        self._due[key] = begun + max(COUNT_SECONDS, (time.monotonic() - begun) / SHARE)
+    def next_count(self, key: object, begun: float, seconds: float) -> None:
+        """When to count again, after one that was begun then and took so long."""
+        self._due[key] = begun + seconds + max(COUNT_SECONDS, min(seconds / SHARE, MOST_SECONDS))
 
     def hand_over(self, uid: int, slug: str, file: Path) -> None:
         """Have a recording copied to its customer, and remove it here when that is done. One at once of a customer."""
 
-        def then(said: str) -> None:
+        def then(said: str, _seconds: float) -> None:
             file.unlink()
             self._not_given.pop(slug, None)
             # Until it is counted again.
@@ -390,7 +433,7 @@ class Recordings:
             if (uid, slug) in self._kept:
                 self._kept[uid, slug] += size
 
-        def failed(error: OSError) -> None:
+        def failed(error: OSError, _seconds: float) -> None:
             self._not_given[slug] = f"{file.name}: {error}"
 
         try:
@@ -399,7 +442,7 @@ class Recordings:
         except (OSError, ValueError) as error:
             self._not_given[slug] = f"{file.name}: {error}"
 
-    def limit(self, rest: "application.Rest", slug: str, uid: int, quota: int) -> None:
+    def limit(self, rest: Wowza, slug: str, uid: int, quota: int) -> None:
         """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
         folder, key, now = DVR / f"{uid}" / slug, (uid, slug), time.monotonic()
         if ("dvr", key) in self._children:
@@ -426,9 +469,9 @@ class Recordings:
     def measure(self, slug: str, key: "tuple[int, str]", folder: Path, now: float) -> None:
         """Have a store of nDVR counted."""
 
-        def then(said: str) -> None:
+        def then(said: str, seconds: float) -> None:
             self._stored[key] = int(said)
-            self.next_count(key, now)
+            self.next_count(key, now, seconds)
 
         self.child_of_dvr(slug, key, partial(size_of, folder), then)
 
@@ -437,19 +480,17 @@ class Recordings:
         slug: str,
         key: "tuple[int, str]",
         work: "Callable[[], object]",
-        then: "Callable[[str], None] | None" = None,
+        then: "Callable[[str, float], None] | None" = None,
     ) -> None:
         """Have Wowza's own user do something about a store. Raises OSError, KeyError."""
         self.begin(
             ("dvr", key),
             partial(as_wowza, work),
-            then or (lambda _said: None),
-            lambda error: self.say(f"{slug} (nDVR)", f"{error}"),
+            then or (lambda _said, _seconds: None),
+            lambda error, _seconds: self.say(f"{slug} (nDVR)", f"{error}"),
         )
 
-    def channel(
-        self, rest: "application.Rest", slug: str, uid: int, wanted: "dict[str, object]"
-    ) -> "tuple[str, list[Path]]":
+    def channel(self, rest: Wowza, slug: str, uid: int, wanted: "dict[str, object]") -> "tuple[str, list[Path]]":
         """See to one channel; why it is not recorded now, if it should be, and its recordings that are whole."""
         base = f"/{slug}/instances/_definst_/streamrecorders"
         running, spool = wanted["running"] is True, SPOOL / f"{uid}" / slug
@@ -499,7 +540,7 @@ class Recordings:
         return "", kept is not None
 
     @staticmethod
-    def start(rest: "application.Rest", slug: str, spool: Path, minutes: int) -> None:
+    def start(rest: Wowza, slug: str, spool: Path, minutes: int) -> None:
         """Have Wowza record the channel's stream, now or when it comes. Raises Refused, OSError."""
         wanted = {
             "instanceName": "_definst_",
