@@ -474,6 +474,59 @@ def test_a_store_is_put_aside_before_anybody_begins_anew(shelf: Shelf, monkeypat
     assert seen.read_text() == ".rock-tv"
 
 
+def stores(shelf: Shelf, *slugs: str, quota: int = 1) -> None:
+    """Channels with nDVR, each with a store of 2 MiB."""
+    for slug in slugs:
+        (shelf.program.vhost / f"conf/{slug}").mkdir(exist_ok=True)
+        (shelf.program.vhost / f"conf/{slug}/dvr.json").write_text(json.dumps({"uid": UID, "quota_mb": quota}))
+        (shelf.dvr / f"{UID}/{slug}").mkdir(parents=True)
+        with (shelf.dvr / f"{UID}/{slug}/0.ts").open("wb") as part:
+            part.truncate(2 * 1024 * 1024)
+
+
+def test_stores_are_counted_in_turn_whatever_their_names_are(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores(shelf, "a-tv", "b-tv", "z-tv", quota=100)
+    monkeypatch.setitem(shelf.helper.MOST, "measure", 1)
+    counted: list[str] = []
+    child = shelf.helper.as_wowza
+    monkeypatch.setattr(shelf.helper, "as_wowza", lambda work: (counted.append(work.args[0].name), child(work))[1])
+    shelf.look()
+    assert counted[:3] == ["a-tv", "b-tv", "z-tv"]
+
+
+def test_a_full_store_is_not_forgotten_while_there_is_no_place_to_put_it_aside(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores(shelf, "rock-tv")
+    monkeypatch.setattr(shelf.helper, "COUNT_SECONDS", 60.0)
+    monkeypatch.setattr(shelf.helper.application.Rest, "done", lambda *_arguments: None)
+    monkeypatch.setitem(shelf.helper.MOST, "dvr", 0)
+    shelf.look()
+    assert (shelf.dvr / f"{UID}/rock-tv").is_dir()
+    monkeypatch.setitem(shelf.helper.MOST, "dvr", 1)
+    shelf.look()
+    assert not (shelf.dvr / f"{UID}/rock-tv").exists()
+
+
+def test_a_store_that_cannot_be_counted_has_reached_its_limit_the_second_time(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_folder: Path) -> int:
+        raise OSError("it is too deep")
+
+    stores(shelf, "rock-tv", quota=100)
+    clock = Clock()
+    for name, value in (("time", clock), ("COUNT_SECONDS", 60.0), ("size_of", fail)):
+        monkeypatch.setattr(shelf.helper, name, value)
+    monkeypatch.setattr(shelf.helper.application.Rest, "done", lambda *_arguments: None)
+    shelf.look()
+    assert (shelf.dvr / f"{UID}/rock-tv").is_dir()
+    assert capsys.readouterr().out == "rock-tv (nDVR): its store cannot be counted: it is too deep\n"
+    clock.ahead += 61
+    shelf.look()
+    assert not (shelf.dvr / f"{UID}/rock-tv").exists()
+
+
 @pytest.mark.parametrize("uid", [0, 1000, 199999, 300000])
 def test_only_a_customers_user_is_become(shelf: Shelf, uid: int) -> None:
     with pytest.raises(ValueError, match="no customer's number"):

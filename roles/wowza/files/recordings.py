@@ -56,8 +56,9 @@ MOST_FILES = 5000
 PIECE, LEAST_SPEED = MIB, 4 * MIB
 #: Seconds that a child has for anything, and that one has which counts or removes.
 PATIENCE, LONG_PATIENCE = 60.0, 600.0
-#: Children that copy at once, and that do anything else.
-MOST_COPIES = MOST_OTHERS = 8
+#: Children of each kind at once, so that none waits for another kind: copies, counts of libraries, counts of nDVR, and
+#: what puts aside and removes. Together below what the unit may have.
+MOST = {"copy": 8, "count": 8, "measure": 6, "dvr": 6}
 
 Answer = TypeVar("Answer")
 
@@ -303,6 +304,8 @@ class Recordings:
         self._uncounted: dict[int, str] = {}
         #: Channel → bytes of what nDVR keeps.
         self._stored: dict[tuple[int, str], int] = {}
+        #: Those whose last count failed.
+        self._unmeasured: set[tuple[int, str]] = set()
         #: Those that were restarted since their store was put aside.
         self._anew: set[tuple[int, str]] = set()
         #: Channel → why its last recording was not given away.
@@ -345,11 +348,19 @@ class Recordings:
                 self.say(slug, problem or self._not_given.get(slug, ""))
             except FAULTS as error:
                 self.say(slug, f"{error}")
-        for path in sorted(INSTANCES.glob("*/dvr.json")):
+        stores = []
+        for path in INSTANCES.glob("*/dvr.json"):
             slug = path.parent.name
             try:
                 kept = json.loads(path.read_text())
-                self.limit(rest, slug, int(kept["uid"]), int(kept["quota_mb"]) * MIB)
+                uid, quota = int(kept["uid"]), int(kept["quota_mb"]) * MIB
+                stores.append((self._due.get((uid, slug), 0.0), slug, uid, quota))
+            except FAULTS as error:
+                self.say(f"{slug} (nDVR)", f"{error}")
+        # Whichever waits longest is counted next, whatever its name is.
+        for _due, slug, uid, quota in sorted(stores):
+            try:
+                self.limit(rest, slug, uid, quota)
             except FAULTS as error:
                 self.say(f"{slug} (nDVR)", f"{error}")
         self.count(wanted)
@@ -364,10 +375,9 @@ class Recordings:
         then: "Callable[[str, float], None]",
         failed: "Callable[[OSError, float], None]",
     ) -> bool:
-        """Begin a child, unless there is one for this already, or as many as there may be. Raises OSError."""
-        copies = key[0] == "copy"
-        alike = sum((kind == "copy") == copies for kind, _of in self._children)
-        if key in self._children or alike >= (MOST_COPIES if copies else MOST_OTHERS):
+        """Begin a child, unless there is one for this already, or enough of its kind. Raises OSError."""
+        alike = sum(kind == key[0] for kind, _of in self._children)
+        if key in self._children or alike >= MOST[key[0]]:
             return False
         self._children[key] = (start(), then, failed)
         return True
@@ -445,17 +455,17 @@ class Recordings:
     def limit(self, rest: Wowza, slug: str, uid: int, quota: int) -> None:
         """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
         folder, key, now = DVR / f"{uid}" / slug, (uid, slug), time.monotonic()
-        if ("dvr", key) in self._children:
+        if ("dvr", key) in self._children or ("measure", key) in self._children:
             return
         if not aside_of(folder).is_dir():
             self._anew.discard(key)
-            size = self._stored.pop(key, -1)
-            if size < quota:
+            if self._stored.get(key, -1) < quota:
                 if now >= self._due.get(key, 0.0) and folder.is_dir():
                     self.measure(slug, key, folder, now)
-                return
             # At once: from now on nothing of what begins anew is removed.
-            self.child_of_dvr(slug, key, partial(put_aside, folder))
+            elif self.child_of_dvr(slug, key, partial(put_aside, folder)):
+                # What comes next is counted; until there is a place for this, it is not forgotten.
+                del self._stored[key]
             return
         # Wowza has what it knows of its store in memory, until the stream has gone. Once, whatever becomes of what is
         # aside.
@@ -467,26 +477,35 @@ class Recordings:
         self.child_of_dvr(slug, key, partial(remove, aside_of(folder)))
 
     def measure(self, slug: str, key: "tuple[int, str]", folder: Path, now: float) -> None:
-        """Have a store of nDVR counted."""
+        """Have a store of nDVR counted. One that cannot be, twice in a row, has reached its limit. Raises KeyError."""
 
         def then(said: str, seconds: float) -> None:
             self._stored[key] = int(said)
+            self._unmeasured.discard(key)
+            self.say(f"{slug} (nDVR)", "")
             self.next_count(key, now, seconds)
 
-        self.child_of_dvr(slug, key, partial(size_of, folder), then)
+        def failed(error: OSError, seconds: float) -> None:
+            self.say(f"{slug} (nDVR)", f"its store cannot be counted: {error}")
+            self.next_count(key, now, seconds)
+            # Whoever could keep it from being counted would have no limit; but what failed once may have been chance.
+            if key in self._unmeasured:
+                self._stored[key] = sys.maxsize
+            self._unmeasured ^= {key}
 
-    def child_of_dvr(
-        self,
-        slug: str,
-        key: "tuple[int, str]",
-        work: "Callable[[], object]",
-        then: "Callable[[str, float], None] | None" = None,
-    ) -> None:
-        """Have Wowza's own user do something about a store. Raises OSError, KeyError."""
-        self.begin(
+        try:
+            self.begin(("measure", key), partial(as_wowza, partial(size_of, folder)), then, failed)
+        except OSError as error:
+            # There was no process for it: that says nothing about the store.
+            self.say(f"{slug} (nDVR)", f"{error}")
+            self.next_count(key, now, 0.0)
+
+    def child_of_dvr(self, slug: str, key: "tuple[int, str]", work: "Callable[[], object]") -> bool:
+        """Have Wowza's own user put a store aside or remove it; whether it has begun. Raises OSError, KeyError."""
+        return self.begin(
             ("dvr", key),
             partial(as_wowza, work),
-            then or (lambda _said, _seconds: None),
+            lambda _said, _seconds: None,
             lambda error, _seconds: self.say(f"{slug} (nDVR)", f"{error}"),
         )
 
