@@ -43,6 +43,7 @@ class Shelf:
             ("QUIET", 0.0),
             ("COUNT_SECONDS", 0.0),
             ("SHARE", 1000.0),
+            ("MISSING_SECONDS", 0.0),
             ("UNITS", folder / "units"),
         ):
             monkeypatch.setattr(self.helper, name, value)
@@ -482,6 +483,40 @@ def stores(shelf: Shelf, *slugs: str, quota: int = 1) -> None:
         (shelf.dvr / f"{UID}/{slug}").mkdir(parents=True)
         with (shelf.dvr / f"{UID}/{slug}/0.ts").open("wb") as part:
             part.truncate(2 * 1024 * 1024)
+
+
+def test_a_store_whose_file_is_away_for_a_moment_or_unreadable_is_kept(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores(shelf, "rock-tv", quota=100)
+    clock = Clock()
+    for name, value in (("time", clock), ("MISSING_SECONDS", 300.0)):
+        monkeypatch.setattr(shelf.helper, name, value)
+    film, file = shelf.dvr / f"{UID}/rock-tv/0.ts", shelf.program.vhost / "conf/rock-tv/dvr.json"
+    wanted = file.read_text()
+    for text in ("", "[]", '{"quota_mb": 100}'):
+        file.write_text(text)
+        for _ in range(2):
+            shelf.look()
+            clock.ahead += 400
+        assert film.exists()
+    said = capsys.readouterr().out
+    assert said.count("dvr.json cannot be read, so its store is kept") == 3
+    file.unlink()
+    shelf.look()
+    clock.ahead += 250
+    shelf.look()
+    assert film.exists()
+    # It counts from anew, once it has been there.
+    file.write_text(wanted)
+    shelf.look()
+    file.unlink()
+    clock.ahead += 100
+    shelf.look()
+    assert film.exists()
+    clock.ahead += 301
+    shelf.look()
+    assert not film.exists()
 
 
 def test_stores_are_counted_in_turn_whatever_their_names_are(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ MIB = 1024 * 1024
 COUNT_SECONDS, SHARE, MOST_SECONDS = 60.0, 0.02, 900.0
 #: Seconds that Wowza may take to say what it records.
 ANSWER_SECONDS = 5.0
+#: Seconds for which a channel has had no nDVR before its store is removed: its file may be away for a moment.
+MISSING_SECONDS = 300.0
 #: More files in a folder of recordings are as good as its limit: they are counted every time.
 MOST_FILES = 5000
 #: Bytes that are copied at once, and a second at least: what copies slower is ended, and begun again.
@@ -308,6 +310,8 @@ class Recordings:
         self._unmeasured: set[tuple[int, str]] = set()
         #: Those that were restarted since their store was put aside.
         self._anew: set[tuple[int, str]] = set()
+        #: Stores of nDVR that no channel wants → since when.
+        self._missing: dict[tuple[int, str], float] = {}
         #: Channel → why its last recording was not given away.
         self._not_given: dict[str, str] = {}
         #: Customer → when a copy was last begun: whoever waits longest is next.
@@ -356,7 +360,7 @@ class Recordings:
                 uid, quota = int(kept["uid"]), int(kept["quota_mb"]) * MIB
                 stores.append((self._due.get((uid, slug), 0.0), slug, uid, quota))
             except FAULTS as error:
-                self.say(f"{slug} (nDVR)", f"{error}")
+                self.say(f"{slug} (nDVR)", f"dvr.json cannot be read, so its store is kept: {error}")
         # Whichever waits longest is counted next, whatever its name is.
         for _due, slug, uid, quota in sorted(stores):
             try:
@@ -586,16 +590,30 @@ class Recordings:
                 shutil.rmtree(path, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
-        for uid, path in folders(DVR):
+        stores, now = folders(DVR), time.monotonic()
+        keys = {(uid, path.name.removeprefix(".")) for uid, path in stores}
+        self._missing = {key: since for key, since in self._missing.items() if key in keys}
+        for uid, path in stores:
             slug = path.name.removeprefix(".")
-            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                if json.loads((INSTANCES / slug / "dvr.json").read_text())["uid"] == uid:
-                    continue
+            if self.wants_dvr(slug, uid):
+                self._missing.pop((uid, slug), None)
+                continue
+            if now - self._missing.setdefault((uid, slug), now) < MISSING_SECONDS:
+                continue
             # Aside first: where it is on again meanwhile, what begins then is left alone.
             folder = path.with_name(slug)
             work = partial(remove, path) if path != folder else partial(put_aside, folder)
             with contextlib.suppress(OSError, KeyError):
                 self.child_of_dvr(slug, (uid, slug), work)
+
+    def wants_dvr(self, slug: str, uid: int) -> bool:
+        """Whether the channel is to keep this customer's store. Where that cannot be read, it is: a look says so."""
+        try:
+            return bool(int(json.loads((INSTANCES / slug / "dvr.json").read_text())["uid"]) == uid)
+        except FileNotFoundError:
+            return False
+        except FAULTS:
+            return True
 
 
 def main() -> None:
