@@ -44,6 +44,8 @@ class Shelf:
             ("COUNT_SECONDS", 0.0),
             ("SHARE", 1000.0),
             ("MISSING_SECONDS", 0.0),
+            ("AGAIN", 0.0),
+            ("RESERVE", 0),
             ("UNITS", folder / "units"),
         ):
             monkeypatch.setattr(self.helper, name, value)
@@ -376,6 +378,54 @@ def test_a_library_is_counted_once_a_minute(shelf: Shelf, monkeypatch: pytest.Mo
         for _ in range(4):
             shelf.look()
     assert made == [UID]
+
+
+@pytest.mark.parametrize("reason", ["room", "folder"])
+def test_a_copy_that_fails_is_tried_again_ever_later(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    shelf.want(running=False)
+    shelf.place.mkdir(parents=True)
+    (shelf.place / "live_1.mp4").write_bytes(b"film")
+    clock, began = Clock(), []
+    give = shelf.helper.give
+    for name, value in (
+        ("time", clock),
+        ("AGAIN", 5.0),
+        ("MOST_AGAIN", 12.0),
+        ("give", lambda *what: (began.append(1), give(*what))[1]),
+    ):
+        monkeypatch.setattr(shelf.helper, name, value)
+    if reason == "room":
+        there = os.statvfs(shelf.library)
+        monkeypatch.setattr(shelf.helper, "RESERVE", there.f_blocks * there.f_frsize)
+        said = "the file system of media libraries has no room for it"
+    else:
+        (shelf.library / "recordings").write_bytes(b"no folder")
+        said = "Not a directory"
+    for number, pause in enumerate((5, 10, 12, 12), start=1):
+        shelf.look()
+        assert len(began) == number
+        clock.ahead += pause - 2
+        shelf.look()
+        assert len(began) == number
+        clock.ahead += 3
+    assert said in capsys.readouterr().out
+    assert list(shelf.library.rglob("*.part")) == []
+    assert (shelf.place / "live_1.mp4").exists()
+    monkeypatch.setattr(shelf.helper, "RESERVE", 0)
+    if reason == "folder":
+        (shelf.library / "recordings").unlink()
+    shelf.look()
+    assert [path.read_bytes() for path in shelf.given()] == [b"film"]
+    # What is good again is tried at once.
+    shelf.place.mkdir(parents=True)
+    (shelf.place / "live_2.mp4").write_bytes(b"other")
+    # It may have the number of the one that has gone.
+    os.utime(shelf.place / "live_2.mp4", (0, 0))
+    clock.ahead += 1
+    shelf.look()
+    assert len(shelf.given()) == 2
 
 
 class Clock:

@@ -56,6 +56,10 @@ MISSING_SECONDS = 300.0
 MOST_FILES = 5000
 #: Bytes that are copied at once, and a second at least: what copies slower is ended, and begun again.
 PIECE, LEAST_SPEED = MIB, 4 * MIB
+#: Bytes that a copy leaves free in the library's file system, for all others who write there.
+RESERVE = 512 * MIB
+#: Seconds until a customer's copies are tried again after one that failed: of the first, and at most.
+AGAIN, MOST_AGAIN = 5.0, 1800.0
 #: Seconds that a child has for anything, and that one has which counts or removes.
 PATIENCE, LONG_PATIENCE = 60.0, 600.0
 #: Children of each kind at once, so that none waits for another kind: copies, counts of libraries, counts of nDVR, and
@@ -243,6 +247,9 @@ def give(uid: int, slug: str, path: Path) -> Child:
 
         def copy() -> int:
             place, part = folder_of(uid, slug), f".{name}.part"
+            there = os.fstatvfs(place)
+            if there.f_bavail * there.f_frsize < found.st_size + RESERVE:
+                raise OSError("the file system of media libraries has no room for it")
             # Whatever lies there, it is not written into.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=place)
@@ -314,6 +321,8 @@ class Recordings:
         self._missing: dict[tuple[int, str], float] = {}
         #: Channel → why its last recording was not given away.
         self._not_given: dict[str, str] = {}
+        #: Customer whose last copy failed → when another may begin, and the seconds after the next failure.
+        self._again: dict[int, tuple[float, float]] = {}
         #: Customer → when a copy was last begun: whoever waits longest is next.
         self._copied: dict[int, float] = {}
 
@@ -369,7 +378,8 @@ class Recordings:
                 self.say(f"{slug} (nDVR)", f"{error}")
         self.count(wanted)
         for _since, uid, slug, file in sorted(ready):
-            self.hand_over(uid, slug, file)
+            if time.monotonic() >= self._again.get(uid, (0.0, 0.0))[0]:
+                self.hand_over(uid, slug, file)
         self.sweep(wanted)
 
     def begin(
@@ -441,6 +451,7 @@ class Recordings:
         def then(said: str, _seconds: float) -> None:
             file.unlink()
             self._not_given.pop(slug, None)
+            self._again.pop(uid, None)
             # Until it is counted again.
             size = int(said)
             self._library[uid] = self._library.get(uid, 0) + size
@@ -449,12 +460,14 @@ class Recordings:
 
         def failed(error: OSError, _seconds: float) -> None:
             self._not_given[slug] = f"{file.name}: {error}"
+            pause = self._again.get(uid, (0.0, AGAIN))[1]
+            self._again[uid] = (time.monotonic() + pause, min(2 * pause, MOST_AGAIN))
 
         try:
             if self.begin(("copy", uid), partial(give, uid, slug, file), then, failed):
                 self._copied[uid] = time.monotonic()
         except (OSError, ValueError) as error:
-            self._not_given[slug] = f"{file.name}: {error}"
+            failed(OSError(f"{error}"), 0.0)
 
     def limit(self, rest: Wowza, slug: str, uid: int, quota: int) -> None:
         """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
