@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +50,28 @@ def streamfleet_unknown(names: Iterable[str], prefix: str, known: Iterable[str])
     """Of the variables ``names``, those that start with ``prefix`` but do not go on with one of ``known``; sorted."""
     allowed = {f"{prefix}{name}" for name in known}
     return sorted(name for name in names if name.startswith(prefix) and name not in allowed)
+
+
+def streamfleet_no_networks(texts: Iterable[Any]) -> list[str]:
+    """Of ``texts``, those that are no network as programs and the firewall take it: ``10.20.0.1/16``, ``10.20.0.0``."""
+    return [str(text) for text in texts if not _is_one(text, ipaddress.ip_network) or "/" not in text]
+
+
+def streamfleet_no_addresses(texts: Iterable[Any]) -> list[str]:
+    """Of ``texts``, those that are no IP address by itself; one with its interface (``fe80::1%eth0``) is none."""
+    return [str(text) for text in texts if not _is_one(text, ipaddress.ip_address)]
+
+
+def _is_one(text: Any, read: Callable[[str], Any]) -> bool:
+    # Numbers would be read as addresses, too.
+    if not isinstance(text, str):
+        return False
+    try:
+        read(text)
+    except ValueError:
+        return False
+    # Python knows masks (10.20.0.0/255.255.0.0) and interfaces (fe80::1%eth0), too; the firewall does not.
+    return re.fullmatch(r"[0-9a-fA-F:.]+(/[0-9]{1,3})?", text) is not None
 
 
 def streamfleet_shared_ports(specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> list[str]:
@@ -143,6 +166,8 @@ class FilterModule:
         return {
             "streamfleet_answer": streamfleet_answer,
             "streamfleet_host_ports": streamfleet_host_ports,
+            "streamfleet_no_addresses": streamfleet_no_addresses,
+            "streamfleet_no_networks": streamfleet_no_networks,
             "streamfleet_shared_ports": streamfleet_shared_ports,
             "streamfleet_unknown": streamfleet_unknown,
         }

@@ -101,16 +101,28 @@ def converge(actor: Actor, node: Node) -> ConvergeRun:
 
 
 def rotate(actor: Actor, service: MediaService, names: Sequence[str], overlap_seconds: int) -> MediaService:
-    """New values for credentials (all generated ones where ``names`` is empty); old ones work on for the overlap."""
+    """New values for credentials (all generated ones where ``names`` is empty); old ones work on for the overlap.
+
+    Raises ApiError for names of other credentials, which somebody sets.
+    """
     engine = engines()[service.engine]
     unknown = [name for name in names if name not in engine.credentials]
     if unknown:
         fix = f"Credentials of {engine.name}: {', '.join(engine.credentials)}."
         problem = Problem("names", shown(unknown[0]), f"is not a credential of {engine.name}", fix)
         raise ApiError("invalid_document", f"names: {problem.message}", [problem])
-    chosen = list(dict.fromkeys(names)) or [
-        name for name, prop in engine.credentials.items() if prop.generate and prop.is_for(service.service_type)
-    ]
+    made = [name for name, prop in engine.credentials.items() if prop.generate and prop.is_for(service.service_type)]
+    for name in names:
+        if name in made:
+            continue
+        if engine.credentials[name].is_for(service.service_type):
+            # Such as what a server elsewhere asks for: a new value would be wrong there.
+            message, fix = "is set by hand, so it cannot be made anew", f"Give {name} its new value in the service."
+        else:
+            message = f"is not for services of type {service.service_type}"
+            fix = f"Credentials of this service that can be made anew: {', '.join(made) or 'none'}."
+        raise ApiError("invalid_document", f"names: {name} {message}", [Problem("names", shown(name), message, fix)])
+    chosen = list(dict.fromkeys(names)) or made
     single = [name for name in chosen if overlap_seconds and not engine.credentials[name].overlap]
     if single:
         message = f"{engine.name} knows one {single[0]} at a time, so the old one cannot work on"

@@ -202,3 +202,46 @@ def test_its_customer_may_log_in_for_media(channel: Callable[..., dict[str, Any]
     channel("on_demand", "more-films", disk_quota_mb=500)
     found = {item["login"]: item["disk_quota_mb"] for item in document(node)["media_users"]}
     assert found["bob.studio"] == 500
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message", "fix"),
+    [
+        (
+            "stream_relay",
+            "stream_password",
+            "is set by hand, so it cannot be made anew",
+            "Give stream_password its new value in the service.",
+        ),
+        (
+            "stream_relay",
+            "publish_password",
+            "is not for services of type stream_relay",
+            "Credentials of this service that can be made anew: none.",
+        ),
+        (
+            "live",
+            "stream_password",
+            "is not for services of type live",
+            "Credentials of this service that can be made anew: publish_password.",
+        ),
+    ],
+)
+def test_only_what_the_panel_makes_is_made_anew(
+    channel: Callable[..., dict[str, Any]], api: Callable[..., Any], kind: str, name: str, message: str, fix: str
+) -> None:
+    channel(kind, **({"stream_address": CAMERA, **LOGIN} if kind == "stream_relay" else {}))
+    before = MediaService.objects.get(slug="films")
+    status, answer = api("bob")("POST", "/media-services/films/credentials/rotate", {"names": [name]})
+    assert (status, answer["error"]["code"]) == (422, "invalid_document")
+    assert answer["error"]["errors"] == [{"path": "names", "value": name, "message": message, "fix": fix}]
+    after = MediaService.objects.get(slug="films")
+    assert (after.credentials, after.generation) == (before.credentials, before.generation)
+
+
+def test_what_the_panel_makes_is_made_anew(channel: Callable[..., dict[str, Any]], api: Callable[..., Any]) -> None:
+    channel("live")
+    before = MediaService.objects.get(slug="films").credentials["publish_password"]
+    status, answer = api("bob")("POST", "/media-services/films/credentials/rotate", {"names": ["publish_password"]})
+    assert status == 200
+    assert answer["credentials"]["publish_password"] not in (None, before)

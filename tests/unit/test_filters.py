@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import itertools
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,15 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+from jinja2 import StrictUndefined
+from jinja2.nativetypes import NativeEnvironment
 
 from filter_plugins.streamfleet import (
     FilterModule,
     streamfleet_answer,
     streamfleet_host_ports,
+    streamfleet_no_addresses,
+    streamfleet_no_networks,
     streamfleet_shared_ports,
     streamfleet_unknown,
 )
@@ -97,6 +102,8 @@ def test_ansible_finds_them() -> None:
     assert set(FilterModule().filters()) == {
         "streamfleet_answer",
         "streamfleet_host_ports",
+        "streamfleet_no_addresses",
+        "streamfleet_no_networks",
         "streamfleet_shared_ports",
         "streamfleet_unknown",
     }
@@ -151,3 +158,44 @@ def test_the_plan_of_ports_is_what_the_roles_have(name: str) -> None:
         else:
             read_from_there = any(f"host_ports['{use}'].port" in str(value) for value in own.values())
             assert read_from_there or plan["port"] in own.values()
+
+
+@pytest.mark.parametrize("text", ["10.20.0.0/16", "0.0.0.0/0", "192.0.2.7/32", "fd00::/8", "::/0"])
+def test_a_network_is_one(text: str) -> None:
+    assert streamfleet_no_networks([text]) == []
+    ipaddress.ip_network(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["10.20.0.1/16", "10.0.0.0/99", "10.20.0.0", "10.20.0.0/255.255.0.0", "10.20/16", "fd00::1/8", "fd00::/129", "x/8"],
+)
+def test_what_is_no_network_is_named(text: str) -> None:
+    assert streamfleet_no_networks(["10.0.0.0/8", text, 7, ""]) == [text, "7", ""]
+
+
+def test_what_is_no_address_is_named() -> None:
+    assert streamfleet_no_addresses(["192.0.2.53", "2001:db8::53"]) == []
+    wrong = ["192.0.2", "192.0.2.256", "1:2", "192.0.2.53/32", "fe80::1%eth0", "dns.example.net", ""]
+    assert streamfleet_no_addresses([*wrong, 3221225525]) == [*wrong, "3221225525"]
+
+
+@pytest.mark.parametrize("role", ["relay", "wowza"])
+def test_roles_refuse_networks_and_resolvers_that_are_none(role: str) -> None:
+    """As their preflight says it; what they accept, programs on the node read without a fault."""
+    jinja = NativeEnvironment(undefined=StrictUndefined)
+    jinja.filters |= FilterModule().filters()
+    (refuse,) = [
+        task
+        for task in yaml.safe_load((ROOT / f"roles/{role}/tasks/preflight.yml").read_text())
+        if "resolvers" in str(task) and "loop" in task
+    ]
+    for option, good, bad in (
+        ("allowed_networks", "10.20.0.0/16", "10.20.0.1/16"),
+        ("resolvers", "192.0.2.53", "192.0.2.256"),
+    ):
+        name = f"streamfleet_{role}_{option}"
+        (item,) = [item for item in refuse["loop"] if item["that"].startswith("{{ " + name)]
+        for value, passes in (([good], True), ([good, bad], False)):
+            assert jinja.from_string(item["that"]).render({name: value}) is passes
+        assert f"holds {bad}, which is not" in jinja.from_string(item["message"]).render({name: value})

@@ -337,7 +337,7 @@ def test_the_node_judges_an_address_again(
 ) -> None:
     helper = application(program, monkeypatch)
     with pytest.raises(helper.guard.Refused) as raised:
-        helper.judge(address, helper.guard.networks_of(networks))
+        helper.judge(address, networks)
     assert said in raised.value.message
     assert "127.0.0.0" not in raised.value.message
 

@@ -11,6 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
+import yaml
 from jinja2 import Environment, StrictUndefined
 
 from tests.doubles.wowza import LICENCE, tree
@@ -188,3 +189,15 @@ def test_a_host_that_has_left_the_group_goes_on_to_hold_wowza() -> None:
     assert rendered("wowza", "open-wowza.nft", **facts, **networks) == [
         "add element inet streamfleet_tenants opened { 980 }"
     ]
+
+
+# Uninstalling
+
+
+def test_customers_data_and_whose_they_are_go_only_when_that_is_said() -> None:
+    """A later user who got the number of Wowza's would have what stays."""
+    tasks = yaml.safe_load((ROOT / "roles/wowza/tasks/uninstall.yml").read_text())
+    data = [task for task in tasks if "_streamfleet_wowza_data" in str(task)]
+    users = [task for task in tasks if {"ansible.builtin.user", "ansible.builtin.group"} & task.keys()]
+    assert (len(data), len(users)) == (1, 2)
+    assert [task.get("when") for task in data + users] == ["streamfleet_wowza_uninstall_data"] * 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from pathlib import Path
@@ -42,6 +43,9 @@ class Shelf:
             ("QUIET", 0.0),
             ("COUNT_SECONDS", 0.0),
             ("SHARE", 1000.0),
+            ("MISSING_SECONDS", 0.0),
+            ("AGAIN", 0.0),
+            ("RESERVE", 0),
             ("UNITS", folder / "units"),
         ):
             monkeypatch.setattr(self.helper, name, value)
@@ -376,6 +380,121 @@ def test_a_library_is_counted_once_a_minute(shelf: Shelf, monkeypatch: pytest.Mo
     assert made == [UID]
 
 
+@pytest.mark.parametrize("reason", ["room", "folder"])
+def test_a_copy_that_fails_is_tried_again_ever_later(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    shelf.want(running=False)
+    shelf.place.mkdir(parents=True)
+    (shelf.place / "live_1.mp4").write_bytes(b"film")
+    clock, began = Clock(), []
+    give = shelf.helper.give
+    for name, value in (
+        ("time", clock),
+        ("AGAIN", 5.0),
+        ("MOST_AGAIN", 12.0),
+        ("give", lambda *what: (began.append(1), give(*what))[1]),
+    ):
+        monkeypatch.setattr(shelf.helper, name, value)
+    if reason == "room":
+        there = os.statvfs(shelf.library)
+        monkeypatch.setattr(shelf.helper, "RESERVE", there.f_blocks * there.f_frsize)
+        said = "the file system of media libraries has no room for it"
+    else:
+        (shelf.library / "recordings").write_bytes(b"no folder")
+        said = "Not a directory"
+    for number, pause in enumerate((5, 10, 12, 12), start=1):
+        shelf.look()
+        assert len(began) == number
+        clock.ahead += pause - 2
+        shelf.look()
+        assert len(began) == number
+        clock.ahead += 3
+    assert said in capsys.readouterr().out
+    assert list(shelf.library.rglob("*.part")) == []
+    assert (shelf.place / "live_1.mp4").exists()
+    monkeypatch.setattr(shelf.helper, "RESERVE", 0)
+    if reason == "folder":
+        (shelf.library / "recordings").unlink()
+    shelf.look()
+    assert [path.read_bytes() for path in shelf.given()] == [b"film"]
+    # What is good again is tried at once.
+    shelf.place.mkdir(parents=True)
+    (shelf.place / "live_2.mp4").write_bytes(b"other")
+    # It may have the number of the one that has gone.
+    os.utime(shelf.place / "live_2.mp4", (0, 0))
+    clock.ahead += 1
+    shelf.look()
+    assert len(shelf.given()) == 2
+
+
+class Clock:
+    """The program's own, which a test moves on."""
+
+    strftime, gmtime, sleep = staticmethod(time.strftime), staticmethod(time.gmtime), staticmethod(time.sleep)
+    ahead = 0.0
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.ahead
+
+    def time(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.mark.parametrize(("took", "pause"), [(0, 60), (3, 150), (500, 900)])
+def test_the_pause_between_counts_is_of_what_they_take_themselves(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, took: int, pause: int
+) -> None:
+    shelf.want()
+    clock = Clock()
+    for name, value in (("time", clock), ("COUNT_SECONDS", 60.0), ("SHARE", 0.02)):
+        monkeypatch.setattr(shelf.helper, name, value)
+    made: list[int] = []
+    child, counted = shelf.helper.as_customer, shelf.helper.counted
+
+    def count(*arguments: Any) -> Any:
+        # In the child, whose clock it is.
+        clock.ahead += took
+        return counted(*arguments)
+
+    monkeypatch.setattr(shelf.helper, "counted", count)
+    monkeypatch.setattr(shelf.helper, "as_customer", lambda uid, *rest: (made.append(uid), child(uid, *rest))[1])
+    with shelf.program.running():
+        shelf.recordings.look()
+        # However late a look sees that it has ended.
+        clock.ahead += 40
+        time.sleep(0.5)
+        shelf.look()
+        assert len(made) == 1
+        clock.ahead += took + pause - 40 - 15
+        shelf.look()
+        assert len(made) == 1
+        clock.ahead += 20
+        shelf.look()
+        assert len(made) == 2
+
+
+def test_a_wowza_that_hangs_is_asked_once_in_a_look(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shelf.want()
+    for slug in ("jazz-tv", "pop-tv"):
+        (shelf.program.vhost / f"conf/{slug}").mkdir()
+        (shelf.program.vhost / f"conf/{slug}/record.json").write_text(
+            (shelf.program.vhost / "conf/rock-tv/record.json").read_text()
+        )
+    monkeypatch.setattr(shelf.helper, "ANSWER_SECONDS", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        settings = {"rest_port": hangs.getsockname()[1], "networks": []}
+        (shelf.program.vhost.parent / "settings.json").write_text(json.dumps(settings))
+        begun = time.monotonic()
+        shelf.recordings.look()
+        assert 0.5 <= time.monotonic() - begun < 1
+        assert capsys.readouterr().out.count("Wowza does not answer in time") == 3
+        shelf.look()
+        assert shelf.recordings._kept
+
+
 def test_a_store_is_put_aside_before_anybody_begins_anew(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = shelf.dvr / f"{UID}/rock-tv"
     (folder / "live").mkdir(parents=True)
@@ -404,6 +523,93 @@ def test_a_store_is_put_aside_before_anybody_begins_anew(shelf: Shelf, monkeypat
     shelf.look()
     shelf.look()
     assert seen.read_text() == ".rock-tv"
+
+
+def stores(shelf: Shelf, *slugs: str, quota: int = 1) -> None:
+    """Channels with nDVR, each with a store of 2 MiB."""
+    for slug in slugs:
+        (shelf.program.vhost / f"conf/{slug}").mkdir(exist_ok=True)
+        (shelf.program.vhost / f"conf/{slug}/dvr.json").write_text(json.dumps({"uid": UID, "quota_mb": quota}))
+        (shelf.dvr / f"{UID}/{slug}").mkdir(parents=True)
+        with (shelf.dvr / f"{UID}/{slug}/0.ts").open("wb") as part:
+            part.truncate(2 * 1024 * 1024)
+
+
+def test_a_store_whose_file_is_away_for_a_moment_or_unreadable_is_kept(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stores(shelf, "rock-tv", quota=100)
+    clock = Clock()
+    for name, value in (("time", clock), ("MISSING_SECONDS", 300.0)):
+        monkeypatch.setattr(shelf.helper, name, value)
+    film, file = shelf.dvr / f"{UID}/rock-tv/0.ts", shelf.program.vhost / "conf/rock-tv/dvr.json"
+    wanted = file.read_text()
+    for text in ("", "[]", '{"quota_mb": 100}'):
+        file.write_text(text)
+        for _ in range(2):
+            shelf.look()
+            clock.ahead += 400
+        assert film.exists()
+    said = capsys.readouterr().out
+    assert said.count("dvr.json cannot be read, so its store is kept") == 3
+    file.unlink()
+    shelf.look()
+    clock.ahead += 250
+    shelf.look()
+    assert film.exists()
+    # It counts from anew, once it has been there.
+    file.write_text(wanted)
+    shelf.look()
+    file.unlink()
+    clock.ahead += 100
+    shelf.look()
+    assert film.exists()
+    clock.ahead += 301
+    shelf.look()
+    assert not film.exists()
+
+
+def test_stores_are_counted_in_turn_whatever_their_names_are(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    stores(shelf, "a-tv", "b-tv", "z-tv", quota=100)
+    monkeypatch.setitem(shelf.helper.MOST, "measure", 1)
+    counted: list[str] = []
+    child = shelf.helper.as_wowza
+    monkeypatch.setattr(shelf.helper, "as_wowza", lambda work: (counted.append(work.args[0].name), child(work))[1])
+    shelf.look()
+    assert counted[:3] == ["a-tv", "b-tv", "z-tv"]
+
+
+def test_a_full_store_is_not_forgotten_while_there_is_no_place_to_put_it_aside(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores(shelf, "rock-tv")
+    monkeypatch.setattr(shelf.helper, "COUNT_SECONDS", 60.0)
+    monkeypatch.setattr(shelf.helper.application.Rest, "done", lambda *_arguments: None)
+    monkeypatch.setitem(shelf.helper.MOST, "dvr", 0)
+    shelf.look()
+    assert (shelf.dvr / f"{UID}/rock-tv").is_dir()
+    monkeypatch.setitem(shelf.helper.MOST, "dvr", 1)
+    shelf.look()
+    assert not (shelf.dvr / f"{UID}/rock-tv").exists()
+
+
+def test_a_store_that_cannot_be_counted_has_reached_its_limit_the_second_time(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_folder: Path) -> int:
+        raise OSError("it is too deep")
+
+    stores(shelf, "rock-tv", quota=100)
+    clock = Clock()
+    for name, value in (("time", clock), ("COUNT_SECONDS", 60.0), ("size_of", fail)):
+        monkeypatch.setattr(shelf.helper, name, value)
+    monkeypatch.setattr(shelf.helper.application.Rest, "done", lambda *_arguments: None)
+    shelf.look()
+    assert (shelf.dvr / f"{UID}/rock-tv").is_dir()
+    assert capsys.readouterr().out == "rock-tv (nDVR): its store cannot be counted: it is too deep\n"
+    clock.ahead += 61
+    shelf.look()
+    assert not (shelf.dvr / f"{UID}/rock-tv").exists()
 
 
 @pytest.mark.parametrize("uid", [0, 1000, 199999, 300000])

@@ -45,14 +45,16 @@ FAULTS = (Refused, guard.Refused, OSError, http.client.HTTPException, ValueError
 
 
 class Rest:
-    """Wowza's REST interface."""
+    """Wowza's REST interface. ``patience``: seconds that an answer may take."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience: float = 30) -> None:
+        self._patience = patience
         settings = json.loads((PLACE / "settings.json").read_text())
         self._port = settings["rest_port"]
         self._login = f"streamfleet:{(PLACE / 'rest-password').read_text().strip()}"
         self.transcoder = settings.get("transcoder") is True
-        self.networks = guard.networks_of(settings.get("networks", []))
+        # Read where an address is judged: a network that is none must keep no other channel off the air.
+        self.networks: list[str] = settings.get("networks", [])
 
     def ask(self, method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
         """One request. Raises OSError where nobody answers."""
@@ -61,7 +63,7 @@ class Rest:
             "Content-Type": "application/json; charset=utf-8",
             "Authorization": f"Basic {base64.b64encode(self._login.encode()).decode()}",
         }
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._patience)
         connection.request(method, f"{APPLICATIONS}{path}", body, headers)
         answer = connection.getresponse()
         text = answer.read(1_000_000)
@@ -88,8 +90,8 @@ class Rest:
             raise Refused(f"Wowza answers {status}: {said.get('message') or 'without a reason'}")
 
 
-def judge(address: str, networks: "list[guard.Network]") -> None:
-    """Whether the address leads where a tenant may have something fetched. Raises guard.Refused.
+def judge(address: str, networks: "list[str]") -> None:
+    """Whether the address leads where a tenant may have something fetched. Raises guard.Refused, ValueError.
 
     The firewall judges every connection that Wowza then makes; this is for the customer, who is told here. A name
     that is not found now may be found later, and Wowza goes on asking.
@@ -100,7 +102,7 @@ def judge(address: str, networks: "list[guard.Network]") -> None:
     except (OSError, UnicodeError):
         print(f"{place.host} is not found by now; Wowza goes on asking", file=sys.stderr)
         return
-    guard.vetted(found, networks)
+    guard.vetted(found, guard.networks_of(networks))
 
 
 def fetch(rest: Rest, slug: str, look_up: bool = True) -> None:

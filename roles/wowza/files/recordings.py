@@ -23,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 # What speaks to Wowza lies beside this program.
 sys.path.append(str(Path(__file__).resolve().parent))
@@ -44,39 +45,59 @@ PAUSE, QUIET = 5.0, 10.0
 #: So old is what Wowza did not finish and never will.
 STALE = 86_400.0
 MIB = 1024 * 1024
-#: Seconds between two counts of what is kept, and the share of time that they take at most.
-COUNT_SECONDS, SHARE = 60.0, 0.02
+#: Seconds between two counts of what is kept, the share of time that they are to take, and the seconds between two at
+#: most: whoever makes counts slow is counted all the same.
+COUNT_SECONDS, SHARE, MOST_SECONDS = 60.0, 0.02, 900.0
+#: Seconds that Wowza may take to say what it records.
+ANSWER_SECONDS = 5.0
+#: Seconds for which a channel has had no nDVR before its store is removed: its file may be away for a moment.
+MISSING_SECONDS = 300.0
 #: More files in a folder of recordings are as good as its limit: they are counted every time.
 MOST_FILES = 5000
 #: Bytes that are copied at once, and a second at least: what copies slower is ended, and begun again.
 PIECE, LEAST_SPEED = MIB, 4 * MIB
+#: Bytes that a copy leaves free in the library's file system, for all others who write there.
+RESERVE = 512 * MIB
+#: Seconds until a customer's copies are tried again after one that failed: of the first, and at most.
+AGAIN, MOST_AGAIN = 5.0, 1800.0
 #: Seconds that a child has for anything, and that one has which counts or removes.
 PATIENCE, LONG_PATIENCE = 60.0, 600.0
-#: Children that copy at once, and that do anything else.
-MOST_COPIES = MOST_OTHERS = 8
+#: Children of each kind at once, so that none waits for another kind: copies, counts of libraries, counts of nDVR, and
+#: what puts aside and removes. Together below what the unit may have.
+MOST = {"copy": 8, "count": 8, "measure": 6, "dvr": 6}
+
+Answer = TypeVar("Answer")
 
 FAULTS = (application.Refused, OSError, http.client.HTTPException, ValueError, KeyError, TypeError, IndexError)
 
 
 class Child:
-    """A process of this user that does ``work`` and says what it returns. It is never waited for."""
+    """A process of this user that does ``work`` and says what it returns. It is never waited for.
+
+    ``seconds``: what the work took, once the process has said so; what it may take, until then.
+    """
 
     def __init__(self, uid: int, gid: int, work: "Callable[[], object]", patience: float) -> None:
         self._reading, writing = os.pipe()
-        self._end, self._late = time.monotonic() + patience, False
+        self._end, self._late, self.seconds = time.monotonic() + patience, False, patience
         self._pid = os.fork()
         if self._pid == 0:
-            code = 1
+            code, begun = 1, time.monotonic()
+
+            def say(what: object) -> None:
+                # Measured here: when its end is seen depends on all that a look does.
+                os.write(writing, f"{time.monotonic() - begun:.3f} {what}".encode())
+
             try:
                 if os.geteuid() == 0:
                     os.setgroups([])
                     os.setresgid(gid, gid, gid)
                     os.setresuid(uid, uid, uid)
                 os.umask(0o027)
-                os.write(writing, f"{work()}".encode())
+                say(work())
                 code = 0
             except BaseException as error:  # whatever it is, this process must not go on as the other does
-                os.write(writing, f"{error}"[:200].encode())
+                say(f"{error}"[:200])
             finally:
                 os._exit(code)
         os.close(writing)
@@ -96,6 +117,10 @@ class Child:
             said = (pipe.read(65536) or b"").decode(errors="replace")
         if self._late:
             raise OSError("it took too long, and was ended")
+        seconds, _blank, said = said.partition(" ")
+        with contextlib.suppress(ValueError):
+            # Nothing, where something else has ended it.
+            self.seconds = float(seconds)
         if os.waitstatus_to_exitcode(status) != 0:
             raise OSError(said or "the process of the user has ended")
         return said
@@ -150,6 +175,29 @@ def aside_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}")
 
 
+class Wowza:
+    """Wowza's REST interface for one look: once it has not answered in time it is asked no more, for any channel."""
+
+    def __init__(self) -> None:
+        self._late = False
+
+    def ask(self, method: str, path: str, body: "str | None" = None) -> "tuple[int, dict[str, object]]":
+        """One request that takes it no time. Raises what is in FAULTS."""
+        return self._unless_late(lambda: application.Rest(ANSWER_SECONDS).ask(method, path, body))
+
+    def done(self, path: str) -> None:
+        """An action, which may take its time. Raises what is in FAULTS."""
+        self._unless_late(lambda: application.Rest().done(path))
+
+    def _unless_late(self, request: "Callable[[], Answer]") -> "Answer":
+        if not self._late:
+            try:
+                return request()
+            except TimeoutError:
+                self._late = True
+        raise TimeoutError("Wowza does not answer in time")
+
+
 def folder_of(uid: int, slug: str, make: bool = True) -> int:
     """The folder of a channel's recordings, open; made where it is missing. No link is followed. Raises OSError."""
     place = os.open(LIBRARIES / f"{uid}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
@@ -199,6 +247,9 @@ def give(uid: int, slug: str, path: Path) -> Child:
 
         def copy() -> int:
             place, part = folder_of(uid, slug), f".{name}.part"
+            there = os.fstatvfs(place)
+            if there.f_bavail * there.f_frsize < found.st_size + RESERVE:
+                raise OSError("the file system of media libraries has no room for it")
             # Whatever lies there, it is not written into.
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(part, dir_fd=place)
@@ -251,7 +302,9 @@ class Recordings:
     def __init__(self) -> None:
         self._said: dict[str, str] = {}
         #: What children do → the child, and what becomes of what it says.
-        self._children: dict[tuple[str, object], tuple[Child, Callable[[str], None], Callable[[OSError], None]]] = {}
+        self._children: dict[
+            tuple[str, object], tuple[Child, Callable[[str, float], None], Callable[[OSError, float], None]]
+        ] = {}
         #: When what is kept of something is counted next.
         self._due: dict[object, float] = {}
         #: Customer → bytes of the whole library; channel → bytes of its recordings there; why there is no such number.
@@ -260,10 +313,16 @@ class Recordings:
         self._uncounted: dict[int, str] = {}
         #: Channel → bytes of what nDVR keeps.
         self._stored: dict[tuple[int, str], int] = {}
+        #: Those whose last count failed.
+        self._unmeasured: set[tuple[int, str]] = set()
         #: Those that were restarted since their store was put aside.
         self._anew: set[tuple[int, str]] = set()
+        #: Stores of nDVR that no channel wants → since when.
+        self._missing: dict[tuple[int, str], float] = {}
         #: Channel → why its last recording was not given away.
         self._not_given: dict[str, str] = {}
+        #: Customer whose last copy failed → when another may begin, and the seconds after the next failure.
+        self._again: dict[int, tuple[float, float]] = {}
         #: Customer → when a copy was last begun: whoever waits longest is next.
         self._copied: dict[int, float] = {}
 
@@ -290,7 +349,7 @@ class Recordings:
                 wanted[slug] = wanted_of(slug)
             except FAULTS as error:
                 self.say(slug, f"{error}")
-        rest = application.Rest()
+        rest = Wowza()
         ready = []
         for slug, found in wanted.items():
             try:
@@ -302,29 +361,37 @@ class Recordings:
                 self.say(slug, problem or self._not_given.get(slug, ""))
             except FAULTS as error:
                 self.say(slug, f"{error}")
-        for path in sorted(INSTANCES.glob("*/dvr.json")):
+        stores = []
+        for path in INSTANCES.glob("*/dvr.json"):
             slug = path.parent.name
             try:
                 kept = json.loads(path.read_text())
-                self.limit(rest, slug, int(kept["uid"]), int(kept["quota_mb"]) * MIB)
+                uid, quota = int(kept["uid"]), int(kept["quota_mb"]) * MIB
+                stores.append((self._due.get((uid, slug), 0.0), slug, uid, quota))
+            except FAULTS as error:
+                self.say(f"{slug} (nDVR)", f"dvr.json cannot be read, so its store is kept: {error}")
+        # Whichever waits longest is counted next, whatever its name is.
+        for _due, slug, uid, quota in sorted(stores):
+            try:
+                self.limit(rest, slug, uid, quota)
             except FAULTS as error:
                 self.say(f"{slug} (nDVR)", f"{error}")
         self.count(wanted)
         for _since, uid, slug, file in sorted(ready):
-            self.hand_over(uid, slug, file)
+            if time.monotonic() >= self._again.get(uid, (0.0, 0.0))[0]:
+                self.hand_over(uid, slug, file)
         self.sweep(wanted)
 
     def begin(
         self,
         key: "tuple[str, object]",
         start: "Callable[[], Child]",
-        then: "Callable[[str], None]",
-        failed: "Callable[[OSError], None]",
+        then: "Callable[[str, float], None]",
+        failed: "Callable[[OSError, float], None]",
     ) -> bool:
-        """Begin a child, unless there is one for this already, or as many as there may be. Raises OSError."""
-        copies = key[0] == "copy"
-        alike = sum((kind == "copy") == copies for kind, _of in self._children)
-        if key in self._children or alike >= (MOST_COPIES if copies else MOST_OTHERS):
+        """Begin a child, unless there is one for this already, or enough of its kind. Raises OSError."""
+        alike = sum(kind == key[0] for kind, _of in self._children)
+        if key in self._children or alike >= MOST[key[0]]:
             return False
         self._children[key] = (start(), then, failed)
         return True
@@ -336,11 +403,11 @@ class Recordings:
                 said = child.said()
                 if said is None:
                     continue
-                then(said)
+                then(said, child.seconds)
             except OSError as error:
-                failed(error)
+                failed(error, child.seconds)
             except FAULTS as error:
-                failed(OSError(f"{error}"))
+                failed(OSError(f"{error}"), child.seconds)
             del self._children[key]
 
     def count(self, wanted: "dict[str, dict[str, object]]") -> None:
@@ -356,63 +423,66 @@ class Recordings:
                 continue
             slugs = channels[uid]
 
-            def then(said: str, uid: int = uid, slugs: "list[str]" = slugs) -> None:
+            def then(said: str, seconds: float, uid: int = uid, slugs: "list[str]" = slugs) -> None:
                 total, *each = (int(number) for number in json.loads(said))
                 self._library[uid] = total
                 self._kept |= {(uid, slug): size for slug, size in zip(slugs, each, strict=True)}
                 self._uncounted.pop(uid, None)
-                self.next_count(uid, now)
+                self.next_count(uid, now, seconds)
 
-            def failed(error: OSError, uid: int = uid) -> None:
+            def failed(error: OSError, seconds: float, uid: int = uid) -> None:
                 # Whoever could keep it from being counted would have no limit.
                 self._uncounted[uid] = f"{error}"
-                self.next_count(uid, now)
+                self.next_count(uid, now, seconds)
 
             start = partial(as_customer, uid, partial(counted, uid, slugs), LONG_PATIENCE)
             try:
                 self.begin(("count", uid), start, then, failed)
             except (OSError, ValueError) as error:
-                failed(OSError(f"{error}"))
+                failed(OSError(f"{error}"), 0.0)
 
-    def next_count(self, key: object, begun: float) -> None:
-        """When to count again, after one that was begun then."""
-        self._due[key] = begun + max(COUNT_SECONDS, (time.monotonic() - begun) / SHARE)
+    def next_count(self, key: object, begun: float, seconds: float) -> None:
+        """When to count again, after one that was begun then and took so long."""
+        self._due[key] = begun + seconds + max(COUNT_SECONDS, min(seconds / SHARE, MOST_SECONDS))
 
     def hand_over(self, uid: int, slug: str, file: Path) -> None:
         """Have a recording copied to its customer, and remove it here when that is done. One at once of a customer."""
 
-        def then(said: str) -> None:
+        def then(said: str, _seconds: float) -> None:
             file.unlink()
             self._not_given.pop(slug, None)
+            self._again.pop(uid, None)
             # Until it is counted again.
             size = int(said)
             self._library[uid] = self._library.get(uid, 0) + size
             if (uid, slug) in self._kept:
                 self._kept[uid, slug] += size
 
-        def failed(error: OSError) -> None:
+        def failed(error: OSError, _seconds: float) -> None:
             self._not_given[slug] = f"{file.name}: {error}"
+            pause = self._again.get(uid, (0.0, AGAIN))[1]
+            self._again[uid] = (time.monotonic() + pause, min(2 * pause, MOST_AGAIN))
 
         try:
             if self.begin(("copy", uid), partial(give, uid, slug, file), then, failed):
                 self._copied[uid] = time.monotonic()
         except (OSError, ValueError) as error:
-            self._not_given[slug] = f"{file.name}: {error}"
+            failed(OSError(f"{error}"), 0.0)
 
-    def limit(self, rest: "application.Rest", slug: str, uid: int, quota: int) -> None:
+    def limit(self, rest: Wowza, slug: str, uid: int, quota: int) -> None:
         """Have nDVR begin anew where a channel has more than it may. Raises what is in FAULTS."""
         folder, key, now = DVR / f"{uid}" / slug, (uid, slug), time.monotonic()
-        if ("dvr", key) in self._children:
+        if ("dvr", key) in self._children or ("measure", key) in self._children:
             return
         if not aside_of(folder).is_dir():
             self._anew.discard(key)
-            size = self._stored.pop(key, -1)
-            if size < quota:
+            if self._stored.get(key, -1) < quota:
                 if now >= self._due.get(key, 0.0) and folder.is_dir():
                     self.measure(slug, key, folder, now)
-                return
             # At once: from now on nothing of what begins anew is removed.
-            self.child_of_dvr(slug, key, partial(put_aside, folder))
+            elif self.child_of_dvr(slug, key, partial(put_aside, folder)):
+                # What comes next is counted; until there is a place for this, it is not forgotten.
+                del self._stored[key]
             return
         # Wowza has what it knows of its store in memory, until the stream has gone. Once, whatever becomes of what is
         # aside.
@@ -424,32 +494,39 @@ class Recordings:
         self.child_of_dvr(slug, key, partial(remove, aside_of(folder)))
 
     def measure(self, slug: str, key: "tuple[int, str]", folder: Path, now: float) -> None:
-        """Have a store of nDVR counted."""
+        """Have a store of nDVR counted. One that cannot be, twice in a row, has reached its limit. Raises KeyError."""
 
-        def then(said: str) -> None:
+        def then(said: str, seconds: float) -> None:
             self._stored[key] = int(said)
-            self.next_count(key, now)
+            self._unmeasured.discard(key)
+            self.say(f"{slug} (nDVR)", "")
+            self.next_count(key, now, seconds)
 
-        self.child_of_dvr(slug, key, partial(size_of, folder), then)
+        def failed(error: OSError, seconds: float) -> None:
+            self.say(f"{slug} (nDVR)", f"its store cannot be counted: {error}")
+            self.next_count(key, now, seconds)
+            # Whoever could keep it from being counted would have no limit; but what failed once may have been chance.
+            if key in self._unmeasured:
+                self._stored[key] = sys.maxsize
+            self._unmeasured ^= {key}
 
-    def child_of_dvr(
-        self,
-        slug: str,
-        key: "tuple[int, str]",
-        work: "Callable[[], object]",
-        then: "Callable[[str], None] | None" = None,
-    ) -> None:
-        """Have Wowza's own user do something about a store. Raises OSError, KeyError."""
-        self.begin(
+        try:
+            self.begin(("measure", key), partial(as_wowza, partial(size_of, folder)), then, failed)
+        except OSError as error:
+            # There was no process for it: that says nothing about the store.
+            self.say(f"{slug} (nDVR)", f"{error}")
+            self.next_count(key, now, 0.0)
+
+    def child_of_dvr(self, slug: str, key: "tuple[int, str]", work: "Callable[[], object]") -> bool:
+        """Have Wowza's own user put a store aside or remove it; whether it has begun. Raises OSError, KeyError."""
+        return self.begin(
             ("dvr", key),
             partial(as_wowza, work),
-            then or (lambda _said: None),
-            lambda error: self.say(f"{slug} (nDVR)", f"{error}"),
+            lambda _said, _seconds: None,
+            lambda error, _seconds: self.say(f"{slug} (nDVR)", f"{error}"),
         )
 
-    def channel(
-        self, rest: "application.Rest", slug: str, uid: int, wanted: "dict[str, object]"
-    ) -> "tuple[str, list[Path]]":
+    def channel(self, rest: Wowza, slug: str, uid: int, wanted: "dict[str, object]") -> "tuple[str, list[Path]]":
         """See to one channel; why it is not recorded now, if it should be, and its recordings that are whole."""
         base = f"/{slug}/instances/_definst_/streamrecorders"
         running, spool = wanted["running"] is True, SPOOL / f"{uid}" / slug
@@ -499,7 +576,7 @@ class Recordings:
         return "", kept is not None
 
     @staticmethod
-    def start(rest: "application.Rest", slug: str, spool: Path, minutes: int) -> None:
+    def start(rest: Wowza, slug: str, spool: Path, minutes: int) -> None:
         """Have Wowza record the channel's stream, now or when it comes. Raises Refused, OSError."""
         wanted = {
             "instanceName": "_definst_",
@@ -526,16 +603,30 @@ class Recordings:
                 shutil.rmtree(path, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
-        for uid, path in folders(DVR):
+        stores, now = folders(DVR), time.monotonic()
+        keys = {(uid, path.name.removeprefix(".")) for uid, path in stores}
+        self._missing = {key: since for key, since in self._missing.items() if key in keys}
+        for uid, path in stores:
             slug = path.name.removeprefix(".")
-            with contextlib.suppress(FileNotFoundError, ValueError, KeyError, TypeError):
-                if json.loads((INSTANCES / slug / "dvr.json").read_text())["uid"] == uid:
-                    continue
+            if self.wants_dvr(slug, uid):
+                self._missing.pop((uid, slug), None)
+                continue
+            if now - self._missing.setdefault((uid, slug), now) < MISSING_SECONDS:
+                continue
             # Aside first: where it is on again meanwhile, what begins then is left alone.
             folder = path.with_name(slug)
             work = partial(remove, path) if path != folder else partial(put_aside, folder)
             with contextlib.suppress(OSError, KeyError):
                 self.child_of_dvr(slug, (uid, slug), work)
+
+    def wants_dvr(self, slug: str, uid: int) -> bool:
+        """Whether the channel is to keep this customer's store. Where that cannot be read, it is: a look says so."""
+        try:
+            return bool(int(json.loads((INSTANCES / slug / "dvr.json").read_text())["uid"]) == uid)
+        except FileNotFoundError:
+            return False
+        except FAULTS:
+            return True
 
 
 def main() -> None:

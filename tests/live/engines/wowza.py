@@ -26,6 +26,7 @@ def variables(folder: Path) -> dict[str, Any]:
         "streamfleet_wowza_accept_eula": True,
         "streamfleet_wowza_heap": "256M",
         "streamfleet_wowza_port": RTMP_PORT,
+        "streamfleet_wowza_uninstall_data": True,
     }
 
 
