@@ -16,6 +16,8 @@ from tests.doubles.panel import kh_station
 SETTING = {"settings": {"mounts": [{"name": "/stream", "format": "mp3"}, {"name": "/low", "format": "mp3"}]}}
 UNIT = "streamfleet-icecast_kh@{slug}.service"
 LEFT = ("*icecast*",)
+#: Foretold on a fresh node; but in the same run Icecast's role has brought them by then.
+BROUGHT = {"icecast_kh : Install the libraries of Icecast-KH"}
 REAL = os.environ.get("STREAMFLEET_LIVE_ICECAST_KH")
 
 
