@@ -101,7 +101,7 @@ class Meter:
     def _password(self, slug: str) -> str:
         path = self._root / "etc/streamfleet/instances/shoutcast2" / slug / "sc_serv.conf"
         lines = (line.partition("=") for line in path.read_text("utf-8").splitlines())
-        return next((value for key, _, value in lines if key == "adminpassword"), "")
+        return next((value for key, _equals, value in lines if key == "adminpassword"), "")
 
     def _connections(self) -> dict[int, list[Connection]]:
         """Of all stations, by port."""
