@@ -286,7 +286,7 @@ def collect(feeds: Mapping[str, Feed], cursors: Mapping[str, Any]) -> dict[str, 
             try:
                 found, cursor = READERS[feed.kind](feed, slug, before.get(slug), room)
             except OSError:
-                # A file that cannot be read, for now, is in no other's way.
+                # A file that cannot be read just then is in no other's way.
                 found, cursor = [], before.get(slug)
             items += [[slug, item] for item in found]
             if cursor is not None:
