@@ -7,6 +7,7 @@ import contextlib
 import json
 import socket
 import subprocess
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -302,8 +303,7 @@ def test_every_relay_is_fetched_again_after_a_start(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helper = application(program, monkeypatch)
-    tried: list[Any] = []
-    monkeypatch.setattr(helper.subprocess, "run", lambda command, **_named: tried.append(command))
+    tried = units(helper, monkeypatch, "rock-tv", "jazz-tv")
     helper.everything()
 
     def slow(*_arguments: Any) -> None:
@@ -320,8 +320,86 @@ def test_every_relay_is_fetched_again_after_a_start(
     ):
         helper.everything()
         awaited(program, 200)
-    # What is refused is left to its unit, which fails and says why.
-    assert tried == [["systemctl", "--no-block", "try-restart", "streamfleet-wowza@jazz-tv.service"]]
+        # What is refused is left to its unit, which fails and says why.
+        assert tried == ["jazz-tv"]
+        # At boot the channel's unit may have been quicker.
+        (program.vhost / "conf/jazz-tv/relay.json").unlink()
+        helper.everything()
+        assert (tried, program.list(stream="live.stream")[0]) == (["jazz-tv"], 200)
+
+
+def units(helper: Any, monkeypatch: pytest.MonkeyPatch, *active: str) -> list[str]:
+    """Have these channels on the air; returns those whose units are started anew."""
+    tried: list[str] = []
+
+    def systemctl(command: list[str], **_named: Any) -> Any:
+        names = "".join(f"streamfleet-wowza@{slug}.service loaded active exited Channel\n" for slug in active)
+        if command[1] == "list-units":
+            return subprocess.CompletedProcess(command, 0, names, "")
+        assert command[:3] == ["systemctl", "--no-block", "try-restart"]
+        tried.append(command[3].removeprefix("streamfleet-wowza@").removesuffix(".service"))
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(helper.subprocess, "run", systemctl)
+    return tried
+
+
+def channels(program: Program, helper: Any, monkeypatch: pytest.MonkeyPatch, *slugs: str) -> None:
+    """Channels with a stream to fetch, of which a Wowza that answers has not been told."""
+    for slug in slugs:
+        (program.vhost / "conf" / slug).mkdir()
+        (program.vhost / "conf" / slug / "relay.json").write_text("{}")
+    monkeypatch.setattr(helper.Rest, "ask", lambda *_arguments: (404, {}))
+
+
+def test_channels_that_their_units_put_on_the_air_are_left_to_these(
+    program: Program, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    helper = application(program, monkeypatch)
+    told: list[str] = []
+    monkeypatch.setattr(helper, "fetch", lambda _rest, slug, **_named: told.append(slug))
+    monkeypatch.setattr(helper.Rest, "done", lambda *_arguments: None)
+    channels(program, helper, monkeypatch, "air-tv", "busy-tv", "coming-tv")
+    tried = units(helper, monkeypatch, "air-tv", "busy-tv")
+    with helper.turn("busy-tv", 0) as mine:
+        assert mine
+        helper.everything()
+        assert (told, tried) == (["air-tv"], [])
+        # A unit waits for its turn, and says so; not for ever.
+        monkeypatch.setattr(helper, "TURN_SECONDS", 0.3)
+        begun = time.monotonic()
+        helper.one("on", "busy-tv")
+        assert time.monotonic() - begun >= 0.3
+        said = capsys.readouterr().err
+        assert "busy-tv: Wowza is being told of it by another process, for which this one waits" in said
+        assert "busy-tv: the other process is still at it; this one goes on" in said
+    helper.one("on", "busy-tv")
+    assert (told, capsys.readouterr().err) == (["air-tv", "busy-tv", "busy-tv"], "")
+    # A channel that is gone has nothing to lock.
+    helper.one("off", "gone-tv")
+
+
+def test_one_channel_that_is_slow_holds_up_no_other_and_is_started_anew_alone(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    others = [f"tv-{number}" for number in range(20)]
+    channels(program, helper, monkeypatch, "a-slow-tv", *others)
+    tried = units(helper, monkeypatch, "a-slow-tv", *others)
+    told: list[str] = []
+    all_told = threading.Event()
+
+    def fetch(_rest: Any, slug: str, **_named: Any) -> None:
+        if slug == "a-slow-tv":
+            assert all_told.wait(5), f"only {told} were told meanwhile"
+            raise TimeoutError("timed out")
+        told.append(slug)
+        if len(told) == len(others):
+            all_told.set()
+
+    monkeypatch.setattr(helper, "fetch", fetch)
+    helper.everything()
+    assert (sorted(told), tried) == (sorted(others), ["a-slow-tv"])
 
 
 @pytest.mark.parametrize(

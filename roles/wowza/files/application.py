@@ -3,18 +3,22 @@
 Both have Wowza read the channel's Application.xml again, which says what is allowed now; a channel that is off the air
 has one that allows nothing. Whoever is connected to it is thrown out, and nobody else. Where the channel has a
 relay.json, Wowza is told to fetch that stream, and forgets so when it ends: ``all`` tells it of every one after its
-start. Exit code 1: the reason is on stderr.
+start. While one process tells Wowza of a channel, no other does. Exit code 1: the reason is on stderr.
 """
 
 import base64
 import contextlib
+import fcntl
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 # The guard of addresses lies beside this program.
@@ -31,9 +35,13 @@ STREAM = "live"
 #: Schemes of addresses that Wowza is told to fetch, and the parts of it that do.
 SCHEMES = ("rtmp", "rtsp", "http", "https")
 CASTERS = ("liverepeater", "rtp", "applehls", "shoutcast")
-#: Seconds that Wowza may take to start, of which Java needs a good part; to be told of all streams after that.
+#: Seconds that Wowza may take to start, of which Java needs a good part.
 PATIENCE = 80
-ALL_SECONDS = 120
+#: Seconds for which a channel waits until another process has told Wowza of it.
+TURN_SECONDS = 30
+#: Of channels that Wowza is told of together: seconds that an answer about one may take, and how many go at a time. One
+#: that is slow to answer holds up none of the others for long, and fails alone.
+ANSWER_SECONDS, AT_A_TIME = 10, 8
 
 
 class Refused(Exception):
@@ -124,18 +132,74 @@ def fetch(rest: Rest, slug: str, look_up: bool = True) -> None:
     rest.done(f"/{slug}/streamfiles/{STREAM}/actions/connect?{where}")
 
 
+def fetched(rest: Rest, slug: str) -> bool:
+    """Whether Wowza has been told of the channel's stream since its start. Raises what is in FAULTS."""
+    status, _said = rest.ask("GET", f"/{slug}/instances/_definst_/incomingstreams/{STREAM}.stream")
+    return status == 200
+
+
 def forget(rest: Rest, slug: str) -> None:
     """Have Wowza fetch no stream for the channel any more. Whether it did is its business."""
     with contextlib.suppress(Refused, http.client.HTTPException):
         rest.done(f"/{slug}/instances/_definst_/incomingstreams/{STREAM}.stream/actions/disconnectStream")
 
 
+@contextlib.contextmanager
+def turn(slug: str, patience: float) -> "Iterator[bool]":
+    """What is done in the block nobody else does for the channel; False where somebody still does after so long.
+
+    Its folder is what is locked: it is there before the channel is, and no tenant can open it.
+    """
+    try:
+        folder = os.open(INSTANCES / slug, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        # It has gone, and all that is told of it with it.
+        yield True
+        return
+    try:
+        yield _locked(folder, slug, patience)
+    finally:
+        os.close(folder)
+
+
+def _locked(folder: int, slug: str, patience: float) -> bool:
+    end, told = time.monotonic() + patience, False
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            if not told:
+                print(
+                    f"{slug}: Wowza is being told of it by another process, for which this one waits", file=sys.stderr
+                )
+                told = True
+            time.sleep(0.1)
+        else:
+            return True
+
+
+def on_the_air() -> "set[str]":
+    """Channels whose units have put them on the air. Raises OSError."""
+    listed = ["systemctl", "list-units", "--plain", "--no-legend", "--full", "--state=active,reloading"]
+    command = [*listed, "streamfleet-wowza@*.service"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise OSError(f"systemd does not say which channels are on the air: {done.stderr.strip()}")
+    units = (line.split()[0] for line in done.stdout.splitlines() if line.strip())
+    return {unit.removeprefix("streamfleet-wowza@").removesuffix(".service") for unit in units}
+
+
 def everything() -> None:
-    """Have Wowza fetch the streams of all channels that are on the air; one that is refused is no reason for others."""
+    """Have Wowza fetch the streams of all channels that are on the air; one that is refused is no reason for others.
+
+    A channel that is not on the air yet, as at boot, has it told by its own unit, once that begins.
+    """
     slugs = sorted(path.parent.name for path in INSTANCES.glob("*/relay.json"))
     if not slugs:
         return
-    rest = Rest()
+    rest = Rest(ANSWER_SECONDS)
     end = time.monotonic() + PATIENCE
     while True:
         try:
@@ -145,24 +209,37 @@ def everything() -> None:
             if time.monotonic() >= end:
                 raise
             time.sleep(0.5)
-    end = time.monotonic() + ALL_SECONDS
-    for slug in slugs:
-        try:
-            if time.monotonic() >= end:
-                raise Refused("there was no time left for it")
-            # The firewall judges each connection. One name that is slow to be found must not delay the others' streams.
-            fetch(rest, slug, look_up=False)
-        except FAULTS as error:
-            print(f"{slug}: {error}", file=sys.stderr)
-            # Started anew once Wowza runs, it comes to be, or fails, and converge sees that.
-            unit = f"streamfleet-wowza@{slug}.service"
-            subprocess.run(["systemctl", "--no-block", "try-restart", unit], capture_output=True, check=False)
+    here = on_the_air()
+    with ThreadPoolExecutor(AT_A_TIME) as workers:
+        for _told in workers.map(lambda slug: again(rest, slug), [slug for slug in slugs if slug in here]):
+            pass
+
+
+def again(rest: Rest, slug: str) -> None:
+    """Have Wowza fetch the stream of a channel that is on the air, if it does not; raises nothing."""
+    try:
+        with turn(slug, 0) as mine:
+            # Else its own unit is at it, which tells Wowza of the stream, too.
+            if mine and not fetched(rest, slug):
+                # The firewall judges each connection. A name that is slow to be found must not delay others' streams.
+                fetch(rest, slug, look_up=False)
+    except FAULTS as error:
+        print(f"{slug}: {error}", file=sys.stderr)
+        # Started anew now that Wowza runs, it comes to be, or fails, and converge sees that.
+        unit = f"streamfleet-wowza@{slug}.service"
+        subprocess.run(["systemctl", "--no-block", "try-restart", unit], capture_output=True, check=False)
 
 
 def one(verb: str, slug: str) -> None:
     """Put one channel on the air or off it. Raises what is in FAULTS."""
     rest = Rest()
-    if verb == "on":
+    with turn(slug, TURN_SECONDS) as mine:
+        if not mine:
+            print(f"{slug}: the other process is still at it; this one goes on", file=sys.stderr)
+        if verb == "off":
+            forget(rest, slug)
+            rest.done(f"/{slug}/actions/restart")
+            return
         if (INSTANCES / slug / "renditions.xml").exists() and not rest.transcoder:
             raise Refused(
                 "renditions need Wowza's transcoder, which this node does not have: set renditions: [], or "
@@ -170,9 +247,6 @@ def one(verb: str, slug: str) -> None:
             )
         rest.done(f"/{slug}/actions/restart", PATIENCE)
         fetch(rest, slug)
-        return
-    forget(rest, slug)
-    rest.done(f"/{slug}/actions/restart")
 
 
 def main() -> int:

@@ -406,12 +406,22 @@ class Rest(Wowza):
         return None
 
     def do_GET(self) -> None:  # noqa: N802
-        """All applications; one recorder."""
+        """All applications; one recorder; one stream that comes in."""
         asked = self._asked()
         recorder = self._recorder(asked or "")
         if recorder:
             found = recorder[0].recorders.get(recorder[1])
             return self._json(200, **found.told()) if found else self._json(404, success=False, message="No recorder")
+        incoming = re.fullmatch(
+            r"/([A-Za-z0-9._-]+)/instances/_definst_/incomingstreams/([A-Za-z0-9._-]+)", asked or ""
+        )
+        if incoming:
+            # Nothing is loaded for it: an application without an instance has no streams.
+            app = self.engine.loaded.get(incoming[1])
+            stream = app.streams.get(incoming[2]) if app else None
+            if stream is None:
+                return self._json(404, success=False, message="No such stream", code="404")
+            return self._json(200, name=incoming[2], applicationInstance="_definst_", isConnected=bool(stream.segments))
         if asked == "":
             self._json(200, serverName="_defaultServer_", applications=[{"id": name} for name in self.engine.known()])
         elif asked is not None:
