@@ -422,6 +422,27 @@ def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_
         two.sh("systemctl restart streamfleet-wowza.service")
         for slug in ("third-tv", "radio-tv"):
             two.session(slug, 60)
+        # As at boot, where channels and the unit of all relays begin at once: each stream is fetched once.
+        channels = " ".join(
+            f"streamfleet-wowza@{slug}.service" for slug in ("third-tv", "radio-tv", "rock-tv", "jazz-tv")
+        )
+        said = "journalctl -u streamfleet-wowza -o cat --grep '/live.stream connected' | sort | uniq -c"
+        two.sh(f"systemctl stop {channels} streamfleet-wowza.service; journalctl --rotate --vacuum-time=1s -q")
+        two.sh(f"systemctl start streamfleet-wowza.service {channels}")
+        for slug in ("third-tv", "radio-tv"):
+            two.session(slug, 60)
+        two.sh("while systemctl is-active streamfleet-wowza-relays.service | grep -q activating; do sleep 0.2; done")
+        assert [line.split()[0] for line in two.sh(said).splitlines()] == ["1", "1"], two.sh(said)
+        # One whose stream is refused is started anew, and it alone.
+        began = "systemctl show -p InactiveExitTimestampMonotonic --value streamfleet-wowza@radio-tv.service"
+        before = two.sh(began)
+        two.sh(f"sed -i s/applehls/rtp/ {INSTANCES}/third-tv/relay.json; systemctl restart streamfleet-wowza.service")
+        two.session("radio-tv", 60)
+        failed = "systemctl is-failed -q streamfleet-wowza@third-tv.service"
+        two.sh(f"for n in $(seq 60); do {failed} && exit; sleep 1; done; false")
+        assert two.sh(began) == before
+        exposure = two.sh("systemd-analyze security --no-pager streamfleet-wowza-relays.service | tail -1")
+        assert float(exposure.partition("service:")[2].split()[0]) <= 2.0, exposure
     two.converge(*keep)
 
 
