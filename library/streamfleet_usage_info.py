@@ -137,6 +137,12 @@ usage:
       description: Megabytes of its customer's media library on the node, which all the customer's services there share.
       type: int
       sample: 310
+    library_quota_mb:
+      description: >-
+        What may be stored in that library, in MB; the sum of C(disk_quota_mb) of the services that use it. Null for
+        unlimited, and where there is none.
+      type: int
+      sample: 2000
     disk_quota_mb:
       description: What the service adds to the library's limit; null for unlimited.
       type: int

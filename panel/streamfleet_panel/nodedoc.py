@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -15,10 +15,10 @@ from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, OF_SERVICE
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.apply.world import rows
 from streamfleet_panel.engines import EngineSpecError, engines, release_digest
-from streamfleet_panel.models import Account, Installation, MediaService, MediaUser, Node, ServiceStatus
+from streamfleet_panel.libraries import quotas_of
+from streamfleet_panel.models import Installation, MediaService, MediaUser, Node, ServiceStatus
 
 STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
-Key = TypeVar("Key", int, str)
 
 
 def document(node: Node) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def document(node: Node) -> dict[str, Any]:
         )
         if with_library:
             owners.append((services[-1], service.customer_id))
-    quotas = _quotas(libraries)
+    quotas = quotas_of(libraries)
     for described, owner in owners:
         described["library_mb"] = quotas.get(owner)
     return {
@@ -92,36 +92,10 @@ def document(node: Node) -> dict[str, Any]:
 
 def _media_users(libraries: Mapping[int, list[tuple[str, int | None]]]) -> list[dict[str, Any]]:
     """Who may log in: of customers who have a library on the node. ``libraries``: by the customer's id."""
-    quotas = _quotas(libraries)
+    quotas = quotas_of(libraries)
     users = rows(MediaUser.objects.filter(enabled=True).select_related("customer"), "customer_id", quotas)
     ready = (user for user in users if user.password.startswith("$"))
     return sorted((user.for_node(quotas[user.customer_id]) for user in ready), key=lambda item: str(item["login"]))
-
-
-def libraries_of(customer: Account) -> list[dict[str, Any]]:
-    """The customer's libraries with what may be stored there, as the documents of their nodes have it."""
-    known = engines()
-    found: dict[str, list[tuple[str, int | None]]] = {}
-    for service in MediaService.objects.filter(customer=customer).select_related("customer__reseller", "node"):
-        engine = known.get(service.engine)
-        if engine is not None and engine.has_library(service.settings, service.service_type):
-            found.setdefault(service.node.name, []).append((service.desired_state()[0], service.disk_quota_mb))
-    return [{"node": node, "disk_quota_mb": quota} for node, quota in sorted(_quotas(found).items())]
-
-
-def _quotas(libraries: Mapping[Key, list[tuple[str, int | None]]]) -> dict[Key, int | None]:
-    """Disk quotas of libraries, out of state and disk quota of each service that uses one.
-
-    The quotas are added; one service without makes the library unlimited. Where all services are switched off, there
-    is no library.
-    """
-    quotas: dict[Key, int | None] = {}
-    for key, found in libraries.items():
-        kept = [(state, quota) for state, quota in found if state != "deleted"]
-        if any(state not in ("disabled", "suspended") for state, _ in kept):
-            limits = [quota for _, quota in kept]
-            quotas[key] = None if None in limits else sum(limit or 0 for limit in limits)
-    return quotas
 
 
 def _belonging(kind: str, node: Node) -> dict[int, list[dict[str, Any]]]:

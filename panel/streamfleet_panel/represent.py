@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
+from streamfleet_panel import libraries
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import (
@@ -314,10 +315,10 @@ def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]
     return [service(obj, runs, actor, sent.get(obj.pk, 0)) for obj in found]
 
 
-def usage(obj: MediaService, told: Usage | None, sent: int) -> dict[str, Any]:
+def usage(obj: MediaService, told: Usage | None, sent: int, library_quota_mb: int | None) -> dict[str, Any]:
     """What a media service uses, beside what it may; reads ``customer``, its reseller and ``node``: select them along.
 
-    ``told``: what its node told last. ``sent``: bytes this month.
+    ``told``: what its node told last. ``sent``: bytes this month. ``library_quota_mb``: the limit of the whole library.
     """
     engine = engines().get(obj.engine)
     mounts = engine.settings(obj.settings)[engine.mounts_field] if engine is not None and engine.mounts_field else None
@@ -341,6 +342,7 @@ def usage(obj: MediaService, told: Usage | None, sent: int) -> dict[str, Any]:
         "monthly_transfer_mb": obj.monthly_transfer_mb,
         "own_files_mb": _megabytes(told.disk_bytes if told is not None else None),
         "library_mb": _megabytes(told.library_bytes if told is not None else None),
+        "library_quota_mb": library_quota_mb,
         "disk_quota_mb": obj.disk_quota_mb,
         "reported_at": rfc3339(told.reported_at) if told is not None else None,
     }
@@ -365,11 +367,14 @@ def _megabytes(size: int | None) -> int | None:
 
 
 def usages(items: Iterable[MediaService]) -> list[dict[str, Any]]:
-    """What media services of a page use: two queries."""
+    """What media services of a page use: three queries."""
     found = list(items)
     sent = transferred(obj.pk for obj in found)
     told = Usage.objects.in_bulk([obj.pk for obj in found])
-    return [usage(obj, told.get(obj.pk), sent.get(obj.pk, 0)) for obj in found]
+    quotas = libraries.of_services(found)
+    return [
+        usage(obj, told.get(obj.pk), sent.get(obj.pk, 0), quotas.get((obj.customer_id, obj.node_id))) for obj in found
+    ]
 
 
 #: So long is known who listens and sends, once it was told: that it is told anew may fail twice.
@@ -395,10 +400,10 @@ def usage_of_account(obj: Account, customers: int, services: QuerySet[MediaServi
     sent = sum(transferred(told).values())
     now = timezone.now()
     # All services of a customer on a node share one library.
-    libraries: dict[tuple[int, int], int] = {}
+    stored: dict[tuple[int, int], int] = {}
     for row in rows:
         place, use = (row.customer_id, row.node_id), told[row.pk]
-        libraries[place] = max(libraries.get(place, 0), (use.library_bytes if use is not None else 0) or 0)
+        stored[place] = max(stored.get(place, 0), (use.library_bytes if use is not None else 0) or 0)
     held = engines()
     granted: dict[str, int | None] = {}
     for name, field in _GRANTED.items():
@@ -414,7 +419,7 @@ def usage_of_account(obj: Account, customers: int, services: QuerySet[MediaServi
         "listeners": sum(_live(row, told[row.pk], now)[0] or 0 for row in rows),
         "transferred_mb": sent // MB,
         "disk_mb": _megabytes(
-            sum(use.disk_bytes or 0 for use in told.values() if use is not None) + sum(libraries.values())
+            sum(use.disk_bytes or 0 for use in told.values() if use is not None) + sum(stored.values())
         ),
         "granted": granted,
         "max_customers": offer.max_customers if offer is not None else None,

@@ -53,7 +53,8 @@ def test_what_is_told_is_shown_beside_the_limits(
         "listeners": 12, "listeners_peak": 40, "max_listeners": 50,
         "sources": [{**SOURCE, "since": "2026-11-27T11:00:00Z"}], "max_bitrate_kbps": 128,
         "dropped_sources": [{**DROP, "at": "2026-11-27T11:00:00Z"}], "mounts": 1,
-        "transferred_mb": 0, "own_files_mb": 2, "library_mb": 5, "disk_quota_mb": 500,
+        "transferred_mb": 0, "own_files_mb": 2, "library_mb": 5, "library_quota_mb": None,
+        "disk_quota_mb": 500,
     }  # fmt: skip
 
 
@@ -183,6 +184,36 @@ def test_the_portal_shows_it_in_words(world: None, run: Callable[..., dict[str, 
     for words in ("12 of 50", "At most 40 at once", "131 of 128 kbit/s", "/stream sent 320 kbit/s, 128 are allowed"):
         assert words in text, words
     assert '<meter class="bar" min="0" max="50" value="12"' in text
+
+
+def test_the_limit_of_a_library_is_that_of_all_who_share_it(
+    world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]]
+) -> None:
+    station = {"customer": "bob", "engine": "icecast", "node": "node1"}
+    late, rock = ({**station, "slug": f"bob-{name}", "autodj": {}} for name in ("late", "rock"))
+    plain = {**station, "slug": "bob-plain"}
+    run({"media_services": [{**rock, "disk_quota_mb": 500}, {**late, "disk_quota_mb": 300}, plain]})
+    tell(("bob-rock", used("bob-rock")))
+    client = Client()
+    client.force_login(Account.objects.get(username="bob"), backend="streamfleet_panel.auth.AccountBackend")
+
+    def shown(page: str) -> str:
+        return client.get(page).content.decode()
+
+    quotas = {item["media_service"]: item["library_quota_mb"] for item in api("bob")("GET", "/usage")[1]["items"]}
+    assert (quotas["bob-rock"], quotas["bob-late"]) == (800, 800)
+    meter = '5 of 800 MB<meter class="bar" min="0" max="800" value="5"'
+    # Among what the service uses, and beside its playlists.
+    assert shown("/services/bob-rock/").count(meter) == 2
+    assert shown("/media/").count(meter) == 1
+    assert "Media library" not in shown("/services/bob-plain/"), "which has nothing to do with it"
+    run({"media_services": [{"slug": name, "disk_quota_mb": 0} for name in ("bob-rock", "bob-late")]})
+    assert '5 of 0 MB<meter class="bar" min="0" max="1" value="1"' in shown("/media/")
+    run({"media_services": [{"slug": "bob-late", "disk_quota_mb": None}]})
+    assert "5 MB<span" in shown("/media/")
+    # Where nothing uses it any more there is none.
+    run({"media_services": [{"slug": name, "autodj": None} for name in ("bob-rock", "bob-late")]})
+    assert "What is stored" not in shown("/media/")
 
 
 def test_the_administrator_sees_listeners_in_the_list(world: None, run: Callable[..., dict[str, Any]]) -> None:

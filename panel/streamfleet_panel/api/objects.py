@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.params.functions import Query
 
-from streamfleet_panel import access, nodedoc, represent, secrets
+from streamfleet_panel import access, libraries, represent, secrets
 from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, matching
 from streamfleet_panel.api.schema import apply_body, put_body
@@ -242,7 +242,7 @@ def list_libraries(request: HttpRequest, username: str) -> HttpResponse:
     actor = actor_of_call(request)
     require(actor, "view", "customer")
     account = found(access.accounts(actor), "customer", username=username)
-    return answer({"items": nodedoc.libraries_of(account)})
+    return answer({"items": libraries.of_customer(account)})
 
 
 @router.put(

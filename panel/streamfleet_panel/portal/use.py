@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from streamfleet_panel import represent
+from streamfleet_panel import libraries, represent
 from streamfleet_panel.models import MediaService
 
 
@@ -32,9 +32,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class Use:
-    """A service's."""
+    """A service's. ``library``: that of its customer on its node, where the service uses it."""
 
     bars: list[Bar]
+    library: Bar | None
     sources: list[Bar] | None
     drops: list[Drop]
     reported_at: datetime | None
@@ -49,18 +50,36 @@ def of_words(now: int | None, most: int | None, unit: str = "") -> str:
 
 
 def use_of(service: MediaService) -> Use:
-    """What the service uses, as its node told it last. Two queries."""
+    """What the service uses, as its node told it last. Three queries."""
     found = represent.usages([service])[0]
     peak = f"At most {found['listeners_peak']} at once this month"
     bars = [
         _bar("Listeners", found["listeners"], found["max_listeners"], sub=peak),
         _bar("Sent this month (UTC)", found["transferred_mb"], found["monthly_transfer_mb"], "MB"),
-        _bar("Media library", found["library_mb"], found["disk_quota_mb"], "MB", "All services there share it"),
-        _bar("Own files", found["own_files_mb"], None, "MB"),
     ]
+    library = _library(found) if libraries.uses_library(service) else None
+    if library is not None:
+        bars.append(library)
+    bars.append(_bar("Own files", found["own_files_mb"], None, "MB"))
     if found["mounts"] is not None:
         bars.append(_bar("Mount points", found["mounts"], found["max_mounts"]))
-    return Use(bars, _sources(found), _drops(found), _moment(found["reported_at"]))
+    return Use(bars, library, _sources(found), _drops(found), _moment(found["reported_at"]))
+
+
+def _library(found: dict[str, Any], label: str = "Media library") -> Bar:
+    return _bar(label, found["library_mb"], found["library_quota_mb"], "MB", "All services there share it")
+
+
+def libraries_of(services: Iterable[MediaService]) -> list[Bar]:
+    """The libraries of one customer's services, a bar for each node that has one. Three queries."""
+    users = [service for service in services if libraries.uses_library(service)]
+    bars: dict[int, Bar] = {}
+    for service, found in zip(users, represent.usages(users), strict=True):
+        known = bars.get(service.node_id)
+        # Each tells of the whole; one that is new has told nothing yet.
+        if known is None or (found["library_mb"] or 0) > known.now:
+            bars[service.node_id] = _library(found, service.node.stream_host or service.node.address)
+    return sorted(bars.values(), key=lambda bar: bar.label)
 
 
 def _sources(found: dict[str, Any]) -> list[Bar] | None:
@@ -97,7 +116,7 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def listeners_of(services: Iterable[MediaService]) -> dict[int, str]:
-    """ "12 of 50" for each service, by its id. Two queries."""
+    """ "12 of 50" for each service, by its id. Three queries."""
     found = list(services)
     return {
         service.pk: of_words(item["listeners"], item["max_listeners"])

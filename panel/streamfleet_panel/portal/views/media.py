@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib import messages
@@ -12,10 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from streamfleet_panel import access
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError, apply_one
-from streamfleet_panel.engines import engines
-from streamfleet_panel.models import Account
+from streamfleet_panel.libraries import uses_library
+from streamfleet_panel.models import MediaService
 from streamfleet_panel.portal.forms import MediaUserForm
 from streamfleet_panel.portal.pages import NEW_PASSWORD, own, page
+from streamfleet_panel.portal.use import libraries_of
 
 
 @require_http_methods(["GET", "POST"])
@@ -34,7 +36,14 @@ def index(request: HttpRequest, actor: Actor) -> HttpResponse:
             messages.success(request, f"The log-in {account.username}.{form.cleaned_data['name']} is {done}.")
             return redirect("portal:media")
     users = access.media_users(actor).filter(customer_id=account.pk).order_by("name")
-    context = {"section": "media", "users": users, "form": form, "servers": _servers(actor, account)}
+    services = list(access.services(actor).filter(customer_id=account.pk).order_by("slug"))
+    context = {
+        "section": "media",
+        "users": users,
+        "form": form,
+        "servers": _servers(services),
+        "libraries": libraries_of(services),
+    }
     return render(request, "portal/media.html", context)
 
 
@@ -56,15 +65,12 @@ def delete(request: HttpRequest, actor: Actor, name: str) -> HttpResponse:
     return redirect("portal:media")
 
 
-def _servers(actor: Actor, account: Account) -> list[dict[str, Any]]:
+def _servers(services: Iterable[MediaService]) -> list[dict[str, Any]]:
     """Hosts with the account's library that take files, as their nodes' facts say, each once."""
-    known = engines()
     found: dict[str, dict[str, Any]] = {}
-    for service in access.services(actor).filter(customer_id=account.pk).order_by("slug"):
+    for service in services:
         ports = service.node.facts.get("file_transfer")
-        engine = known.get(service.engine)
-        library = engine is not None and engine.has_library(service.settings, service.service_type)
-        if isinstance(ports, dict) and library:
+        if isinstance(ports, dict) and uses_library(service):
             host = service.node.stream_host or service.node.address
             found[host] = {"host": host, "sftp": ports.get("sftp_port"), "ftps": ports.get("ftps_port")}
     return list(found.values())
