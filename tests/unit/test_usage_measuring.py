@@ -12,10 +12,11 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 import yaml
@@ -24,7 +25,7 @@ from streamfleet_usage import disk
 from streamfleet_usage.__main__ import STALE, Measuring
 from streamfleet_usage.disk import Disk
 from streamfleet_usage.held import WATCHED, Held
-from streamfleet_usage.meters import Drop, Source, Use, load
+from streamfleet_usage.meters import LARGEST_ANSWER, LARGEST_LIST, MOST_LISTENERS, Drop, Source, Use, load
 
 from tests.live.shoutcast import LegacySource
 from tests.unit.test_shoutcast2_double import ADMIN, SOURCE, configuration, free_pair, running
@@ -153,7 +154,8 @@ class IcecastHandler(http.server.BaseHTTPRequestHandler):
             return
         self.send_response(200)
         self.end_headers()
-        self.wfile.write(text.encode())
+        with suppress(ConnectionError):
+            self.wfile.write(text.encode())
 
     def log_message(self, *_words: object) -> None:
         pass
@@ -240,6 +242,24 @@ def test_who_listens_now_is_told(host: Host, icecast: Icecast) -> None:
     assert host.running("rock") == []
 
 
+def test_of_a_long_list_the_first_listeners_are_told(host: Host, icecast: Icecast) -> None:
+    icecast.sources = {"/stream": (100_000, 1000)}
+    icecast.listeners["/stream"] = "".join(listener(n, f"2001:db8::{n:x}", 60) for n in range(100_000))
+    assert len(icecast.listeners["/stream"]) > LARGEST_LIST > LARGEST_ANSWER
+    measuring = Timed(host.settings, host.root)
+    measuring.round(NOW)
+    told = [item["name"] for item in host.running("rock")]
+    assert told == [str(n) for n in range(MOST_LISTENERS)]
+    # The longest headers that Icecast takes, each letter as long as XML can make it.
+    icecast.listeners["/stream"] = "".join(listener(n, "2001:db8::7", 60, "&quot;" * 4096) for n in range(1000))
+    measuring.round(NOW + 30)
+    assert [item["name"] for item in host.running("rock")][:2] == ["0", "1"]
+    # One that ends in the middle is no list.
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60) + "<listener>"
+    measuring.round(NOW + 60)
+    assert host.running("rock") == []
+
+
 def test_listeners_that_are_not_told_are_not_shown_for_ever(
     host: Host, icecast: Icecast, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,7 +268,7 @@ def test_listeners_that_are_not_told_are_not_shown_for_ever(
     measuring = Timed(host.settings, host.root)
     measuring.round(NOW)
     assert len(host.running("rock")) == 1
-    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60, "x" * (1 << 20))
+    icecast.listeners["/stream"] = listener(1, "127.0.0.1", 60, "x" * LARGEST_LIST)
     for moment in (30, 60, 120):
         measuring.round(NOW + moment)
         assert host.running("rock") == []
@@ -507,9 +527,11 @@ def test_who_listens_to_shoutcast_through_the_web_server_is_told_so(
     host.write("etc/streamfleet/instances/shoutcast2/rock/sc_serv.conf", "adminpassword=x\n")
     module = load(Path(host.settings["meters"]))["shoutcast2"]
     row = "<LISTENER><HOSTNAME>{}</HOSTNAME><UID>{}</UID></LISTENER>"
-    listed = "".join(row.format(f"203.0.113.{number}", number) for number in (7, 8))
-    answers = {"/statistics": '<S><STREAM id="1"/></S>', "/admin.cgi?sid=1&mode=viewxml&page=3": f"<S>{listed}</S>"}
+    rows = "".join(row.format(f"203.0.113.{number}", number) for number in (7, 8))
+    answers = {"/statistics": '<S><STREAM id="1"/></S>', "/admin.cgi?sid=1&mode=viewxml&page=3": f"<S>{rows}</S>"}
     monkeypatch.setattr(module, "ask", lambda _port, path, *_password: answers[path].encode())
+    found = {path: ET.fromstring(text) for path, text in answers.items()}
+    monkeypatch.setattr(module, "listed", lambda _port, path, _word, name: list(found[path].iter(name)))
 
     class Seen(Kernel):
         def connections(self, ports: Any) -> Any:

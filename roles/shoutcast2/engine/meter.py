@@ -11,7 +11,7 @@ from typing import Any
 from xml.etree import ElementTree as ET
 
 from streamfleet_sessions.sockets import Connection, Kernel
-from streamfleet_usage.meters import Listener, Source, Use, ask, element, number, on_the_air, route_of
+from streamfleet_usage.meters import Listener, Source, Use, ask, element, listed, number, on_the_air, route_of
 
 #: sc_serv counts its listeners, those through the web server too.
 LISTENERS = True
@@ -67,8 +67,8 @@ class Meter:
         own = {item.address for each in (port, port + 1) for item in self._connections().get(each, [])}
         told = []
         for sid in use.heard:
-            root = element(ask(port, f"/admin.cgi?sid={sid}&mode=viewxml&page=3", self._password(slug)))
-            for found in root.iter("LISTENER"):
+            path = f"/admin.cgi?sid={sid}&mode=viewxml&page=3"
+            for found in listed(port, path, self._password(slug), "LISTENER"):
                 told.append(
                     Listener(
                         name=found.findtext("UID") or "",

@@ -17,7 +17,7 @@ from streamfleet_sessions.tenants import Tenants
 
 from streamfleet_usage.disk import Disk
 from streamfleet_usage.held import Held
-from streamfleet_usage.meters import Drop, Meter, Source, Use, load, number, route_of
+from streamfleet_usage.meters import MOST_LISTENERS, Drop, Meter, Source, Use, load, number, route_of
 
 #: Seconds between two rounds, and for which what an engine has told stays where it does not answer.
 ROUND, STALE = 15.0, 60.0
@@ -27,8 +27,8 @@ ALIVE = 300
 PASSED_OVER = 60.0
 #: Seconds between two looks who listens.
 LOOK = 30.0
-#: Sources and listeners of a service that are told, and bytes of the latter, since no large file is fetched.
-MOST_SOURCES, MOST_LISTENERS, MOST_BYTES = 32, 200, 32 << 10
+#: Sources of a service that are told, and bytes of its listeners, since no large file is fetched.
+MOST_SOURCES, MOST_BYTES = 32, 32 << 10
 FIRST_UID, LAST_UID = 200000, 299999
 #: Stands among names of engines for the writing of what is told.
 _WRITING = ""

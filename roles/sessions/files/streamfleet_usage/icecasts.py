@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from streamfleet_usage.meters import Listener, Source, Use, ask, element, number, on_the_air, route_of
+from streamfleet_usage.meters import Listener, Source, Use, ask, element, listed, number, on_the_air, route_of
 
 #: Hidden mounts of the platform's own: what their sources are (render.py beside this file).
 KINDS = {"/_relay-": "relay", "/autodj-": "autodj"}
@@ -66,8 +66,8 @@ class Stations:
         """Who listens now. Of those who come through the web server the engine does not know the address."""
         route, told = self._route(slug), []
         for name in use.heard:
-            root = element(self._ask(slug, route, f"/admin/listclients?mount={quote(name)}"))
-            for found in root.iter("listener"):
+            path = f"/admin/listclients?mount={quote(name)}"
+            for found in listed(int(route["port"]), path, self._password(slug), "listener"):
                 address, own = found.findtext("IP") or "", found.findtext("ID") or ""
                 web = address in ("", "127.0.0.1", "::1")
                 told.append(

@@ -11,6 +11,7 @@ import http.client
 import importlib.util
 import json
 import socket
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +20,9 @@ from xml.etree import ElementTree as ET
 
 #: Seconds that an engine may take for an answer, and how long that may be.
 SECONDS, LARGEST_ANSWER = 3.0, 1 << 20
+#: Listeners of a service that are told, and how far an engine's list of them is read, however many it has: so many with
+#: the longest names of players fit; seconds for all of it.
+MOST_LISTENERS, LARGEST_LIST, LIST_SECONDS = 200, 8 << 20, 10.0
 
 
 @dataclass(frozen=True)
@@ -122,10 +126,47 @@ def on_the_air(root: Path, engine: str) -> list[str]:
 
 def ask(port: int, path: str, password: str | None = None) -> bytes:
     """What a program on this host's port answers. Raises OSError, or ValueError for a refusal."""
+    return _answer(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS), path, _headers(password))
+
+
+def _headers(password: str | None) -> dict[str, str]:
     headers = {"Connection": "close"}
     if password is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(f"admin:{password}".encode()).decode()
-    return _answer(http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS), path, headers)
+    return headers
+
+
+def listed(port: int, path: str, password: str, name: str, most: int = MOST_LISTENERS) -> list[ET.Element]:
+    """The first elements of this name in an answer in XML: it is read no further than to them, however long it is.
+
+    Raises OSError, or ValueError for a refusal.
+    """
+    link = http.client.HTTPConnection("127.0.0.1", port, timeout=SECONDS)
+    parser: ET.XMLPullParser[Any] = ET.XMLPullParser(["end"])
+    found: list[ET.Element] = []
+    size, end = 0, time.monotonic() + LIST_SECONDS
+    try:
+        link.request("GET", path, headers=_headers(password))
+        answer = link.getresponse()
+        if answer.status != 200:
+            raise ValueError(f"answered {answer.status}")
+        while data := answer.read1(1 << 16):
+            size += len(data)
+            if size > LARGEST_LIST or time.monotonic() > end:
+                raise ValueError(f"told {len(found)} listeners in {size} bytes, and goes on")
+            parser.feed(data)
+            events: list[Any] = list(parser.read_events())
+            found += [item for _event, item in events if item.tag == name]
+            if len(found) >= most:
+                return found[:most]
+        parser.close()
+    except ET.ParseError as error:
+        raise ValueError(f"no XML: {error}") from None
+    except http.client.HTTPException as error:
+        raise ValueError(f"no answer of HTTP: {type(error).__name__}") from None
+    finally:
+        link.close()
+    return found
 
 
 class _Local(http.client.HTTPConnection):
