@@ -11,7 +11,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from streamfleet_panel import access, control, jobs, transfer
-from streamfleet_panel.apply.execute import audit_entry
+from streamfleet_panel.apply.execute import audit_entry, lock_services
 from streamfleet_panel.collected.played import KEEP as KEEP_PLAYED
 from streamfleet_panel.models import (
     Account,
@@ -58,7 +58,8 @@ def purge(actor: access.Actor) -> int:
         return 0
     with transaction.atomic():
         Counter.lock()
-        services = list(due.select_related("customer"))
+        # Before what belongs to them, as who stores what nodes tell of them does.
+        services = list(due.filter(pk__in=lock_services(due.values_list("pk", flat=True))).select_related("customer"))
         Node.objects.filter(pk__in={service.node_id for service in services}).update(generation=F("generation") + 1)
         entries = [
             audit_entry(actor, "purged", "media_service", service.slug, {}, service.customer) for service in services

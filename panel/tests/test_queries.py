@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from streamfleet_panel import collected, queueing
+from streamfleet_panel.collected import Batch
 from streamfleet_panel.models import MediaService, QueuedTrack
+from streamfleet_panel.transfer import month_of
 from tests_support import Api
 
 pytestmark = pytest.mark.django_db
@@ -169,3 +172,32 @@ def test_queues(world: None, api: Callable[..., Api], run: Callable[..., dict[st
     for name, (few, many) in counts.items():
         assert few == many, f"{name}: {few} statements for 2 entries, {many} for 40"
     assert counts["awaited"][0] == 2
+
+
+def test_services_are_locked_in_one_order_by_all_who_lock_several(
+    world: None, run: Callable[..., dict[str, Any]]
+) -> None:
+    """Otherwise two of them may wait for each other: a batch of a node, and a document that changes all of it."""
+    slugs = [f"z{number}" for number in range(4)]
+    services = [{"slug": slug, "customer": "bob", "engine": "icecast", "node": "node1"} for slug in slugs]
+    run({"media_services": services})
+    pks = dict(MediaService.objects.filter(slug__in=slugs).values_list("slug", "pk"))
+    node = MediaService.objects.get(slug="z0").node_id
+    usage = [(slug, {"slug": slug}) for slug in reversed(slugs)]
+    counted = {"month": month_of(timezone.now()), "counter": "a" * 32, "bytes": 1}
+    lines = [("", {"slug": slug, **counted}) for slug in ("z3", "z1")]
+    with CaptureQueriesContext(connection) as captured:
+        collected.store(node, collected.place_of(node).number, Batch({"usage": usage, "transfer": lines}, {}, False))
+    said = [query["sql"].replace('"', "").replace("`", "") for query in captured]
+    ordered = re.compile(r"SELECT panel_mediaservice\.id AS \w+ FROM .* ORDER BY (1|panel_mediaservice\.id) ASC")
+    (locked,) = [number for number, sql in enumerate(said) if ordered.match(sql)]
+    if connection.features.has_select_for_update:
+        assert "FOR UPDATE" in said[locked]
+    stored = [number for number, sql in enumerate(said) if "panel_usage" in sql or "panel_transfer" in sql]
+    assert locked < min(stored), said
+    # Who changes them goes through them in the same order, however the document names them.
+    with CaptureQueriesContext(connection) as captured:
+        run({"media_services": [{"slug": slug, "name": "new"} for slug in reversed(slugs)]})
+    upsert = re.compile(r"INSERT INTO .panel_mediaservice. ")
+    (write,) = [query["sql"] for query in captured if upsert.match(query["sql"])]
+    assert re.findall(r"\bz[0-3]\b", write) == sorted(slugs, key=lambda slug: pks[slug])

@@ -35,17 +35,29 @@ MOST_ITEMS = 100
 
 
 def bulk_update(model: type[Model], objects: Iterable[Any], columns: Iterable[str]) -> None:
-    """Write ``columns`` of stored objects in one upsert.
+    """Write ``columns`` of stored objects in one upsert, which locks them by their primary keys' order.
 
     Django's own bulk_update builds one CASE per row and column.
     """
-    objects, columns = list(objects), sorted(columns)
+    objects, columns = sorted(objects, key=lambda obj: obj.pk), sorted(columns)
     if not objects or not columns:
         return
     more: dict[str, Any] = (
         {"unique_fields": ["id"]} if connection.features.supports_update_conflicts_with_target else {}
     )
     model._default_manager.bulk_create(objects, update_conflicts=True, update_fields=columns, **more)
+
+
+def lock_services(pks: Iterable[int]) -> set[int]:
+    """Lock these media services, in their primary keys' order, until the transaction ends; those that are there.
+
+    Whoever locks several keeps this order: two who do it otherwise wait for each other.
+    """
+    there: set[int] = set()
+    for part in chunks(sorted(pks)):
+        locked = MediaService.objects.select_for_update().filter(pk__in=part).order_by("pk")
+        there.update(locked.values_list("pk", flat=True))
+    return there
 
 
 def execute(plan: Plan, counter: Counter) -> None:
@@ -107,7 +119,7 @@ def _flip(plan: Plan) -> None:
     newest = Node.objects.filter(pk=OuterRef("node_id")).values("generation")[:1]
     for affected in (Q(customer_id__in=ids), Q(customer__reseller_id__in=ids)):
         pks = MediaService.objects.filter(affected, deleted_at=None).values_list("pk", flat=True)
-        MediaService.objects.filter(pk__in=list(pks)).update(generation=Subquery(newest))
+        MediaService.objects.filter(pk__in=lock_services(pks)).update(generation=Subquery(newest))
 
 
 def _remove(plan: Plan) -> None:

@@ -18,6 +18,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from streamfleet_panel import queueing
+from streamfleet_panel.apply.execute import lock_services
 from streamfleet_panel.collected import played, queue, sessions, usage
 from streamfleet_panel.models import Collection, MediaService, Node, QueuedTrack
 
@@ -106,10 +107,21 @@ def store(node_id: int, number: int, batch: Batch) -> bool:
             return False
         if any(batch.items.values()):
             services = dict(MediaService.objects.filter(node_id=node_id).values_list("slug", "pk"))
+            # What is stored refers to services, which the database locks for that, in the order of the items; who
+            # changes many of them locks them, too. So they are locked before, in the one order that all keep.
+            named = _named(batch)
+            there = lock_services(pk for slug, pk in services.items() if slug in named)
+            services = {slug: pk for slug, pk in services.items() if pk in there or slug not in named}
             for name, items in batch.items.items():
                 if items and name in FEEDS:
                     FEEDS[name](services, items, now)
     return True
+
+
+def _named(batch: Batch) -> set[str]:
+    """Slugs of which the batch tells."""
+    pairs = [pair for name, items in batch.items.items() if name in FEEDS for pair in items]
+    return {slug or sessions.text(item, "slug", 63) for slug, item in pairs}
 
 
 def failed(node_id: int, message: str) -> None:
