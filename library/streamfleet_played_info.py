@@ -6,10 +6,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: streamfleet_played_info
-short_description: List what a station has played, and who is on the air
+short_description: List what a station has played, what it does not play, and who is on the air
 version_added: 0.2.0
 description:
   - Returns the history of a media service with an AutoDJ, the newest first, and its DJs who are connected.
+  - And which files of the media library the AutoDJ passes over, as the eco class does with those of another format.
   - Nodes are asked for it every C(streamfleet_worker_collect_seconds), so it is that much behind.
 options:
   media_service:
@@ -51,6 +52,15 @@ played:
   type: list
   elements: dict
   sample: [{"at": "2026-11-27T08:03:12Z", "playlist": "hits", "path": "a.mp3", "title": "A", "artist": "B", "dj": null}]
+passed_over:
+  description: How many files of the media library the AutoDJ does not play, and the first 50 of them with the reason.
+  returned: success
+  type: dict
+  sample:
+    media_service: rock-fm
+    count: 1
+    items: [{"path": "loud.mp3", "reason": "has 192 kbit/s, more than the 64 of the mount"}]
+    reported_at: "2026-11-27T08:04:00Z"
 air:
   description: The DJ who is heard, if any, and all DJs who are connected.
   returned: success

@@ -1,4 +1,4 @@
-"""What a station has played, and who is on the air."""
+"""What a station has played, what it does not play, and who is on the air."""
 
 from __future__ import annotations
 
@@ -27,4 +27,9 @@ def _read(module: Module) -> dict[str, Any]:
     query = {"limit": limit, **({} if since is None else {"since": since})}
     client, path = module.panel.client, route("media_service", slug)
     played = client.request("GET", f"{path}/played", query=query).data["items"]
-    return {"changed": False, "played": played, "air": client.request("GET", f"{path}/air").data}
+    return {
+        "changed": False,
+        "played": played,
+        "passed_over": client.request("GET", f"{path}/passed-over").data,
+        "air": client.request("GET", f"{path}/air").data,
+    }

@@ -26,6 +26,7 @@ from streamfleet_panel.models import (
     MediaUser,
     Node,
     OnAir,
+    PassedOver,
     PlayedTrack,
     Playlist,
     QueuedTrack,
@@ -589,6 +590,20 @@ def air(service: MediaService, last: PlayedTrack | None) -> dict[str, Any]:
         "connected": [] if state is None else state.connected,
         "reported_at": None if state is None else rfc3339(state.reported_at),
         "last": None if last is None else played(last),
+    }
+
+
+def passed_over(service: MediaService, is_on: bool) -> dict[str, Any]:
+    """What of the library the service's AutoDJ does not play, as far as the node has told. One query.
+
+    ``is_on``: whether it plays; what was told before it was switched off says nothing of now.
+    """
+    told = PassedOver.objects.filter(media_service=service).first() if is_on else None
+    return {
+        "media_service": service.slug,
+        "count": 0 if told is None else told.count,
+        "items": [] if told is None else told.items,
+        "reported_at": None if told is None else rfc3339(told.reported_at),
     }
 
 

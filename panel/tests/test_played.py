@@ -7,11 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from streamfleet_panel import clock, collected
 from streamfleet_panel.collected import Batch, played
-from streamfleet_panel.models import MediaService, Node, OnAir, PlayedTrack
+from streamfleet_panel.models import Account, MediaService, Node, OnAir, PassedOver, PlayedTrack
 from tests_support import Api
 
 pytestmark = pytest.mark.django_db
@@ -173,3 +174,51 @@ def test_no_more_is_kept_of_the_connected_than_can_be(world: None) -> None:
     assert kept[0]["username"] == "x" * 32
     assert kept[0]["recorded"] is False
     assert "secret" not in kept[0]
+
+
+def test_what_is_not_played_is_shown_to_those_whom_it_concerns(
+    world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]]
+) -> None:
+    run({"media_services": [{"slug": "rock", "autodj": {"class": "eco"}}]})
+    path, call = "/media-services/rock/passed-over", api("alice")
+    nothing = {"media_service": "rock", "count": 0, "items": [], "reported_at": None}
+    assert call("GET", path) == (200, nothing)
+    client = Client()
+    client.force_login(Account.objects.get(username="alice"), backend="streamfleet_panel.auth.AccountBackend")
+    assert "Not played" not in client.get("/services/rock/").content.decode()
+    file = {"path": "<b>.ogg", "reason": "is not called .mp3"}
+    tell("rock", {"count": 3, "items": [file]}, feed="passed_over")
+    answer = call("GET", path)[1]
+    assert answer.pop("reported_at").endswith("Z")
+    assert answer == {"media_service": "rock", "count": 3, "items": [file]}
+    text = client.get("/services/rock/").content.decode()
+    for words in ("Not played", "3 files of", "&lt;b&gt;.ogg: is not called .mp3", "the first of them"):
+        assert words in text, words
+    for name in ("eve", "rival", "bob"):
+        assert api(name)("GET", path)[0] == 404
+    # The next takes its place; nothing that was told of an AutoDJ that is off is of now.
+    tell("rock", {"count": 1, "items": [file]}, feed="passed_over")
+    assert call("GET", path)[1]["count"] == 1
+    run({"media_services": [{"slug": "rock", "autodj": {"enabled": False}}]})
+    assert call("GET", path)[1] == nothing
+    assert "Not played" not in client.get("/services/rock/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("told", "stored"),
+    [
+        ({}, (0, [])),
+        ({"count": -1, "items": "x"}, (0, [])),
+        ({"count": True, "items": [7, None]}, (0, [])),
+        ({"count": 1 << 40, "items": [{}]}, (1, [{"path": "", "reason": ""}])),
+        ({"count": 9, "items": [{"path": "a\x00" + "b" * 999, "reason": nested()}]},
+         (9, [{"path": "a " + "b" * 498, "reason": ""}])),
+    ],
+    ids=["nothing", "below nothing", "no number", "too many", "no texts"],
+)  # fmt: skip
+def test_what_makes_no_sense_of_what_is_not_played(world: None, told: dict[str, Any], stored: Any) -> None:
+    tell("rock", told, feed="passed_over")
+    found = PassedOver.objects.get()
+    assert (found.count, found.items) == stored
+    tell("rock", {"count": 99, "items": [{}] * 99}, feed="passed_over")
+    assert len(PassedOver.objects.get().items) == 50

@@ -119,6 +119,7 @@ ON_SERVICES = {
     "GET /media-services/{slug}/relays": None,
     "GET /media-services/{slug}/played": None,
     "GET /media-services/{slug}/air": None,
+    "GET /media-services/{slug}/passed-over": None,
     "GET /media-services/{slug}/mounts": None,
     "GET /media-services/{slug}/usage": None,
 }

@@ -28,6 +28,7 @@ def test_a_station_that_has_played_nothing_yet(runner: Runner, panel: Panel, own
     for name in ("all", "some"):
         found = results[name]
         assert (found["changed"], found["played"], found["air"]) == (False, [], nothing)
+        assert found["passed_over"] == {"media_service": slug, "count": 0, "items": [], "reported_at": None}
     assert "limit: 1001 is not from 1 to 1000" in results["many"]["msg"]
     assert "There is no media service none-such" in results["other"]["msg"]
     assert "since" in results["never"]["msg"]

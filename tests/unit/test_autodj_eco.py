@@ -147,6 +147,21 @@ def test_only_files_of_the_mounts_format_are_chosen_and_it_is_known_why(station,
     assert told["good.mp3"][2] == ""
     assert told["loud.mp3"][2].startswith("has 19")
     assert told["loud.mp3"][2].endswith("kbit/s, more than the 64 of the mount")
+    passed = json.loads((tmp_path / "data" / "passed_over.json").read_text())
+    assert passed["count"] == 62
+    # The first of them only.
+    assert [item["path"] for item in passed["items"]] == [f"a{number:02}.mp3" for number in range(50)]
+    for number in range(60):
+        (media / f"a{number:02}.mp3").unlink()
+    assert again(tmp_path).eco_next(1000.0) is not None
+    passed = json.loads((tmp_path / "data" / "passed_over.json").read_text())
+    assert passed == {
+        "count": 2,
+        "items": [
+            {"path": "loud.mp3", "reason": told["loud.mp3"][2]},
+            {"path": "vorbis.ogg", "reason": "is not called .mp3"},
+        ],
+    }
     # As a file that was bad is replaced by a good one, it is known at once.
     (media / "good.mp3").unlink()
     assert again(tmp_path).eco_next(1000.0) is None
@@ -164,6 +179,26 @@ def test_another_format_of_the_mounts_is_another_question(station, recordings, t
     assert again(tmp_path).eco_next(1000.0) is not None
     write(tmp_path, format="opus", bitrate_kbps=96)
     assert again(tmp_path).eco_next(1000.0) is None
+
+
+def test_what_is_passed_over_fits_into_what_is_fetched(station, tmp_path):
+    for number in range(40):
+        (tmp_path / "media" / f"{number:02}{'ü' * 100}.ogg").write_bytes(b"x")
+    (tmp_path / "media" / os.fsdecode(b"\xff.ogg")).write_bytes(b"x")
+    assert station.eco_next(1000.0) is None
+    path = tmp_path / "data" / "passed_over.json"
+    passed = json.loads(path.read_text())
+    assert passed["count"] == 41
+    assert 30 < len(passed["items"]) < 40
+    assert path.stat().st_size < 32768
+    # What says nothing new is not written: the worker would fetch it.
+    before = path.stat().st_ino
+    assert again(tmp_path).eco_next(2000.0) is None
+    assert path.stat().st_ino == before
+    for file in (tmp_path / "media").iterdir():
+        file.unlink()
+    again(tmp_path).eco_next(3000.0)
+    assert json.loads(path.read_text()) == {"count": 0, "items": []}
 
 
 class Icecast:

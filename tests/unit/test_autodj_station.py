@@ -153,6 +153,9 @@ def test_what_cannot_be_played_is_passed_over(folders: Folders, tmp_path: Path) 
     folders.station().measure()
     entry = library.read_index(folders.index / "index.json")["junk.mp3"]
     assert entry["bad"] is True
+    folders.next()
+    told = json.loads((folders.data / "passed_over.json").read_text())
+    assert {"path": "junk.mp3", "reason": "holds no sound that can be played"} in told["items"]
     # Uploaded anew, it is looked at again.
     folders.add("junk.mp3", b"sound after all")
     assert {folders.next()[6] for _ in range(6)} == {"good.mp3", "junk.mp3"}

@@ -1,4 +1,4 @@
-"""What a station has played, and who is on the air."""
+"""What a station has played, what it does not play, and who is on the air."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from ninja.params.functions import Query
 
-from streamfleet_panel import access, represent
+from streamfleet_panel import access, queueing, represent
 from streamfleet_panel.access import require
 from streamfleet_panel.api.core import actor_of_call, answer, found
 from streamfleet_panel.api.moments import in_utc
@@ -49,3 +49,17 @@ def get_air(request: HttpRequest, slug: str) -> HttpResponse:
     require(actor, "view", "media_service")
     service = found(access.services(actor), "media service", slug=slug)
     return answer(represent.air(service, access.played(actor).filter(media_service=service).first()))
+
+
+@router.get(
+    "/media-services/{slug}/passed-over",
+    summary="What of the media library is not played, and why",
+    description="How many files the AutoDJ passes over, and the first 50 of them: in the eco class what it cannot send "
+    "as it is, in both what holds no sound. A file that was not looked at yet is none of them.",
+)
+def get_passed_over(request: HttpRequest, slug: str) -> HttpResponse:
+    """As the node told it last."""
+    actor = actor_of_call(request)
+    require(actor, "view", "media_service")
+    service = found(access.services(actor), "media service", slug=slug)
+    return answer(represent.passed_over(service, queueing.is_on(service)))

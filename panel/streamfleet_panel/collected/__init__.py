@@ -35,6 +35,7 @@ FEEDS: dict[str, Store] = {
     "running": usage.store_running,
     "air": played.store_air,
     "played": played.store,
+    "passed_over": played.store_passed_over,
     "queue": queue.store,
 }
 

@@ -1,6 +1,6 @@
-"""What stations have played, and their DJs: the feeds ``played`` and ``air`` of role autodj.
+"""What stations have played and what not, and their DJs: feeds ``played``, ``passed_over``, ``air`` of role autodj.
 
-Programs of the tenant's own user write both files, so any text may be in them, for this tenant to read.
+Programs of the tenant's own user write these files, so any text may be in them, for this tenant to read.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
-from streamfleet_panel.models import OnAir, PlayedTrack
+from streamfleet_panel.models import OnAir, PassedOver, PlayedTrack
 
 #: Lines that are kept of a station, and for how long.
 KEPT = 2000
@@ -24,6 +24,9 @@ KEEP = timedelta(days=90)
 #: Of so many batches about a station one is followed by a look for lines too many: they are counted then.
 TIDY_ONE_IN = 20
 MOST_CONNECTED = 16
+#: Files that are passed over: as many as are told, and how many a library may be said to have.
+MOST_PASSED_OVER, MOST_FILES = 50, 2**31 - 1
+LONGEST_REASON = 200
 #: Texts of a line, and how long they may be.
 TEXTS = {"playlist": 100, "path": 500, "title": 300, "artist": 300, "dj": 32}
 
@@ -106,3 +109,25 @@ def _connected(value: object) -> list[dict[str, Any]]:
         for item in listed[:MOST_CONNECTED]
         if isinstance(item, dict)
     ]
+
+
+def store_passed_over(services: Mapping[str, int], items: Sequence[tuple[str, dict[str, Any]]], now: datetime) -> None:
+    """Store what of the library is not played."""
+    told = {services[slug]: item for slug, item in items if slug in services}
+    PassedOver.objects.filter(media_service_id__in=told).delete()
+    PassedOver.objects.bulk_create(
+        [PassedOver(media_service_id=pk, reported_at=now, **_passed_over(item)) for pk, item in told.items()],
+        batch_size=500,
+    )
+
+
+def _passed_over(item: Mapping[str, Any]) -> dict[str, Any]:
+    listed, count = item.get("items"), item.get("count")
+    files = [
+        {"path": text(one.get("path"), TEXTS["path"]) or "", "reason": text(one.get("reason"), LONGEST_REASON) or ""}
+        for one in (listed if isinstance(listed, list) else [])[:MOST_PASSED_OVER]
+        if isinstance(one, dict)
+    ]
+    if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= MOST_FILES:
+        count = 0
+    return {"count": max(count, len(files)), "items": files}

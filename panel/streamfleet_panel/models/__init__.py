@@ -10,7 +10,7 @@ from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
-from streamfleet_panel.models.played import OnAir, PlayedTrack
+from streamfleet_panel.models.played import OnAir, PassedOver, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.queued import QueuedTrack
 from streamfleet_panel.models.relay import Relay
@@ -39,6 +39,7 @@ __all__ = [
     "MediaUser",
     "Node",
     "OnAir",
+    "PassedOver",
     "PlayedTrack",
     "Playlist",
     "QueuedTrack",

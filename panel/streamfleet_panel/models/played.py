@@ -45,3 +45,21 @@ class OnAir(models.Model):
 
     def __str__(self) -> str:
         return f"{self.media_service_id}: {self.dj}"
+
+
+class PassedOver(models.Model):
+    """Files of the library that the station's AutoDJ does not play: how many, and the first of them with the reason."""
+
+    media_service = models.OneToOneField(
+        MediaService, on_delete=models.CASCADE, primary_key=True, related_name="passed_over"
+    )
+    count = models.PositiveIntegerField(default=0)
+    items = models.JSONField(default=list)
+    reported_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "files that are passed over"
+        verbose_name_plural = "files that are passed over"
+
+    def __str__(self) -> str:
+        return f"{self.media_service_id}: {self.count}"

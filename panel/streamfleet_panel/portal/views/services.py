@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from streamfleet_panel import access, control, queueing
+from streamfleet_panel import access, control, queueing, represent
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.apply.execute import audit_entry
@@ -84,6 +84,7 @@ def _page(
         "use": use_of(service),
         "air": display.air(service, actor),
         "queue": display.queue(service),
+        "passed_over": represent.passed_over(service, queueing.is_on(service)),
         "queue_form": queue_form or QueueForm(),
         "may_queue": access.may(actor, "control", "media_service"),
         "may_show_djs": access.may(actor, "credentials", "dj"),

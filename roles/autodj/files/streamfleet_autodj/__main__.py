@@ -42,6 +42,8 @@ QUEUE_SECONDS = 3.0
 #: What is said of a file that this question had no time for.
 NOT_YET = "was not looked at yet"
 SILENT = "holds no sound that can be played"
+#: Files of the library that are passed over and told, and bytes of them, since no large file is fetched.
+MOST_TOLD, MOST_TOLD_BYTES = 50, 24 << 10
 
 
 class Station:
@@ -114,13 +116,16 @@ class Station:
                 before = {**memory["before"], "count": ready["number"]}
             measured = library.read_index(self.index / "index.json")
             every = library.files_of(self.media)
-            files = [path for path in every if not self._is_bad(measured, path)]
+            reasons = {path: SILENT if self._is_bad(measured, path) else None for path in every}
+            files = [path for path, reason in reasons.items() if reason is None]
             if queue.items:
                 self._look(queue, set(every), set(files), measured, unfit)
             if unfit is not None:
-                files = [path for path in files if unfit(path, False) is None]
+                reasons |= {path: unfit(path, False) for path in files}
+                files = [path for path in files if reasons[path] is None]
             begins = _begins([entry for entry in chosen if entry is not ready], memory.get("playing"), now)
-            found = self._choose(files, measured, before, begins, unfit, queue)
+            found = self._choose(files, measured, before, begins, unfit, queue, reasons)
+            self._tell("passed_over.json", _passed_over(reasons), {"count": 0, "items": []})
             self.unseen = bool(queue.unseen())
             same = ready is not None and found is not None and _is_same(ready, found[2])
             if same:
@@ -228,8 +233,12 @@ class Station:
         at: float,
         unfit: Callable[[str, bool], str | None] | None,
         queue: Queue,
+        reasons: dict[str, str | None],
     ) -> tuple[Choice, State, dict[str, Any]] | None:
-        """Choice, state after it, and what is known of the track. What has no sound is as if it were not there."""
+        """Choice, state after it, and what is known of the track. What has no sound is as if it were not there.
+
+        Why others are not chosen is put into ``reasons``.
+        """
         for _try in range(TRIES):
             state = State.of(before)
             choice = choose(self.settings, self.playlists, files, state, at, queue.waiting())
@@ -239,6 +248,8 @@ class Station:
             entry = self._described(choice, measured) if reason is None else None
             if entry is not None:
                 return choice, state, entry
+            if reason != NOT_YET:
+                reasons[choice.path] = reason or "cannot be played"
             if choice.queued is not None and reason != NOT_YET:
                 queue.failed(choice.queued, reason or "cannot be played")
             files = [path for path in files if path != choice.path]
@@ -302,9 +313,12 @@ class Station:
 
     def _remember(self, memory: Mapping[str, Any], queue: Queue) -> None:
         library.replace(self.data / "state.json", json.dumps({**memory, "queue": queue.as_dict()}).encode())
-        # What the worker fetches, see the feed "queue": written where it says something new.
-        told, path = queue.told(), self.data / "queue.json"
-        if told != _read(path, {"items": []}):
+        self._tell("queue.json", queue.told(), {"items": []})
+
+    def _tell(self, name: str, told: dict[str, Any], nothing: dict[str, Any]) -> None:
+        """What the worker fetches, see the role's feeds: written where it says something new."""
+        path = self.data / name
+        if told != _read(path, nothing):
             library.replace(path, json.dumps(told).encode())
 
 
@@ -374,6 +388,20 @@ def quotable(text: str) -> str:
     """
     whole = index.clean(text.encode("utf-8", "replace").decode())
     return whole.replace("\\", "/").replace('"', "'").replace("#{", "# {")
+
+
+def _passed_over(reasons: Mapping[str, str | None]) -> dict[str, Any]:
+    """What is told of files that are not played: how many, and the first of them with the reason."""
+    found = [(path, reason) for path, reason in reasons.items() if reason is not None]
+    items: list[dict[str, str]] = []
+    room = MOST_TOLD_BYTES
+    for path, reason in found[:MOST_TOLD]:
+        item = {"path": path.encode("utf-8", "replace").decode(), "reason": reason[:200]}
+        room -= len(json.dumps(item)) + 2
+        if room < 0:
+            break
+        items.append(item)
+    return {"count": len(found), "items": items}
 
 
 def _begins(chosen: list[dict[str, Any]], playing: Any, now: float) -> float:
