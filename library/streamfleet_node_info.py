@@ -34,7 +34,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 nodes:
-  description: What was found; empty where there is none.
+  description: >-
+    What was found; empty where there is none. C(collected_at) is when the worker last read what a node tells of its
+    services, C(collection_message) why the last try failed; empty where it did not.
   returned: success
   type: list
   elements: dict

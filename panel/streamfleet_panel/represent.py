@@ -85,7 +85,8 @@ def customer(obj: Account) -> dict[str, Any]:
 
 
 def node(obj: Node) -> dict[str, Any]:
-    """A node."""
+    """A node. How it was last asked for news is there where ``collection`` is selected along."""
+    asked = obj._state.fields_cache.get("collection")
     return {
         "name": obj.name,
         "address": obj.address,
@@ -103,6 +104,8 @@ def node(obj: Node) -> dict[str, Any]:
         "generation": obj.generation,
         "observed_generation": obj.observed_generation,
         "observed_at": rfc3339(obj.observed_at),
+        "collected_at": rfc3339(asked.collected_at) if asked is not None else None,
+        "collection_message": asked.message if asked is not None else "",
         "created_at": rfc3339(obj.created_at),
     }
 
@@ -632,7 +635,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
         fresh = {
             "reseller_plan": ResellerPlan.objects.all(),
             "customer": Account.objects.select_related("reseller", "reseller_plan"),
-            "node": Node.objects.all(),
+            "node": Node.objects.select_related("collection").defer("collection__cursors"),
             "media_service": MediaService.objects.select_related("customer__reseller", "node", "observed"),
             "playlist": Playlist.objects.select_related("media_service"),
             "media_user": MediaUser.objects.select_related("customer"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.db import DataError, OperationalError, connection
+from django.test import Client
 from django.utils import timezone
 
 from streamfleet_panel import collected
@@ -158,6 +159,22 @@ def test_what_fails_with_a_nodes_answer_costs_this_answer_and_no_worker(config, 
     assert bad.collection.message == f"Its answer cannot be stored: {type(error).__name__}."
     assert "secret" not in caplog.text
     assert "test_collected.py, line " in caplog.text
+
+
+def test_a_node_shows_when_it_was_read_and_why_it_was_not(world, api):
+    root = api("root")
+    shown = root("GET", "/nodes/node1")[1]
+    assert (shown["collected_at"], shown["collection_message"]) == (None, "")
+    pk = Node.objects.get(name="node1").pk
+    assert collected.store(pk, collected.place_of(pk).number, Batch({}, {"air": {"rock": {}}}, False))
+    collected.failed(pk, "It does not answer.")
+    for found in (root("GET", "/nodes/node1")[1], root("GET", "/nodes?search=node1")[1]["items"][0]):
+        assert found["collected_at"].endswith("Z")
+        assert found["collection_message"] == "It does not answer."
+    client = Client()
+    client.force_login(Account.objects.get(username="root"), backend="streamfleet_panel.auth.AccountBackend")
+    page = client.get(f"/admin/panel/node/{pk}/change/").content.decode()
+    assert "the last try failed: It does not answer." in page
 
 
 def test_an_error_in_asking_costs_one_answer(config):

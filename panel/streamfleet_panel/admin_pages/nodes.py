@@ -15,7 +15,7 @@ from streamfleet_panel import control
 from streamfleet_panel.admin_pages.planned import PlannedAdmin, PlannedForm, ReadOnlyAdmin, actor_of
 from streamfleet_panel.admin_pages.site import site
 from streamfleet_panel.engines import engines
-from streamfleet_panel.models import ConvergeRun, Node
+from streamfleet_panel.models import Collection, ConvergeRun, Node
 from streamfleet_panel.represent import latest_runs
 
 
@@ -62,10 +62,13 @@ class NodeAdmin(PlannedAdmin):
         (None, {"fields": ("name", "status", "engines")}),
         ("SSH", {"fields": ("address", ("ssh_port", "ssh_user"), "host_key")}),
         ("Streams", {"fields": ("stream_host", ("port_range_start", "port_range_end"), "max_media_services")}),
-        ("State", {"fields": ("generation", "observed_generation", "observed_at", "last_run", "facts", "label")}),
+        (
+            "State",
+            {"fields": ("generation", "observed_generation", "observed_at", "last_run", "news", "facts", "label")},
+        ),
     )
     add_fieldsets = fieldsets[:3]
-    readonly_fields = ("generation", "observed_generation", "observed_at", "last_run", "facts", "label")
+    readonly_fields = ("generation", "observed_generation", "observed_at", "last_run", "news", "facts", "label")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
         """With the number of services."""
@@ -110,6 +113,15 @@ class NodeAdmin(PlannedAdmin):
         at = run.finished_at or run.started_at or run.requested_at
         words = f"{run.get_state_display()}, {at:%Y-%m-%d %H:%M} UTC"
         return f"{words}: {run.message}" if run.message else words
+
+    @display(description="News of its services")
+    def news(self, obj: Node) -> str:
+        """When the worker last read what it tells of them, and why the last try failed, if it did."""
+        asked = Collection.objects.filter(node=obj).defer("cursors").first()
+        if asked is None:
+            return "never read"
+        words = f"read {asked.collected_at:%Y-%m-%d %H:%M} UTC" if asked.collected_at is not None else "never read"
+        return f"{words}; the last try failed: {asked.message}" if asked.message else words
 
     @action(description="Converge the chosen nodes now", permissions=["change"])
     def converge_chosen(self, request: HttpRequest, queryset: QuerySet[Node]) -> None:
