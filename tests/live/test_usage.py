@@ -162,10 +162,24 @@ def test_the_meter_can_write_nothing_and_read_no_keys(platform: Stage) -> None:
         assert platform.on_node(["nsenter", "-t", pid, "-m", "stat", "-c", "%a", path]).strip() == "0", path
     # What only some hosts have.
     some = ["/var/lib/streamfleet/panel", "/var/lib/streamfleet/acme", "/var/lib/mysql", "/var/lib/postgresql"]
-    some += ["/run/mysqld", "/run/postgresql"]
     words = ["sh", "-c", 'for path; do ! test -e "$path" || stat -c "%a %n" "$path"; done', "sh", *some]
     for line in platform.on_node(["nsenter", "-t", pid, "-m", *words]).splitlines():
         assert line.startswith("0 "), line
+
+
+def test_the_meter_sees_of_run_its_own_and_the_rtmp_servers_folder(platform: Stage) -> None:
+    def seen() -> tuple[str, set[str]]:
+        pid = platform.on_node(["systemctl", "show", "streamfleet-usage", "-p", "MainPID", "--value"]).strip()
+        return pid, set(platform.on_node(["nsenter", "-t", pid, "-m", "ls", "/run"]).split())
+
+    pid, found = seen()
+    # systemd's own, in which nothing is.
+    assert found - {"systemd"} == {"streamfleet-usage", "streamfleet-rtmp"}
+    assert platform.on_node(["nsenter", "-t", pid, "-m", "find", "/run/systemd", "-type", "s"]) == ""
+    # Its folder is another one after that.
+    platform.on_node(["systemctl", "restart", "streamfleet-rtmp"])
+    until(lambda: seen()[0] not in ("0", pid), 30)
+    assert platform.on_node(["nsenter", "-t", seen()[0], "-m", "ls", "/run/streamfleet-rtmp/control.sock"])
 
 
 def test_self_check_names_what_is_wrong(platform: Stage) -> None:
