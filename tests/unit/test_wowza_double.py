@@ -402,6 +402,23 @@ def test_one_channel_that_is_slow_holds_up_no_other_and_is_started_anew_alone(
     assert (sorted(told), tried) == (sorted(others), ["a-slow-tv"])
 
 
+def test_a_wowza_that_ends_meanwhile_has_no_channel_started_anew(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    helper = application(program, monkeypatch)
+    channels(program, helper, monkeypatch, "one-tv", "two-tv")
+    tried = units(helper, monkeypatch, "one-tv", "two-tv")
+
+    def gone(_rest: Any, _method: str, path: str, *_body: str) -> tuple[int, dict[str, object]]:
+        if path:
+            raise ConnectionRefusedError
+        return 200, {}
+
+    monkeypatch.setattr(helper.Rest, "ask", gone)
+    helper.everything()
+    assert tried == []
+
+
 @pytest.mark.parametrize(
     ("address", "networks", "said"),
     [

@@ -223,6 +223,9 @@ def again(rest: Rest, slug: str) -> None:
             if mine and not fetched(rest, slug):
                 # The firewall judges each connection. A name that is slow to be found must not delay others' streams.
                 fetch(rest, slug, look_up=False)
+    except ConnectionRefusedError:
+        # No fault of the channel's.
+        print(f"{slug}: Wowza has ended, and is told of it after its next start", file=sys.stderr)
     except FAULTS as error:
         print(f"{slug}: {error}", file=sys.stderr)
         # Started anew now that Wowza runs, it comes to be, or fails, and converge sees that.
