@@ -373,6 +373,11 @@ def test_the_eco_class_sends_files_as_they_are(studio: Studio, ears: Ears) -> No
     paths = {line["path"] for line in studio.history()[count:]}
     assert paths == {"day/0.mp3"}
     assert megabytes <= 40
+    # What it passes over, and why, as the worker gets it.
+    asked = "echo '{\"cursors\": {}}' | python3 -I /usr/lib/streamfleet/collect.py"
+    told = dict(json.loads(studio.sh(asked).splitlines()[-1])["feeds"]["passed_over"]["items"])["rock-fm"]
+    assert told["count"] == len(told["items"]) >= 2 * len(TONES)
+    assert {"path": "day/1.ogg", "reason": "is not called .mp3"} in told["items"]
     print(f"eco: {megabytes:.1f} MB, {(seconds - before) / (3 * TRACK_SECONDS):.4f} core")
     # Another folder, in its turn; and a live source is above it.
     studio.show(NIGHT, settings=settings)
