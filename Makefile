@@ -45,7 +45,7 @@ lint-yaml: deps
 	@echo "== yamllint";     yamllint --strict .
 
 lint-ansible: deps
-	@echo "== ansible-lint"; ansible-lint -q
+	@echo "== ansible-lint"; $(PY) scripts/lint_ansible.py -q
 
 .PHONY: fmt
 fmt: deps ## Format the Python code

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,7 @@ def index(title: str, entries: Iterable[tuple[str, str]]) -> str:
     return f"# {title}\n\n{NOTICE}\n\n{lines}\n"
 
 
+@cache
 def module_docs(root: Path) -> dict[str, Any]:
     """Name → what ansible-doc says, for every module of library/. Raises CalledProcessError if one is malformed."""
     names = sorted(path.stem for path in (root / "library").glob("*.py"))

@@ -334,7 +334,7 @@ def test_plans(callers: Callers, caller: str, route: str) -> None:
 @pytest.mark.parametrize("route", sorted(ON_SCHEDULES))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_schedules(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
-    run(WITH_DJS)
+    stand("DJs", lambda: run(WITH_DJS))
     for slug, name in SCHEDULES:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_SCHEDULES[route])
@@ -360,7 +360,7 @@ def test_mounts(callers: Callers, caller: str, route: str) -> None:
 @pytest.mark.parametrize("route", sorted(ON_QUEUES))
 @pytest.mark.parametrize("caller", CALLERS)
 def test_queues(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
-    run(WITH_DJS)
+    stand("DJs", lambda: run(WITH_DJS))
     for slug in RADIOS:
         service = MediaService.objects.get(slug=slug)
         track = QueuedTrack.objects.create(media_service=service, path="music/queued.mp3")

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from scripts import forked_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 180
@@ -99,18 +100,8 @@ class Runner:
         """Run a playbook; (exit status, task name → result, everything that it printed)."""
         extra = self.directory / "variables.json"
         extra.write_text(json.dumps({"ansible_python_interpreter": sys.executable, **(variables or {})}))
-        done = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                "-vvv",
-                "--inventory",
-                "localhost,",
-                "--extra-vars",
-                f"@{extra}",
-                *options,
-                str(path),
-            ],
-            cwd=ROOT,
+        done = forked_ansible.playbook(
+            ["-vvv", "--inventory", "localhost,", "--extra-vars", f"@{extra}", *options, str(path)],
             env={
                 **os.environ,
                 "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
@@ -120,10 +111,7 @@ class Runner:
                 **self.environment,
                 **(environment or {}),
             },
-            capture_output=True,
-            text=True,
             timeout=SECONDS,
-            check=False,
         )
         output = done.stdout + done.stderr
         for canary in self.canaries:

@@ -13,7 +13,6 @@ import secrets
 import socket
 import ssl
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,8 +25,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from demo.media import video_publisher
+from scripts import forked_ansible
 from tests.nodes.fleet import Fleet, NodeSpec
-from tests.nodes.paths import ROOT
 
 NODE = "edge1"
 STREAM = "stream.edge.test"
@@ -94,11 +93,7 @@ class Edge:
             "streamfleet_web_panel_alt_names": [self.address],
         }
         play.write_text(json.dumps([{"hosts": "all", "become": True, "vars": variables, **entry}]))
-        tool = str(Path(sys.executable).with_name("ansible-playbook"))
-        done = subprocess.run(
-            [tool, "-i", str(self.fleet.inventory), str(play), *arguments],
-            cwd=ROOT, capture_output=True, text=True, timeout=900, check=False,
-        )  # fmt: skip
+        done = forked_ansible.playbook(["-i", str(self.fleet.inventory), str(play), *arguments], timeout=900)
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         return done.stdout
 

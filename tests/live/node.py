@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
+from scripts import forked_ansible
 from tests.doubles.panel import PanelDouble, document
 from tests.live.streams import Listener, Source, on_air
 from tests.nodes.fleet import Domain, Fleet, NodeSpec
@@ -93,15 +93,7 @@ class Node:
     def play(self, playbook: str | Path, *arguments: str, ok: bool = True, **environment: str) -> str:
         """Run a playbook and return its output."""
         variables = {**os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), **self.panel.environment(), **environment}
-        done = subprocess.run(
-            self.command(playbook, *arguments),
-            capture_output=True,
-            text=True,
-            timeout=600,
-            cwd=ROOT,
-            env=variables,
-            check=False,
-        )
+        done = forked_ansible.playbook(self.command(playbook, *arguments)[1:], env=variables, timeout=600)
         output = done.stdout + done.stderr
         assert not ok or done.returncode == 0, output
         assert "Traceback" not in output

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from action_plugins import streamfleet_converge as action
+from scripts import forked_ansible
 from tests.doubles.panel import PanelDouble, dj, document, station
 
-ROOT = Path(__file__).resolve().parents[2]
 A, B = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101)
 
 
@@ -78,16 +77,7 @@ def converge(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[
         json.dumps({"streamfleet_nodes": {"hosts": {"n1": {"ansible_host": "127.0.0.1", "ansible_port": 1}}}})
     )
     clean = {key: value for key, value in os.environ.items() if not key.startswith("STREAMFLEET_")}
-    program = Path(sys.executable).with_name("ansible-playbook")
-    return subprocess.run(
-        [str(program), "-i", str(inventory), "playbooks/converge.yml"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env=clean | environment,
-        check=False,
-    )
+    return forked_ansible.playbook(["-i", str(inventory), "playbooks/converge.yml"], env=clean | environment)
 
 
 def test_faults_before_the_node_is_reached_are_clear(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape
@@ -71,6 +71,7 @@ FILES = re.compile(
 )
 
 
+@cache
 def companions(engine: str) -> list[str]:
     return [name for name in LISTED["companions"] if engine in spec_of(name)["companion_of"]]
 
@@ -116,10 +117,11 @@ def written(path: Path_) -> str:
 
 
 def changed(service: Mapping[str, Any], path: Path_, value: str | None) -> dict[str, Any]:
-    """The service with another value there."""
-    made: dict[str, Any] = deepcopy(dict(service))
+    """The service with another value there; what is not on the way to it is the same, and not a copy."""
+    made: dict[str, Any] = dict(service)
     place: Any = made
     for part in path[:-1]:
+        place[part] = copy(place[part])
         place = place[part]
     place[path[-1]] = value
     return made
@@ -210,27 +212,37 @@ def parsed(file: File) -> Any:
     return parser(file.content)
 
 
-def leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    """Every value with the place where it stands; what is derived (a hash) is made alike."""
+def leaves(value: Any, place: str, found: dict[str, Any]) -> dict[str, Any]:
+    """Every value with the place where it stands, added to ``found``; what is derived (a hash) is made alike."""
     if isinstance(value, dict):
-        yield place, sorted(value)
+        found[place] = sorted(value)
         for key, item in value.items():
-            yield from leaves(item, f"{place}.{key}")
+            leaves(item, f"{place}.{key}", found)
     elif isinstance(value, list):
-        yield place, len(value)
+        found[place] = len(value)
         for number, item in enumerate(value):
-            yield from leaves(item, f"{place}[{number}]")
+            leaves(item, f"{place}[{number}]", found)
     else:
-        yield place, HEX.sub("<hash>", value) if isinstance(value, str) else value
+        found[place] = HEX.sub("<hash>", value) if isinstance(value, str) else value
+    return found
+
+
+@lru_cache(maxsize=256)
+def read(file: File) -> tuple[tuple[str, str], dict[str, Any]]:
+    """What is in a file and about it, and what files are sorted by. Most are the same whatever a text is changed to."""
+    path, content = HEX.sub("<hash>", file.path), parsed(file)
+    about = [path, content, file.mode, file.owner, file.group, file.kind, file.validate]
+    return (path, json.dumps(content, sort_keys=True)), leaves(about, "", {})
 
 
 def meaning(instances: list[Instance]) -> dict[str, Any]:
     """All that stands in all files, and about them."""
-    files = [file for instance in instances for file in instance.files]
-    made = [[HEX.sub("<hash>", f.path), parsed(f), f.mode, f.owner, f.group, f.kind, f.validate] for f in files]
     # Files that are named by a hash come in any order.
-    made.sort(key=lambda item: (item[0], json.dumps(item[1], sort_keys=True)))
-    return dict(leaves(made))
+    made = sorted((read(file) for instance in instances for file in instance.files), key=lambda item: item[0])
+    found: dict[str, Any] = {"": len(made)}
+    for number, (_, about) in enumerate(made):
+        found.update({f"[{number}]{place}": value for place, value in about.items()})
+    return found
 
 
 def secret(path: Path_) -> bool:

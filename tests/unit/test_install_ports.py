@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
-import subprocess
-import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+from scripts import forked_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 VIDEO = {"nginx_rtmp": "Nginx RTMP", "wowza": "Wowza Streaming Engine", "flussonic": "Flussonic Media Server"}
@@ -27,9 +27,9 @@ def checked(folder: Path, hosts: Mapping[str, Iterable[str]], **variables: Any) 
         for group in ("streamfleet_panel", "streamfleet_nodes", *VIDEO)
     }
     (folder / "hosts.json").write_text(json.dumps({"all": {"vars": {**names, **variables}, "children": groups}}))
-    program = str(Path(sys.executable).with_name("ansible-playbook"))
-    command = [program, "-i", str(folder / "hosts.json"), "playbooks/install.yml", "--check", "--tags", "none"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    done = forked_ansible.playbook(
+        ["-i", str(folder / "hosts.json"), "playbooks/install.yml", "--check", "--tags", "none"]
+    )
     return " ".join((done.stdout + done.stderr).split())
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,26 +14,23 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts import forked_ansible
+
 ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(sys.executable).parent
 ENGINES = yaml.safe_load((ROOT / "engines.yml").read_text())["engines"]
 COMPANIONS = yaml.safe_load((ROOT / "engines.yml").read_text())["companions"]
 NAMES = ["demo", "local", "production", "staging"]
 ENVIRONMENT = {
     **os.environ,
-    "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-    "ANSIBLE_FORCE_COLOR": "0",
-    "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
     "STREAMFLEET_DATABASE_PASSWORD": "p@ss/w'rd",
     "STREAMFLEET_ADMIN_PASSWORD": "12345",
     "STREAMFLEET_EMAIL_PASSWORD": "x",
 }
 
 
-def play(tmp_path: Path, inventory: Path | str, *arguments: str, playbook: str = "install.yml") -> Any:
-    command = [str(BIN / "ansible-playbook"), "-i", str(inventory), f"playbooks/{playbook}", *arguments]
-    environment = {**ENVIRONMENT, "ANSIBLE_HOME": str(tmp_path)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+def play(inventory: Path | str, *arguments: str, playbook: str = "install.yml") -> Any:
+    own = ["-i", str(inventory), "-e", f"ansible_python_interpreter={sys.executable}"]
+    return forked_ansible.playbook([*own, f"playbooks/{playbook}", *arguments], env=ENVIRONMENT)
 
 
 def test_the_four_are_there() -> None:
@@ -83,7 +79,7 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
     playbook.write_text(WIRING.format(root=ROOT, out=out))
     try:
         extra = ["-e", json.dumps({"ansible_connection": "local", "ansible_become": False})]
-        done = play(tmp_path, f"inventories/{name}/hosts.yml", *extra, playbook=playbook.name)
+        done = play(f"inventories/{name}/hosts.yml", *extra, playbook=playbook.name)
     finally:
         playbook.unlink()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -151,7 +147,7 @@ def inventory(tmp_path: Path, text: str) -> Path:
 def test_an_inventory_that_cannot_work_is_refused_before_any_host_is_touched(
     tmp_path: Path, text: str, said: str
 ) -> None:
-    done = play(tmp_path, inventory(tmp_path, text))
+    done = play(inventory(tmp_path, text))
     assert done.returncode != 0
     assert said in done.stdout
     assert "PLAY [Install]" not in done.stdout or "Gathering Facts" not in done.stdout
@@ -160,7 +156,7 @@ def test_an_inventory_that_cannot_work_is_refused_before_any_host_is_touched(
 def test_uninstalling_asks_for_a_yes(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "all: {children: {streamfleet_panel: {hosts: {p1: {ansible_connection: local}}}}}")
     for word in ("", "p2", "no"):
-        done = play(tmp_path, hosts, "-e", f"streamfleet_uninstall_confirm={word}", playbook="uninstall.yml")
+        done = play(hosts, "-e", f"streamfleet_uninstall_confirm={word}", playbook="uninstall.yml")
         assert done.returncode != 0
         assert "-e streamfleet_uninstall_confirm=p1" in done.stdout
         assert done.stdout.count("TASK [") == 1

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+
+from scripts import lint_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = yaml.safe_load((ROOT / ".ansible-lint.yml").read_text())["exclude_paths"]
@@ -30,3 +34,20 @@ def test_no_yaml_is_left_out(pattern: str) -> None:
     # A pattern without a slash inside would leave out folders of that name anywhere, such as roles/panel.
     assert "/" in pattern.rstrip("/")
     assert [path for path in folder.rglob("*") if path.suffix in (".yml", ".yaml")] == []
+
+
+def test_its_syntax_checks_refuse_what_the_program_refuses(tmp_path: Path) -> None:
+    playbook = tmp_path / "broken.yml"
+    playbook.write_text("- hosts: localhost\n  tasks:\n    - ansible.builtin.no_such_module: {}\n")
+    done = lint_ansible.run(["ansible-playbook", "--syntax-check", "-vv", str(playbook)], env=dict(os.environ))
+    assert done.returncode == 4
+    assert "no_such_module" in done.stderr
+    playbook.write_text("- hosts: localhost\n  tasks: []\n")
+    done = lint_ansible.run(["ansible-playbook", "--syntax-check", "-vv", str(playbook)], env=dict(os.environ))
+    assert done.returncode == 0
+    assert f"playbook: {playbook}" in done.stdout
+
+
+def test_other_programs_are_run_as_they_are() -> None:
+    done = lint_ansible.run(["sh", "-c", "echo $0 $OWN"], env={"OWN": "x"}, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout) == (0, "sh x\n")

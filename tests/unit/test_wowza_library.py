@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from scripts import forked_ansible
 from tests.unit.test_wowza_install import ROOT, loaded
 
 UID = 65533
@@ -125,10 +125,11 @@ def test_the_view_of_libraries_is_taken_away_whatever_is_left_of_it(tmp_path: Pa
     tasks = yaml.safe_load((ROOT / "roles/wowza/tasks/uninstall.yml").read_text("utf-8"))
     named = [number for number, task in enumerate(tasks) if "libraries" in task["name"]]
     steps = tasks[named[0] : named[-1] + 1]
-    text = yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": steps}])
+    tools = tmp_path / "tools"
+    path = {"PATH": f"{tools}:{os.environ['PATH']}"}
+    text = yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "environment": path, "tasks": steps}])
     play = tmp_path / "play.yml"
     play.write_text(text.replace("/etc/systemd/system", str(tmp_path / "units")))
-    tools = tmp_path / "tools"
     for name, does in (("systemctl", "true"), ("setfacl", f"cat {tmp_path}/says >&2; test ! -s {tmp_path}/says")):
         tool = tools / name
         tools.mkdir(exist_ok=True)
@@ -146,10 +147,7 @@ def test_the_view_of_libraries_is_taken_away_whatever_is_left_of_it(tmp_path: Pa
         (tmp_path / "done").write_text("")
         extra = yaml.safe_dump({**names, "__streamfleet_wowza_found": {"stdout_lines": list(found)}})
         (tmp_path / "vars.yml").write_text(extra)
-        program = str(Path(sys.executable).with_name("ansible-playbook"))
-        command = [program, "-i", "localhost,", "-e", f"@{tmp_path}/vars.yml", str(play)]
-        environment = {**os.environ, "PATH": f"{tools}:{os.environ['PATH']}"}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+        done = forked_ansible.playbook(["-i", "localhost,", "-e", f"@{tmp_path}/vars.yml", str(play)])
         words = [line.split()[0] for line in (tmp_path / "done").read_text().splitlines()]
         return done.returncode, words
 
