@@ -16,6 +16,9 @@ from pathlib import Path
 
 from streamfleet.http import Client
 
+from tests.nodes.errors import NodesError
+from tests.nodes.fleet import Fleet
+
 ROOT = Path(__file__).resolve().parent.parent
 NODE = "demo1"
 PANEL_HOST = "panel.demo.localhost"
@@ -92,10 +95,10 @@ class Stage:
 
     def on_node(self, command: Sequence[str], stdin: str | None = None, timeout: float = 120) -> str:
         """Run ``command`` on the node as root and return what it printed. Raises DemoError when it fails."""
-        whole = [sys.executable, "-m", "tests.nodes", "exec", "--fleet", self.fleet, NODE, "--", *command]
-        done = subprocess.run(
-            whole, cwd=ROOT, text=True, capture_output=True, check=False, input=stdin or "", timeout=timeout
-        )
+        try:
+            done = Fleet(self.fleet).exec(NODE, command, check=False, stdin=stdin or "", timeout=timeout)
+        except NodesError as error:
+            raise DemoError(f"On the node: {error}") from None
         if done.returncode:
             raise DemoError(f"On the node, {command[0]} ended with {done.returncode}: {done.stderr.strip()[-800:]}")
         return done.stdout
