@@ -34,6 +34,7 @@ FEEDS: dict[str, Store] = {
     "running": usage.store_running,
     "air": played.store_air,
     "played": played.store,
+    "tv_played": played.store,
     "queue": queue.store,
 }
 

@@ -1,4 +1,4 @@
-"""What stations have played, and their DJs: the feeds ``played`` and ``air`` of role autodj.
+"""What stations have played, and their DJs: the feeds ``played`` and ``air`` of role autodj, ``tv_played`` of wowza.
 
 Programs of the tenant's own user write both files, so any text may be in them, for this tenant to read.
 """
