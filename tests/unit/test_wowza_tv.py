@@ -6,9 +6,9 @@ The last with the double of Wowza and with real recordings, by the tones that ar
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import socket
-import struct
 import subprocess
 import threading
 import time
@@ -25,7 +25,8 @@ from streamfleet_tv import flv, rtmp, videos
 from streamfleet_tv.air import JUMP, Air
 from streamfleet_tv.programme import Programme
 
-from tests.doubles.video.rtmp import COMMAND, Connection, decode
+from tests.doubles.video.encoder import PATIENCE
+from tests.doubles.video.rtmp import COMMAND, CONTROL, Connection, decode
 from tests.unit.test_wowza_double import Program
 
 #: Of every recording and of the broadcaster: what is heard says what is seen.
@@ -364,8 +365,8 @@ def test_what_the_server_asks_meanwhile_is_answered_and_its_end_is_heard() -> No
                     connection.send("_result", said[1], None, 1)
                 elif said[:1] == ["publish"]:
                     connection.send("onStatus", 0, None, {"level": "status", "code": "NetStream.Publish.Start"})
-                    link.sendall(b"\x02\0\0\0\0\0\6\4\0\0\0\0" + struct.pack(">HI", 6, 77))
-                elif kind == 4:
+                    connection.ping(b"ping")
+                elif kind == CONTROL:
                     heard.append(body)
                     told = {"level": "status", "code": "NetStream.Unpublish.Success"}
                     connection.send("onStatus", 0, None, told, stream=1)
@@ -375,7 +376,7 @@ def test_what_the_server_asks_meanwhile_is_answered_and_its_end_is_heard() -> No
         made = rtmp.Publisher(int(server.getsockname()[1]), "rock-tv", "air", "secret")
         with pytest.raises(rtmp.Gone, match="Unpublish"):
             send_on(made)
-        assert heard == [struct.pack(">HI", 7, 77)]
+        assert heard == [b"\0\7ping"]
 
 
 def send_on(made: rtmp.Publisher) -> None:
@@ -426,6 +427,27 @@ def test_only_the_channels_password_publishes(program: Program) -> None:
             assert password not in str(raised.value)
 
 
+@pytest.mark.slow
+def test_who_answers_no_ping_is_sent_away(program: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So does the vendor's; otherwise nothing here would show that pings are answered."""
+    with program.running():
+        answers = rtmp.Publisher(program.tv, "rock-tv", "live", "publish-rock-tv-secret")
+        monkeypatch.setattr(rtmp.Publisher, "_hear", lambda _self: None)
+        mute = rtmp.Publisher(program.tv, "rock-tv", "air", "publish-rock-tv-secret")
+        end = time.monotonic() + PATIENCE + 5
+        with pytest.raises(rtmp.Gone):
+            both_until(end, answers, mute)
+        answers.send(9, 0, b"\x17\1\0\0\0")
+        answers.close()
+
+
+def both_until(end: float, first: rtmp.Publisher, second: rtmp.Publisher) -> None:
+    while time.monotonic() < end:
+        first.send(9, 0, b"\x17\1\0\0\0")
+        second.send(9, 0, b"\x17\1\0\0\0")
+        time.sleep(0.2)
+
+
 class Viewer(threading.Thread):
     """Fetches every segment of one session; what is heard in them, one after another."""
 
@@ -435,6 +457,7 @@ class Viewer(threading.Thread):
         self.heard: list[int | None] = []
         self.sizes: list[str] = []
         self.numbers: list[int] = []
+        self.whole = b""
         self.ended = threading.Event()
 
     def run(self) -> None:
@@ -452,6 +475,7 @@ class Viewer(threading.Thread):
         url = f"http://127.0.0.1:{self._program.hls}/rock-tv/air/{name}"
         with urllib.request.urlopen(url, timeout=20) as answer:
             data = answer.read()
+        self.whole += data
         plain = ["ffmpeg", "-v", "error", "-i", "-", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
         samples = array("h")
         pressed = subprocess.run(plain, input=data, capture_output=True, check=True).stdout
@@ -478,6 +502,13 @@ class Viewer(threading.Thread):
             assert time.monotonic() < end, f"{frequency} was not heard, but {self.heard}"
             assert self.is_alive()
             time.sleep(0.3)
+
+
+def packets(data: bytes, stream: str) -> list[float]:
+    """When each is to be decoded, in seconds."""
+    probe = ["ffprobe", "-v", "error", "-f", "mpegts", "-select_streams", stream, "-show_entries", "packet=dts_time"]
+    shown = subprocess.run([*probe, "-of", "csv=p=0", "-"], input=data, capture_output=True, check=True).stdout
+    return [float(line.strip(b",")) for line in shown.split()]
 
 
 @pytest.fixture
@@ -541,6 +572,12 @@ def test_a_viewer_gets_the_programme_a_broadcaster_and_the_programme_again(
     viewer.ended.set()
     viewer.join(10)
     assert {"160", "320", "240"} <= set(viewer.sizes)
+    # Time goes on, without a jump, wherever pictures and sound come from.
+    for stream in ("v", "a"):
+        times = packets(viewer.whole, stream)
+        steps = [after - before for before, after in itertools.pairwise(times)]
+        assert min(steps) > 0, stream
+        assert max(steps) < 0.3, stream
     # One session saw it all, and missed nothing.
     assert viewer.numbers == list(range(viewer.numbers[0], viewer.numbers[0] + len(viewer.numbers)))
     assert json.loads((place.data / "videos.json").read_text())["bad.mp4"]["fault"] == "it is no MP4 or MOV file"
