@@ -22,7 +22,7 @@ import pytest
 from streamfleet.behaviour.sound import RATE, tone
 from streamfleet_tv import __main__ as tv
 from streamfleet_tv import flv, rtmp, videos
-from streamfleet_tv.air import JUMP, Air
+from streamfleet_tv.air import JUMP, MOST_RATE, Air, Unfit
 from streamfleet_tv.programme import Programme
 
 from tests.doubles.video.encoder import PATIENCE
@@ -188,11 +188,12 @@ def test_what_does_not_fit_is_left_out_and_told_until_it_is_another_file(
     assert named(place, programme, 3) == ["good.mp4"] * 3
     assert capsys.readouterr().out == "'b\"a\\nd.mp4' is left out: it is bad\n"
     assert json.loads((place.data / "videos.json").read_text())[bad.name]["fault"] == "it is bad"
+    programme.look_on(lambda: False)
     assert looked.count(bad.name) == 1
     bad.write_text("good again")
     assert bad.name in named(place, programme, 2)
     bad.unlink()
-    programme.next()
+    programme.look_on(lambda: False)
     assert bad.name not in json.loads((place.data / "videos.json").read_text())
 
 
@@ -200,9 +201,10 @@ def test_its_owner_hears_of_it_before_its_turn(place: Place, looked: list[str]) 
     for name in ("a.mp4", "b.mp4", "c.mp4"):
         (place.library / name).write_text("bad" if name == "b.mp4" else "good")
     programme = Programme(place.settings, place.data)
-    programme.look_on(lambda: len(looked) >= 2)
-    assert looked == ["a.mp4", "b.mp4"]
-    programme.look_on(lambda: False)
+    paused: list[float] = []
+    programme.look_on(lambda: len(looked) >= 2, paused.append)
+    assert (looked, len(paused)) == (["a.mp4", "b.mp4"], 2)
+    programme.look_on(lambda: False, paused.append)
     assert looked == ["a.mp4", "b.mp4", "c.mp4"]
 
 
@@ -329,6 +331,21 @@ def test_a_server_that_begins_anew_gets_all_that_it_needs(air: Air, servers: lis
     assert [air.send(tag) for tag in (picture(120), picture(160), key(200), picture(240))] == [False, False, True, True]
     kinds = [(kind, body[1]) for kind, _moment, body in servers[1].tags]
     assert kinds == [(flv.VIDEO, 0), (flv.AUDIO, 0), (flv.VIDEO, 1), (flv.VIDEO, 1)]
+
+
+def test_a_recording_without_key_frames_fills_no_memory(air: Air) -> None:
+    onto(air, *HEAD, key(0), *(picture(moment) for moment in range(1000, 20_001, 1000)))
+    with pytest.raises(Unfit, match="no key frame for 20 seconds"):
+        air.send(picture(20_040))
+    # The next begins anew.
+    onto(air, key(0), picture(19_000))
+
+
+def test_a_recording_that_is_all_now_is_not_sent_at_once(air: Air, servers: list[Sent], clock: Clock) -> None:
+    large = flv.Tag(flv.VIDEO, 0, b"\x17\1\0\0\0" + bytes(MOST_RATE // 10))
+    onto(air, *HEAD, *[large] * 100)
+    assert clock.now - 100 == pytest.approx(9, abs=1.1)
+    assert len([tag for tag in servers[0].tags if len(tag[2]) > 100]) == 100
 
 
 def test_flv_is_read_as_far_as_it_is_whole() -> None:

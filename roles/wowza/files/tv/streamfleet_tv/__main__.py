@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import rtmp
-from .air import Air
+from .air import Air, Unfit
 from .flv import Tag
 from .live import Live
 from .programme import Item, Programme
@@ -83,11 +83,13 @@ class Station:
                         self._begun(item)
                 if source.read.is_set() and not self._asked:
                     self._ask()
-            whole = source.over
+            if source.over and not begun and not tried:
+                raise Unfit("nothing of it can be sent")
+        except Unfit as unfit:
+            if item is not None:
+                self._pool.submit(self._programme.videos.refuse, item.path, str(unfit))
         finally:
             source.close()
-        if item is not None and whole and not begun and not tried:
-            self._pool.submit(self._programme.videos.refuse, item.path, "nothing of it can be sent")
 
     def _send_live(self, source: Source) -> None:
         """A broadcaster, for as long as something comes."""
@@ -103,6 +105,8 @@ class Station:
                     last = time.monotonic()
                 elif time.monotonic() - last > dry:
                     break
+        except Unfit as unfit:
+            say(f"live: {unfit}")
         finally:
             source.close()
         say("the programme goes on")
@@ -110,7 +114,7 @@ class Station:
         self._next, self._asked = None, False
 
     def _out(self, source: Source, tag: Tag) -> bool | None:
-        """Send it: whether something of it is seen; None where Wowza does not take it now."""
+        """Send it: whether something of it is seen; None where Wowza does not take it now. Raises Unfit."""
         try:
             sent = self._air.send(tag)
         except (rtmp.Gone, *FAULTS) as error:

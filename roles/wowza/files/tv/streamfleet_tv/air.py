@@ -14,8 +14,16 @@ from . import flv, rtmp
 AHEAD, LATE = 1.0, 0.5
 #: Milliseconds by which a source's time may jump, and that a piece lasts of which nothing else is known.
 JUMP, PIECE = 5000, 20
+#: Milliseconds without a key frame after which a source is of no use: a segment of HLS lasts until the next.
+UNKEYED = 20_000
+#: Bytes a second at most, of what says that all of it is now: Wowza holds a segment in memory that all channels share.
+MOST_RATE = 6_250_000
 #: Milliseconds after which it begins anew with another source: RTMP has 31 bits for them that all agree about.
 LONGEST = 24 * 86400 * 1000
+
+
+class Unfit(Exception):
+    """Viewers cannot be shown the source. Its text says why."""
 
 
 class Air:
@@ -39,6 +47,9 @@ class Air:
         self._shift: int | None = None
         #: When its beginning was, in seconds of the clock.
         self._epoch: float | None = None
+        self._keyed = 0
+        #: Until when, in seconds of the clock, what was sent would have taken at that rate.
+        self._busy = 0.0
 
     def begin(self) -> None:
         """Another source follows: its time goes on where the one before has ended."""
@@ -46,10 +57,10 @@ class Air:
         if self._end > LONGEST:
             self.close()
             self._end, self._epoch = 0, None
-        self._last = {}
+        self._last, self._keyed = {}, self._end
 
     def send(self, tag: flv.Tag) -> bool:
-        """Send it at its time; False where there is nothing to see of it. Raises rtmp.Gone, OSError, ValueError."""
+        """Send it at its time; False where nothing of it is seen. Raises rtmp.Gone, Unfit, OSError, ValueError."""
         if tag.is_head:
             self._heads[tag.kind] = tag.body
             if not self._fresh:
@@ -65,7 +76,12 @@ class Air:
                 self._out(kind, self._end, head)
             self._fresh = False
         moment = self._moment(tag)
+        if tag.is_key:
+            self._keyed = moment
+        elif moment - self._keyed > UNKEYED:
+            raise Unfit(f"it has no key frame for {UNKEYED // 1000} seconds")
         self._wait(moment)
+        self._hold(len(tag.body))
         self._out(tag.kind, moment, tag.body)
         step = min(max(moment - self._last.get(tag.kind, moment - PIECE), 1), 100)
         self._last[tag.kind] = moment
@@ -111,3 +127,9 @@ class Air:
             self._epoch += late
         elif -late > AHEAD:
             self._sleep(-late - AHEAD)
+
+    def _hold(self, size: int) -> None:
+        now = self._clock()
+        self._busy = max(self._busy, now - 1) + size / MOST_RATE
+        if self._busy > now:
+            self._sleep(self._busy - now)

@@ -15,6 +15,8 @@ from .videos import Videos
 
 #: Recordings that are looked into at most until one is found that fits: no channel waits for more.
 MOST_LOOKED = 25
+#: Seconds between two, where there is time.
+PAUSE = 0.2
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Programme:
     def begun(self, item: Item) -> None:
         """It is on the air. That this cannot be written down is no reason to stop."""
         self._state = item.state
+        self.videos.save()
         told = {"playlist": item.playlist, "path": item.path, "title": item.title, "artist": item.artist}
         try:
             library.replace(self._data / "state.json", json.dumps(item.state.as_dict()).encode())
@@ -71,13 +74,18 @@ class Programme:
         except OSError as error:
             self._say(f"cannot note what is played: {error}")
 
-    def look_on(self, stop: Callable[[], bool]) -> None:
-        """Look into what is new in the library, so that its owner hears of what does not fit before its turn."""
+    def look_on(self, stop: Callable[[], bool], pause: Callable[[float], None] = time.sleep) -> None:
+        """Look into what is new in the library, so that its owner hears of what does not fit before its turn.
+
+        Never in the way of what is on the air: with pauses, and no longer than until ``stop`` says so.
+        """
         for path in self.videos.files():
             if stop():
-                return
+                break
             if self.videos.is_new(path):
                 self.videos.look(path)
+                pause(PAUSE)
+        self.videos.save()
 
     def _read(self, name: str) -> Any:
         return json.loads((self._settings / name).read_bytes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SUFFIXES = (".mp4", ".m4v", ".mov")
 #: Seconds that looking into one may take, and that one must last at least.
 LOOK_SECONDS, SHORTEST = 10.0, 1.0
 LONGEST_TEXT = 300
+#: Seconds between two savings of what is known, as long as nobody asks for one: in a large library it is long.
+SAVE_SECONDS = 15.0
 _PICTURES = ("yuv420p", "yuvj420p")
 _ENTRIES = (
     "format=duration:format_tags=title,artist:stream=codec_type,codec_name,pix_fmt,channels:"
@@ -29,6 +32,7 @@ class Videos:
     def __init__(self, folder: Path, file: Path) -> None:
         self._folder, self._file = folder, file
         self._known = library.read_index(file)
+        self._saved, self._is_saved = 0.0, True
 
     def files(self) -> list[str]:
         """Every recording but those that are known not to fit, sorted."""
@@ -36,7 +40,7 @@ class Videos:
         there = set(found)
         if self._known.keys() - there:
             self._known = {path: entry for path, entry in self._known.items() if path in there}
-            self._save()
+            self._is_saved = False
         return [path for path in found if not self._fault(path)]
 
     def is_new(self, path: str) -> bool:
@@ -70,11 +74,17 @@ class Videos:
 
     def _note(self, path: str, found: dict[str, Any]) -> None:
         self._known[path] = found
-        self._save()
+        self._is_saved = False
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()
         if found["fault"]:
             print(f"{path!a} is left out: {found['fault']}", flush=True)
 
-    def _save(self) -> None:
+    def save(self) -> None:
+        """Remember what is known by now."""
+        if self._is_saved:
+            return
+        self._saved, self._is_saved = time.monotonic(), True
         try:
             library.replace(self._file, json.dumps(self._known).encode())
         except OSError as error:
