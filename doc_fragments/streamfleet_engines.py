@@ -297,6 +297,12 @@ options:
       below it; C(.) is the whole.
     - At most 255 characters.
     type: str
+  timezone:
+    description:
+    - Engine Wowza Streaming Engine. The channel's time zone, by which playlists are scheduled. An IANA name such
+      as C(Europe/Prague).
+    - At most 64 characters.
+    type: str
   stream_address:
     description:
     - Engine Wowza Streaming Engine. The stream that is taken over, C(rtmp://…), C(rtsp://…), or a list of HLS,

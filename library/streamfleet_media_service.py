@@ -95,6 +95,14 @@ EXAMPLES = r"""
     customer: bob
     engine: nginx_rtmp
 
+- name: A television channel that plays the customer's library by itself, by playlists of M(streamfleet_playlist)
+  streamfleet_media_service:
+    slug: ada-tv
+    customer: bob
+    engine: wowza
+    service_type: tv_station
+    timezone: Europe/Prague
+
 - name: Suspend the station
   streamfleet_media_service:
     slug: rock-fm

@@ -9,7 +9,7 @@ module: streamfleet_played_info
 short_description: List what a station has played, what it does not play, and who is on the air
 version_added: 0.2.0
 description:
-  - Returns the history of a media service with an AutoDJ, the newest first, and its DJs who are connected.
+  - Returns the history of a media service that plays by itself, the newest first, and its DJs who are connected.
   - And which files of the media library the AutoDJ passes over, as the eco class does with those of another format.
   - Nodes are asked for it every C(streamfleet_worker_collect_seconds), so it is that much behind.
 options:
@@ -47,7 +47,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 played:
-  description: Tracks of the AutoDJ and titles of DJs, the newest first.
+  description: What was played by itself and titles of DJs, the newest first.
   returned: success
   type: list
   elements: dict

@@ -9,14 +9,16 @@ module: streamfleet_playlist
 short_description: Manage a playlist of a media service
 version_added: 0.2.0
 description:
-  - Creates, changes or deletes a playlist of a media service, by which its AutoDJ plays the customer's media library.
+  - Creates, changes or deletes a playlist of a media service, by which its AutoDJ plays the customer's media library;
+    or of a television channel (O(streamfleet_media_service#module:service_type=tv_station)), which plays videos of it.
   - Playlists are changed while the service is on the air; nothing is restarted for them. They go with their service,
     and come back when it is restored; deleted by themselves they are gone for good.
   - The AutoDJ is switched on with the option C(autodj) of M(streamfleet_media_service).
   - For many objects at once, M(streamfleet_apply) does the same in one request.
 options:
   media_service:
-    description: Slug of the media service that plays it, part of its key. Its engine must have an AutoDJ.
+    description: Slug of the media service that plays it, part of its key. Its engine must have an AutoDJ, or
+      it be a V(tv_station).
     type: str
     required: true
   name:
@@ -40,7 +42,8 @@ options:
       - Either this or O(files); to change from one to the other, set the first to V(null).
     type: str
   files:
-    description: Files of the customer's media library as relative paths, in their order. At most 10,000.
+    description: Files of the customer's media library as relative paths, in their order. At most 10,000. Of a
+      V(tv_station) they end in V(.mp4), V(.m4v) or V(.mov).
     type: list
     elements: str
   order:
@@ -111,6 +114,15 @@ EXAMPLES = r"""
     files: [jingles/one.mp3, jingles/two.mp3, jingles/three.mp3]
     order: sequential
     every_tracks: 4
+
+- name: The evening news of a television channel, at eight
+  streamfleet_playlist:
+    media_service: ada-tv
+    name: news
+    type: scheduled
+    files: [news/evening.mp4]
+    active:
+      - {start: "20:00", end: "20:15"}
 
 - name: Remove the night programme
   streamfleet_playlist:

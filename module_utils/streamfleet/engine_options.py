@@ -160,6 +160,9 @@ ENGINE_OPTIONS: dict[str, dict[str, Any]] = {
     "media_folder": {
         "type": "str",
     },
+    "timezone": {
+        "type": "str",
+    },
     "stream_address": {
         "type": "str",
     },

@@ -161,15 +161,25 @@ class Engine:
     listen_urls: tuple[str, ...]
     # What for → port of the engine itself that a variable of the inventory may set, and what it is without.
     host_ports: Mapping[str, int] = field(default_factory=dict)
-    # Type of service → what such services have otherwise: `connection`, `listen_urls`, `library`.
+    # Type of service → what such services have otherwise: `connection`, `listen_urls`, `library`; and what they alone
+    # have: `objects`, kinds of objects, and `files`, how names of files end that their playlists hold.
     by_type: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     companions: tuple[Companion, ...] = ()
 
     @property
     def objects(self) -> frozenset[str]:
-        """Kinds of objects that its services may have, as they are called in a document."""
+        """Kinds of objects that services of any type of it may have, as they are called in a document."""
+        return frozenset[str]().union(*(self.objects_of(service_type) for service_type in self.service_types))
+
+    def objects_of(self, service_type: str) -> frozenset[str]:
+        """Kinds of objects that its services of this type may have."""
         own = ["mounts"] if self.mounts_field is not None else []
+        own += self.by_type.get(service_type, {}).get("objects", ())
         return frozenset([*own, *(kind for companion in self.companions for kind in companion.objects)])
+
+    def files_of(self, service_type: str) -> tuple[str, ...]:
+        """How names of files end that playlists of a service of this type hold; empty: it does not matter."""
+        return tuple(self.by_type.get(service_type, {}).get("files", ()))
 
     def connection_of(self, service_type: str) -> tuple[Mapping[str, Any], ...]:
         """What a broadcaster enters for a service of this type; nothing where nobody sends to it."""
@@ -362,6 +372,9 @@ def _properties(raw: Mapping[str, Any], group: str) -> dict[str, Property]:
     return {name: _property(name, item, secret=group == "credentials") for name, item in items.items()}
 
 
+_OF_TYPE = ("connection", "listen_urls", "library", "objects", "files")
+
+
 def _by_type(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What a spec says of types of services. Raises EngineSpecError for a type or a key that does not exist."""
     found: dict[str, Mapping[str, Any]] = dict(raw.get("by_type") or {})
@@ -369,7 +382,7 @@ def _by_type(raw: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     unknown = sorted((found.keys() | named) - set(raw["service_types"]))
     if unknown:
         raise EngineSpecError(f"{raw['name']}: {unknown[0]} is not one of its service_types")
-    strange = sorted({key for item in found.values() for key in item} - {"connection", "listen_urls", "library"})
+    strange = sorted({key for item in found.values() for key in item} - {*_OF_TYPE})
     if strange:
         raise EngineSpecError(f"{raw['name']}: by_type: {strange[0]} is not what a type can have otherwise")
     return found

@@ -36,6 +36,7 @@ def document(node: Node) -> dict[str, Any]:
         engine = known.get(service.engine)
         if engine is None:
             raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
+        objects = engine.objects_of(service.service_type)
         state, reason = service.desired_state()
         with_library = engine.has_library(service.settings, service.service_type)
         if with_library:
@@ -62,16 +63,8 @@ def document(node: Node) -> dict[str, Any]:
                 "settings": engine.settings(service.settings),
                 "credentials": engine.all_credentials(service.credentials),
                 "previous_credentials": still_valid(service.previous_credentials, now),
-                **{
-                    name: by_service.get(service.pk, [])
-                    for name, by_service in belonging.items()
-                    if name in engine.objects
-                },
-                **(
-                    {"queue": queues.get(service.pk, []), "skip": service.skip}
-                    if queueing.OBJECTS in engine.objects
-                    else {}
-                ),
+                **{name: by_service.get(service.pk, []) for name, by_service in belonging.items() if name in objects},
+                **({"queue": queues.get(service.pk, []), "skip": service.skip} if queueing.OBJECTS in objects else {}),
             }
         )
         if with_library:

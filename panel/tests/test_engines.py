@@ -95,7 +95,15 @@ def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> No
         "service_types": ["live", "archive"],
         "connection": [{"label": "Server", "value": "s"}],
         "listen_urls": ["a"],
-        "by_type": {"archive": {"connection": [], "listen_urls": ["b"], "library": True}},
+        "by_type": {
+            "archive": {
+                "connection": [],
+                "listen_urls": ["b"],
+                "library": True,
+                "objects": ["playlists"],
+                "files": [".mp4"],
+            }
+        },
         "fields": {"folder": {**TEXT, "service_types": ["archive"], "needed": True}},
     }
     release(engines={"e": own})
@@ -103,6 +111,9 @@ def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> No
     assert [len(found.connection_of(kind)) for kind in ("live", "archive")] == [1, 0]
     assert [found.listen_urls_of(kind) for kind in ("live", "archive")] == [("a",), ("b",)]
     assert [found.has_library({}, kind) for kind in ("live", "archive")] == [False, True]
+    assert [sorted(found.objects_of(kind)) for kind in ("live", "archive")] == [[], ["playlists"]]
+    assert found.objects == {"playlists"}
+    assert [found.files_of(kind) for kind in ("live", "archive")] == [(), (".mp4",)]
     assert [found.fields["folder"].is_for(kind) for kind in ("live", "archive")] == [False, True]
 
 

@@ -160,7 +160,8 @@ def test_dates_of_a_week_hold_every_day(station: None, run: Run) -> None:
 def test_what_a_service_without_an_autodj_cannot_have(world: None, run: Run) -> None:
     document = {"schedules": [{"media_service": "tv", "name": "late", **NIGHT}]}
     (problem,) = refused(run, document).errors
-    assert (problem.path, problem.fix) == (f"{L}.media_service", "Name a service of Icecast 2 or Icecast-KH.")
+    fix = "Name a service of Icecast 2 or Wowza Streaming Engine (tv_station) or Icecast-KH."
+    assert (problem.path, problem.fix) == (f"{L}.media_service", fix)
 
 
 def test_a_service_has_at_most_so_many(station: None, run: Run) -> None:

@@ -94,6 +94,77 @@ def test_a_relay_names_what_it_takes_over_and_nobody_sends_to_it(channel: Callab
     assert channel("shoutcast_relay", "radio", radio_address="http://radio.example.org:8000/live")["engine"] == "wowza"
 
 
+def test_a_channel_that_plays_by_itself_has_playlists_and_a_live_source(
+    channel: Callable[..., dict[str, Any]], run: Run
+) -> None:
+    made = channel("tv_station", timezone="Europe/Prague")
+    assert [item["label"] for item in made["connection"]] == ["Server", "Stream key", "User", "Password"]
+    assert made["listen_urls"][0].endswith("/hls/films/playlist.m3u8")
+    channel("live", "other-tv")
+    day = {"media_service": "films", "name": "day", "folder": "day"}
+    news = {"media_service": "films", "name": "news", "type": "scheduled", "files": ["news/First.MP4", "news/two.mov"]}
+    noon = {"media_service": "films", "name": "noon", "playlist": "news", "start": "12:00", "end": "13:00"}
+    found = run({"playlists": [day, news], "schedules": [noon]})
+    assert found["summary"]["created"] == 3
+    assert run({"playlists": [day, news], "schedules": [noon]})["summary"]["unchanged"] == 3
+    items = {item["slug"]: item for item in document(Node.objects.get(name="node1"))["services"]}
+    assert [item["name"] for item in items["films"]["playlists"]] == ["day", "news"]
+    assert [item["playlist"] for item in items["films"]["schedules"]] == ["news"]
+    assert (items["films"]["settings"]["timezone"], items["films"]["library_mb"]) == ("Europe/Prague", None)
+    assert {"playlists", "schedules"}.isdisjoint(items["other-tv"])
+    assert {"djs", "queue", "relays", "skip"}.isdisjoint(items["films"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "item", "path", "message"),
+    [
+        (
+            "playlists",
+            {"media_service": "films", "name": "a", "files": ["a.mp4", "song.mp3"]},
+            "playlists[0].files[1]",
+            "is not called as what a service of type tv_station plays",
+        ),
+        (
+            "playlists",
+            {"media_service": "live-tv", "name": "a", "folder": "."},
+            "playlists[0].media_service",
+            "is a service of Wowza Streaming Engine of the type live, which has no playlists",
+        ),
+        (
+            "djs",
+            {"media_service": "films", "username": "anna"},
+            "djs[0].media_service",
+            "is a service of Wowza Streaming Engine, which has no DJs",
+        ),
+        (
+            "schedules",
+            {"media_service": "films", "name": "a", "dj": "anna", "start": "12:00", "end": "13:00"},
+            "schedules[0].dj",
+            "is not a DJ of this service",
+        ),
+    ],
+)
+def test_what_it_cannot_play_is_refused(
+    channel: Callable[..., dict[str, Any]], run: Run, kind: str, item: dict[str, Any], path: str, message: str
+) -> None:
+    channel("tv_station")
+    channel("live", "live-tv")
+    with pytest.raises(ApiError) as raised:
+        run({kind: [item]})
+    assert [(error.path, error.message) for error in raised.value.errors] == [(path, message)]
+
+
+def test_what_plays_by_itself_is_neither_recorded_nor_scaled(channel: Callable[..., dict[str, Any]]) -> None:
+    for fields in (
+        {"record_minutes": 5, "disk_quota_mb": 500},
+        {"dvr_hours": 5, "disk_quota_mb": 500},
+        {"renditions": [{"height": 144, "video_kbps": 100}]},
+    ):
+        assert refusal(channel, "tv_station", **fields)["message"] == "is not for services of type tv_station"
+    assert refusal(channel, "live", timezone="Europe/Prague")["path"] == "media_services[0].timezone"
+    assert refusal(channel, "tv_station", timezone="Europe/Nowhere")["message"].startswith("is not a time zone")
+
+
 def test_a_channel_that_is_recorded_has_a_library_and_a_limit(channel: Callable[..., dict[str, Any]], run: Run) -> None:
     told = refusal(channel, "live", record_minutes=60)
     assert (told["path"], told["message"]) == ("media_services[0].record_minutes", "record_minutes needs disk_quota_mb")

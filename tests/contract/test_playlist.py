@@ -80,6 +80,27 @@ def test_a_jingle(runner: Runner, panel: Panel, station: str) -> None:
     assert panel.request("GET", path)[1]["label"] == "shop"
 
 
+def test_a_television_channel(runner: Runner, panel: Panel, owner: str) -> None:
+    slug, node = f"{owner[:50].rstrip('-')}-tv", f"{owner[:50].rstrip('-')}-n"
+    wowza = {"name": node, "address": "192.0.2.99", "engines": ["wowza"]}
+    assert panel.request("POST", "/apply", {"document": {"nodes": [wowza]}})[0] == 200
+    channel = {"slug": slug, "customer": owner, "engine": "wowza", "service_type": "tv_station", "node": node}
+    day, news = ({"media_service": slug, "name": name} for name in ("day", "news"))
+    made, _day, scheduled, _noon, _mp3 = runner.steps(
+        Step("streamfleet_media_service", {**channel, "timezone": "Europe/Prague"}),
+        Step(MODULE, {**day, "folder": "."}),
+        Step(MODULE, {**news, "type": "scheduled", "files": ["news/evening.mp4"]}),
+        Step("streamfleet_schedule", {**day, "name": "noon", "playlist": "news", "start": "12:00", "end": "13:00"}),
+        Step(MODULE, {**news, "files": ["song.mp3"]}, error="files[0]: is not called as what a service of type tv"),
+    )
+    assert made.real["media_service"]["timezone"] == "Europe/Prague"
+    assert scheduled.real["playlist"]["files"] == ["news/evening.mp4"]
+    services = panel.request("GET", f"/nodes/{node}/document")[1]["services"]
+    assert [(item["service_type"], len(item["playlists"]), len(item["schedules"])) for item in services] == [
+        ("tv_station", 2, 1)
+    ]
+
+
 def test_a_document_with_stations_and_their_playlists(runner: Runner, panel: Panel, owner: str) -> None:
     def document(*names: str) -> dict[str, Any]:
         return {

@@ -89,8 +89,12 @@ class Wowza(VideoNode):
             ]
             coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "50", "-c:a", "aac"]
             subprocess.run(["ffmpeg", "-v", "error", *made, *coded, str(film)], check=True, stdin=subprocess.DEVNULL)
+        self.put_bytes(uid, path, film.read_bytes())
+
+    def put_bytes(self, uid: int, path: str, content: bytes) -> None:
+        """A file in a customer's library, the customer's own."""
         self.tenant_sh(uid, f"umask 027; mkdir -p {Path(path).parent}")
-        data = base64.b64encode(film.read_bytes()).decode()
+        data = base64.b64encode(content).decode()
         target = f"/var/lib/streamfleet/media/{uid}/{path}"
         write = ["runuser", "-u", f"sf{uid}", "--", "sh", "-c", 'umask 027; base64 -d > "$1"', "sh", target]
         self.fleet.exec(NODE, write, stdin=data)
@@ -444,6 +448,132 @@ def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_
         exposure = two.sh("systemd-analyze security --no-pager streamfleet-wowza-relays.service | tail -1")
         assert float(exposure.partition("service:")[2].split()[0]) <= 2.0, exposure
     two.converge(*keep)
+
+
+def tone_film(path: Path, frequency: int, colour: str) -> bytes:
+    """A recording of five seconds: one colour and one tone."""
+    made = ["-f", "lavfi", "-i", f"color={colour}:size=320x180:rate=25", "-f", "lavfi", "-i", f"sine={frequency}"]
+    coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac", "-t", "5"]
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *made, *coded, "-f", "mp4", str(path)]
+    subprocess.run(command, check=True)
+    return path.read_bytes()
+
+
+class Viewer(threading.Thread):
+    """One session through the web server: the tone and the colour of every segment, in their order."""
+
+    tones = {440: "red", 880: "green", 1320: "blue"}
+
+    def __init__(self, node: Wowza, slug: str) -> None:
+        super().__init__(daemon=True)
+        self._node, self._slug, self._item = node, slug, node.session(slug, 40)
+        self.seen: list[tuple[int | None, str]] = []
+        self.numbers: list[int] = []
+        self.ended = threading.Event()
+        self.start()
+
+    def run(self) -> None:
+        while not self.ended.wait(0.5):
+            status, body = self._node.get(self._slug, self._item)
+            assert status == 200, body
+            for name in (line for line in body.decode().split() if line.endswith(".ts")):
+                number = int(name.rpartition("_")[2][:-3])
+                if number not in self.numbers:
+                    self.numbers.append(number)
+                    self.seen.append(self._look(self._node.get(self._slug, name)[1]))
+
+    def _look(self, data: bytes) -> tuple[int | None, str]:
+        """The tone of a segment's last second, and the colour of its last picture."""
+        plain = ["ffmpeg", "-v", "error", "-i", "-", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
+        samples = array("h")
+        pressed = subprocess.run(plain, input=data, capture_output=True, check=True).stdout
+        samples.frombytes(pressed[: len(pressed) // 2 * 2])
+        pixel = ["-vf", "scale=1:1", "-pix_fmt", "rgb24", "-f", "rawvideo", "-"]
+        shown = subprocess.run(
+            ["ffmpeg", "-v", "error", "-i", "-", *pixel], input=data, capture_output=True, check=True
+        )
+        parts = dict(zip(("red", "green", "blue"), shown.stdout[-3:], strict=True))
+        return tone(samples[-RATE:], self.tones), max(parts, key=lambda name: parts[name])
+
+    def sees(self, frequency: int, within: float = 60) -> None:
+        end = time.monotonic() + within
+        while (frequency, self.tones[frequency]) not in self.seen[-2:]:
+            assert time.monotonic() < end, f"{frequency} was not seen, but {self.seen}"
+            assert self.is_alive()
+            time.sleep(0.3)
+
+    def stop(self) -> None:
+        """It missed nothing, and was never thrown out."""
+        self.ended.set()
+        self.join(20)
+        assert self.numbers == list(range(self.numbers[0], self.numbers[0] + len(self.numbers)))
+
+
+def test_a_channel_plays_by_itself_and_makes_room_for_a_broadcaster(two: Wowza, tmp_path: Path) -> None:
+    pid, keep = two.pid(), (channel(*FIRST), channel(*SECOND))
+    playlists = [
+        {"name": "all", "enabled": True, "type": "rotation", "folder": ".", "files": None, "order": "sequential"}
+        | {"weight": 1, "active": None, "every_tracks": None, "every_minutes": None}
+    ]
+    own = {"service_type": "tv_station", "settings": {"timezone": "UTC"}, "playlists": playlists, "schedules": []}
+    unit = "streamfleet-wowza-tv@third-tv.service"
+    with watched(two, "rock-tv"):
+        told = two.converge(*keep, channel(*THIRD, **own))
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        # With nothing to play there is a picture all the same.
+        viewer = Viewer(two, "third-tv")
+        two.put_bytes(200003, "bad.mp4", b"#EXTM3U\n/etc/passwd\n")
+        two.put_bytes(200003, "one.mp4", tone_film(tmp_path / "one.mp4", 440, "red"))
+        two.put_bytes(200003, "two ' {}.mp4", tone_film(tmp_path / "two.mp4", 880, "0x00ff00"))
+        for frequency in (440, 880, 440):
+            viewer.sees(frequency)
+        # Others can neither publish in its place, nor without its password.
+        assert "authfailed" in two.refused(two.url("third-tv", "wrong-wrong-wrong"))
+        two.refused(two.url("third-tv", stream="air"))
+        made = ["-re", "-f", "lavfi", "-i", "color=blue:size=320x180:rate=25", "-f", "lavfi", "-i", "sine=1320"]
+        coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac"]
+        sent = ["ffmpeg", "-nostdin", "-v", "error", *made, *coded, "-f", "flv", two.url("third-tv")]
+        with subprocess.Popen(sent) as broadcaster:
+            try:
+                viewer.sees(1320)
+            finally:
+                broadcaster.kill()
+        viewer.sees(440)
+        viewer.sees(880)
+        # What is played is changed, and the password, and nobody notices.
+        listed = [{**playlists[0], "folder": None, "files": ["one.mp4"]}]
+        other = {"credentials": {"publish_password": "rotated-secret"}}
+        two.converge(*keep, channel(*THIRD, **{**own, "playlists": listed}, **other))
+        time.sleep(12)
+        assert {item[0] for item in viewer.seen[-2:]} == {440}
+        viewer.stop()
+        assert "changed=0" in two.play("playbooks/converge.yml")
+    assert two.pid() == pid
+    log = two.sh(f"journalctl -u {unit} -o cat --no-pager")
+    assert "'bad.mp4' is left out: it is no MP4 or MOV file" in log
+    assert "live takes over\nthe programme goes on" in log
+    data = "/var/lib/streamfleet/services/third-tv/tv"
+    played = [json.loads(line)["path"] for line in two.sh(f"cat {data}/history.jsonl").splitlines()]
+    assert played[:2] == ["one.mp4", "two ' {}.mp4"]
+    # As its customer's user, in a sandbox, and the password is in no command.
+    assert two.sh(f"ps -o user:30= -p $(systemctl show --property MainPID --value {unit})") == "sf200003"
+    exposure = two.sh(f"systemd-analyze security --no-pager {unit} | tail -1")
+    assert float(exposure.partition("service:")[2].split()[0]) <= 3.0
+    assert "third-tv-secret" not in two.sh("ps axww; cat /proc/*/cmdline | tr '\\0' ' '", check=False)
+    assert "rotated-secret" not in two.sh("ps axww; cat /proc/*/cmdline | tr '\\0' ' '", check=False)
+    for user in ("sf200001", "streamfleet-wowza", "nobody"):
+        secret = f"runuser -u {user} -- cat /etc/streamfleet/instances/tv/third-tv/publish.json 2>&1"
+        assert "Permission denied" in two.sh(secret, check=False), user
+    assert two.tenant(200001, "127.0.0.1", 1941) != "open"
+    # It comes back by itself, with the password of now.
+    two.sh("systemctl restart streamfleet-wowza.service")
+    two.session("third-tv", 60)
+    two.converge(*keep, channel(*THIRD, **own, state="suspended"))
+    assert two.get("third-tv")[0] == 404
+    assert two.sh(f"systemctl is-active {unit}; true") == "inactive"
+    two.converge(*keep, channel(*THIRD, **own, state="deleted"))
+    two.converge(*keep)
+    assert "third" not in two.sh("ls /etc/streamfleet/instances/tv /etc/systemd/system /etc/streamfleet/routes")
 
 
 @contextlib.contextmanager

@@ -42,6 +42,7 @@ FILLED: dict[str, Any] = {
     "streams": [{"id": 1, "name": "/one", "public": True}, {"id": 2, "name": "/two"}],
     "live_port": 8900,
     "media_folder": "films",
+    "timezone": "Europe/Prague",
     "stream_address": "rtsp://camera.example.net/one",
     "stream_username": "a-camera-user",
     "stream_password": "a-camera-password",
@@ -88,7 +89,10 @@ def service_of(engine: str, slug: str, number: int, kind: str | None = None) -> 
                 elif declared.get("overlap"):
                     old = {"value": f"older-{field}-of-{slug}", "expires": "2030-01-01T00:00:00Z"}
                     service["previous_credentials"][field] = [old]
-        service.update({kind: deepcopy(OBJECTS[kind]) for kind in spec.get("objects") or []})
+        of_type = spec.get("by_type", {}).get(service["service_type"], {})
+        service.update(
+            {kind: deepcopy(OBJECTS[kind]) for kind in [*spec.get("objects", ()), *of_type.get("objects", ())]}
+        )
     return service
 
 
@@ -269,6 +273,14 @@ CASES += [
     for field, declared in (spec_of(name)[key] or {}).items()
     for kind in declared.get("service_types") or []
     if field in FILLED
+]
+# And what only services of a type have beside their fields.
+CASES += [
+    pytest.param(name, path, kind, id=f"{name}-{kind}-{written(path)}")
+    for name in NAMES
+    for kind, of_type in (spec_of(name).get("by_type") or {}).items()
+    for objects in of_type.get("objects") or []
+    for path in texts(OBJECTS[objects], (objects,))
 ]
 
 

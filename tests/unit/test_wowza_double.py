@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streamfleet.engine import load_renderer
+from streamfleet.engine import instances_of, load_renderer
 
 from demo.media import video_publisher
 from tests.doubles.panel import wowza_channel as channel
@@ -45,14 +45,13 @@ class Program(Installed):
         for name, (_content, mode) in tree().items():
             (self.home / name).chmod(mode)
         (self.vhost / "applications").symlink_to("conf")
-        self.rtmp, self.hls, self.rest = free_ports(3)
-        self.settings |= {"port": self.rtmp, "hls_port": self.hls, "rest_port": self.rest}
+        self.rtmp, self.hls, self.rest, self.tv = free_ports(4)
+        self.settings |= {"port": self.rtmp, "hls_port": self.hls, "rest_port": self.rest, "tv_port": self.tv}
         self.apply()
 
     def put(self, **changes: Any) -> None:
         """The files of a channel, in the node's places."""
-        instance = render(channel("rock-tv", 200001, **changes), NODE)
-        assert instance is not None
+        instance = instances_of(render(channel("rock-tv", 200001, **changes), NODE))[0]
         folder = self.vhost / "conf/rock-tv"
         folder.mkdir(exist_ok=True)
         for file in instance.files:

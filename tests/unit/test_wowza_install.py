@@ -89,7 +89,7 @@ class Installed:
         (place / "rest-password").write_text("rest-secret\n")
         self.module = loaded("configure")
         monkeypatch.setattr(self.module, "PLACE", place)
-        ports = {"port": 1945, "hls_port": 1938, "rest_port": 8087}
+        ports = {"port": 1945, "hls_port": 1938, "tv_port": 1941, "rest_port": 8087}
         self.settings: dict[str, Any] = {"home": str(self.home), "vhost": str(self.vhost), "heap": "3G", **ports}
 
     def apply(self) -> None:
@@ -122,7 +122,12 @@ def test_only_what_is_ours_is_set_and_the_double_takes_it(installed: Installed) 
     assert read(conf / "VHosts.xml", VHOSTS).findtext("VHosts/VHost/ConfigDir") == str(installed.vhost)
     ports = read(installed.vhost / "conf/VHost.xml", VHOST).findall("VHost/HostPortList/HostPort")
     found = [tuple(port.findtext(name) for name in ("IpAddress", "Port", "HTTPStreamerAdapterIDs")) for port in ports]
-    assert found == [("*", "1945", ""), ("127.0.0.1", "1938", "cupertinostreaming"), ("127.0.0.1", "8086", "")]
+    assert found == [
+        ("*", "1945", ""),
+        ("127.0.0.1", "1938", "cupertinostreaming"),
+        ("127.0.0.1", "1941", ""),
+        ("127.0.0.1", "8086", ""),
+    ]
     assert (conf / "admin.password").read_text() == "streamfleet rest-secret admin|advUser\n"
     assert (conf / "Server.license").read_text() == f"{LICENCE}\n"
 

@@ -13,7 +13,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from streamfleet.engine import File, Instance, RenderError, load_renderer
+from streamfleet_tv import videos
 
+from tests.doubles.panel import playlist, schedule
 from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza.caster import fault_of
 from tests.doubles.wowza.configuration import Application
@@ -93,6 +95,98 @@ def test_low_latency_is_another_type_of_stream_with_short_segments(tmp_path: Pat
     low = settings(tmp_path / "low", render(channel(*A, service_type="low_latency"), NODE))
     assert (live.stream_type, low.stream_type) == ("live", "live-lowlatency")
     assert (live.segment_seconds, low.segment_seconds) == (2.0, 1.0)
+
+
+PLAYLISTS = [playlist("day", folder="day"), playlist("news", type="scheduled", files=["news/one.mp4"], weight=1)]
+NOON = [{"days": None, "start": "12:00", "end": "13:00"}]
+
+
+def tv(**changes: Any) -> list[Instance]:
+    """A channel that plays by itself: its application, and what plays it."""
+    own = {"service_type": "tv_station", "settings": {"timezone": "Europe/Prague"}}
+    calendar = [schedule("noon", playlist="news", start="12:00", end="13:00")]
+    given = {**own, "playlists": PLAYLISTS, "schedules": calendar, **changes}
+    made = render(channel(*A, **given), NODE)
+    assert isinstance(made, list)
+    return made
+
+
+def test_what_plays_by_itself_is_an_application_and_a_process_of_the_customers(tmp_path: Path) -> None:
+    instance, programme = tv(limits={"max_listeners": 7})
+    found = files(instance)
+    assert set(found) == {"Application.xml", "publish.password", "rock-tv.json"}
+    # Viewers get what is played; a broadcaster has the name of every channel's stream.
+    assert json.loads(found["rock-tv.json"].content) == {"port": 1938, "hls": "/rock-tv/air"}
+    app = settings(tmp_path, instance)
+    assert (app.stream_type, app.packetized, app.password_needed, app.one_publisher) == ("live", True, True, True)
+    assert [app.may(app.write_access, name) for name in ("live", "air", "other", "")] == [True, True, False, False]
+    assert not app.may(app.read_access, "live")
+    # What plays it looks at the live stream as a viewer.
+    assert app.viewers == 8
+    assert (programme.key, programme.unit) == ("rock-tv+tv", "streamfleet-wowza-tv@rock-tv.service")
+    assert (programme.ports, programme.listen, programme.group) == ([1941, 1938], [], None)
+    assert programme.directories == ["/var/lib/streamfleet/media/200001"]
+    own = files(programme)
+    assert {file.path.rpartition("/")[0] for file in own.values()} == {"/etc/streamfleet/instances/tv/rock-tv"}
+    assert {(file.group, file.mode) for file in own.values()} == {("sf200001", "0640")}
+    assert json.loads(own["settings.json"].content) == {
+        "application": "rock-tv",
+        "stream": "air",
+        "live": "live",
+        "port": 1941,
+        "hls_port": 1938,
+        "segment_seconds": 2,
+        "library": "/var/lib/streamfleet/media/200001",
+        "timezone": "Europe/Prague",
+        "seed": 2096882518,
+    }
+    found_playlists = json.loads(own["playlists.json"].content)
+    assert [(item["name"], item["active"]) for item in found_playlists] == [("day", None), ("news", NOON)]
+    assert (own["publish.json"].kind, json.loads(own["publish.json"].content)) == (
+        "key",
+        {"password": "publish-rock-tv-secret"},
+    )
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_what_plays_by_itself_is_off_the_air_with_its_channel(tmp_path: Path, state: str) -> None:
+    instance, programme = tv(state=state)
+    assert set(files(instance)) == {"Application.xml"}
+    assert settings(tmp_path, instance).write_access == ""
+    assert programme.state == state
+    assert set(files(programme)) == {"settings.json", "playlists.json"}
+
+
+def test_only_another_customer_restarts_what_plays() -> None:
+    base = tv()
+    for changes in (
+        {"playlists": []},
+        {"schedules": []},
+        {"settings": {"timezone": "UTC"}},
+        {"name": "Other"},
+        {"credentials": {"publish_password": "another-secret"}},
+    ):
+        assert [item.fingerprints for item in tv(**changes)] == [item.fingerprints for item in base], changes
+    instance, programme = tv(settings={"segment_seconds": 5})
+    assert instance.fingerprints != base[0].fingerprints
+    assert programme.fingerprints == base[1].fingerprints
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"settings": {"timezone": "Europe/../../etc/passwd"}}, "settings.timezone"),
+        ({"playlists": [playlist("day", folder="../day")]}, "playlists[0].folder"),
+        ({"playlists": [playlist("day", files=["a\nb.mp4"])]}, "playlists[0].files[0]"),
+        ({"schedules": [schedule("late", playlist="news", start="25:00", end="01:00")]}, "schedules[0].start"),
+        ({"credentials": {"publish_password": "a b"}}, "credentials.publish_password"),
+        ({"limits": {"max_listeners": "5"}}, "max_listeners"),
+    ],
+)
+def test_what_it_cannot_be_told_is_refused(changes: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as raised:
+        tv(**changes)
+    assert raised.value.field == field
 
 
 def test_on_demand_plays_a_folder_of_the_customers_own_library(tmp_path: Path) -> None:
@@ -387,7 +481,7 @@ def test_the_change_matrix_is_what_the_fingerprints_say() -> None:
         assert fingerprints(**changes) != base
     kept = {"settings": {"record_minutes": 5}, "limits": {"disk_quota_mb": 5}}
     assert fingerprints(**kept) == base
-    unnoticed = dict.fromkeys(("name", "publish_password", "record_minutes"), "none")
+    unnoticed = dict.fromkeys(("name", "publish_password", "timezone", "record_minutes"), "none")
     assert SPEC["change_matrix"] == {**unnoticed, "*": "reload"}
 
 
@@ -453,6 +547,15 @@ def test_role_and_renderer_name_the_same_port_and_places() -> None:
     assert f">{role['_streamfleet_wowza_media']}/200001<" in files(film)["Application.xml"].content
     assert files(film)["library.json"].path.startswith(f"{role['_streamfleet_wowza_grants']}/")
     assert film.directories == [f"{role['_streamfleet_wowza_libraries']}/200001"]
+    instance, programme = tv()
+    told = json.loads(files(programme)["settings.json"].content)
+    ports = [role[f"_streamfleet_wowza_{name}_port"] for name in ("tv", "hls")]
+    assert ([told["port"], told["hls_port"]], programme.ports) == (ports, ports)
+    assert SPEC["host_ports"]["RTMP of channels that play by themselves"] == {
+        "port": role["_streamfleet_wowza_tv_port"]
+    }
+    assert files(programme)["settings.json"].path.startswith(f"{role['_streamfleet_wowza_tv_instances']}/")
+    assert tuple(SPEC["by_type"]["tv_station"]["files"]) == videos.SUFFIXES
     unit = role["_streamfleet_wowza_media"].strip("/").replace("/", "-") + ".mount"
     assert role["_streamfleet_wowza_mount"] == unit
     pattern = SPEC["credentials"]["publish_password"]["schema"]["pattern"]

@@ -87,13 +87,21 @@ def fit(plan: Plan, entry: Entry, service: MediaService | None, declared: Contai
         return None
     known, collection = engines(), COLLECTION_OF[entry.kind]
     engine = known.get(service.engine)
-    if engine is None or collection not in engine.objects:
+    if engine is None or collection not in engine.objects_of(service.service_type):
         title = service.engine if engine is None else engine.title
-        able = [other.title for other in known.values() if collection in other.objects]
+        if engine is not None and collection in engine.objects:
+            title = f"{title} of the type {service.service_type}"
+        able = [_able(other, collection) for other in known.values() if collection in other.objects]
         fix = f"Name a service of {' or '.join(able)}." if able else f"No engine of this release has {several}."
         plan.problem(path, slug, f"is a service of {title}, which has no {several}", fix)
         return None
     return engine
+
+
+def _able(engine: Engine, collection: str) -> str:
+    """The engine in words, with its types that have such objects where not all do."""
+    types = [kind for kind in engine.service_types if collection in engine.objects_of(kind)]
+    return engine.title if len(types) == len(engine.service_types) else f"{engine.title} ({', '.join(types)})"
 
 
 def _absent(plan: Plan, entry: Entry, stored: Any) -> None:

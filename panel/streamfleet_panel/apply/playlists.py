@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any
 
 from django.db.models import Sum
 
@@ -24,7 +23,7 @@ def plan_playlist(plan: Plan, entry: Entry, declared: Container[str]) -> None:
         return
     playlist = draft.obj
     if draft.sound:
-        _judge(plan, entry, playlist, draft.changes)
+        _judge(plan, entry, playlist, draft)
     if "files" in draft.changes:
         before = playlist.file_count
         playlist.file_count = len(playlist.files or ())
@@ -33,7 +32,7 @@ def plan_playlist(plan: Plan, entry: Entry, declared: Container[str]) -> None:
     of_service.finish(plan, entry, draft)
 
 
-def _judge(plan: Plan, entry: Entry, playlist: Playlist, changes: dict[str, Any]) -> None:
+def _judge(plan: Plan, entry: Entry, playlist: Playlist, draft: of_service.Draft) -> None:
     """What fields mean together."""
     path, kind = entry.path, playlist.type
     if playlist.folder is None and playlist.files is None:
@@ -43,10 +42,11 @@ def _judge(plan: Plan, entry: Entry, playlist: Playlist, changes: dict[str, Any]
         name = "files" if "files" in entry.fields else "folder"
         other = "folder" if name == "files" else "files"
         plan.problem(f"{path}.{name}", getattr(playlist, name), f"goes not with {other}", f"Set {other}: null as well.")
-    if kind != Playlist.Type.ROTATION and "weight" in changes and playlist.weight != 1:
+    if kind != Playlist.Type.ROTATION and "weight" in draft.changes and playlist.weight != 1:
         message = f"means nothing for the type {kind}"
         plan.problem(f"{path}.weight", playlist.weight, message, "Leave it out, or set type: rotation.")
     _spacing(plan, path, playlist)
+    _endings(plan, path, playlist, draft)
 
 
 def _spacing(plan: Plan, path: str, playlist: Playlist) -> None:
@@ -63,6 +63,17 @@ def _spacing(plan: Plan, path: str, playlist: Playlist) -> None:
     elif len(named) > 1:
         message, fix = "goes not with every_tracks", "Set one of the two to null."
         plan.problem(f"{path}.every_minutes", named["every_minutes"], message, fix)
+
+
+def _endings(plan: Plan, path: str, playlist: Playlist, draft: of_service.Draft) -> None:
+    """Files that the service's type does not play."""
+    endings = draft.engine.files_of(draft.service.service_type)
+    if not endings or "files" not in draft.changes:
+        return
+    for index, name in enumerate(playlist.files or ()):
+        if not name.lower().endswith(endings):
+            message = f"is not called as what a service of type {draft.service.service_type} plays"
+            plan.problem(f"{path}.files[{index}]", name, message, f"Name files that end in {', '.join(endings)}.")
 
 
 def check_room(plan: Plan) -> None:

@@ -36,6 +36,7 @@ FEEDS: dict[str, Store] = {
     "air": played.store_air,
     "played": played.store,
     "passed_over": played.store_passed_over,
+    "tv_played": played.store,
     "queue": queue.store,
 }
 

@@ -187,7 +187,7 @@ class Listed:
 def playlists(service: MediaService, actor: Actor) -> list[Listed] | None:
     """The service's playlists; None where its engine has none. One query."""
     engine = engine_of(service)
-    if engine is None or "playlists" not in engine.objects:
+    if engine is None or "playlists" not in engine.objects_of(service.service_type):
         return None
     found = access.playlists(actor).filter(media_service=service).order_by("name").defer("files")
     return [playlist(item) for item in found]
@@ -240,7 +240,7 @@ class Djs:
 def djs(service: MediaService, actor: Actor, shown: Dj | None = None) -> Djs | None:
     """The service's DJs; None where its engine has none. ``shown``: whose password may be seen now. One query."""
     engine = engine_of(service)
-    if engine is None or "djs" not in engine.objects:
+    if engine is None or "djs" not in engine.objects_of(service.service_type):
         return None
     found = access.djs(actor).filter(media_service=service).order_by("username")
     listed = [ListedDj(dj.username, dj.name, dj.enabled, dj.priority, dj_times(dj), dj.record) for dj in found]
@@ -277,7 +277,7 @@ class ListedRelay:
 def relays(service: MediaService, actor: Actor) -> list[ListedRelay] | None:
     """The service's relays; None where its engine has none. One query."""
     engine = engine_of(service)
-    if engine is None or "relays" not in engine.objects:
+    if engine is None or "relays" not in engine.objects_of(service.service_type):
         return None
     found = access.relays(actor).filter(media_service=service).order_by("name")
     return [
@@ -303,9 +303,9 @@ class Air:
 
 
 def air(service: MediaService, actor: Actor) -> Air | None:
-    """Of a service with an AutoDJ; None for others. Two queries."""
+    """Of a service that can play by itself; None for others. Two queries."""
     engine = engine_of(service)
-    if engine is None or "djs" not in engine.objects:
+    if engine is None or "playlists" not in engine.objects_of(service.service_type):
         return None
     state = OnAir.objects.filter(media_service=service).first()
     heard = None if state is None or service.desired_state()[0] != "running" else state.dj

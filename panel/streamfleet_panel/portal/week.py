@@ -103,7 +103,9 @@ def today(zone: str) -> date:
 
 def zone_of(service: MediaService) -> str:
     """Name of the station's time zone."""
-    return next((beside.zone for beside in companions(service) if beside.zone), "UTC")
+    engine = engine_of(service)
+    own = engine.settings(service.settings).get("timezone") if engine is not None else None
+    return own or next((beside.zone for beside in companions(service) if beside.zone), "UTC")
 
 
 def _zone(name: str) -> tzinfo:
@@ -116,7 +118,7 @@ def _zone(name: str) -> tzinfo:
 def has_calendar(service: MediaService) -> bool:
     """Whether its engine knows one."""
     engine = engine_of(service)
-    return engine is not None and "schedules" in engine.objects
+    return engine is not None and "schedules" in engine.objects_of(service.service_type)
 
 
 def week(service: MediaService, actor: Actor, asked: str) -> Week:

@@ -84,6 +84,23 @@ def test_what_has_no_calendar_and_no_mounts(as_) -> None:  # type: ignore[no-unt
         assert f"/services/rock-fm/{name}/" in alice.get("/services/rock-fm/").text
 
 
+def test_a_channel_that_plays_by_itself_has_a_calendar_by_its_own_clock_and_no_djs(as_) -> None:  # type: ignore[no-untyped-def]
+    node = {"name": "node9", "address": "192.0.2.9", "engines": ["wowza"]}
+    channel = {"slug": "eve-tv", "customer": "eve", "engine": "wowza", "service_type": "tv_station", "node": "node9"}
+    news = {"media_service": "eve-tv", "name": "news", "type": "scheduled", "folder": "news"}
+    window = {"active": [{"start": "20:00", "end": "21:00"}]}
+    zoned = {**channel, "timezone": "Asia/Tokyo", "max_listeners": 5}
+    document = {"nodes": [node], "media_services": [zoned], "playlists": [{**news, **window}]}
+    apply_document(document, access.system())
+    eve = as_("eve")
+    text = eve.get("/services/eve-tv/").text
+    assert "/services/eve-tv/calendar/" in text
+    assert "Every day 20:00 to 21:00" in text
+    assert "Played last" in text
+    assert 'id="djs"' not in text
+    assert "Asia/Tokyo" in eve.get("/services/eve-tv/calendar/").text
+
+
 @pytest.mark.parametrize("path", [f"{CALENDAR}?week={MONDAY}", LISTENERS, MOUNTS])
 def test_constant_queries(eve: Client, path: str) -> None:
     def statements() -> int:

@@ -9,13 +9,22 @@ import hashlib
 import hmac
 import json
 import re
-import zoneinfo
 from collections.abc import Mapping
 from typing import Any
 
 from streamfleet.engine import File, Instance, RenderError
 from streamfleet.feeds import feeds_of
 from streamfleet.libraries import index_of, library_of
+from streamfleet.playlists import (
+    check_path,
+    check_texts,
+    check_windows,
+    playlists_of,
+    seed_of,
+    time_zone,
+    times_by_name,
+    with_times,
+)
 
 COMPANION = "autodj"
 LIVE = "live"
@@ -37,12 +46,7 @@ MOST_PRIORITY, MOST_GRACE = 100, 300
 USERNAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?")
 PASSWORD = re.compile(r"[A-Za-z0-9._~-]{8,64}")
 
-DAYS = frozenset({"mon", "tue", "wed", "thu", "fri", "sat", "sun"})
-TIME = re.compile(r"(?:[01][0-9]|2[0-3]):[0-5][0-9]")
-DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-LONGEST_PATH = 500
-SURROGATE = re.compile("[\ud800-\udfff]")
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+ZONE = "settings.autodj.timezone"
 
 #: In diffs: the password, the old one as well as the new.
 MASK = r'(?<="password": ")(?:[^"\\]|\\.)*(?=")'
@@ -57,7 +61,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[Instance
     autodj = service["settings"].get("autodj")
     if autodj is None:
         return []
-    _texts({"autodj_password": service["credentials"]["autodj_password"]}, "credentials", secret=True)
+    check_texts({"autodj_password": service["credentials"]["autodj_password"]}, "credentials", secret=True)
     port = _live_port(service)
     if _class(autodj) == ECO:
         # It mixes nothing, so there is nothing for DJs to be mixed with.
@@ -89,23 +93,19 @@ def _autodj(service: Mapping[str, Any], autodj: Mapping[str, Any], slots: Mappin
         "live": None if slots is None else {**slots, "folder": f"{DATA}/{service['slug']}/{LIVE}"},
         "library": library,
         "index": index,
-        "timezone": _timezone(autodj.get("timezone", "UTC")),
+        "timezone": time_zone(autodj.get("timezone", "UTC"), ZONE),
         "crossfade_seconds": autodj.get("crossfade_seconds", 3),
         "smart_crossfade": autodj.get("smart_crossfade", True),
         "minimum_track_seconds": autodj.get("minimum_track_seconds", 10),
-        "seed": _seed(service["slug"]) if autodj.get("seed") is None else autodj["seed"],
+        "seed": seed_of(service["slug"]) if autodj.get("seed") is None else autodj["seed"],
     }
-    times = _scheduled(service, "playlist")
-    playlists = [
-        _playlist(item, f"playlists[{number}]", times) for number, item in enumerate(service.get("playlists") or [])
-    ]
     return _instance(
         service,
         autodj,
         COMPANION,
         files=[
             _file(service, f"{folder}/settings.json", settings, mask=MASK),
-            _file(service, f"{folder}/playlists.json", playlists),
+            _file(service, f"{folder}/playlists.json", playlists_of(service)),
             _file(service, f"{folder}/queue.json", _queue(service)),
             # Read by a shell.
             *([File(f"{folder}/class", f"{ECO}\n", group=f"sf{uid}")] if eco else []),
@@ -129,7 +129,7 @@ def _class(autodj: Mapping[str, Any]) -> str:
 
 def _live(service: Mapping[str, Any], autodj: Mapping[str, Any], port: int, slots: Mapping[str, Any]) -> Instance:
     folder = f"{INSTANCES}/{LIVE}/{service['slug']}"
-    djs = {"timezone": _timezone(autodj.get("timezone", "UTC")), "djs": _djs(service)}
+    djs = {"timezone": time_zone(autodj.get("timezone", "UTC"), ZONE), "djs": _djs(service)}
     return _instance(
         service,
         autodj,
@@ -199,11 +199,11 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
     items = service.get("djs") or []
     if len(items) > MOST_DJS:
         raise RenderError("djs", len(items), f"are more than {MOST_DJS}: delete some")
-    times, seen = _scheduled(service, "dj"), set[str]()
+    times, seen = times_by_name(service, "dj"), set[str]()
     found = []
     for number, item in enumerate(items):
         where, username = f"djs[{number}]", item["username"]
-        _texts(item, where)
+        check_texts(item, where)
         if not isinstance(username, str) or not USERNAME.fullmatch(username):
             raise RenderError(f"{where}.username", username, "is not 1 to 32 letters a-z, digits and - inside")
         if username in seen:
@@ -215,33 +215,11 @@ def _djs(service: Mapping[str, Any]) -> list[dict[str, Any]]:
             value = item[key]
             if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
                 raise RenderError(f"{where}.{key}", value, f"is not a number from {lowest} to {highest}")
-        _windows(item["active"], where)
-        active = _with(item["active"], times.get(username, []), only=item["scheduled_only"])
+        check_windows(item["active"], where)
+        active = with_times(item["active"], times.get(username, []), only=item["scheduled_only"])
         keys = ("username", "name", "password", "priority", "enabled", "scheduled_only", "active", "grace_seconds")
         found.append({**{key: item[key] for key in (*keys, "record", "kick")}, "active": active})
     return found
-
-
-def _scheduled(service: Mapping[str, Any], kind: str) -> dict[str, list[dict[str, Any]]]:
-    """What the station's calendar adds to playlists or DJs, by their names: windows as these have them, checked."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for number, item in enumerate(service.get("schedules") or []):
-        where, name = f"schedules[{number}]", item[kind]
-        _texts(item, where)
-        if name is None or not item["enabled"]:
-            continue
-        window = {key: item[key] for key in ("days", "start", "end")}
-        window |= {key: item[key] for key in ("start_date", "end_date") if item[key] is not None}
-        _window(window, where)
-        found.setdefault(name, []).append(window)
-    return found
-
-
-def _with(own: Any, times: list[dict[str, Any]], *, only: bool) -> list[dict[str, Any]] | None:
-    """Times of its own and those of the calendar. ``only``: without any it is never on, otherwise always (None)."""
-    if own is None and not only:
-        return None
-    return [*(own or []), *times]
 
 
 def _queue(service: Mapping[str, Any]) -> dict[str, Any]:
@@ -252,78 +230,10 @@ def _queue(service: Mapping[str, Any]) -> dict[str, Any]:
     for number, item in enumerate(items):
         if not isinstance(item["id"], str) or not QUEUED_ID.fullmatch(item["id"]):
             raise RenderError(f"queue[{number}].id", item["id"], "is not 32 digits and letters a-f")
-        _path(item["path"], f"queue[{number}].path")
+        check_path(item["path"], f"queue[{number}].path")
     if isinstance(skip, bool) or not isinstance(skip, int) or skip < 0:
         raise RenderError("skip", skip, "is not a number of 0 or more")
     return {"skip": skip, "items": [{"id": item["id"], "path": item["path"]} for item in items]}
-
-
-def _playlist(item: Mapping[str, Any], where: str, times: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """The playlist as the chooser reads it, its paths and times checked."""
-    _texts(item, where)
-    if item.get("folder") is not None:
-        _path(item["folder"], f"{where}.folder", root=True)
-    for number, path in enumerate(item.get("files") or []):
-        _path(path, f"{where}.files[{number}]")
-    _windows(item.get("active"), where)
-    keys = ("name", "enabled", "type", "folder", "files", "order", "weight", "active", "every_tracks", "every_minutes")
-    active = _with(item.get("active"), times.get(item["name"], []), only=item.get("type") == "scheduled")
-    return {**{key: item.get(key) for key in keys}, "active": active}
-
-
-def _texts(item: Mapping[str, Any], where: str, secret: bool = False) -> None:
-    """Raises RenderError for a text that no file can hold."""
-    for key, value in item.items():
-        if isinstance(value, str) and SURROGATE.search(value):
-            shown = "(hidden)" if secret or key == "password" else ascii(value)
-            raise RenderError(f"{where}.{key}", shown, "holds half a character (a surrogate): remove it")
-
-
-def _windows(windows: Any, where: str) -> None:
-    """Raises RenderError for what is no window of time."""
-    for number, window in enumerate(windows or []):
-        _window(window, f"{where}.active[{number}]")
-
-
-def _window(window: Mapping[str, Any], where: str) -> None:
-    for end in ("start", "end"):
-        if not isinstance(window.get(end), str) or not TIME.fullmatch(window[end]):
-            raise RenderError(f"{where}.{end}", window.get(end), "is not a time from 00:00 to 23:59")
-    if not set(window.get("days") or []) <= DAYS:
-        raise RenderError(f"{where}.days", window["days"], f"are not days of {sorted(DAYS)}")
-    for end in ("start_date", "end_date"):
-        day = window.get(end)
-        if day is not None and (not isinstance(day, str) or not DATE.fullmatch(day)):
-            raise RenderError(f"{where}.{end}", day, "is not a date as 2026-12-24")
-
-
-def _path(path: object, field: str, root: bool = False) -> None:
-    """A path below the library. ``root``: it may be the library itself, written as a dot."""
-    if root and path == ".":
-        return
-    good = (
-        isinstance(path, str)
-        and len(path) <= LONGEST_PATH
-        and not CONTROL.search(path)
-        and all(part not in ("", ".", "..") for part in path.split("/"))
-    )
-    if not good:
-        raise RenderError(
-            field, path, "is not a path inside the media library: no leading slash, no .. and no empty part"
-        )
-
-
-def _timezone(name: str) -> str:
-    try:
-        zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError, zoneinfo.ZoneInfoNotFoundError):
-        message = "is not a time zone: use an IANA name such as Europe/Prague"
-        raise RenderError("settings.autodj.timezone", name, message) from None
-    return name
-
-
-def _seed(slug: str) -> int:
-    return int.from_bytes(hashlib.sha256(slug.encode()).digest()[:4], "big") >> 1
 
 
 def _fingerprint(*values: object) -> str:

@@ -1,5 +1,7 @@
 """Renders a video service of Wowza Streaming Engine: one application of its own, and its route. See docs/contracts.md.
 
+One that plays by itself has a second instance, which plays.
+
 The application's file says all of it: who may publish, what is packaged, how many may watch. One that is not on the air
 keeps its file, in which nobody may do anything: Wowza loads an application whenever somebody asks for it.
 """
@@ -16,6 +18,7 @@ from xml.etree import ElementTree as ET
 from streamfleet import guard
 from streamfleet.engine import File, Instance, RenderError
 from streamfleet.libraries import library_of
+from streamfleet.playlists import playlists_of, seed_of, time_zone
 
 ENGINE = "wowza"
 INSTANCES = "/etc/streamfleet/instances/wowza"
@@ -32,10 +35,17 @@ STREAM_TYPES = {
     "on_demand": "default",
     "stream_relay": "live",
     "shoutcast_relay": "live",
+    "tv_station": "live",
 }
 ON_DEMAND = "on_demand"
-#: Types of services that an encoder publishes to.
-PUBLISHED = ("live", "low_latency")
+#: A channel that plays by itself: what does so publishes a stream of its own, which viewers get, and a broadcaster the
+#: usual one, which it takes its place from. It reaches Wowza at a port for those of this host, and its name is ``tv``;
+#: ``_streamfleet_wowza_tv_port`` of the role is the same.
+TV_STATION, TV, AIR, TV_PORT = "tv_station", "tv", "air", 1941
+TV_INSTANCES = "/etc/streamfleet/instances/tv"
+#: Types of services that an encoder publishes to, and those of them of which Wowza keeps what is sent.
+PUBLISHED = ("live", "low_latency", TV_STATION)
+RECORDED = ("live", "low_latency")
 #: Types of services whose stream Wowza fetches → the setting that says where from.
 RELAYS = {"stream_relay": "stream_address", "shoutcast_relay": "radio_address"}
 #: Scheme of such an address → Wowza's MediaCaster that fetches it.
@@ -114,18 +124,21 @@ class Section:
         found._add("Value", value)
         found._add("Type", kind)
 
-    def number(self, name: str, value: object, low: int, high: int, field: str, times: int = 1) -> None:
-        """A property that is a whole number from ``low`` to ``high``, in a unit that is ``times`` smaller."""
+    def number(self, name: str, value: object, low: int, high: int, field: str, times: int = 1, more: int = 0) -> None:
+        """A property that is a whole number from ``low`` to ``high``, in a unit that is ``times`` smaller.
+
+        ``more`` is what is added to it.
+        """
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise RenderError(field, value, f"is not a whole number from {low} to {high}")
-        self.property(name, "Integer", str(value * times))
+        self.property(name, "Integer", str(value * times + more))
 
     def _add(self, name: str, text: str) -> None:
         ET.SubElement(self.element, name).text = text
 
 
-def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
-    """The instance of ``service`` on ``node`` (a service and the head of a node document).
+def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance | list[Instance]:
+    """The instance of ``service`` on ``node`` (a service and the head of a node document), two if it plays by itself.
 
     Raises RenderError for what Wowza cannot be told.
     """
@@ -142,7 +155,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if kind == ON_DEMAND:
         library = [library_of(service["uid"])]
         files += [_grant(service)]
-    recorded = service["settings"].get("record_minutes") is not None and kind in PUBLISHED
+    recorded = service["settings"].get("record_minutes") is not None and kind in RECORDED
     if recorded:
         library = [library_of(_uid(service))]
         files.append(_record(service, folder, running))
@@ -155,7 +168,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     if running:
         files += [_passwords(service, folder)] if kind in PUBLISHED else []
         files += [*read, _route(service)]
-    return Instance(
+    instance = Instance(
         slug=slug,
         engine=ENGINE,
         uid=service["uid"],
@@ -167,6 +180,46 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         restart=service["restart"],
         directories=library,
         fingerprints={"reload": _fingerprint(application, *(file.content for file in read))},
+    )
+    return [instance, _tv(service)] if kind == TV_STATION else instance
+
+
+def _tv(service: Mapping[str, Any]) -> Instance:
+    """What plays a channel by itself, as its customer's own user."""
+    slug, uid = service["slug"], _uid(service)
+    folder, group = f"{TV_INSTANCES}/{slug}", f"sf{uid}"
+    settings = {
+        "application": slug,
+        "stream": AIR,
+        "live": STREAM,
+        "port": TV_PORT,
+        "hls_port": HLS_PORT,
+        "segment_seconds": service["settings"].get("segment_seconds", 4),
+        "library": library_of(uid),
+        "timezone": time_zone(service["settings"].get("timezone", "UTC"), "settings.timezone"),
+        "seed": seed_of(slug),
+    }
+    secret = {"password": _password(service)} if service["state"] == "running" else {}
+    playlists = json.dumps(playlists_of(service), indent=1, ensure_ascii=False) + "\n"
+    return Instance(
+        slug=slug,
+        engine=TV,
+        companion=True,
+        uid=uid,
+        generation=service["generation"],
+        state=service["state"],
+        reason=service.get("reason") or "",
+        unit=f"streamfleet-wowza-tv@{slug}.service",
+        files=[
+            # All is read when it is needed: with the next recording, and the password when Wowza is next connected to.
+            File(f"{folder}/settings.json", json.dumps(settings, indent=1) + "\n", group=group, validate="json"),
+            File(f"{folder}/playlists.json", playlists, group=group, validate="json"),
+            *([File(f"{folder}/publish.json", json.dumps(secret) + "\n", group=group, kind="key")] if secret else []),
+        ],
+        restart=service["restart"],
+        ports=[TV_PORT, HLS_PORT],
+        directories=[library_of(uid)],
+        fingerprints={"restart": _fingerprint(str(uid)), "reload": ""},
     )
 
 
@@ -208,7 +261,8 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
     access = application.section("Client").section("Access")
     # Viewers come through the web server, by HLS: nobody plays by RTMP.
     access.word("StreamReadAccess")
-    access.word("StreamWriteAccess", STREAM if running and published else "")
+    streams_of = [STREAM, AIR] if service["service_type"] == TV_STATION else [STREAM]
+    access.words("StreamWriteAccess", *(streams_of if running and published else []))
     access.word("SharedObjectReadAccess")
     access.word("SharedObjectWriteAccess")
     authentication = application.section("RTP").section("Authentication")
@@ -387,11 +441,19 @@ def _security(properties: Section, service: Mapping[str, Any]) -> None:
     if listeners == 0:
         raise RenderError("max_listeners", 0, "means unlimited to Wowza: stop the service to have no viewer")
     if listeners is not None:
-        properties.number("securityPlayMaximumConnections", listeners, 1, 2**31 - 1, "max_listeners")
+        # What plays a channel by itself takes the broadcaster's stream as a viewer does.
+        more = int(service["service_type"] == TV_STATION)
+        properties.number("securityPlayMaximumConnections", listeners, 1, 2**31 - 2, "max_listeners", more=more)
 
 
 def _passwords(service: Mapping[str, Any], folder: str) -> File:
     """Who may publish. Raises RenderError, without the password."""
+    content = f"{service['slug']} {_password(service)}\n"
+    return File(f"{folder}/publish.password", content, group=GROUP, kind="key")
+
+
+def _password(service: Mapping[str, Any]) -> str:
+    """What encoders publish with. Raises RenderError, without it."""
     password = service["credentials"].get("publish_password")
     if not isinstance(password, str) or not _PASSWORD.fullmatch(password):
         raise RenderError(
@@ -399,7 +461,7 @@ def _passwords(service: Mapping[str, Any], folder: str) -> File:
             None if password is None else "********",
             "is missing, or is not 1 to 128 letters, digits, hyphens, underscores: blanks mean something to Wowza",
         )
-    return File(f"{folder}/publish.password", f"{service['slug']} {password}\n", group=GROUP, kind="key")
+    return password
 
 
 def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
@@ -467,7 +529,7 @@ def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
 def _route(service: Mapping[str, Any]) -> File:
     """What the web server sends viewers of ``/hls/<slug>/`` to; on demand a file's path is in the address."""
     slug, kind = service["slug"], service["service_type"]
-    stream = f"{STREAM}.stream" if kind in RELAYS else STREAM
+    stream = {TV_STATION: AIR, **dict.fromkeys(RELAYS, f"{STREAM}.stream")}.get(kind, STREAM)
     route: dict[str, Any] = {"port": HLS_PORT, "hls": f"/{slug}/{stream}"}
     if _renditions(service):
         route["hls"] = f"/{slug}/ngrp:{STREAM}_{ALL}"

@@ -75,7 +75,10 @@ def server(settings: "dict[str, object]", file: Path) -> str:
 
 
 def virtual_host(settings: "dict[str, object]", file: Path) -> str:
-    """VHost.xml: one port for RTMP, to the world; one for HLS, on loopback, where the web server asks."""
+    """VHost.xml: a port for RTMP, to the world; on loopback one for HLS, where the web server asks, and one for RTMP.
+
+    The last is for what plays channels by itself, which finds it on every node.
+    """
     root = read(file)
     ports = root.find("VHost/HostPortList")
     streaming = (
@@ -94,6 +97,7 @@ def virtual_host(settings: "dict[str, object]", file: Path) -> str:
         (
             ("Streamfleet RTMP", "*", settings["port"], ""),
             ("Streamfleet HLS", "127.0.0.1", settings["hls_port"], "cupertinostreaming"),
+            ("Streamfleet TV", "127.0.0.1", settings["tv_port"], ""),
         )
     ):
         made = copy.deepcopy(streaming[0])

@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 PLACE = Path("/etc/streamfleet/wowza")
+WANTS = Path("/etc/systemd/system/streamfleet-instances.target.wants")
 #: Where Wowza sees customers' libraries.
 MEDIA = Path("/run/streamfleet/wowzamedia")
 
@@ -47,7 +48,7 @@ def main() -> None:
         fault("stopped")
         return
     settings = json.loads((PLACE / "settings.json").read_text())
-    for name in ("port", "hls_port"):
+    for name in ("port", "hls_port", "tv_port"):
         try:
             socket.create_connection(("127.0.0.1", settings[name]), timeout=5).close()
         except OSError as error:
@@ -78,6 +79,9 @@ def main() -> None:
         slug = unit.removeprefix("streamfleet-wowza@").removesuffix(".service")
         if active == "failed" or (active == "active" and slug not in known):
             fault("channel", slug)
+    for wanted in sorted(WANTS.glob("streamfleet-wowza-tv@*.service")):
+        if subprocess.run(["systemctl", "is-active", "--quiet", wanted.name], check=False).returncode:
+            fault("programme", wanted.name)
 
 
 main()

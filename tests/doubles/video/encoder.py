@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import os
 import socket
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from . import rtmp
 from .media import Packager
+
+#: Seconds that an encoder may take to answer a ping, as long as it sends something.
+PATIENCE = 10.0
 
 
 class Encoder(abc.ABC):
@@ -20,6 +25,8 @@ class Encoder(abc.ABC):
         self.link = link
         self.packager: Packager | None = None
         self._connected = False
+        # What it was asked and has not answered, and since when.
+        self._asked, self._since = b"", 0.0
 
     @abc.abstractmethod
     def connect(self, said: dict[str, Any]) -> str:
@@ -56,8 +63,12 @@ class Encoder(abc.ABC):
     def _talk(self, connection: rtmp.Connection) -> None:
         while True:
             kind, moment, body = connection.message()
+            if self._asked and time.monotonic() - self._since > PATIENCE:
+                raise rtmp.Ended("it has not answered a ping")
             if kind == rtmp.COMMAND:
                 self._command(connection, *rtmp.decode(body))
+            elif kind == rtmp.CONTROL and body == rtmp.PONG + self._asked:
+                self._asked = b""
             elif kind == rtmp.VIDEO and self.packager:
                 self.packager.video(moment, body)
             elif kind == rtmp.AUDIO and self.packager:
@@ -99,6 +110,8 @@ class Encoder(abc.ABC):
             "onStatus", 0, None,
             {"level": "status", "code": "NetStream.Publish.Start", "description": "It is now published."}, stream=1,
         )  # fmt: skip
+        self._asked, self._since = os.urandom(4), time.monotonic()
+        connection.ping(self._asked)
 
     @staticmethod
     def _refuse(connection: rtmp.Connection, code: str, why: str) -> NoReturn:

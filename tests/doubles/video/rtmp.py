@@ -10,7 +10,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-COMMAND, DATA, AUDIO, VIDEO, CHUNK_SIZE = 20, 18, 8, 9, 1
+COMMAND, DATA, AUDIO, VIDEO, CHUNK_SIZE, CONTROL = 20, 18, 8, 9, 1, 4
+PING, PONG = b"\0\6", b"\0\7"
 HANDSHAKE = 1536
 
 
@@ -97,6 +98,10 @@ class Connection:
         head = b"\x03\0\0\0" + struct.pack(">I", len(body))[1:] + bytes([COMMAND]) + struct.pack("<I", stream)
         pieces = [body[place : place + 128] for place in range(0, len(body), 128)]
         self._link.sendall(head + b"\xc3".join(pieces))
+
+    def ping(self, stamp: bytes) -> None:
+        """Ask whether the client still listens: it answers with the same four bytes."""
+        self._link.sendall(b"\x02\0\0\0\0\0\6" + bytes([CONTROL]) + bytes(4) + PING + stamp)
 
     def message(self) -> tuple[int, int, bytes]:
         """The next message: its type, its time in milliseconds, its body. Raises Ended."""

@@ -15,12 +15,12 @@ SUFFIXES = (".mp3", ".mp2", ".m4a", ".aac", ".ogg", ".oga", ".opus", ".flac", ".
 Index = dict[str, dict[str, Any]]
 
 
-def files_of(root: Path) -> list[str]:
+def files_of(root: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     """Every playable path below ``root``, relative to it, sorted. Links and hidden names are not followed."""
-    return sorted(_walk(os.fspath(root), ""))
+    return sorted(_walk(os.fspath(root), "", suffixes))
 
 
-def _walk(folder: str, inside: str) -> Iterator[str]:
+def _walk(folder: str, inside: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     try:
         entries = list(os.scandir(folder))
     except OSError:
@@ -30,8 +30,8 @@ def _walk(folder: str, inside: str) -> Iterator[str]:
             continue
         path = f"{inside}{entry.name}"
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{path}/")
-        elif entry.name.lower().endswith(SUFFIXES) and entry.is_file(follow_symlinks=False):
+            yield from _walk(entry.path, f"{path}/", suffixes)
+        elif entry.name.lower().endswith(suffixes) and entry.is_file(follow_symlinks=False):
             yield path
 
 
