@@ -356,6 +356,12 @@ def test_the_module_says_what_is_due_and_what_came_of_it(host: Host) -> None:
     again = acme.Look(host.shelf, host.shelf.read_settings(), Asked("2", retry=True))
     again.plan(datetime.now(UTC))
     assert again.due == []
+    host.checked["c.example.net"] = "it leads elsewhere"
+    (host.shelf.own / "held/c.example.net.pem").unlink()
+    host.look()
+    again.plan(datetime.now(UTC))
+    assert [item["name"] for item in again.due] == ["c.example.net"]
+    assert again.doubtful == {"c.example.net"}, "check mode does not foretell that it succeeds"
     forced = acme.Look(host.shelf, host.shelf.read_settings(), Asked("3", renew=("bad.example.net",)))
     forced.plan(datetime.now(UTC))
     forced.ask(os.getgid())
@@ -408,6 +414,9 @@ def test_command_lines(host: Host) -> None:
 
 def test_what_lego_says_is_kept_short_and_plain() -> None:
     assert lego.said("2026/01/01 10:00:00 [INFO] all is well\n2026/01/01 10:00:01 no\x1b[31m\n  way\n") == "no[31m way"
+    assert lego.said("Saved key to x\n2026/01/01 10:00:00 Could not obtain certificates:\n\terror: y\n") == (
+        "Could not obtain certificates: error: y"
+    )
     assert len(lego.said("x" * 5000)) == lego.MOST
 
 

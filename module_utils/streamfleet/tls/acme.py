@@ -111,6 +111,8 @@ class Look:
     settings: Mapping[str, Any]
     asked: Asked
     due: list[dict[str, str]] = field(default_factory=list)
+    #: Of these, those that have failed when they were last tried: nobody knows whether they will again.
+    doubtful: set[str] = field(default_factory=set)
 
     def plan(self, now: datetime) -> None:
         """Fill in ``due``: name and reason of what would be ordered now. Raises TlsError for names that are none."""
@@ -123,7 +125,7 @@ class Look:
                     f"there are {', '.join(names) or 'none'}"
                 )
         state = self.shelf.read_state()
-        self.due = []
+        self.due, self.doubtful = [], set()
         for order in self.orders():
             entry = state.get(order.name, {})
             held = self.shelf.held(order.name)
@@ -132,6 +134,8 @@ class Look:
             why = orders.wanted(order, held, entry, self.settings, self.asked, now)
             if why and orders.waits(order, entry, self.settings, self.asked, now) is None:
                 self.due.append({"name": order.name, "reason": why})
+                if entry.get("error") and order.name not in (*self.asked.renew, *self.asked.revoke):
+                    self.doubtful.add(order.name)
 
     def orders(self) -> list[Order]:
         """All that the settings name."""

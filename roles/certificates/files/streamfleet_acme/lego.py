@@ -117,7 +117,9 @@ class Lego:
 def said(output: str) -> str:
     """The end of what lego has said, in one line, without times and without what it only reports."""
     lines = [_STAMP.sub("", line).strip() for line in output.splitlines()]
-    text = " ".join(" ".join(line for line in lines if line).split())
+    # The first time it says how it keeps the account, too.
+    last = max((number for number, line in enumerate(lines) if line.startswith("Could not")), default=0)
+    text = " ".join(" ".join(line for line in lines[last:] if line).split())
     return "".join(letter for letter in text if letter.isprintable())[-MOST:]
 
 
