@@ -386,7 +386,7 @@ def test_the_eco_class_sends_files_as_they_are(studio: Studio, ears: Ears) -> No
     studio.show(DAY)
 
 
-@pytest.mark.parametrize("kind", ["full", "eco"])
+@pytest.mark.parametrize("kind", ["full", pytest.param("eco", marks=pytest.mark.full)])
 def test_what_is_queued_follows_what_plays_and_once(studio: Studio, ears: Ears, tmp_path: Path, kind: str) -> None:
     """By what a listener hears, under one connection; a player that is killed plays on with the rest."""
     settings = autodj(crossfade_seconds=2)

@@ -25,7 +25,7 @@ from tests.live.test_check_mode import changes
 from tests.live.video import STREAM, VideoNode, watched
 from tests.nodes.fleet import Domain
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 FIRST = ("rock-tv", 200001)
 SECOND = ("jazz-tv", 200002)
@@ -123,7 +123,6 @@ def test_it_runs_as_its_own_user_in_a_sandbox_and_listens_where_it_should(node: 
     assert "letmein" not in node.sh("cat /etc/flussonic/flussonic.conf")
 
 
-@pytest.mark.full
 def test_what_cannot_be_installed_is_refused_before_anything_happens(node: Flussonic) -> None:
     other, text = node.folder / "other.deb", node.folder / "text.deb"
     text.write_text("<html>not found</html>")
@@ -148,7 +147,6 @@ def test_what_cannot_be_installed_is_refused_before_anything_happens(node: Fluss
     assert node.sh("ls -lR /opt/streamfleet/flussonic; dpkg-query -W flussonic") == before
 
 
-@pytest.mark.full
 def test_a_port_that_another_program_has_is_refused_with_the_variable(node: Flussonic) -> None:
     squatter = "import socket, time\ns = socket.create_server(('', 1945))\ntime.sleep(300)"
     node.fleet.exec(NODE, ["systemd-run", "--quiet", "--unit", "squatter", "python3", "-c", squatter])
@@ -192,7 +190,6 @@ def test_only_the_channels_own_password_publishes(two: Flussonic) -> None:
         assert "codec_name" not in done.stdout
 
 
-@pytest.mark.full
 def test_no_more_viewers_than_the_limit(two: Flussonic) -> None:
     two.converge(channel(*FIRST, limits={"max_listeners": 2}), channel(*SECOND))
     with two.publishing(two.url("rock-tv")):
@@ -202,7 +199,6 @@ def test_no_more_viewers_than_the_limit(two: Flussonic) -> None:
         assert two.get("rock-tv", first)[0] == 200
 
 
-@pytest.mark.full
 def test_what_was_sent_is_kept_and_goes_with_the_channel(two: Flussonic, tmp_path: Path) -> None:
     kept = channel(*THIRD, settings={"dvr_hours": 1}, limits={"disk_quota_mb": 500})
     two.converge(channel(*FIRST), channel(*SECOND), kept)
@@ -228,7 +224,6 @@ def test_what_was_sent_is_kept_and_goes_with_the_channel(two: Flussonic, tmp_pat
 # Changes
 
 
-@pytest.mark.full
 def test_nobody_notices_what_happens_to_another_channel(two: Flussonic) -> None:
     keep, pid = (channel(*FIRST), channel(*SECOND)), two.pid()
     with watched(two, "rock-tv"), two.publishing(two.url("jazz-tv")) as other:
@@ -250,7 +245,6 @@ def test_nobody_notices_what_happens_to_another_channel(two: Flussonic) -> None:
     assert two.sh("getent passwd sf200003", check=False) == ""
 
 
-@pytest.mark.full
 def test_a_new_password_counts_at_once_and_interrupts_nobody(two: Flussonic) -> None:
     with watched(two, "rock-tv"):
         told = two.converge(
@@ -283,7 +277,6 @@ def test_a_suspended_channel_neither_publishes_nor_plays(two: Flussonic) -> None
         two.session("rock-tv")
 
 
-@pytest.mark.full
 def test_a_channel_that_cannot_be_is_told_and_the_others_are_left_alone(two: Flussonic) -> None:
     with watched(two, "jazz-tv"):
         told = two.converge(
@@ -301,7 +294,6 @@ def test_a_channel_that_cannot_be_is_told_and_the_others_are_left_alone(two: Flu
     assert "a b" not in told["third-tv"]["message"]
 
 
-@pytest.mark.full
 def test_tenants_reach_neither_flussonics_files_nor_its_ports(two: Flussonic) -> None:
     for port in (1939, 1940):
         assert two.tenant(200001, "127.0.0.1", port) != "open"
@@ -310,7 +302,6 @@ def test_tenants_reach_neither_flussonics_files_nor_its_ports(two: Flussonic) ->
     assert "ok=1    changed=0" in two.play("playbooks/converge.yml")
 
 
-@pytest.mark.full
 def test_self_check_is_content_and_then_names_the_cause(two: Flussonic) -> None:
     arguments = ["-e", json.dumps({"entry": "self_check", "roles_in_order": ["flussonic"]})]
     assert two.changed(two.play(two.folder / "tasks.yml", *arguments)) == 0
@@ -332,7 +323,6 @@ def test_self_check_is_content_and_then_names_the_cause(two: Flussonic) -> None:
 # Upgrade and end
 
 
-@pytest.mark.full
 def test_an_upgrade_waits_for_the_encoders(two: Flussonic) -> None:
     newer = two.folder / "newer.deb"
     variables = {"streamfleet_flussonic_packages": [{"source": str(newer), "checksum": pack(newer, "24.10")}]}
@@ -352,7 +342,6 @@ def test_an_upgrade_waits_for_the_encoders(two: Flussonic) -> None:
         two.session("rock-tv")
 
 
-@pytest.mark.full
 def test_after_a_reboot_all_is_back_by_itself(two: Flussonic) -> None:
     two.fleet.reboot(NODE)
     end = time.monotonic() + 60
@@ -363,7 +352,6 @@ def test_after_a_reboot_all_is_back_by_itself(two: Flussonic) -> None:
         two.session("rock-tv")
 
 
-@pytest.mark.full
 def test_uninstalling_leaves_nothing_behind(two: Flussonic) -> None:
     options = {
         "entry": "uninstall",

@@ -12,7 +12,7 @@ import pytest
 from tests.live.edge import Edge
 from tests.live.test_check_mode import changes
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 LEFT = r"""
 find /etc /usr /var /run /opt /home -xdev \
