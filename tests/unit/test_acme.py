@@ -507,7 +507,10 @@ def test_a_directory_that_is_away() -> None:
 def own_address() -> str:
     """One of this machine's that is not loopback."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as link:
-        link.connect(("192.0.2.1", 9))
+        try:
+            link.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback")
         return str(link.getsockname()[0])
 
 
