@@ -62,6 +62,20 @@ def streamfleet_no_addresses(texts: Iterable[Any]) -> list[str]:
     return [str(text) for text in texts if not _is_one(text, ipaddress.ip_address)]
 
 
+def streamfleet_a_labels(names: Iterable[Any]) -> list[tuple[str, str]]:
+    """Of host names, those that are international, each with how DNS has it (``xn--…``), where Python's rules know."""
+    found = []
+    for name in names:
+        if isinstance(name, str) and not name.isascii():
+            try:
+                label = name.encode("idna").decode("ascii")
+                known = label.encode().decode("idna") == name.lower()
+            except UnicodeError:
+                known = False
+            found.append((name, label if known else "its A-label (xn--…), which your registrar shows"))
+    return found
+
+
 def _is_one(text: Any, read: Callable[[str], Any]) -> bool:
     # Numbers would be read as addresses, too.
     if not isinstance(text, str):
@@ -164,6 +178,7 @@ class FilterModule:
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name → function."""
         return {
+            "streamfleet_a_labels": streamfleet_a_labels,
             "streamfleet_answer": streamfleet_answer,
             "streamfleet_host_ports": streamfleet_host_ports,
             "streamfleet_no_addresses": streamfleet_no_addresses,

@@ -13,12 +13,13 @@ description:
     are missing, do not fit, or are about to expire.
   - With O(state=installed) puts what M(streamfleet_authority) has signed in place. Servers read certificates by path,
     so nothing is restarted.
+  - With O(state=brought) puts the operator's own certificates in place, once all of them have been looked through.
   - Private keys are made on the host and never leave it.
 options:
   state:
-    description: Which half of the work to do.
+    description: Which part of the work to do.
     type: str
-    choices: [requested, installed]
+    choices: [requested, installed, brought]
     required: true
   names:
     description: The certificates, each with a folder of its own.
@@ -37,6 +38,22 @@ options:
         type: list
         elements: str
         default: []
+      source:
+        description: >-
+          Who makes it. C(acme) is asked for here only until the directory has issued one (M(streamfleet_acme)),
+          C(files) is the operator's, by O(state=brought).
+        type: str
+        choices: [authority, acme, files]
+        default: authority
+  key_type:
+    description: Kind of keys that are made.
+    type: str
+    choices: [ec256, ec384, rsa2048, rsa3072, rsa4096]
+    default: ec256
+  files:
+    description: For O(state=brought), by name C(certificate) (PEM, the server's own first) and C(key) (PEM).
+    type: dict
+    default: {}
   directory:
     description: Where the folders are.
     type: path
@@ -106,7 +123,7 @@ requests:
   elements: dict
 paths:
   description: Files that changed.
-  returned: with O(state=installed)
+  returned: with O(state=installed) and O(state=brought)
   type: list
   elements: str
 """
@@ -117,20 +134,23 @@ from pathlib import Path
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible.module_utils.streamfleet.tls import certificates, pem
 from ansible.module_utils.streamfleet.tls.errors import TlsError
-from ansible.module_utils.streamfleet.tls.names import Names
+from ansible.module_utils.streamfleet.tls.names import ACME, AUTHORITY, FILES, Names
 
 NAMES = {
     "name": {"type": "str", "required": True},
     "alternatives": {"type": "list", "elements": "str", "default": []},
     "addresses": {"type": "list", "elements": "str", "default": []},
+    "source": {"type": "str", "choices": [AUTHORITY, ACME, FILES], "default": AUTHORITY},
 }
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["requested", "installed"], "required": True},
+            "state": {"type": "str", "choices": ["requested", "installed", "brought"], "required": True},
             "names": {"type": "list", "elements": "dict", "required": True, "options": NAMES},
+            "key_type": {"type": "str", "choices": list(pem.KINDS), "default": "ec256", "no_log": False},
+            "files": {"type": "dict", "default": {}, "no_log": True},
             "directory": {"type": "path", "default": "/etc/streamfleet/tls"},
             "authority": {"type": "path", "default": "/etc/streamfleet/ca/ca.pem"},
             "group": {"type": "str", "default": "www-data"},
@@ -146,7 +166,8 @@ def main() -> None:
         if not module.check_mode:
             module.fail_json(msg=missing_required_lib("cryptography"), exception=str(pem.MISSING))
         # An earlier step of the same run would have installed it, so nothing is there yet.
-        module.exit_json(changed=True, requests=[{**item, "csr": ""} for item in options["names"]], paths=[])
+        given = [{**item, "csr": ""} for item in options["names"] if item.pop("source") != FILES]
+        module.exit_json(changed=True, requests=given, paths=[])
     try:
         wanted = [Names.of(item) for item in options["names"]]
         place = certificates.Place(
@@ -154,11 +175,21 @@ def main() -> None:
             Path(options["authority"]),
             grp.getgrnam(options["group"]).gr_gid,
             options["renew_days"],
+            options["key_type"],
         )
+        if options["state"] == "brought":
+            pairs = options["files"]
+            found = [(names, *certificates.brought(place, names, pairs.get(names.name) or {})) for names in wanted]
+            paths = [path for one in found for path in certificates.bring(place, *one, write=not module.check_mode)]
+            module.exit_json(changed=bool(paths), paths=paths)
         due = certificates.due(place, wanted)
         if options["state"] == "requested":
             asked = {names.name: "" if module.check_mode else certificates.request(place, names) for names in due}
-            given = [{**item, "csr": asked[item["name"]]} for item in options["names"] if item["name"] in asked]
+            given = [
+                {**{key: value for key, value in item.items() if key != "source"}, "csr": asked[item["name"]]}
+                for item in options["names"]
+                if item["name"] in asked
+            ]
             module.exit_json(changed=bool(due), requests=given)
         if module.check_mode:
             module.exit_json(changed=bool(due), paths=[])

@@ -15,6 +15,7 @@ from jinja2.nativetypes import NativeEnvironment
 
 from filter_plugins.streamfleet import (
     FilterModule,
+    streamfleet_a_labels,
     streamfleet_answer,
     streamfleet_host_ports,
     streamfleet_no_addresses,
@@ -98,8 +99,18 @@ def test_unknown_variables_are_found() -> None:
     assert streamfleet_unknown(names, "customer_", ["name"]) == ["customer_a", "customer_b"]
 
 
+def test_international_names_as_dns_has_them() -> None:
+    names = ["stream.example.net", "müller.example", "straße.example", "x\u200d.example", "ü" * 70 + ".example", None]
+    unknown = "its A-label (xn--…), which your registrar shows"
+    assert streamfleet_a_labels(names) == [
+        ("müller.example", "xn--mller-kva.example"),
+        *((name, unknown) for name in names[2:5]),
+    ]
+
+
 def test_ansible_finds_them() -> None:
     assert set(FilterModule().filters()) == {
+        "streamfleet_a_labels",
         "streamfleet_answer",
         "streamfleet_host_ports",
         "streamfleet_no_addresses",

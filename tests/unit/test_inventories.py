@@ -102,7 +102,14 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         assert ("openssh-server" in wiring["packages"]) == bool(engines)
         assert ("postgresql" in wiring["packages"]) == (is_panel and name == "staging")
         names = [entry["name"] for entry in wiring["certificates"]]
-        assert len(names) == is_panel + bool(engines)
+        acme = name == "production"
+        # The panel's own programs ask it by an address, which no ACME directory signs.
+        assert ("localhost" in names) == (is_panel and acme)
+        assert len(names) == is_panel + bool(engines) + ("localhost" in names)
+        assert ("lego" in wiring["packages"]) == acme
+        assert {entry["source"] for entry in wiring["certificates"] if entry["name"] != "localhost"} == {
+            "acme" if acme else "authority"
+        }
         assert len(set(names)) == len(names)
 
 

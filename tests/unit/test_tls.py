@@ -94,6 +94,21 @@ def test_what_is_due(authority: Authority, place: Place, tmp_path: Path) -> None
     assert openssl(place, STREAM).returncode == 0
 
 
+def test_another_kind_of_key_comes_with_the_next_certificate(authority: Authority, place: Place) -> None:
+    run(authority, place, STREAM)
+    folder = place.directory / STREAM.name
+    for kind in ("rsa2048", "ec384", "ec256"):
+        other = Place(place.directory, place.authority, place.group, 60, kind)
+        old = (folder / "privkey.pem").read_bytes()
+        asked = [(names, request(other, names)) for names in due(other, [STREAM])]
+        assert (folder / "privkey.pem").read_bytes() == old, "the old pair is used until the new one is whole"
+        install(other, [STREAM], authority.sign(asked, 397), authority.text)
+        assert pem.kind(pem.read_key(folder / "privkey.pem")) == kind
+        assert due(other, [STREAM]) == []
+        assert openssl(place, STREAM).returncode == 0
+        assert not (folder / "next.pem").exists()
+
+
 def test_the_authority_keeps_its_key(authority: Authority) -> None:
     key = (authority.folder / "ca.key").read_bytes()
     (authority.folder / "ca.pem").unlink()
@@ -141,6 +156,11 @@ def test_a_name_that_is_too_long_for_a_common_name(authority: Authority, place: 
         ({"name": "../etc"}, "'../etc' is not a host name"),
         ({"name": "*.example.net"}, "is not a host name"),
         ({"name": "UPPER.example.net"}, "use lower-case letters"),
+        (
+            {"name": "müller.example.net"},
+            "'müller.example.net' is not as DNS has it; write it xn--mller-kva.example.net",
+        ),
+        ({"name": "straße.example.net"}, "write it as an A-label"),
         ({"name": "a.example.net", "alternatives": ["-b.example.net"]}, "'-b.example.net' is not a host name"),
         ({"name": "a.example.net", "addresses": ["192.0.2.300"]}, "'192.0.2.300' is not an IP address"),
     ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,15 @@ try:
     from cryptography import x509
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 except ImportError as error:
     MISSING: ImportError | None = error
 else:
     MISSING = None
+
+#: Kinds of keys that can be made.
+KINDS = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096")
+_BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s?", re.DOTALL)
 
 
 def put(path: Path, content: bytes, mode: int, group: int | None = None) -> bool:
@@ -29,6 +35,18 @@ def put(path: Path, content: bytes, mode: int, group: int | None = None) -> bool
             return False
     except FileNotFoundError:
         pass
+    _beside(path, content, mode, group).replace(path)
+    return True
+
+
+def put_both(files: Sequence[tuple[Path, bytes]], mode: int, group: int) -> None:
+    """Have all of ``files`` at their paths, of this user and ``group``; each takes its place right after the last."""
+    new = [(_beside(path, content, mode, group), path) for path, content in files]
+    for beside, path in new:
+        beside.replace(path)
+
+
+def _beside(path: Path, content: bytes, mode: int, group: int | None) -> Path:
     new = path.with_name(f".{path.name}.streamfleet-new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -39,15 +57,25 @@ def put(path: Path, content: bytes, mode: int, group: int | None = None) -> bool
         stream.write(content)
         stream.flush()
         os.fsync(descriptor)
-    new.replace(path)
-    return True
+    return new
 
 
-def new_key() -> tuple[Any, bytes]:
-    """An elliptic-curve key (P-256), and its PEM (PKCS 8)."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def new_key(kind: str = "ec256") -> tuple[Any, bytes]:
+    """A key of a kind of ``KINDS``, and its PEM (PKCS 8)."""
+    key: Any
+    if kind.startswith("rsa"):
+        key = rsa.generate_private_key(65537, int(kind.removeprefix("rsa")))
+    else:
+        key = ec.generate_private_key(ec.SECP384R1() if kind == "ec384" else ec.SECP256R1())
     form = serialization.PrivateFormat.PKCS8
     return key, key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
+def kind(key: Any) -> str:
+    """The key's kind, as ``new_key`` takes it; of other keys something that is none of ``KINDS``."""
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        return f"ec{key.curve.key_size}"
+    return f"{'rsa' if isinstance(key, rsa.RSAPrivateKey) else 'other'}{getattr(key, 'key_size', '')}"
 
 
 def read_key(path: Path) -> Any:
@@ -64,6 +92,31 @@ def read_certificate(path: Path) -> x509.Certificate:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except ValueError as error:
         raise TlsError(f"{path} is not a certificate: {error}") from None
+
+
+def read_chain(text: bytes) -> list[x509.Certificate]:
+    """The certificates of ``text`` (PEM), in order. Raises TlsError."""
+    try:
+        found = [x509.load_pem_x509_certificate(block) for block in _BLOCK.findall(text)]
+    except ValueError as error:
+        raise TlsError(f"it is not a certificate that can be read: {error}") from None
+    if not found:
+        raise TlsError("it holds no certificate (PEM, -----BEGIN CERTIFICATE-----)")
+    return found
+
+
+def hosts(thing: x509.Certificate | x509.CertificateSigningRequest) -> frozenset[str]:
+    """The host names that a certificate or a request is for."""
+    try:
+        found = thing.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return frozenset()
+    return frozenset(name.lower() for name in found.get_values_for_type(x509.DNSName))
+
+
+def covers(certificate: x509.Certificate, host: str) -> bool:
+    """Whether clients take the certificate for ``host``."""
+    return bool(hosts(certificate) & {host, f"*.{host.partition('.')[2]}"})
 
 
 def public(thing: Any) -> bytes:
@@ -89,11 +142,16 @@ def signed_by(certificate: x509.Certificate, authority: x509.Certificate) -> boo
 def days_left(certificate: x509.Certificate) -> float:
     """Days until it expires; below 0 if it has, or if it is not valid yet."""
     now = datetime.datetime.now(datetime.UTC)
+    since, until = validity(certificate)
+    return -1.0 if since > now else (until - now) / datetime.timedelta(days=1)
+
+
+def validity(certificate: x509.Certificate) -> tuple[datetime.datetime, datetime.datetime]:
+    """From when until when it is valid."""
     # Debian 12's cryptography (38) knows times without a zone only.
     until = certificate.not_valid_after if _old() else certificate.not_valid_after_utc
     since = certificate.not_valid_before if _old() else certificate.not_valid_before_utc
-    until, since = (time.replace(tzinfo=datetime.UTC) for time in (until, since))
-    return -1.0 if since > now else (until - now) / datetime.timedelta(days=1)
+    return since.replace(tzinfo=datetime.UTC), until.replace(tzinfo=datetime.UTC)
 
 
 def _old() -> bool:

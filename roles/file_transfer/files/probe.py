@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import sys
 
-AUTHORITY = "/etc/streamfleet/ca/ca.pem"
+AUTHORITIES = ("/etc/streamfleet/ca/ca.pem", "/etc/streamfleet/ca/further.pem")
 UNITS = {"streamfleet-file-transfer.service": "stopped", "streamfleet-file-transfer-quota.service": "quota"}
 
 
@@ -46,8 +46,9 @@ def _plain(port: int) -> None:
 
 def _ftps(name: str, port: int) -> None:
     context = ssl.create_default_context()
-    with contextlib.suppress(OSError):
-        context.load_verify_locations(AUTHORITY)
+    for path in AUTHORITIES:
+        with contextlib.suppress(OSError):
+            context.load_verify_locations(path)
     try:
         client = ftplib.FTP_TLS(context=context, timeout=10)  # noqa: S321  (over TLS)
         client.connect("127.0.0.1", port)

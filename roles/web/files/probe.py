@@ -1,6 +1,7 @@
 """Ask this host's web server as a client would; print one line per fault: a word, and details after a bar.
 
 Arguments: HTTPS port, HTTP port, stream host or "", panel host or "", path of the authority's certificate or "".
+Beside it may lie those of further authorities that clients trust.
 """
 
 import http.client
@@ -28,8 +29,9 @@ def runs(*command: str) -> "tuple[bool, str]":
 def ask(host: str, port: int, path: str, authority: str) -> "tuple[int, bytes]":
     """GET over TLS with the certificate verified where there is something to verify it with."""
     context = ssl.create_default_context()
-    if authority and Path(authority).exists():
-        context.load_verify_locations(authority)
+    for trusted in (Path(authority), Path(authority).with_name("further.pem")) if authority else ():
+        if trusted.exists():
+            context.load_verify_locations(trusted)
     with (
         socket.create_connection(("127.0.0.1", port), timeout=5) as plain,
         context.wrap_socket(plain, server_hostname=host) as link,

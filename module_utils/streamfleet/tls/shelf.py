@@ -1,0 +1,130 @@
+"""Where settings, requests, certificates and state of an ACME directory's client lie, and how they are read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import pem
+from .errors import TlsError
+from .orders import Asked, Held, Order
+
+if pem.MISSING is None:
+    from cryptography import x509
+
+#: A chain, a request or a file of state is not larger.
+LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """``settings``: what the role writes. ``data``: what is kept; the client writes in its folder and in ``issued``."""
+
+    settings: Path = Path("/etc/streamfleet/acme")
+    data: Path = Path("/var/lib/streamfleet/certificates")
+
+    @property
+    def own(self) -> Path:
+        """The client's folder."""
+        return self.data / "client"
+
+    @property
+    def issued(self) -> Path:
+        """Certificates that wait to be put in place."""
+        return self.data / "issued"
+
+    def read_settings(self) -> dict[str, Any]:
+        """What the role has written, and when its secrets were. Raises OSError, ValueError."""
+        found: dict[str, Any] = json.loads(read(self.settings / "settings.json"))
+        return {**found, "secrets": self.secrets()}
+
+    def secrets(self) -> int:
+        """When they were written. What is in them is for systemd to read; that they are others is seen."""
+        try:
+            return (self.settings / "secrets.env").stat().st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def read_asked(self) -> Asked:
+        """What the operator has asked for last."""
+        try:
+            return Asked.of(json.loads(read(self.data / "asked.json")))
+        except (OSError, ValueError):
+            return Asked()
+
+    def request(self, name: str) -> Path:
+        """The signing request of a name."""
+        return self.settings / "requests" / f"{name}.csr"
+
+    def order(self, item: dict[str, Any]) -> Order:
+        """An item of ``orders`` in the settings, with the key of its request."""
+        try:
+            request = x509.load_pem_x509_csr(read(self.request(item["name"])))
+            key = digest(request)
+        except (OSError, ValueError):
+            key = None
+        return Order(item["name"], tuple(item["hosts"]), key)
+
+    def held(self, name: str) -> Held | None:
+        """What the directory has issued for a name."""
+        try:
+            return held(read(self.own / "held" / f"{name}.pem"))
+        except (OSError, TlsError):
+            return None
+
+    def placed(self) -> dict[str, str]:
+        """What the installer has put in place: name → digest of the chain."""
+        try:
+            return {str(name): str(value) for name, value in json.loads(read(self.data / "placed.json")).items()}
+        except (OSError, ValueError, AttributeError):
+            return {}
+
+    def waiting(self, name: str) -> bytes | None:
+        """The chain of a name that was issued and is not in place yet."""
+        try:
+            chain = read(self.own / "held" / f"{name}.pem")
+        except OSError:
+            return None
+        return None if self.placed().get(name) == hashlib.sha256(chain).hexdigest() else chain
+
+    def read_state(self) -> dict[str, dict[str, Any]]:
+        """What is known of each name; nothing where it cannot be read."""
+        try:
+            names = json.loads(read(self.own / "state.json"))["names"]
+            return {name: entry for name, entry in names.items() if isinstance(entry, dict)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def write_state(self, names: dict[str, dict[str, Any]]) -> None:
+        """Write it, whole."""
+        text = json.dumps({"names": names}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        pem.put(self.own / "state.json", text.encode(), 0o644)
+
+
+def read(path: Path) -> bytes:
+    """A file that may be another user's: no link is followed, nothing is waited for. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(f"{path} is no regular file")
+        found = stream.read(LARGEST + 1)
+    if len(found) > LARGEST:
+        raise OSError(f"{path} is larger than {LARGEST} bytes")
+    return found
+
+
+def held(chain: bytes) -> Held:
+    """The certificate that begins a chain. Raises TlsError."""
+    leaf = pem.read_chain(chain)[0]
+    since, until = pem.validity(leaf)
+    return Held(pem.hosts(leaf), digest(leaf), since, until)
+
+
+def digest(thing: Any) -> str:
+    """Of the public key of a certificate or a request."""
+    return hashlib.sha256(pem.public(thing)).hexdigest()

@@ -1,0 +1,124 @@
+"""Whether a name leads to this host, asked before any directory is: what it would find out costs its patience."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import secrets
+import socket
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+SECONDS = 10.0
+#: Name → all its addresses. Raises Unresolved.
+Resolver = Callable[[str], list[str]]
+
+
+class Unresolved(Exception):
+    """A name has no addresses; the text says why."""
+
+
+def fault(hosts: Iterable[str], settings: Mapping[str, Any], webroot: Path, resolve: Resolver) -> str | None:
+    """Why the directory would not find what it asks for on this host; None where it should."""
+    for host in hosts:
+        if host in settings["proxied"]:
+            continue
+        try:
+            found = resolve(host)
+        except Unresolved as error:
+            return f"{host} does not resolve: {error}. Give it A and AAAA records with this host's addresses"
+        public = {ipaddress.ip_address(address) for address in settings["addresses"]}
+        elsewhere = [a for a in found if ipaddress.ip_address(a) not in public and not is_here(a)]
+        if elsewhere:
+            return (
+                f"{host} leads to {', '.join(elsewhere)}, which is not this host's. Change its A and AAAA records; or "
+                "name the address in streamfleet_certificates_acme_addresses (it is translated to this host's), or the "
+                "host in streamfleet_certificates_acme_proxied (a proxy passes requests on to this host)"
+            )
+        for address in found:
+            if ipaddress.ip_address(address) not in public:
+                said = answer(address, host, int(settings["http_port"]), webroot)
+                if said is not None:
+                    return said
+    return None
+
+
+def is_here(address: str) -> bool:
+    """Whether the address is this host's, other than loopback. Nothing is sent: the kernel says from where it would."""
+    parsed = ipaddress.ip_address(address)
+    if parsed.is_loopback or parsed.is_unspecified or parsed.is_multicast or parsed.is_link_local:
+        return False
+    family = socket.AF_INET6 if parsed.version == 6 else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as link:
+        try:
+            link.connect((address, 9))
+        except OSError:
+            return False
+        return ipaddress.ip_address(link.getsockname()[0]) == parsed
+
+
+def answer(address: str, host: str, port: int, webroot: Path) -> str | None:
+    """What is wrong with how the web server at the address answers for the host; None where it is right."""
+    token = f"streamfleet-{secrets.token_urlsafe(24)}"
+    path = webroot / ".well-known" / "acme-challenge" / token
+    try:
+        path.write_text(token)
+        link = http.client.HTTPConnection(address, port, timeout=SECONDS)
+        try:
+            link.request("GET", f"/.well-known/acme-challenge/{token}", headers={"Host": host})
+            found = link.getresponse()
+            if found.status == 200 and found.read(256) == token.encode():
+                return None
+            why = f"answers with {found.status}"
+        finally:
+            link.close()
+    except (OSError, http.client.HTTPException) as error:
+        why = f"says {error}"
+    finally:
+        path.unlink(missing_ok=True)
+    return (
+        f"the web server at {address} port {port} {why} where {host} is asked for what the directory would ask for. "
+        "Likely cause: it is not running yet, or a site of your own has the name"
+    )
+
+
+def resolver(servers: list[str]) -> Resolver:
+    """Asks DNS, past the host's own table: what counts is what others see. ``servers``: address[:port] each."""
+    # Not on the machines where the rest of this is tested.
+    import dns.exception
+    import dns.resolver
+
+    asked = dns.resolver.Resolver(configure=not servers)
+    if servers:
+        places = [place(server) for server in servers]
+        asked.nameservers = [address for address, _ in places]
+        asked.nameserver_ports = dict(places)
+    asked.lifetime = SECONDS
+
+    def resolve(host: str) -> list[str]:
+        found: list[str] = []
+        for kind in ("A", "AAAA"):
+            try:
+                answers = asked.resolve(f"{host}.", kind, raise_on_no_answer=False)
+            except dns.resolver.NXDOMAIN:
+                raise Unresolved("DNS has no such name") from None
+            except dns.exception.DNSException as error:
+                raise Unresolved(f"{kind} records: {error}") from None
+            found += [record.address for record in answers.rrset or ()]
+        if not found:
+            raise Unresolved("it has neither A nor AAAA records")
+        return found
+
+    return resolve
+
+
+def place(server: str) -> tuple[str, int]:
+    """Address and port of ``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1`` or ``[2001:db8::1]:5353``."""
+    if server.startswith("["):
+        address, _, port = server[1:].partition("]")
+        return address, int(port.removeprefix(":") or 53)
+    if server.count(":") == 1:
+        address, _, port = server.partition(":")
+        return address, int(port)
+    return server, 53

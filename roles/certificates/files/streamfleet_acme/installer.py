@@ -1,0 +1,57 @@
+"""Puts what was issued in place: as root, without a network, and believing nothing of what the client has written."""
+
+from __future__ import annotations
+
+import grp
+import hashlib
+import json
+import sys
+from pathlib import Path
+
+from . import certificates, pem
+from .errors import TlsError
+from .names import ACME, Names
+from .shelf import Shelf, read
+
+TLS, AUTHORITY, GROUP = Path("/etc/streamfleet/tls"), Path("/etc/streamfleet/ca/ca.pem"), "www-data"
+
+
+def take(shelf: Shelf, place: certificates.Place) -> list[str]:
+    """Put all that waits in place, and say what could not be; nothing waits afterwards."""
+    settings = json.loads(read(shelf.settings / "settings.json"))
+    known = {item["name"]: item["hosts"] for item in settings["orders"]}
+    faults, placed = [], {name: value for name, value in shelf.placed().items() if name in known}
+    for path in sorted(shelf.issued.iterdir()):
+        name = path.name.removesuffix(".pem")
+        try:
+            if name not in known:
+                raise TlsError("it was never ordered")
+            chain = read(path)
+            _one(place, Names(name, tuple(known[name]), (), ACME), chain)
+            placed[name] = hashlib.sha256(chain).hexdigest()
+            pem.put(shelf.data / "placed.json", f"{json.dumps(placed, sort_keys=True)}\n".encode(), 0o644)
+            print(f"{name}: in place", flush=True)
+        except (OSError, TlsError) as error:
+            faults.append(f"{path.name!r} is not put in place: {error}")
+        finally:
+            # Whatever becomes of it: it would be tried without end.
+            path.unlink(missing_ok=True)
+    return faults
+
+
+def _one(place: certificates.Place, names: Names, chain: bytes) -> None:
+    leaf = pem.read_chain(chain)[0]
+    if not set(names.hosts) <= pem.hosts(leaf):
+        raise TlsError(f"it is for {', '.join(sorted(pem.hosts(leaf)))}, not for {', '.join(names.hosts)}")
+    if pem.days_left(leaf) <= 0:
+        raise TlsError("it is not valid now")
+    certificates.put_chain(place, names, chain)
+
+
+def main(shelf: Shelf) -> int:
+    """Exit status."""
+    place = certificates.Place(TLS, AUTHORITY, grp.getgrnam(GROUP).gr_gid, 0)
+    faults = take(shelf, place)
+    for fault in faults:
+        print(fault, file=sys.stderr, flush=True)
+    return 1 if faults else 0

@@ -1,0 +1,101 @@
+"""An ACME directory for tests: Pebble and its DNS, on the node that it issues to. Random nonces are refused."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from streamfleet.tls.authority import Authority
+from streamfleet.tls.certificates import Place, install, request
+from streamfleet.tls.names import Names
+
+from tests.live.node import NODE, Node
+
+HOST = "ca.acme.test"
+DIRECTORY = f"https://{HOST}:14000/dir"
+#: A name that it refuses whoever asks.
+BLOCKED = "blocked.acme.test"
+DNS = "127.0.0.1:8053"
+#: The hook of its DNS, as an operator's would set records with a provider.
+HOOK = """#!/bin/sh
+set -eu
+case "$1" in
+present) exec curl --silent --fail --data "{\\"host\\":\\"$2\\",\\"value\\":\\"$3\\"}" http://127.0.0.1:8055/set-txt ;;
+cleanup) exec curl --silent --fail --data "{\\"host\\":\\"$2\\"}" http://127.0.0.1:8055/clear-txt ;;
+esac
+exit 1
+"""
+UNITS = {
+    "pebble": f"/usr/bin/pebble -strict -config /etc/pebble/pebble.json -dnsserver {DNS}",
+    "pebble-dns": "/usr/bin/pebble-challtestsrv -defaultIPv4= -defaultIPv6= -http01= -https01= -tlsalpn01=",
+}
+
+
+class Pebble:
+    """The directory, its DNS, and what they know. ``ca``: PEM of the authority of the directory's own TLS."""
+
+    def __init__(self, node: Node, folder: Path) -> None:
+        self._node = node
+        authority = Authority(folder / "directory-ca", "Directory", 30, ())
+        authority.ensure()
+        self.ca = authority.text
+        me = Names.of({"name": HOST})
+        place = Place(folder / "directory-tls", folder / "directory-ca.pem", 0, 0)
+        install(place, [me], authority.sign([(me, request(place, me))], 30), authority.text)
+        self._pair = [(folder / "directory-tls" / HOST / name).read_text() for name in ("fullchain.pem", "privkey.pem")]
+
+    def install(self) -> None:
+        """Have both there, and DNS running. The directory is down until ``start``."""
+        self._node.sh("apt-get -q update && apt-get -q -y install --no-install-recommends pebble curl")
+        config = {
+            "listenAddress": "0.0.0.0:14000", "managementListenAddress": "0.0.0.0:15000",
+            "httpPort": 80, "tlsPort": 443,
+            "certificate": "/etc/pebble/fullchain.pem", "privateKey": "/etc/pebble/privkey.pem",
+            "externalAccountBindingRequired": False, "domainBlocklist": [BLOCKED],
+        }  # fmt: skip
+        files = {
+            "/etc/pebble/pebble.json": json.dumps({"pebble": config}),
+            "/etc/pebble/fullchain.pem": self._pair[0],
+            "/etc/pebble/privkey.pem": self._pair[1],
+        }
+        for name, command in UNITS.items():
+            files[f"/run/systemd/system/{name}.service"] = (
+                "[Service]\nEnvironment=PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=30 PEBBLE_AUTHZREUSE=0\n"
+                f"ExecStart={command}\n"
+            )
+        self._node.sh("mkdir -p /etc/pebble /run/systemd/system")
+        for path, text in files.items():
+            self._node.fleet.exec(NODE, ["sh", "-c", f"cat >{path}"], stdin=text)
+        self._node.sh("systemctl daemon-reload && systemctl start pebble-dns.service")
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._node.sh("systemctl start pebble.service")
+        deadline = time.monotonic() + 20
+        while not self._node.sh("curl -sk https://127.0.0.1:15000/roots/0", check=False):
+            assert time.monotonic() < deadline, self._node.sh("journalctl -u pebble -n 20")
+            time.sleep(0.3)
+
+    @property
+    def root(self) -> str:
+        """PEM of the authority that clients have to trust."""
+        return self._node.sh("curl -sk https://127.0.0.1:15000/roots/0") + "\n"
+
+    def leads(self, host: str, *addresses: str) -> None:
+        """Have the name lead there, and nowhere else."""
+        self._dns("clear-a", {"host": host})
+        if addresses:
+            self._dns("add-a", {"host": host, "addresses": list(addresses)})
+
+    def status(self, certificate: x509.Certificate) -> dict[str, Any]:
+        """What the directory says of a certificate that it has issued."""
+        address = f"https://127.0.0.1:15000/cert-status-by-serial/{certificate.serial_number:x}"
+        found: dict[str, Any] = json.loads(self._node.sh(f"curl -sk {address}"))
+        return found
+
+    def _dns(self, call: str, data: object) -> None:
+        command = ["curl", "--silent", "--fail", "--data", json.dumps(data), f"http://127.0.0.1:8055/{call}"]
+        self._node.fleet.exec(NODE, command)
