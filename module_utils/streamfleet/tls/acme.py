@@ -58,7 +58,7 @@ def prepare(shelf: Shelf, place: Place, wanted: Iterable[Names], group: int, *, 
 
 def new_key(shelf: Shelf, place: Place, names: Names, group: int) -> None:
     """Have a new key asked for, for a certificate that is revoked; the old pair is used until it is there."""
-    _, text = pem.new_key(place.key)
+    _key, text = pem.new_key(place.key)
     pem.put(place.directory / names.name / NEXT, text, 0o600)
     _write_request(shelf.request(names.name), names, text, group)
 

@@ -92,7 +92,7 @@ def resolver(servers: list[str]) -> Resolver:
     asked = dns.resolver.Resolver(configure=not servers)
     if servers:
         places = [place(server) for server in servers]
-        asked.nameservers = [address for address, _ in places]
+        asked.nameservers = [address for address, _port in places]
         asked.nameserver_ports = dict(places)
     asked.lifetime = SECONDS
 
@@ -116,9 +116,9 @@ def resolver(servers: list[str]) -> Resolver:
 def place(server: str) -> tuple[str, int]:
     """Address and port of ``192.0.2.1``, ``192.0.2.1:5353``, ``2001:db8::1`` or ``[2001:db8::1]:5353``."""
     if server.startswith("["):
-        address, _, port = server[1:].partition("]")
+        address, _bracket, port = server[1:].partition("]")
         return address, int(port.removeprefix(":") or 53)
     if server.count(":") == 1:
-        address, _, port = server.partition(":")
+        address, _colon, port = server.partition(":")
         return address, int(port)
     return server, 53
