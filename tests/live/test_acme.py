@@ -49,6 +49,9 @@ TRANSFER = """\
     - role: file_transfer
       streamfleet_file_transfer_host: stream.acme.test
 """
+#: Of each path that is there, a line; patterns may be among them.
+THERE = 'for path in {}; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done'
+UNITS = "systemctl list-units --all --plain --no-legend 'streamfleet-acme*'"
 #: More names than a node has by itself: what the playbook would wire.
 NAMES = [
     {"name": GONE, "source": "acme"},
@@ -91,6 +94,12 @@ class Site(Node):
         path = self.folder / "variables.json"
         path.write_text(json.dumps(variables))
         return self.play("playbooks/certificates.yml", "-e", f"@{path}", *arguments, ok=ok)
+
+    def refused(self, command: str) -> str:
+        """What a command says that must fail."""
+        done = self.fleet.exec(NODE, ["sh", "-c", f"{command} 2>&1"], check=False)
+        assert done.returncode != 0, done.stdout
+        return str(done.stdout).strip()
 
     def self_check(self, ok: bool = True) -> str:
         """The role's own; its output in one line."""
@@ -170,7 +179,7 @@ def issued(site: Site) -> Site:
 def test_a_fresh_node_comes_up_while_the_directory_is_down(site: Site) -> None:
     check = site.certificates("--check")
     assert f"{STREAM}: there is none yet" in check
-    assert not site.sh("ls /etc/streamfleet/acme 2>/dev/null || true")
+    assert site.sh(THERE.format("/etc/streamfleet /etc/streamfleet/acme")) == "/etc/streamfleet"
     output = site.certificates(streamfleet_certificates_acme_wait_seconds=60)
     assert "cannot be reached" in output.replace("\n", " ")
     # Check mode cannot know that nothing comes of the order.
@@ -207,10 +216,15 @@ def test_the_client_is_let_do_nothing_else(issued: Site) -> None:
         exposure = issued.sh(f"systemd-analyze security --no-pager {unit} | tail -1")
         assert float(exposure.partition("service:")[2].split()[0]) <= 3.0, exposure
     user = "runuser -u streamfleet-acme --"
+    # What it may do it can do: what is refused below is refused for the path's sake.
+    assert "BEGIN CERTIFICATE REQUEST" in issued.sh(f"{user} cat /etc/streamfleet/acme/requests/{STREAM}.csr")
+    issued.sh(f"{user} touch /var/lib/streamfleet/certificates/client/x")
+    issued.sh("rm /var/lib/streamfleet/certificates/client/x")
     for path in (f"/etc/streamfleet/tls/{STREAM}/privkey.pem", "/etc/streamfleet/acme/secrets.env"):
-        assert "Permission denied" in issued.sh(f"{user} cat {path} 2>&1 || true")
+        assert issued.sh(THERE.format(path)) == path
+        assert issued.refused(f"{user} cat {path}") == f"cat: {path}: Permission denied"
     for folder in ("/etc/streamfleet/acme", "/var/lib/streamfleet/acme", "/var/lib/streamfleet/certificates"):
-        assert "Permission denied" in issued.sh(f"{user} touch {folder}/x 2>&1 || true")
+        assert issued.refused(f"{user} touch {folder}/x") == f"touch: cannot touch '{folder}/x': Permission denied"
     # What it lays where challenges are is not followed.
     challenges = "/var/lib/streamfleet/acme/.well-known/acme-challenge"
     asked = f"curl -s -o /dev/null -w %{{http_code}} http://{STREAM}/.well-known/acme-challenge"
@@ -221,6 +235,7 @@ def test_the_client_is_let_do_nothing_else(issued: Site) -> None:
     assert said[0] in ("403", "404")
     assert said[1] == "200"
     assert "streamfleet-acme.timer" in issued.sh("systemctl list-timers --no-pager")
+    assert "streamfleet-acme.timer" in issued.sh(UNITS)
 
 
 def test_renewal_is_seen_by_who_comes_and_not_by_who_is_there(issued: Site) -> None:
@@ -292,8 +307,7 @@ def test_back_to_the_own_authority_nothing_goes_on_ordering(issued: Site) -> Non
     names = [{"name": STREAM, "source": "authority"}]
     issued.certificates(_streamfleet_certificates_here=names)
     assert issued.shown(STREAM).issuer.rfc4514_string() == OWN
-    units = "systemctl list-units --all --plain --no-legend 'streamfleet-acme*'"
-    assert not issued.sh(f"{units} | grep -v not-found || true")
+    assert not [line for line in issued.sh(UNITS).splitlines() if "not-found" not in line]
     assert issued.changed(issued.certificates(_streamfleet_certificates_here=names)) == 0
 
 
@@ -323,5 +337,5 @@ def test_uninstalled_nothing_is_left(issued: Site) -> None:
         "/etc/systemd/system/*acme* /var/lib/streamfleet/*acme* /var/lib/streamfleet/certificates "
         "/usr/lib/streamfleet/acme /etc/streamfleet/acme /etc/streamfleet/tls"
     )
-    assert not issued.sh(f"ls -d {left} 2>/dev/null || true")
-    assert not issued.sh("getent passwd streamfleet-acme || true")
+    assert not issued.sh(THERE.format(left))
+    assert issued.sh("getent passwd streamfleet-acme || echo none") == "none"
