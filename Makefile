@@ -54,9 +54,9 @@ fmt: deps ## Format the Python code
 .PHONY: unit unit-repository unit-panel
 unit: unit-repository unit-panel ## Unit tests and the panel's tests
 
-unit-repository: deps
-	@scripts/need.sh 'command -v rsync' rsync
-	@echo "== unit";  $(PY) -m pytest -n 2 tests/unit
+# More workers than cores: these tests wait as long as they compute.
+unit-repository: deps players
+	@echo "== unit";  $(PY) -m pytest -n 4 --maxschedchunk=4 tests/unit
 
 unit-panel: deps
 	@echo "== panel"; cd panel && $(PY) -m pytest -n 2 tests
@@ -67,14 +67,13 @@ panel-databases: deps ## The panel's tests on PostgreSQL and on MariaDB
 	cd panel && for kind in postgresql mariadb; do \
 		echo "== panel on $$kind"; $(PY) ../scripts/with_database.py $$kind $(PY) -m pytest -n 2 --hypothesis-profile=long tests || exit; done
 
-# Side by side: ansible-lint is long and uses one core. The output of each comes when it ends.
+# Two at a time, of which the first waits as long as it computes. The output of each comes when it ends.
 .PHONY: check
 check: deps ## The inner loop: lint, types, unit (under 3 minutes)
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint-ansible lint-python lint-yaml unit-panel unit-repository
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-repository lint-python lint-yaml lint-ansible unit-panel
 
 .PHONY: contract
 contract: deps players ## The modules against a real panel
-	@scripts/need.sh 'command -v rsync' rsync
 	$(PY) -m pytest -n 2 tests/contract
 
 .PHONY: browser

@@ -260,6 +260,7 @@ def test_the_api(program: Program) -> None:
         assert program.ask("/streams/rock-tv")[1]["protocols"] == {"whitelist": True, "hls": True}
 
 
+@pytest.mark.slow
 def test_publishing_needs_the_password_and_ends_with_the_channel(program: Program) -> None:
     with program.running():
         program.give()
@@ -311,6 +312,7 @@ def test_the_gate_holds_the_limit(program: Program) -> None:
             assert program.play("index.m3u8", "third")[0] == 200
 
 
+@pytest.mark.slow
 def test_what_was_sent_is_kept_as_long_as_it_should(program: Program) -> None:
     with program.running():
         program.give(settings={"dvr_hours": 1}, limits={"disk_quota_mb": 500})

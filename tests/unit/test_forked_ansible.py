@@ -36,6 +36,7 @@ def timeless(text: str) -> str:
     return re.sub(r"[0-9]+", "0", text)
 
 
+@pytest.mark.slow
 def test_says_what_the_program_says(tmp_path: Path) -> None:
     fails = {"name": "Fail", "ansible.builtin.command": "false", "environment": {"LC_ALL": "C.UTF-8"}}
     arguments = play(tmp_path, debug(TOLD), fails)

@@ -24,11 +24,20 @@ def _commands(target: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("target", ["demo", "demo-test", "live", "molecule", "bench", "faults", "test-faults", "test"])
+PUBLISH_OR_PLAY = (
+    *("unit-repository", "contract", "demo", "demo-test", "live", "molecule"),
+    *("bench", "faults", "test-faults", "test"),
+)
+
+
+@pytest.mark.parametrize("target", PUBLISH_OR_PLAY)
 def test_installs_encoders_and_players_first(target):
     commands = _commands(target)
-    assert "scripts/need.sh" in commands.split(" -m demo")[0].split("-m live")[0].split("molecule test")[0]
-    assert "ffmpeg" in commands
+    before = commands
+    for run in (" -m demo", "-n 2 tests/unit", "-n 2 tests/contract", "-m live", "molecule test"):
+        before = before.split(run)[0]
+    assert "scripts/need.sh" in before
+    assert "ffmpeg" in before
 
 
 def test_the_browser_tests_install_their_browser():

@@ -496,6 +496,7 @@ def test_a_channel_is_told_as_nginx_tells_it(host: Host) -> None:
         assert host.told("other")["drops"] == [], "of another customer's channel"
 
 
+@pytest.mark.slow
 def test_a_shoutcast_source_is_measured_and_sent_away(host: Host, tmp_path: Path) -> None:
     port = free_pair()
     host.service("rock", 200001, "shoutcast2", port=port, mounts=["/stream"], max_bitrate_kbps=64)

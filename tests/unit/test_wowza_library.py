@@ -120,6 +120,7 @@ def test_a_folder_that_cannot_be_given_is_a_fault(
     assert "cannot be let into" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_view_of_libraries_is_taken_away_whatever_is_left_of_it(tmp_path: Path) -> None:
     """Where it was never mounted, and again after half of it, and while files come and go."""
     tasks = yaml.safe_load((ROOT / "roles/wowza/tasks/uninstall.yml").read_text("utf-8"))

@@ -88,6 +88,7 @@ def shelf(program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     return Shelf(program, tmp_path, monkeypatch)
 
 
+@pytest.mark.slow
 def test_what_is_published_is_given_to_the_customer_as_a_film(
     shelf: Shelf, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -167,6 +168,7 @@ def seconds(shelf: Shelf) -> Any:
     return shorter
 
 
+@pytest.mark.slow
 def test_what_was_sent_can_be_watched_again_within_its_limit(shelf: Shelf, tmp_path: Path) -> None:
     program = shelf.program
     program.put(settings={"dvr_hours": 1, "segment_seconds": 1}, limits={"disk_quota_mb": 5})
@@ -296,6 +298,7 @@ def test_recordings_that_are_moved_count_in_the_library(shelf: Shelf, capsys: py
     assert "the media library has reached" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_customer_who_stops_copies_keeps_nobody_waiting(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.want()
     other = shelf.program.vhost / "conf/jazz-tv"
