@@ -10,7 +10,8 @@ short_description: List what a station has played, what it does not play, and wh
 version_added: 0.2.0
 description:
   - Returns the history of a media service that plays by itself, the newest first, and its DJs who are connected.
-  - And which files of the media library the AutoDJ passes over, as the eco class does with those of another format.
+  - And which files of the media library are passed over, as an AutoDJ's eco class does with those of another format,
+    and a television channel with recordings that do not fit.
   - Nodes are asked for it every C(streamfleet_worker_collect_seconds), so it is that much behind.
 options:
   media_service:
@@ -53,7 +54,7 @@ played:
   elements: dict
   sample: [{"at": "2026-11-27T08:03:12Z", "playlist": "hits", "path": "a.mp3", "title": "A", "artist": "B", "dj": null}]
 passed_over:
-  description: How many files of the media library the AutoDJ does not play, and the first 50 of them with the reason.
+  description: How many files of the media library are not played, and the first 50 of them with the reason.
   returned: success
   type: dict
   sample:

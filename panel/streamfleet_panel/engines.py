@@ -173,9 +173,13 @@ class Engine:
 
     def objects_of(self, service_type: str) -> frozenset[str]:
         """Kinds of objects that its services of this type may have."""
-        own = ["mounts"] if self.mounts_field is not None else []
-        own += self.by_type.get(service_type, {}).get("objects", ())
-        return frozenset([*own, *(kind for companion in self.companions for kind in companion.objects)])
+        companions = (kind for companion in self.companions for kind in companion.objects)
+        return self.own_objects_of(service_type).union(companions)
+
+    def own_objects_of(self, service_type: str) -> frozenset[str]:
+        """Those of them that the engine itself, not a companion, does something with."""
+        own = self.by_type.get(service_type, {}).get("objects", ())
+        return frozenset([*own, *(["mounts"] if self.mounts_field is not None else [])])
 
     def files_of(self, service_type: str) -> tuple[str, ...]:
         """How names of files end that playlists of a service of this type hold; empty: it does not matter."""

@@ -94,6 +94,12 @@ def is_on(service: MediaService) -> bool:
     return player is not None and engine is not None and player.is_on(engine.settings(service.settings))
 
 
+def plays_by_itself(service: MediaService) -> bool:
+    """Whether it plays the customer's library now: by a companion that is on, or because its type always does."""
+    engine = engines().get(service.engine)
+    return is_on(service) or (engine is not None and "playlists" in engine.own_objects_of(service.service_type))
+
+
 def require_player(service: MediaService, *, on: bool = False) -> None:
     """Raise ApiError for a service that has nothing to play a queue. ``on``: also where that is switched off."""
     player, engine = player_of(service), engines().get(service.engine)

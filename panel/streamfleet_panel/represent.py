@@ -597,9 +597,9 @@ def air(service: MediaService, last: PlayedTrack | None) -> dict[str, Any]:
 
 
 def passed_over(service: MediaService, is_on: bool) -> dict[str, Any]:
-    """What of the library the service's AutoDJ does not play, as far as the node has told. One query.
+    """What of the library a service that plays by itself does not play, as far as the node has told. One query.
 
-    ``is_on``: whether it plays; what was told before it was switched off says nothing of now.
+    ``is_on``: whether it does; what was told before that was switched off says nothing of now.
     """
     told = PassedOver.objects.filter(media_service=service).first() if is_on else None
     return {

@@ -204,6 +204,21 @@ def test_what_is_not_played_is_shown_to_those_whom_it_concerns(
     assert "Not played" not in client.get("/services/rock/").content.decode()
 
 
+def test_a_channel_of_television_tells_what_it_leaves_out(
+    world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]]
+) -> None:
+    run({"nodes": [{"name": "node1", "engines": ["icecast", "nginx_rtmp", "wowza"]}]})
+    channel = {"customer": "bob", "engine": "wowza", "node": "node1"}
+    for slug, kind in (("ada-tv", "tv_station"), ("plain", "live")):
+        run({"media_services": [{**channel, "slug": slug, "service_type": kind}]})
+    file = {"path": "a.mp4", "reason": "it has no sound: add a silent track"}
+    for slug in ("ada-tv", "plain"):
+        tell(slug, {"count": 1, "items": [file]}, feed="tv_passed_over")
+    assert api("bob")("GET", "/media-services/ada-tv/passed-over")[1]["items"] == [file]
+    # A channel that plays nothing by itself leaves nothing out, whatever its customer writes there.
+    assert api("bob")("GET", "/media-services/plain/passed-over")[1]["items"] == []
+
+
 @pytest.mark.parametrize(
     ("told", "stored"),
     [

@@ -551,6 +551,10 @@ def test_a_channel_plays_by_itself_and_makes_room_for_a_broadcaster(two: Wowza, 
     assert two.pid() == pid
     log = two.sh(f"journalctl -u {unit} -o cat --no-pager")
     assert "'bad.mp4' is left out: it is no MP4 or MOV file" in log
+    # As the worker gets it.
+    asked = "echo '{\"cursors\": {}}' | python3 -I /usr/lib/streamfleet/collect.py"
+    left_out = dict(json.loads(two.sh(asked).splitlines()[-1])["feeds"]["tv_passed_over"]["items"])["third-tv"]
+    assert left_out == {"count": 1, "items": [{"path": "bad.mp4", "reason": "it is no MP4 or MOV file"}]}
     assert "live takes over\nthe programme goes on" in log
     data = "/var/lib/streamfleet/services/third-tv/tv"
     played = [json.loads(line)["path"] for line in two.sh(f"cat {data}/history.jsonl").splitlines()]

@@ -261,6 +261,7 @@ class Clock:
 
 
 def test_tracks_follow_each_other_in_real_time(station, recordings, tmp_path, server, monkeypatch):
+    monkeypatch.setattr(eco, "PATIENCE", 60.0)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(eco.__file__).parents[1])]))
     (tmp_path / "media" / "good.mp3").write_bytes(recordings["mp3"].read_bytes())
     write(tmp_path, port=server.port, format="mp3", bitrate_kbps=64)
@@ -278,6 +279,7 @@ def test_tracks_follow_each_other_in_real_time(station, recordings, tmp_path, se
 
 
 def test_without_a_track_the_safe_tone_is_sent(station, recordings, tmp_path, server, monkeypatch):
+    monkeypatch.setattr(eco, "PATIENCE", 60.0)
     monkeypatch.setenv("PYTHONPATH", str(Path(eco.__file__).parents[1]))
     monkeypatch.setattr(eco, "SAFE", tmp_path)
     (tmp_path / "safe.mp3").write_bytes(recordings["mp3"].read_bytes())

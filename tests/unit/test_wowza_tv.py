@@ -190,8 +190,12 @@ def test_what_does_not_fit_is_left_out_and_told_until_it_is_another_file(
     assert json.loads((place.data / "videos.json").read_text())[bad.name]["fault"] == "it is bad"
     programme.look_on(lambda: False)
     assert looked.count(bad.name) == 1
+    told = place.data / "passed_over.json"
+    assert json.loads(told.read_text()) == {"count": 1, "items": [{"path": bad.name, "reason": "it is bad"}]}
     bad.write_text("good again")
     assert bad.name in named(place, programme, 2)
+    programme.look_on(lambda: False)
+    assert json.loads(told.read_text()) == {"count": 0, "items": []}
     bad.unlink()
     programme.look_on(lambda: False)
     assert bad.name not in json.loads((place.data / "videos.json").read_text())

@@ -54,12 +54,13 @@ def get_air(request: HttpRequest, slug: str) -> HttpResponse:
 @router.get(
     "/media-services/{slug}/passed-over",
     summary="What of the media library is not played, and why",
-    description="How many files the AutoDJ passes over, and the first 50 of them: in the eco class what it cannot send "
-    "as it is, in both what holds no sound. A file that was not looked at yet is none of them.",
+    description="How many files are passed over, and the first 50 of them: what holds no sound, what an AutoDJ of the "
+    "eco class cannot send as it is, and what a television channel cannot. A file not looked at yet is none of "
+    "them.",
 )
 def get_passed_over(request: HttpRequest, slug: str) -> HttpResponse:
     """As the node told it last."""
     actor = actor_of_call(request)
     require(actor, "view", "media_service")
     service = found(access.services(actor), "media service", slug=slug)
-    return answer(represent.passed_over(service, queueing.is_on(service)))
+    return answer(represent.passed_over(service, queueing.plays_by_itself(service)))

@@ -37,6 +37,7 @@ FEEDS: dict[str, Store] = {
     "played": played.store,
     "passed_over": played.store_passed_over,
     "tv_played": played.store,
+    "tv_passed_over": played.store_passed_over,
     "queue": queue.store,
 }
 

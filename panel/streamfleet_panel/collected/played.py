@@ -1,5 +1,5 @@
 """What stations have played and what not, and their DJs: feeds ``played``, ``passed_over``, ``air`` of role autodj,
-``tv_played`` of wowza.
+``tv_played`` and ``tv_passed_over`` of wowza.
 
 Programs of the tenant's own user write these files, so any text may be in them, for this tenant to read.
 """

@@ -84,7 +84,7 @@ def _page(
         "use": use_of(service),
         "air": display.air(service, actor),
         "queue": display.queue(service),
-        "passed_over": represent.passed_over(service, queueing.is_on(service)),
+        "passed_over": represent.passed_over(service, queueing.plays_by_itself(service)),
         "queue_form": queue_form or QueueForm(),
         "may_queue": access.may(actor, "control", "media_service"),
         "may_show_djs": access.may(actor, "credentials", "dj"),

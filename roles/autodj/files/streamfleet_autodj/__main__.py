@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from . import frames, history, index, library, live
+from . import frames, history, index, library, live, passed
 from .chooser import Choice, State, catch_up, choose
 from .queued import Queue
 
@@ -42,8 +42,6 @@ QUEUE_SECONDS = 3.0
 #: What is said of a file that this question had no time for.
 NOT_YET = "was not looked at yet"
 SILENT = "holds no sound that can be played"
-#: Files of the library that are passed over and told, and bytes of them, since no large file is fetched.
-MOST_TOLD, MOST_TOLD_BYTES = 50, 24 << 10
 
 
 class Station:
@@ -125,7 +123,7 @@ class Station:
                 files = [path for path in files if reasons[path] is None]
             begins = _begins([entry for entry in chosen if entry is not ready], memory.get("playing"), now)
             found = self._choose(files, measured, before, begins, unfit, queue, reasons)
-            self._tell("passed_over.json", _passed_over(reasons), {"count": 0, "items": []})
+            passed.tell(self.data, reasons)
             self.unseen = bool(queue.unseen())
             same = ready is not None and found is not None and _is_same(ready, found[2])
             if same:
@@ -313,13 +311,7 @@ class Station:
 
     def _remember(self, memory: Mapping[str, Any], queue: Queue) -> None:
         library.replace(self.data / "state.json", json.dumps({**memory, "queue": queue.as_dict()}).encode())
-        self._tell("queue.json", queue.told(), {"items": []})
-
-    def _tell(self, name: str, told: dict[str, Any], nothing: dict[str, Any]) -> None:
-        """What the worker fetches, see the role's feeds: written where it says something new."""
-        path = self.data / name
-        if told != _read(path, nothing):
-            library.replace(path, json.dumps(told).encode())
+        library.tell(self.data / "queue.json", queue.told(), {"items": []})
 
 
 class Verdicts:
@@ -388,20 +380,6 @@ def quotable(text: str) -> str:
     """
     whole = index.clean(text.encode("utf-8", "replace").decode())
     return whole.replace("\\", "/").replace('"', "'").replace("#{", "# {")
-
-
-def _passed_over(reasons: Mapping[str, str | None]) -> dict[str, Any]:
-    """What is told of files that are not played: how many, and the first of them with the reason."""
-    found = [(path, reason) for path, reason in reasons.items() if reason is not None]
-    items: list[dict[str, str]] = []
-    room = MOST_TOLD_BYTES
-    for path, reason in found[:MOST_TOLD]:
-        item = {"path": path.encode("utf-8", "replace").decode(), "reason": reason[:200]}
-        room -= len(json.dumps(item)) + 2
-        if room < 0:
-            break
-        items.append(item)
-    return {"count": len(found), "items": items}
 
 
 def _begins(chosen: list[dict[str, Any]], playing: Any, now: float) -> float:

@@ -70,3 +70,16 @@ def replace(path: Path, content: bytes) -> None:
     new = path.with_name(f".{path.name}.new")
     new.write_bytes(content)
     new.replace(path)
+
+
+def tell(path: Path, told: Mapping[str, Any], nothing: Mapping[str, Any]) -> None:
+    """Write what the worker fetches, see the role's feeds, where it says something new. ``nothing``: what no file says.
+
+    Raises OSError.
+    """
+    try:
+        before = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        before = nothing
+    if told != before:
+        replace(path, json.dumps(told).encode())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import chooser, history, library
+from . import chooser, history, library, passed
 from .source import Source
 from .videos import Videos
 
@@ -86,6 +86,10 @@ class Programme:
                 self.videos.look(path)
                 pause(PAUSE)
         self.videos.save()
+        try:
+            passed.tell(self._data, self.videos.left_out())
+        except OSError as error:
+            self._say(f"cannot tell what is left out: {error}")
 
     def _read(self, name: str) -> Any:
         return json.loads((self._settings / name).read_bytes())

@@ -43,6 +43,11 @@ class Videos:
             self._is_saved = False
         return [path for path in found if not self._fault(path)]
 
+    def left_out(self) -> dict[str, str]:
+        """Why each recording that is known not to fit does not, by its path, sorted."""
+        faults = {path: self._fault(path) for path in sorted(self._known)}
+        return {path: fault for path, fault in faults.items() if fault}
+
     def is_new(self, path: str) -> bool:
         """Whether it was not looked into yet, as it is now."""
         return library.known(self._known, path, library.stamp(self._folder / path)) is None

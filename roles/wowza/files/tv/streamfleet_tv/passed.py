@@ -1,0 +1,1 @@
+../../../../autodj/files/streamfleet_autodj/passed.py
