@@ -81,15 +81,16 @@ browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, conten
 	scripts/need.sh 'command -v chromium' chromium fonts-dejavu-core
 	$(PY) -m pytest tests/browser
 
-# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it. Two groups of files at a time
-# (tests/live/conftest.py), each with nodes of its own: they wait more than they compute.
+# One engine in full (Icecast), of the others what shows that they serve; live-full is all of it. Three groups of files at a
+# time (tests/live/conftest.py), each with nodes of its own: they wait more than they compute.
+LIVE := $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=20
 .PHONY: live
 live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
-	$(PY) -m pytest -m "live and not full" -n 2 --dist loadscope --no-loadscope-reorder --durations=20 tests/live
+	$(LIVE) -m "live and not full" tests/live
 
 .PHONY: live-full
 live-full: deps players ## The same, with every test of every engine
-	$(PY) -m pytest -m live -n 2 --dist loadscope --no-loadscope-reorder --durations=20 tests/live
+	$(LIVE) -m live tests/live
 
 # Side by side, each with nodes of its own; molecule names the scenario in what it says.
 .PHONY: molecule molecule-default molecule-fleet
@@ -105,9 +106,13 @@ molecule-default molecule-fleet: molecule-%: deps players
 pages-and-collection: deps
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target browser collection
 
+# The demo is one of the groups.
 .PHONY: live-and-demo live-full-and-demo
-live-and-demo live-full-and-demo: %-and-demo: deps players
-	@$(MAKE) --no-print-directory --jobs=2 $* demo-test
+live-and-demo: deps players
+	$(LIVE) -m "live and not full" tests/demo tests/live
+
+live-full-and-demo: deps players
+	$(LIVE) -m live tests/demo tests/live
 
 .PHONY: test
 test: check contract pages-and-collection molecule live-and-demo ## Everything that CI runs
