@@ -74,7 +74,7 @@ check: deps ## The inner loop: lint, types, unit (under 3 minutes)
 
 .PHONY: contract
 contract: deps players ## The modules against a real panel
-	$(PY) -m pytest -n 2 tests/contract
+	$(PY) -m pytest -n 3 tests/contract
 
 .PHONY: browser
 browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, content policy

@@ -18,6 +18,8 @@ from tests.contract.panel_server import Panel
 from tests.contract.playbook import ROOT, Runner, Step
 from tests.doubles.radio import SPEC, RadioPanelClient
 
+pytestmark = pytest.mark.slow
+
 MODULE = "streamfleet_verify_engine"
 
 
