@@ -317,6 +317,12 @@ def test_self_check_is_content_and_then_names_the_cause(two: Flussonic) -> None:
     assert two.get("rock-tv")[0] == 503
     assert "flussonic.service is not running" in two.play(two.folder / "tasks.yml", *arguments, ok=False)
     two.engine({})
+    # Channels that could not be while the licence had run out are back by themselves.
+    units = "systemctl is-active streamfleet-flussonic@rock-tv.service streamfleet-flussonic@jazz-tv.service"
+    deadline = time.monotonic() + 20
+    while two.sh(f"{units}; true").split() != ["active", "active"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     two.play(two.folder / "tasks.yml", *arguments)
 
 

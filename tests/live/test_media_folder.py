@@ -131,14 +131,19 @@ def test_check_predicts_the_run_and_the_second_changes_nothing(shelf: Shelf, mus
 
 
 @pytest.mark.full
-def test_a_transfer_that_is_killed_goes_on_where_it_was(shelf: Shelf, music: Path) -> None:
+def test_a_transfer_that_is_killed_goes_on_where_it_was(shelf: Shelf, music: Path, tmp_path: Path) -> None:
     content = random.Random(7).randbytes(96 * 1024 * 1024)
     (music / "long.wav").write_bytes(content)
     given = json.dumps({"options": {"customer": "alice", "src": str(music)}})
-    variables = {**os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), **shelf.panel.environment()}
-    # Slow enough to be caught in the middle.
-    shelf.sh("printf '#!/bin/sh\\nexec /usr/bin/rsync --bwlimit=20000 \"$@\"\\n' > /usr/local/bin/rsync")
-    shelf.sh("chmod 755 /usr/local/bin/rsync")
+    # Slow enough to be caught in the middle: it is the sender that holds to a limit.
+    slow = tmp_path / "bin" / "rsync"
+    slow.parent.mkdir()
+    slow.write_text('#!/bin/sh\nexec /usr/bin/rsync --bwlimit=8000 "$@"\n')
+    slow.chmod(0o755)
+    variables = {
+        **os.environ, "ANSIBLE_ROLES_PATH": str(ROOT / "roles"), **shelf.panel.environment(),
+        "PATH": f"{slow.parent}:{os.environ['PATH']}",
+    }  # fmt: skip
     run = subprocess.Popen(
         shelf.command(shelf.folder / "bring.yml", "-e", given), cwd=ROOT, env=variables,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -154,7 +159,6 @@ def test_a_transfer_that_is_killed_goes_on_where_it_was(shelf: Shelf, music: Pat
         # Ansible, its worker and rsync: all that name this folder of this test's own.
         subprocess.run(["pkill", "-KILL", "-f", str(music)], check=True)
         run.wait(10)
-        shelf.sh("rm /usr/local/bin/rsync")
     partial = f"{LIBRARY}/.streamfleet-partial/long.wav"
     while not shelf.sh(f"stat -c %s {partial} 2>/dev/null; true"):
         assert time.monotonic() < deadline, shelf.listing()

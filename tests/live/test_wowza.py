@@ -517,6 +517,8 @@ def test_a_channel_plays_by_itself_and_makes_room_for_a_broadcaster(two: Wowza, 
     ]
     own = {"service_type": "tv_station", "settings": {"timezone": "UTC"}, "playlists": playlists, "schedules": []}
     unit = "streamfleet-wowza-tv@third-tv.service"
+    # Recordings of tests before this one.
+    two.sh("rm -rf /var/lib/streamfleet/media/200003/*")
     with watched(two, "rock-tv"):
         told = two.converge(*keep, channel(*THIRD, **own))
         assert {item["state"] for item in told.values()} == {"running"}, told

@@ -125,11 +125,23 @@ def again(slug: str) -> None:
         subprocess.run(["systemctl", "--no-block", "try-restart", unit], capture_output=True, check=False)
 
 
+def back(slugs: "list[str]") -> None:
+    """Have units of these channels that have failed, as all do while a licence has run out, started once more."""
+    unit = "streamfleet-flussonic@{}.service"
+    listing = ["systemctl", "list-units", "--state=failed", "--plain", "--no-legend", "--full", unit.format("*")]
+    with contextlib.suppress(OSError):
+        failed = subprocess.run(listing, capture_output=True, text=True, check=False).stdout.split()
+        due = [unit.format(slug) for slug in slugs if unit.format(slug) in failed]
+        if due:
+            subprocess.run(["systemctl", "--no-block", "start", *due], capture_output=True, check=False)
+
+
 def everything() -> None:
     """Give Flussonic every channel that is on the air; one that it does not take is no reason for the others to be off.
 
     Its unit is started anew once Flussonic runs: it comes to be, or fails, and converge sees that.
     """
+    given = []
     end = time.monotonic() + ALL_SECONDS
     try:
         wait(PATIENCE)
@@ -145,9 +157,11 @@ def everything() -> None:
             if not ready or time.monotonic() >= end:
                 raise Refused("Flussonic was not ready for it in time")
             give(slug)
+            given.append(slug)
         except (*FAULTS, KeyError, TypeError) as error:
             print(f"{slug}: {error}", file=sys.stderr)
             again(slug)
+    back(given)
 
 
 def one(verb: str, slug: str) -> None:
