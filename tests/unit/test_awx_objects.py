@@ -244,3 +244,28 @@ def test_awx_refuses_a_survey_that_is_none(change: dict[str, Any], said: str) ->
 def test_the_order_of_files_is_that_of_the_folder() -> None:
     files = {Path(path).name for path in play()["vars_files"] if path.startswith("../awx/")}
     assert files == {path.name for path in (ROOT / "awx").glob("*.yml")} - {"questions.yml"}
+
+
+def test_the_execution_environment_has_the_versions_of_the_lock_file() -> None:
+    definition = yaml.safe_load((ROOT / "awx/execution-environment/execution-environment.yml").read_text())
+    needed = definition["dependencies"]
+    pins = [needed["ansible_core"]["package_pip"], needed["ansible_runner"]["package_pip"], *needed["python"]]
+    lock = (ROOT / "requirements/dev.lock").read_text()
+    for pin in pins:
+        assert re.search(rf"^{re.escape(pin)} ", lock, re.MULTILINE), f"{pin} is not what requirements/dev.lock has"
+    assert (ROOT / "awx/execution-environment" / needed["galaxy"]).resolve() == ROOT / "requirements.yml"
+
+
+def test_the_page_names_every_template_playbook_and_setting() -> None:
+    page = (ROOT / "docs/awx.md").read_text()
+    rows = "\n".join(re.findall(r"^\| Streamfleet .*$", page, re.MULTILINE))
+    for template in templates():
+        last = template["name"].removeprefix("Streamfleet ")
+        assert re.search(rf"(Streamfleet |, ){re.escape(last)}\b", rows), template["name"]
+        assert f"`{Path(template['playbook']).stem}`" in rows
+    for survey in (ROOT / "awx/surveys").iterdir():
+        assert survey.name in page or survey.stem == "media_service_delete", survey.name
+    options = options_of("awx")
+    assert options is not None
+    for option in options:
+        assert re.search(rf"`(streamfleet_awx)?_{option.removeprefix('streamfleet_awx_')}`", page), option
