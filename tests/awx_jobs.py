@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +68,15 @@ class Controller:
         template: Mapping[str, Any],
         answers: Mapping[str, Any],
         *,
-        inventory: str | list[str] | None = None,
+        sources: Sequence[str] = (),
         job_type: str = "run",
         limit: str | None = None,
         timeout: int = 900,
     ) -> Ended:
-        """Run a template's playbook. Raises Refused, as AWX would, for answers that the survey does not allow."""
+        """Run a template's playbook on what inventory ``sources`` of the project say (none: no hosts).
+
+        Raises Refused, as AWX would, for answers that the survey does not allow.
+        """
         variables = surveys.launched(template, answers)
         own = template.get("extra_vars") or {}
         number = secrets.randbelow(10**6)
@@ -80,16 +85,13 @@ class Controller:
         marked = {name: value if own.get(name) == value else unsafe(value) for name, value in variables.items()}
         about = {"awx_job_id": number, "awx_job_launch_type": "manual", "awx_user_name": Unsafe("operator")}
         (private / "env" / "extravars").write_text(yaml.dump({**marked, **about}, Dumper=_Dumper))
-        if inventory is None:
-            (private / "hosts").write_text("all: {hosts: {}}\n")
-            inventory = str(private / "hosts")
         kept = {name: value for name, value in os.environ.items() if not name.startswith(OTHERS)}
         with mock.patch.dict(os.environ, kept, clear=True):
             ran = ansible_runner.run(
                 private_data_dir=str(private),
                 project_dir=str(ROOT),
                 playbook=template["playbook"],
-                inventory=inventory,
+                inventory=str(inventory(sources, private)),
                 envvars={"ANSIBLE_NOCOLOR": "1", **self.environment, **self._injected(private)},
                 cmdline="--check --diff" if job_type == "check" else None,
                 limit=limit if template.get("ask_limit_on_launch") else None,
@@ -118,6 +120,23 @@ class Controller:
                 path.write_text(content)
             environment |= variables
         return environment
+
+
+def inventory(sources: Sequence[str], private: Path) -> Path:
+    """A program that prints what ``sources`` say, which is what a job gets for its inventory."""
+    found = '{"_meta": {"hostvars": {}}, "all": {"hosts": []}}'
+    if sources:
+        program = str(Path(sys.executable).with_name("ansible-inventory"))
+        options = [word for source in sources for word in ("-i", source)]
+        done = subprocess.run(
+            [program, *options, "--list", "--export"],
+            cwd=ROOT, text=True, capture_output=True, check=True, timeout=120,
+        )  # fmt: skip
+        found = json.dumps(json.loads(done.stdout))
+    path = private / "hosts"
+    path.touch(0o700)
+    path.write_text(f"#! /usr/bin/env python3\nprint({found!r})\n")
+    return path
 
 
 def unsafe(value: Any) -> Any:

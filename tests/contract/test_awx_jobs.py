@@ -5,6 +5,9 @@ Those of hosts are in tests/live/test_awx.py, the template of AWX's own objects 
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.awx_jobs import Controller, Ended, answers
-from tests.awx_objects import objects
+from tests.awx_objects import ROOT, objects
 from tests.contract.panel_server import Panel
 from tests.doubles.awx.surveys import Refused
 
@@ -125,3 +128,46 @@ def test_engine_verification(launch: Launch) -> None:
     )
     assert ended.code != 0
     assert "no-such-node" in ended.told
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("install", {}, "the inventory has no host in the group streamfleet_panel"),
+        ("site", {}, "the inventory has no host in the group streamfleet_panel"),
+        ("uninstall", {"streamfleet_uninstall_confirm": "n2"}, "add -e streamfleet_uninstall_confirm=n1"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_a_host_is_reached(
+    tmp_path: Path, name: str, given: dict[str, str], said: str
+) -> None:
+    hosts = tmp_path / "hosts.yml"
+    # An address of documentation: nobody answers there.
+    node = {"ansible_host": "192.0.2.1", "streamfleet_stream_host": "s.example.net"}
+    groups = {group: {"hosts": {"n1": node}} for group in ("streamfleet_nodes", "icecast")}
+    hosts.write_text(json.dumps({"all": {"children": groups}}))
+    chosen = template(name)
+    ended = Controller(tmp_path, {}, {}, {}).launch(chosen, given, sources=[str(hosts)], timeout=120)
+    assert ended.code != 0
+    assert said in ended.told or said in ended.output
+    assert "Gathering Facts" not in ended.results
+
+
+@pytest.mark.parametrize("name", ["production", "staging"])
+def test_an_inventory_is_read_as_awx_reads_it(name: str) -> None:
+    """By ansible-inventory, with no password; what the lookups in it give is for the job to find out."""
+    sources = {source["inventory"]: source["source_path"] for source in objects()["awx.awx.inventory_source"]}
+    program = str(Path(sys.executable).with_name("ansible-inventory"))
+    done = subprocess.run(
+        [program, "-i", sources[f"Streamfleet {name}"], "--list", "--export"],
+        cwd=ROOT, text=True, capture_output=True, check=True, timeout=120,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    assert found["streamfleet_panel"]["hosts"] == ["panel1"]
+    assert "streamfleet_panel_host" in found["all"]["vars"]
+    assert (
+        "lookup("
+        in found["all"]["vars"][
+            "streamfleet_panel_admin_password" if name == "staging" else "vault_streamfleet_admin_password"
+        ]
+    )

@@ -37,7 +37,7 @@ class Jobs:
         ended = controller.launch(
             template,
             answers(template, **given) if template["survey_enabled"] else {},
-            inventory=[
+            sources=[
                 str(ROOT / "inventories/demo/hosts.yml"),
                 str(ROOT / f".nodes/{self.stage.fleet}/inventory.yml"),
             ],

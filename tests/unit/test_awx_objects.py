@@ -103,6 +103,13 @@ def test_every_playbook_has_a_job_template(name: str) -> None:
     assert any(template["playbook"] == f"playbooks/{name}.yml" for template in templates())
 
 
+def test_every_template_is_run_by_a_test() -> None:
+    files = ("tests/contract/test_awx.py", "tests/contract/test_awx_jobs.py", "tests/live/test_awx.py")
+    text = "\n".join((ROOT / path).read_text() for path in files)
+    run = set(re.findall(r'launch\(\s*(?:awx\.template\()?"(?:Streamfleet )?([\w -]+)"', text))
+    assert {f"Streamfleet {name}" for name in run} == names("job_template")
+
+
 def test_a_template_takes_variables_from_its_survey_only_and_excludes_what_may_not_meet() -> None:
     for template in templates():
         assert template["ask_variables_on_launch"] is False, template["name"]
