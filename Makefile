@@ -154,8 +154,9 @@ collection: deps ## Build streamfleet.core and run ansible-test sanity on it
 	$(PY) scripts/build_collection.py --sanity
 
 .PHONY: docs
-docs: deps ## Make the generated pages anew
+docs: deps ## Make the generated pages and AWX's surveys anew
 	$(PY) scripts/gen_docs.py
+	$(PY) scripts/gen_awx_surveys.py
 
 .PHONY: clean
 clean: ## Remove what was built (not the caches)

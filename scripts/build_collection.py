@@ -51,6 +51,8 @@ runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 
 IGNORED = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
+#: Playbooks that are for a checkout: the objects of AWX are files of the project that AWX fetches (awx/).
+OF_A_CHECKOUT = ("playbooks/awx.yml", "playbooks/vars/awx.yml")
 
 
 @dataclass(frozen=True)
@@ -128,6 +130,8 @@ def stage(root: Path, target: Path) -> None:
         shutil.copytree(root / source, plugins / name, ignore=IGNORED)
     for folder in ("roles", "playbooks"):
         shutil.copytree(root / folder, target / folder, ignore=IGNORED)
+    for path in OF_A_CHECKOUT:
+        (target / path).unlink()
     for file in ("engines.yml", "LICENSE", "README.md"):
         shutil.copy(root / file, target / file)
     rewrite(plugins.rglob("*.py"), lambda text: python_text(text, names))
@@ -138,7 +142,7 @@ def stage(root: Path, target: Path) -> None:
     # A collection may import nothing from here, so ansible-test wants it empty.
     for init in (plugins / "module_utils").rglob("__init__.py"):
         init.write_text("")
-    (target / "galaxy.yml").write_text(as_yaml(galaxy(root)))
+    (target / "galaxy.yml").write_text(as_yaml(galaxy(root, target)))
     (target / "meta").mkdir()
     (target / "meta" / "runtime.yml").write_text(as_yaml(runtime(root)))
     (target / "tests" / "sanity").mkdir(parents=True)
@@ -166,11 +170,13 @@ def as_yaml(data: Any) -> str:
     return "---\n" + yaml.safe_dump(data, sort_keys=False, width=120)
 
 
-def galaxy(root: Path) -> dict[str, Any]:
-    """galaxy.yml: what pyproject.toml and requirements.yml say already."""
+def galaxy(root: Path, target: Path) -> dict[str, Any]:
+    """galaxy.yml: what pyproject.toml and requirements.yml say already; of the latter, what ``target`` uses."""
     project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
     required = root / "requirements.yml"
-    needed = yaml.safe_load(required.read_text())["collections"] if required.is_file() else []
+    listed = yaml.safe_load(required.read_text())["collections"] if required.is_file() else []
+    staged = "\n".join(path.read_text() for name in ("roles", "playbooks") for path in (target / name).rglob("*.yml"))
+    needed = [item for item in listed if re.search(rf"^\s*(?:- )?{re.escape(item['name'])}\.", staged, re.MULTILINE)]
     return {
         "namespace": NAMESPACE,
         "name": NAME,

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from functools import cache
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import ansible.module_utils
-from ansible.module_utils.basic import AnsibleModule
+from scripts.module_specs import ROOT, argument_spec, talks
 
-ROOT = Path(__file__).resolve().parents[2]
-
-# On a target Ansible packs module_utils/ into ansible.module_utils; here the directory is added to that package.
-if str(ROOT / "module_utils") not in ansible.module_utils.__path__:
-    ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
-
-
-class _Called(Exception):
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec
+__all__ = ["argument_spec", "module_names", "own_options"]
 
 
 def module_names() -> list[str]:
     """Modules of library/ that talk to the panel by themselves: those for users. (Others only document an action.)"""
-    marks = ("extends_documentation_fragment", "def main()")
     return sorted(
-        path.stem for path in (ROOT / "library").glob("*.py") if all(mark in path.read_text() for mark in marks)
+        path.stem
+        for path in (ROOT / "library").glob("*.py")
+        if "extends_documentation_fragment" in path.read_text() and talks(path.stem)
     )
-
-
-@cache
-def argument_spec(name: str) -> dict[str, Any]:
-    """The argument spec that the module ``name`` gives to AnsibleModule."""
-
-    def init(_self: AnsibleModule, argument_spec: dict[str, Any], **_options: Any) -> None:
-        raise _Called(argument_spec)
-
-    spec = importlib.util.spec_from_file_location(name, ROOT / "library" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    with mock.patch.object(AnsibleModule, "__init__", init):
-        try:
-            module.main()
-        except _Called as called:
-            return called.spec
-    raise AssertionError(f"{name} makes no AnsibleModule")
 
 
 def own_options(name: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,10 @@ def test_everything_is_there(staged: Path) -> None:
         assert {path.name for path in (staged / "plugins" / target).glob("*.py")} == expected
     for folder in ("roles", "playbooks"):
         assert {path.name for path in (staged / folder).iterdir()} == {
-            path.name for path in (ROOT / folder).iterdir() if not path.name.startswith((".", "__"))
+            path.name
+            for path in (ROOT / folder).iterdir()
+            if not path.name.startswith((".", "__"))
+            and str(path.relative_to(ROOT)) not in build_collection.OF_A_CHECKOUT
         }
     assert (staged / "engines.yml").read_text() == (ROOT / "engines.yml").read_text()
 
@@ -57,10 +61,24 @@ def test_the_action_group_is_every_module_that_connects(staged: Path) -> None:
 def test_version_and_dependencies_come_from_one_place(staged: Path) -> None:
     meta = yaml.safe_load((staged / "galaxy.yml").read_text())
     assert f'version = "{meta["version"]}"' in (ROOT / "pyproject.toml").read_text()
-    used = set()
-    for path in [*(ROOT / "roles").rglob("*.yml"), *(ROOT / "playbooks").rglob("*.yml")]:
-        used |= set(re.findall(r"\b((?:ansible\.(?!builtin)|community\.)\w+)\.\w+(?=:|\()", path.read_text()))
-    assert used <= set(meta["dependencies"]), "collections that are used and not in requirements.yml"
+    assert meta["dependencies"] == {}, "what is in the collection needs no other"
+    used, in_staged = (
+        {
+            name
+            for path in [*(root / "roles").rglob("*.yml"), *(root / "playbooks").rglob("*.yml")]
+            for name in re.findall(r"\b((?:ansible\.(?!builtin)|community\.|awx\.)\w+)\.\w+(?=:|\()", path.read_text())
+        }
+        for root in (ROOT, staged)
+    )
+    assert in_staged == set()
+    listed = {item["name"] for item in yaml.safe_load((ROOT / "requirements.yml").read_text())["collections"]}
+    assert used == listed, "collections that are used and those of requirements.yml"
+
+
+def test_a_collection_that_is_used_becomes_a_dependency(staged: Path, tmp_path: Path) -> None:
+    shutil.copytree(staged, tmp_path / "more")
+    (tmp_path / "more" / "playbooks" / "x.yml").write_text("- tasks:\n    - awx.awx.project:\n        name: x\n")
+    assert build_collection.galaxy(ROOT, tmp_path / "more")["dependencies"] == {"awx.awx": "24.6.1"}
 
 
 def test_no_short_name_is_left(staged: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts import gen_docs, gen_engine_options
+from scripts import gen_awx_surveys, gen_docs, gen_engine_options
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +24,49 @@ def test_reference_pages_are_up_to_date() -> None:
     for folder in ("modules", "roles"):
         for path in (ROOT / "docs" / folder).glob("*.md"):
             assert path.relative_to(ROOT) in pages, f"{path} has no source any more: run scripts/gen_docs.py"
+
+
+def test_surveys_are_up_to_date() -> None:
+    files = gen_awx_surveys.generate(ROOT)
+    for path, text in files.items():
+        assert (ROOT / path).is_file(), f"{path} is missing: run scripts/gen_awx_surveys.py"
+        assert (ROOT / path).read_text() == text, f"{path}: run scripts/gen_awx_surveys.py"
+    assert {path.name for path in (ROOT / "awx/surveys").iterdir()} == {path.name for path in files}
+
+
+@pytest.mark.parametrize(
+    ("plan", "said"),
+    [
+        ({"questions": {"emial": "E-mail"}}, "customer: emial: streamfleet_customer has no such option"),
+        ({"questions": {"reseller": "x"}, "prefix": "client_"}, "customer.yml does not read client_reseller"),
+        ({"module": "streamfleet_media_service", "questions": {"name": "x", "suspended": "x"}}, "does not read"),
+        (
+            {"questions": {"api_access": {"ask": "x", "like": "email"}}},
+            "reads customer_api_access as bool, but the option is",
+        ),
+    ],
+)
+def test_a_survey_of_which_option_and_playbook_do_not_agree_is_refused(plan: dict[str, object], said: str) -> None:
+    whole = {"title": "t", "description": "d", "playbook": "customer"}
+    whole |= {"module": "streamfleet_customer", "prefix": "customer_"}
+    with pytest.raises(gen_awx_surveys.SurveyError, match=said):
+        gen_awx_surveys.survey("customer", {**whole, **plan})
+
+
+def test_a_question_has_what_its_option_says() -> None:
+    option = gen_awx_surveys.Option("str", ("a", "b"), False, False, "Which.")
+    plan = {"playbook": "customer", "module": "m", "prefix": "customer_"}
+    made = gen_awx_surveys.question("s", plan, "status", "Status", {"status": option})
+    assert (made["type"], made["choices"], made["default"], made["required"]) == (
+        "multiplechoice",
+        ["", "a", "b"],
+        "",
+        False,
+    )
+    must = gen_awx_surveys.Option("str", ("a", "b"), True, False, "Which.")
+    assert gen_awx_surveys.question("s", plan, "status", "Status", {"status": must})["choices"] == ["a", "b"]
+    secret = gen_awx_surveys.Option("str", (), False, True, "What.")
+    assert gen_awx_surveys.question("s", plan, "name", "Name", {"name": secret})["type"] == "password"
 
 
 def test_a_field_of_two_engines_must_be_of_one_type() -> None:

@@ -1,0 +1,98 @@
+"""Job templates of hosts, run as AWX runs them, on real nodes; those that only talk to the panel are in tests/contract.
+
+Tests playbooks: site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml uninstall.yml.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.stage import NODE, ROOT, Stage
+from tests.awx_jobs import Controller, Ended, answers
+from tests.awx_objects import objects
+
+pytestmark = pytest.mark.live
+
+
+class Jobs:
+    """Launches templates on the node of a stage, with the credentials that its operator would have given AWX."""
+
+    def __init__(self, stage: Stage, directory: Path) -> None:
+        self.stage, self.directory = stage, directory
+        self.types = {item["name"]: item for item in objects()["awx.awx.credential_type"]}
+
+    def launch(self, name: str, job_type: str = "run", **given: str) -> Ended:
+        template = next(item for item in objects()["awx.awx.job_template"] if item["name"] == f"Streamfleet {name}")
+        known, inputs = self.stage.variables(), {}
+        if "Streamfleet panel" in template["credentials"]:
+            ca = Path(known["STREAMFLEET_CA"]).read_text()
+            inputs = {
+                "Streamfleet panel": {"url": known["STREAMFLEET_URL"], "token": known["STREAMFLEET_TOKEN"], "ca": ca}
+            }
+        controller = Controller(self.directory, self.types, inputs, {})
+        ended = controller.launch(
+            template,
+            answers(template, **given) if template["survey_enabled"] else {},
+            sources=[
+                str(ROOT / "inventories/demo/hosts.yml"),
+                str(ROOT / f".nodes/{self.stage.fleet}/inventory.yml"),
+            ],
+            job_type=job_type,
+            limit=NODE,
+        )
+        assert known.get("STREAMFLEET_TOKEN", "no token yet") not in ended.output
+        return ended
+
+
+def succeeded(ended: Ended) -> Ended:
+    assert ended.code == 0, ended.told or ended.output[-3000:]
+    return ended
+
+
+def test_hosts_are_checked_and_converged_by_jobs(platform: Stage, tmp_path: Path) -> None:
+    jobs = Jobs(platform, tmp_path)
+    succeeded(jobs.launch("self-check"))
+    assert "changed" in succeeded(jobs.launch("converge", "check")).results["Apply what the panel says"]
+    succeeded(jobs.launch("converge"))
+
+
+@pytest.mark.full
+def test_certificates_and_media_by_jobs(platform: Stage, tmp_path: Path) -> None:
+    jobs = Jobs(platform, tmp_path)
+    succeeded(jobs.launch("certificates"))
+    refused = jobs.launch("certificates", certificates_renew="other.example.net")
+    assert refused.code != 0
+    assert "name other.example.net, which no host of this run has" in refused.told
+    name = f"t{secrets.token_hex(4)}"
+    service: dict[str, Any] = {"slug": f"{name}-fm", "customer": name, "engine": "icecast", "autodj": {}}
+    document = {"customers": [{"username": name}], "media_services": [service]}
+    platform.api().request("POST", "/apply", {"document": document})
+    succeeded(jobs.launch("converge"))
+    music = tmp_path / "music"
+    music.mkdir()
+    (music / "a.mp3").write_bytes(b"not looked into")
+    brought = succeeded(jobs.launch("media folder", media_folder_customer=name, media_folder_src=str(music)))
+    assert brought.results["Bring what differs"]["sent"] == ["a.mp3"]
+    platform.api().request("POST", "/apply", {"document": {"customers": [{"username": name, "state": "absent"}]}})
+
+
+@pytest.mark.full
+def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None:
+    stage = Stage(f"awx{secrets.token_hex(3)}", tmp_path / "stage")
+    stage.start()
+    try:
+        jobs = Jobs(stage, tmp_path)
+        succeeded(jobs.launch("install", "check"))
+        succeeded(jobs.launch("site"))
+        assert "changed=0" in succeeded(jobs.launch("install")).output
+        refused = jobs.launch("uninstall", streamfleet_uninstall_confirm="another")
+        assert refused.code != 0
+        assert f"-e streamfleet_uninstall_confirm={NODE}" in refused.told
+        succeeded(jobs.launch("uninstall", streamfleet_uninstall_confirm=NODE))
+        assert stage.on_node(["sh", "-c", "ls /etc/systemd/system | grep -c streamfleet || true"]).strip() == "0"
+    finally:
+        stage.remove()
