@@ -735,7 +735,11 @@ def test_an_answer_that_is_cut_is_a_fault(body: bytes) -> None:
     assert is_last(HEADER.pack(HEADER.size + 4, DONE, 0, 1, 0) + bytes(4))
 
 
-def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(tmp_path: Path) -> None:
+def test_what_was_written_before_a_crash_is_written_again_with_the_same_ids(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A new day has transfer of its own.
+    monkeypatch.setattr("time.time", lambda: NOW)
     settings = settings_in(tmp_path)
     log = tmp_path / "streams.log"
     log.write_text("")
