@@ -153,6 +153,27 @@ def test_what_cannot_be_is_refused_before_a_host_is_reached(
     assert "Gathering Facts" not in ended.results
 
 
+#: In place of ssh: notes what it is called with, and does not reach the host.
+SSH = """#!/bin/sh
+[ "$1" = -G ] || printf '%s\\n' "$@" >> {notes}
+exit 255
+"""
+
+
+@pytest.mark.parametrize("name", ["production", "staging"])
+def test_a_job_checks_the_keys_of_hosts_although_awx_says_not_to(tmp_path: Path, name: str) -> None:
+    program, notes, more = tmp_path / "ssh", tmp_path / "notes", tmp_path / "more.yml"
+    program.touch(0o700)
+    program.write_text(SSH.format(notes=notes))
+    more.write_text(json.dumps({"all": {"vars": {"ansible_ssh_executable": str(program)}}}))
+    sources = [f"inventories/{name}/hosts.yml", str(more)]
+    ended = Controller(tmp_path, {}, {}, {}).launch(template("self-check"), {}, sources=sources, timeout=120)
+    assert ended.code != 0
+    words = notes.read_text().splitlines()
+    assert f"GlobalKnownHostsFile=/etc/ssh/ssh_known_hosts inventories/{name}/known_hosts" in words
+    assert "StrictHostKeyChecking=no" not in words
+
+
 @pytest.mark.parametrize("name", ["production", "staging"])
 def test_an_inventory_is_read_as_awx_reads_it(name: str) -> None:
     """By ansible-inventory, with no password; what the lookups in it give is for the job to find out."""

@@ -134,7 +134,12 @@ def test_the_controller_does_not_become_root_by_an_inventory(name: str) -> None:
 
 
 #: What needs no root: it runs on the controller, or becomes root by itself.
-WITHOUT_ROOT = {"ansible.builtin.assert", "ansible.builtin.debug", "ansible.builtin.set_fact", "streamfleet_media_folder"}
+WITHOUT_ROOT = {
+    "ansible.builtin.assert",
+    "ansible.builtin.debug",
+    "ansible.builtin.set_fact",
+    "streamfleet_media_folder",
+}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
