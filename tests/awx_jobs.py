@@ -57,12 +57,12 @@ class Ended:
 
 @dataclass
 class Controller:
-    """Launches jobs. ``inputs``: name of a custom credential type → its credential's inputs; ``types``: these types."""
+    """Launches jobs. ``inputs``: name of a credential type → its credential's inputs; ``types``: these types."""
 
     directory: Path
     types: Mapping[str, Mapping[str, Any]]
-    inputs: Mapping[str, Mapping[str, str]]
-    #: What built-in credentials put into the environment.
+    inputs: Mapping[str, Mapping[str, str | bool]]
+    #: What else is in the environment.
     environment: Mapping[str, str]
 
     def launch(

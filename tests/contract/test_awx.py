@@ -13,10 +13,11 @@ import pytest
 
 from tests.awx_jobs import Controller
 from tests.contract.playbook import ROOT, Runner
-from tests.doubles.awx import surveys
+from tests.doubles.awx import rules, surveys
 from tests.doubles.awx.server import Awx
 
 PLAYBOOK = ROOT / "playbooks" / "awx.yml"
+CONTROLLER = "Red Hat Ansible Automation Platform"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary-key-of-hosts\n-----END OPENSSH PRIVATE KEY-----\n"
 SETTINGS = {
     "streamfleet_awx_project_url": "https://git.example.net/streaming.git",
@@ -85,8 +86,11 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     assert awx.template("Streamfleet install")["inventory"] == ids["Streamfleet production"]
 
     # AWX itself, later: with the settings of the template, and no secrets but those of the controller's credential.
-    environment = {"CONTROLLER_HOST": awx.url, "CONTROLLER_OAUTH_TOKEN": awx.token}
-    ended = Controller(tmp_path, {}, {}, environment).launch(awx.template("Streamfleet AWX"), {})
+    (used,) = awx.listed("job_templates", "Streamfleet AWX", "credentials")
+    kinds = {item["name"]: item for item in awx.kept["credential_types"].values()}
+    of_awx = {CONTROLLER: credentials[used]["inputs"]}
+    assert rules.injected(kinds[CONTROLLER], of_awx[CONTROLLER], "")[1]["CONTROLLER_VERIFY_SSL"] == "True"
+    ended = Controller(tmp_path, kinds, of_awx, {}).launch(awx.template("Streamfleet AWX"), {})
     assert ended.code == 0, ended.told
     assert len(awx.writes) == written, awx.writes[written:]
     assert "changed=0" in ended.output

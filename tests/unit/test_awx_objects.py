@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.awx_objects import ROOT, SETTINGS, argument_spec, objects, play, tasks
 from tests.doubles.awx import surveys
-from tests.doubles.awx.rules import BUILT_IN
+from tests.doubles.awx.rules import BUILT_IN, INJECTORS, injected
 
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 QUESTIONS = yaml.safe_load((ROOT / "awx" / "questions.yml").read_text())
@@ -189,6 +189,15 @@ def test_secrets_are_password_questions_without_a_default() -> None:
                 assert question["type"] == "password", question["variable"]
             if question["type"] == "password":
                 assert "default" not in question
+
+
+def test_a_job_of_awx_itself_verifies_whom_it_gives_its_token_to() -> None:
+    (credential,) = [item for item in objects()["awx.awx.credential"] if item["name"] == "Streamfleet AWX"]
+    kind = credential["credential_type"]
+    built_in = {"inputs": BUILT_IN[kind][1], "injectors": INJECTORS[kind]}
+    _file, environment = injected(built_in, credential["inputs"], "")
+    assert environment["CONTROLLER_VERIFY_SSL"] == environment["TOWER_VERIFY_SSL"] == "True"
+    assert injected(built_in, {"host": "https://awx"}, "")[1]["CONTROLLER_VERIFY_SSL"] == "False", "as AWX has it"
 
 
 # Launches -------------------------------------------------------------------------------------------------------------

@@ -45,7 +45,9 @@ class Awx:
         self._surveys: dict[int, dict[str, Any]] = {}
         self._numbers = iter(range(1, 10**6))
         for name, (kind, inputs) in rules.BUILT_IN.items():
-            self._keep("credential_types", {"name": name, "kind": kind, "inputs": inputs, "managed": True})
+            injectors = rules.INJECTORS.get(name, {})
+            whole = {"name": name, "kind": kind, "inputs": inputs, "injectors": injectors, "managed": True}
+            self._keep("credential_types", whole)
         double = self
 
         class Handler(BaseHTTPRequestHandler):
