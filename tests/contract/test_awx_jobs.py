@@ -111,11 +111,14 @@ def test_media_service(launch: Launch, panel: Panel, owner: str) -> None:
 
 def test_apply(launch: Launch, panel: Panel, tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("customers:\n  - {username: awx-by-file}\n")
-    document = '{"customers": [{"username": "awx-by-text"}]}'
+    secret = "canary-document-of-awx"
+    document = f'{{"customers": [{{"username": "awx-by-text", "password": "{secret}"}}]}}'
     given = {"files": f"{tmp_path}/a.yml", "document": document, "label": "awx", "prune": "yes", "max_delete": "1"}
-    foretold = launch("apply", "apply_", job_type="check", **given)
+    foretold = launch("apply", "apply_", canary=secret, job_type="check", **given)
     assert foretold.results["Apply the document"]["summary"]["created"] == 2
-    made = launch("apply", "apply_", **given)
+    broken = launch("apply", "apply_", canary=secret, document=document[:-1])
+    assert broken.code != 0
+    made = launch("apply", "apply_", canary=secret, **given)
     assert (made.code, made.results["Apply the document"]["summary"]["created"]) == (0, 2), made.told
 
 

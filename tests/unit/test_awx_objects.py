@@ -122,6 +122,15 @@ def test_a_template_takes_variables_from_its_survey_only_and_excludes_what_may_n
         assert ("Streamfleet vault" in template["credentials"]) == on_hosts, template["name"]
 
 
+def test_where_the_inventory_can_be_chosen_the_panel_can_be_too() -> None:
+    both = [template for template in templates() if "Streamfleet panel" in template["credentials"]]
+    assert {item["name"] for item in both if item.get("ask_inventory_on_launch")} == {
+        "Streamfleet converge", "Streamfleet media folder",
+    }  # fmt: skip
+    for template in both:
+        assert template["ask_credential_on_launch"] is True, template["name"]
+
+
 @pytest.mark.parametrize("number", range(len(list((ROOT / "awx" / "surveys").glob("*.yml")))))
 def test_every_survey_is_one_for_awx_and_used(number: int) -> None:
     path = sorted((ROOT / "awx" / "surveys").glob("*.yml"))[number]
@@ -184,7 +193,8 @@ def test_the_survey_of_customers_is_the_form_in_which_an_administrator_creates_o
 def test_secrets_are_password_questions_without_a_default() -> None:
     for template in templates():
         for question in (template.get("survey_spec") or {}).get("spec", ()):
-            secret = re.search(r"password|_key$|token|authhash", question["variable"])
+            # A document may hold anything.
+            secret = re.search(r"password|_key$|token|authhash|document", question["variable"])
             if secret and question["variable"] != "apply_update_password":
                 assert question["type"] == "password", question["variable"]
             if question["type"] == "password":
