@@ -67,6 +67,10 @@ def test_customer(launch: Launch, panel: Panel) -> None:
     assert "customer_confirm_password is not what customer_password is" in wrong.told
     right = launch("customer password", "customer_", canary=new, **change, confirm_password=new)
     assert (right.code, right.results["Apply the customer"]["changed"]) == (0, True), right.told
+    other = {**change, "username": "awx-mistyped"}
+    refused = launch("customer password", "customer_", canary=new, **other, confirm_password=new)
+    assert "customer_username is awx-mistyped, and there is no such account" in refused.told
+    assert panel.request("GET", "/customers/awx-mistyped")[0] == 404
 
     gone = launch("customer deletion", "customer_", job_type="check", username="awx-made")
     assert (gone.code, panel.request("GET", "/customers/awx-made")[0]) == (0, 200)

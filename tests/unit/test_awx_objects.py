@@ -190,6 +190,15 @@ def test_the_survey_of_customers_is_the_form_in_which_an_administrator_creates_o
     }
 
 
+def test_a_password_is_set_always_only_for_an_account_that_exists() -> None:
+    for template in templates():
+        fixed = template.get("extra_vars") or {}
+        if fixed.get("customer_update_password") == "always":
+            assert fixed["customer_must_exist"] is True, template["name"]
+    (password,) = [q for q in customer()["survey_spec"]["spec"] if q["variable"] == "customer_password"]
+    assert "only when the account is created" in password["question_description"]
+
+
 def test_secrets_are_password_questions_without_a_default() -> None:
     for template in templates():
         for question in (template.get("survey_spec") or {}).get("spec", ()):
