@@ -19,6 +19,7 @@ from tests.doubles.awx.server import Awx
 PLAYBOOK = ROOT / "playbooks" / "awx.yml"
 CONTROLLER = "Red Hat Ansible Automation Platform"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary-key-of-hosts\n-----END OPENSSH PRIVATE KEY-----\n"
+PLAYBOOKS = [f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml")]
 SETTINGS = {
     "streamfleet_awx_project_url": "https://git.example.net/streaming.git",
     "streamfleet_awx_execution_environment_image": "registry.example.net/streamfleet-ee:1",
@@ -27,7 +28,7 @@ SETTINGS = {
 
 @pytest.fixture
 def awx() -> Iterator[Awx]:
-    with Awx(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml")) as running:
+    with Awx(PLAYBOOKS) as running:
         yield running
 
 
@@ -63,6 +64,12 @@ SECRETS = {
 
 def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx, run: Any, tmp_path: Path) -> None:
     given = {**SECRETS, "streamfleet_awx_controller_url": awx.url, "streamfleet_awx_controller_token": awx.token}
+    # A project that was fetched when the repository had none of the playbooks.
+    awx.push([])
+    organization = awx.post("organizations", {"name": "Streamfleet"})
+    place = {"scm_type": "git", "scm_url": SETTINGS["streamfleet_awx_project_url"], "scm_branch": "main"}
+    project = awx.post("projects", {"name": "Streamfleet", "organization": organization, **place})
+    awx.push(PLAYBOOKS)
     code, results, changed = run("--check", **given)
     assert code == 0, refusal(results)
     assert awx.writes == []
@@ -92,7 +99,8 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     assert rules.injected(kinds[CONTROLLER], of_awx[CONTROLLER], "")[1]["CONTROLLER_VERIFY_SSL"] == "True"
     ended = Controller(tmp_path, kinds, of_awx, {}).launch(awx.template("Streamfleet AWX"), {})
     assert ended.code == 0, ended.told
-    assert len(awx.writes) == written, awx.writes[written:]
+    # Whether there is something new is only seen by fetching.
+    assert [path for _method, path in awx.writes[written:]] == [f"/api/v2/projects/{project}/update/"]
     assert "changed=0" in ended.output
     assert awx.named("credentials") == credentials
     assert awx.token not in ended.output

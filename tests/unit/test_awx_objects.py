@@ -70,8 +70,8 @@ def test_a_misspelt_or_wrong_argument_would_be_found() -> None:
 def test_every_kind_comes_after_those_that_it_refers_to() -> None:
     order = [module.removeprefix("awx.awx.") for module in tasks()]
     assert order == [
-        "organization", "execution_environment", "credential_type", "credential", "project", "inventory",
-        "inventory_source", "job_template", "workflow_job_template", "schedule",
+        "organization", "execution_environment", "credential_type", "credential", "project", "project_update",
+        "inventory", "inventory_source", "job_template", "workflow_job_template", "schedule",
     ]  # fmt: skip
 
 

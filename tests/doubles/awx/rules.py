@@ -124,6 +124,8 @@ KINDS: dict[str, Kind] = {
         unique=("name", "unified_job_template"),
     ),
 }  # fmt: skip
+#: Fields of a project whose change makes AWX fetch it.
+FETCHED_WHEN_CHANGED = ("scm_type", "scm_url", "scm_branch", "scm_refspec")
 #: Kinds that share their numbers, and can be run.
 UNIFIED = ("projects", "inventory_sources", "job_templates", "workflow_job_templates")
 
