@@ -291,6 +291,20 @@ def test_the_execution_environment_has_the_versions_of_the_lock_file() -> None:
     assert (ROOT / "awx/execution-environment" / needed["galaxy"]).resolve() == ROOT / "requirements.yml"
 
 
+def test_the_page_says_when_a_schedule_changes_hosts() -> None:
+    """AWX does not keep jobs of different templates apart; whoever installs has to know when another one begins."""
+    page = (ROOT / "docs/awx.md").read_text()
+    harmless = {"playbooks/self_check.yml"}
+    by_name = {template["name"]: template["playbook"] for template in templates()}
+    changing = [item for item in objects()["awx.awx.schedule"] if by_name[item["unified_job_template"]] not in harmless]
+    assert changing
+    for schedule in changing:
+        start = re.search(r"TZID=Etc/UTC:\d{8}T(\d\d)(\d\d)", schedule["rrule"])
+        assert start is not None
+        name = Path(by_name[schedule["unified_job_template"]]).stem
+        assert re.search(rf"{start[1]}:{start[2]} UTC \*{name}\* begins", page), schedule["name"]
+
+
 def test_the_page_names_every_template_playbook_and_setting() -> None:
     page = (ROOT / "docs/awx.md").read_text()
     rows = "\n".join(re.findall(r"^\| Streamfleet .*$", page, re.MULTILINE))
