@@ -70,6 +70,11 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     place = {"scm_type": "git", "scm_url": SETTINGS["streamfleet_awx_project_url"], "scm_branch": "main"}
     project = awx.post("projects", {"name": "Streamfleet", "organization": organization, **place})
     awx.push(PLAYBOOKS)
+    # A credential into which somebody has typed what this playbook is not given.
+    machine = next(item["id"] for item in awx.kept["credential_types"].values() if item["name"] == "Machine")
+    typed = {"username": "before", "become_username": "admin", "become_password": "typed into AWX"}
+    owner = {"organization": organization, "credential_type": machine}
+    awx.post("credentials", {"name": "Streamfleet hosts", **owner, "inputs": typed})
     code, results, changed = run("--check", **given)
     assert code == 0, refusal(results)
     assert awx.writes == []
@@ -81,7 +86,7 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     written = len(awx.writes)
     credentials = awx.named("credentials")
     assert credentials["Streamfleet panel"]["inputs"] == {"url": "https://panel.example.net", "token": "canary-token"}
-    assert credentials["Streamfleet hosts"]["inputs"] == {"username": "deploy", "ssh_key_data": KEY}
+    assert credentials["Streamfleet hosts"]["inputs"] == {**typed, "username": "deploy", "ssh_key_data": KEY}
     used = awx.listed("job_templates", "Streamfleet converge", "credentials")
     assert sorted(used) == ["Streamfleet hosts", "Streamfleet panel"]
     assert awx.listed("workflow_job_template_nodes", "install", "success_nodes") == ["check"]

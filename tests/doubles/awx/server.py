@@ -177,10 +177,15 @@ class Awx:
             "type",
             *(name for one in kinds for name in (*rules.KINDS[one].fields, *rules.KINDS[one].refers)),
         }
+        fields |= {f"{name}__name" for one in kinds for name in rules.KINDS[one].refers}
         if unknown := {*either, *every} - fields:
             raise Refused(f"{kind} does not have field(s) named: {', '.join(sorted(unknown))}")
 
         def same(name: str, value: str) -> bool:
+            if name.endswith("__name"):
+                field = name.removesuffix("__name")
+                target = self._all()[rules.KINDS[kind].refers[field]].get(item[field])
+                return target is not None and target["name"] == value
             return item.get(name) is not None and str(item[name]) == value
 
         return all(same(*pair) for pair in every.items()) and (
@@ -276,6 +281,8 @@ class Awx:
             shown["summary_fields"] = {"current_update": {"id": running[-1]}} if fresh and running else {}
         if kind == "credentials":
             hidden = rules.secrets_of(item, self.kept)
+            kind_of = self.kept["credential_types"][item["credential_type"]]
+            shown["summary_fields"] = {"credential_type": {"id": kind_of["id"], "name": kind_of["name"]}}
             shown["inputs"] = {n: "$encrypted$" if n in hidden else v for n, v in item["inputs"].items()}
         return shown
 
