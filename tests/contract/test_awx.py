@@ -98,9 +98,9 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     assert awx.template("Streamfleet install")["inventory"] == ids["Streamfleet production"]
 
     # AWX itself, later: with the settings of the template, and no secrets but those of the controller's credential.
-    (used,) = awx.listed("job_templates", "Streamfleet AWX", "credentials")
+    (own,) = awx.listed("job_templates", "Streamfleet AWX", "credentials")
     kinds = {item["name"]: item for item in awx.kept["credential_types"].values()}
-    of_awx = {CONTROLLER: credentials[used]["inputs"]}
+    of_awx = {CONTROLLER: credentials[own]["inputs"]}
     assert rules.injected(kinds[CONTROLLER], of_awx[CONTROLLER], "")[1]["CONTROLLER_VERIFY_SSL"] == "True"
     ended = Controller(tmp_path, kinds, of_awx, {}).launch(awx.template("Streamfleet AWX"), {})
     assert ended.code == 0, ended.told
