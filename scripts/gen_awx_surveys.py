@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from scripts.gen_docs import module_docs  # noqa: E402
 from scripts.gen_engine_options import engine_specs  # noqa: E402
-from scripts.module_specs import argument_spec, talks  # noqa: E402
+from scripts.module_specs import argument_spec, concealed, talks  # noqa: E402
 
 QUESTIONS = Path("awx/questions.yml")
 FOLDER = Path("awx/surveys")
@@ -43,7 +43,7 @@ HINTS = {
     "list": "One a line, or between commas.",
     "data": "As JSON.",
 }
-#: Longest answers; AWX's own form has the same for a line.
+#: Longest answers; AWX's own form has the same for a line. A document that is not seen is as long as one that is.
 LONGEST = {"text": 1024, "password": 1024, "textarea": 65536}
 
 
@@ -77,12 +77,13 @@ def module_options(name: str) -> dict[str, Option]:
     """Option → what the module ``name`` says of it."""
     documented = module_docs(ROOT)[name]["doc"]["options"]
     specs = argument_spec(name) if talks(name) else {}
+    documents = concealed(name) if talks(name) else frozenset()
     return {
         option: Option(
             kind=doc.get("type") or "str",
             choices=tuple(str(choice) for choice in doc.get("choices") or ()),
             required=bool(doc.get("required")),
-            secret=bool(specs.get(option, {}).get("no_log")),
+            secret=option in documents or bool(specs.get(option, {}).get("no_log")),
             text=plain(doc.get("description")),
         )
         for option, doc in documented.items()
@@ -175,7 +176,7 @@ def question(
         if kind in ("list", "data")
         else "text"
     )
-    made |= {"type": shape, "min": int(required), "max": LONGEST[shape]}
+    made |= {"type": shape, "min": int(required), "max": LONGEST["textarea" if kind == "data" else shape]}
     # A default of a password is something that AWX encrypts and keeps: there is none.
     return made if shape == "password" else {**made, "default": ""}
 

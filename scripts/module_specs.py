@@ -20,8 +20,8 @@ if str(ROOT / "module_utils") not in ansible.module_utils.__path__:
 
 
 class _Called(Exception):
-    def __init__(self, spec: dict[str, Any]) -> None:
-        self.spec = spec
+    def __init__(self, spec: dict[str, Any], concealed: frozenset[str]) -> None:
+        self.spec, self.concealed = spec, concealed
 
 
 def talks(name: str) -> bool:
@@ -29,12 +29,20 @@ def talks(name: str) -> bool:
     return "def main()" in (ROOT / "library" / f"{name}.py").read_text()
 
 
-@cache
 def argument_spec(name: str) -> dict[str, Any]:
     """The argument spec that the module ``name`` gives to AnsibleModule. Raises AssertionError if it makes none."""
+    return _called(name).spec
 
-    def init(_self: AnsibleModule, argument_spec: dict[str, Any], **_options: Any) -> None:
-        raise _Called(argument_spec)
+
+def concealed(name: str) -> frozenset[str]:
+    """Options that the module ``name`` takes out before anything is logged: documents, which may hold secrets."""
+    return _called(name).concealed
+
+
+@cache
+def _called(name: str) -> _Called:
+    def init(self: AnsibleModule, argument_spec: dict[str, Any], **_options: Any) -> None:
+        raise _Called(argument_spec, frozenset(getattr(self, "_concealed", ())))
 
     spec = importlib.util.spec_from_file_location(name, ROOT / "library" / f"{name}.py")
     assert spec is not None
@@ -46,5 +54,5 @@ def argument_spec(name: str) -> dict[str, Any]:
         try:
             module.main()
         except _Called as called:
-            return called.spec
+            return called
     raise AssertionError(f"{name} makes no AnsibleModule")

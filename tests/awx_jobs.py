@@ -26,6 +26,8 @@ from tests.doubles.awx import rules, surveys
 ROOT = Path(__file__).resolve().parents[1]
 #: What a job must not get from whoever runs the tests.
 OTHERS = ("ANSIBLE_", "STREAMFLEET_", "CONTROLLER_", "TOWER_", "PYTHONPATH")
+#: What AWX puts into the environment of every job, stronger than ansible.cfg.
+OF_AWX = {"ANSIBLE_HOST_KEY_CHECKING": "False", "ANSIBLE_INVENTORY_UNPARSED_FAILED": "True"}
 
 
 class Unsafe(str):
@@ -55,12 +57,12 @@ class Ended:
 
 @dataclass
 class Controller:
-    """Launches jobs. ``inputs``: name of a custom credential type → its credential's inputs; ``types``: these types."""
+    """Launches jobs. ``inputs``: name of a credential type → its credential's inputs; ``types``: these types."""
 
     directory: Path
     types: Mapping[str, Mapping[str, Any]]
-    inputs: Mapping[str, Mapping[str, str]]
-    #: What built-in credentials put into the environment.
+    inputs: Mapping[str, Mapping[str, str | bool]]
+    #: What else is in the environment.
     environment: Mapping[str, str]
 
     def launch(
@@ -92,7 +94,7 @@ class Controller:
                 project_dir=str(ROOT),
                 playbook=template["playbook"],
                 inventory=str(inventory(sources, private)),
-                envvars={"ANSIBLE_NOCOLOR": "1", **self.environment, **self._injected(private)},
+                envvars={"ANSIBLE_NOCOLOR": "1", **OF_AWX, **self.environment, **self._injected(private)},
                 cmdline="--check --diff" if job_type == "check" else None,
                 limit=limit if template.get("ask_limit_on_launch") else None,
                 forks=template.get("forks") or None,

@@ -90,7 +90,9 @@ def _made(arguments: str, loop: str) -> str:
     items = loop.removeprefix("{{ ").removesuffix(" }}")
     added = "[]"
     if arguments != "{{ item }}":
-        assert arguments == "{{ item | combine({'inputs': _streamfleet_awx_inputs[item.name]}) }}", arguments
+        # What a credential has already is not known here.
+        given = "_streamfleet_awx_inputs_there | combine(_streamfleet_awx_inputs[item.name])"
+        assert arguments == f"{{{{ item | combine({{'inputs': {given}}}) }}}}", arguments
         added = f"({items}) | map(attribute='name') | map('extract', _streamfleet_awx_inputs) | list"
     return f"[{items}, {added}]"
 

@@ -13,11 +13,13 @@ import pytest
 
 from tests.awx_jobs import Controller
 from tests.contract.playbook import ROOT, Runner
-from tests.doubles.awx import surveys
+from tests.doubles.awx import rules, surveys
 from tests.doubles.awx.server import Awx
 
 PLAYBOOK = ROOT / "playbooks" / "awx.yml"
+CONTROLLER = "Red Hat Ansible Automation Platform"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary-key-of-hosts\n-----END OPENSSH PRIVATE KEY-----\n"
+PLAYBOOKS = [f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml")]
 SETTINGS = {
     "streamfleet_awx_project_url": "https://git.example.net/streaming.git",
     "streamfleet_awx_execution_environment_image": "registry.example.net/streamfleet-ee:1",
@@ -26,7 +28,7 @@ SETTINGS = {
 
 @pytest.fixture
 def awx() -> Iterator[Awx]:
-    with Awx(f"playbooks/{path.name}" for path in (ROOT / "playbooks").glob("*.yml")) as running:
+    with Awx(PLAYBOOKS) as running:
         yield running
 
 
@@ -62,6 +64,17 @@ SECRETS = {
 
 def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx, run: Any, tmp_path: Path) -> None:
     given = {**SECRETS, "streamfleet_awx_controller_url": awx.url, "streamfleet_awx_controller_token": awx.token}
+    # A project that was fetched when the repository had none of the playbooks.
+    awx.push([])
+    organization = awx.post("organizations", {"name": "Streamfleet"})
+    place = {"scm_type": "git", "scm_url": SETTINGS["streamfleet_awx_project_url"], "scm_branch": "main"}
+    project = awx.post("projects", {"name": "Streamfleet", "organization": organization, **place})
+    awx.push(PLAYBOOKS)
+    # A credential into which somebody has typed what this playbook is not given.
+    machine = next(item["id"] for item in awx.kept["credential_types"].values() if item["name"] == "Machine")
+    typed = {"username": "before", "become_username": "admin", "become_password": "typed into AWX"}
+    owner = {"organization": organization, "credential_type": machine}
+    awx.post("credentials", {"name": "Streamfleet hosts", **owner, "inputs": typed})
     code, results, changed = run("--check", **given)
     assert code == 0, refusal(results)
     assert awx.writes == []
@@ -73,7 +86,7 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     written = len(awx.writes)
     credentials = awx.named("credentials")
     assert credentials["Streamfleet panel"]["inputs"] == {"url": "https://panel.example.net", "token": "canary-token"}
-    assert credentials["Streamfleet hosts"]["inputs"] == {"username": "deploy", "ssh_key_data": KEY}
+    assert credentials["Streamfleet hosts"]["inputs"] == {**typed, "username": "deploy", "ssh_key_data": KEY}
     used = awx.listed("job_templates", "Streamfleet converge", "credentials")
     assert sorted(used) == ["Streamfleet hosts", "Streamfleet panel"]
     assert awx.listed("workflow_job_template_nodes", "install", "success_nodes") == ["check"]
@@ -85,10 +98,14 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     assert awx.template("Streamfleet install")["inventory"] == ids["Streamfleet production"]
 
     # AWX itself, later: with the settings of the template, and no secrets but those of the controller's credential.
-    environment = {"CONTROLLER_HOST": awx.url, "CONTROLLER_OAUTH_TOKEN": awx.token}
-    ended = Controller(tmp_path, {}, {}, environment).launch(awx.template("Streamfleet AWX"), {})
+    (own,) = awx.listed("job_templates", "Streamfleet AWX", "credentials")
+    kinds = {item["name"]: item for item in awx.kept["credential_types"].values()}
+    of_awx = {CONTROLLER: credentials[own]["inputs"]}
+    assert rules.injected(kinds[CONTROLLER], of_awx[CONTROLLER], "")[1]["CONTROLLER_VERIFY_SSL"] == "True"
+    ended = Controller(tmp_path, kinds, of_awx, {}).launch(awx.template("Streamfleet AWX"), {})
     assert ended.code == 0, ended.told
-    assert len(awx.writes) == written, awx.writes[written:]
+    # Whether there is something new is only seen by fetching.
+    assert [path for _method, path in awx.writes[written:]] == [f"/api/v2/projects/{project}/update/"]
     assert "changed=0" in ended.output
     assert awx.named("credentials") == credentials
     assert awx.token not in ended.output

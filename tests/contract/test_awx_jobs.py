@@ -67,6 +67,10 @@ def test_customer(launch: Launch, panel: Panel) -> None:
     assert "customer_confirm_password is not what customer_password is" in wrong.told
     right = launch("customer password", "customer_", canary=new, **change, confirm_password=new)
     assert (right.code, right.results["Apply the customer"]["changed"]) == (0, True), right.told
+    other = {**change, "username": "awx-mistyped"}
+    refused = launch("customer password", "customer_", canary=new, **other, confirm_password=new)
+    assert "customer_username is awx-mistyped, and there is no such account" in refused.told
+    assert panel.request("GET", "/customers/awx-mistyped")[0] == 404
 
     gone = launch("customer deletion", "customer_", job_type="check", username="awx-made")
     assert (gone.code, panel.request("GET", "/customers/awx-made")[0]) == (0, 200)
@@ -111,11 +115,14 @@ def test_media_service(launch: Launch, panel: Panel, owner: str) -> None:
 
 def test_apply(launch: Launch, panel: Panel, tmp_path: Path) -> None:
     (tmp_path / "a.yml").write_text("customers:\n  - {username: awx-by-file}\n")
-    document = '{"customers": [{"username": "awx-by-text"}]}'
+    secret = "canary-document-of-awx"
+    document = f'{{"customers": [{{"username": "awx-by-text", "password": "{secret}"}}]}}'
     given = {"files": f"{tmp_path}/a.yml", "document": document, "label": "awx", "prune": "yes", "max_delete": "1"}
-    foretold = launch("apply", "apply_", job_type="check", **given)
+    foretold = launch("apply", "apply_", canary=secret, job_type="check", **given)
     assert foretold.results["Apply the document"]["summary"]["created"] == 2
-    made = launch("apply", "apply_", **given)
+    broken = launch("apply", "apply_", canary=secret, document=document[:-1])
+    assert broken.code != 0
+    made = launch("apply", "apply_", canary=secret, **given)
     assert (made.code, made.results["Apply the document"]["summary"]["created"]) == (0, 2), made.told
 
 
@@ -151,6 +158,27 @@ def test_what_cannot_be_is_refused_before_a_host_is_reached(
     assert ended.code != 0
     assert said in ended.told or said in ended.output
     assert "Gathering Facts" not in ended.results
+
+
+#: In place of ssh: notes what it is called with, and does not reach the host.
+SSH = """#!/bin/sh
+[ "$1" = -G ] || printf '%s\\n' "$@" >> {notes}
+exit 255
+"""
+
+
+@pytest.mark.parametrize("name", ["production", "staging"])
+def test_a_job_checks_the_keys_of_hosts_although_awx_says_not_to(tmp_path: Path, name: str) -> None:
+    program, notes, more = tmp_path / "ssh", tmp_path / "notes", tmp_path / "more.yml"
+    program.touch(0o700)
+    program.write_text(SSH.format(notes=notes))
+    more.write_text(json.dumps({"all": {"vars": {"ansible_ssh_executable": str(program)}}}))
+    sources = [f"inventories/{name}/hosts.yml", str(more)]
+    ended = Controller(tmp_path, {}, {}, {}).launch(template("self-check"), {}, sources=sources, timeout=120)
+    assert ended.code != 0
+    words = notes.read_text().splitlines()
+    assert f"GlobalKnownHostsFile=/etc/ssh/ssh_known_hosts inventories/{name}/known_hosts" in words
+    assert "StrictHostKeyChecking=no" not in words
 
 
 @pytest.mark.parametrize("name", ["production", "staging"])

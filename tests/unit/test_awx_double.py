@@ -95,6 +95,21 @@ def test_a_job_template_has_a_playbook_of_its_project_and_one_credential_of_a_ty
     assert ask(awx, "GET", "job_templates/?name=j&colour=red")[0] == 400
 
 
+def test_a_project_knows_the_playbooks_that_its_last_update_has_found(awx: Awx) -> None:
+    organization = made(awx, "organizations", name="o")
+    project = made(awx, "projects", name="p", organization=organization, scm_type="git", scm_url="https://x")
+    inventory = made(awx, "inventories", name="i", organization=organization)
+    awx.push(["playbooks/site.yml", "playbooks/new.yml"])
+    before = ask(awx, "GET", f"projects/{project}/")[1]["scm_revision"]
+    assert ask(awx, "PATCH", f"projects/{project}/", {"description": "d"})[0] == 200
+    new = {"name": "j", "project": project, "inventory": inventory, "playbook": "playbooks/new.yml"}
+    assert ask(awx, "POST", "job_templates/", new)[0] == 400
+    status, update = ask(awx, "POST", f"projects/{project}/update/")
+    assert (status, update["scm_revision"] != before) == (202, True)
+    assert ask(awx, "GET", f"project_updates/{update['id']}/")[1]["status"] == "successful"
+    made(awx, "job_templates", **new)
+
+
 def test_an_input_that_a_type_does_not_have_is_refused(awx: Awx) -> None:
     kind = awx.named("credential_types")["Machine"]["id"]
     organization = made(awx, "organizations", name="o")

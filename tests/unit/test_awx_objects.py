@@ -14,7 +14,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from tests.awx_objects import ROOT, SETTINGS, argument_spec, objects, play, tasks
 from tests.doubles.awx import surveys
-from tests.doubles.awx.rules import BUILT_IN
+from tests.doubles.awx.rules import BUILT_IN, INJECTORS, injected
 
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 QUESTIONS = yaml.safe_load((ROOT / "awx" / "questions.yml").read_text())
@@ -70,8 +70,8 @@ def test_a_misspelt_or_wrong_argument_would_be_found() -> None:
 def test_every_kind_comes_after_those_that_it_refers_to() -> None:
     order = [module.removeprefix("awx.awx.") for module in tasks()]
     assert order == [
-        "organization", "execution_environment", "credential_type", "credential", "project", "inventory",
-        "inventory_source", "job_template", "workflow_job_template", "schedule",
+        "organization", "execution_environment", "credential_type", "credential", "project", "project_update",
+        "inventory", "inventory_source", "job_template", "workflow_job_template", "schedule",
     ]  # fmt: skip
 
 
@@ -120,6 +120,15 @@ def test_a_template_takes_variables_from_its_survey_only_and_excludes_what_may_n
         # A converge takes the node's lock; the panel takes one change after another.
         assert alone or not on_hosts or template["playbook"] == "playbooks/converge.yml", template["name"]
         assert ("Streamfleet vault" in template["credentials"]) == on_hosts, template["name"]
+
+
+def test_where_the_inventory_can_be_chosen_the_panel_can_be_too() -> None:
+    both = [template for template in templates() if "Streamfleet panel" in template["credentials"]]
+    assert {item["name"] for item in both if item.get("ask_inventory_on_launch")} == {
+        "Streamfleet converge", "Streamfleet media folder",
+    }  # fmt: skip
+    for template in both:
+        assert template["ask_credential_on_launch"] is True, template["name"]
 
 
 @pytest.mark.parametrize("number", range(len(list((ROOT / "awx" / "surveys").glob("*.yml")))))
@@ -181,14 +190,33 @@ def test_the_survey_of_customers_is_the_form_in_which_an_administrator_creates_o
     }
 
 
+def test_a_password_is_set_always_only_for_an_account_that_exists() -> None:
+    for template in templates():
+        fixed = template.get("extra_vars") or {}
+        if fixed.get("customer_update_password") == "always":
+            assert fixed["customer_must_exist"] is True, template["name"]
+    (password,) = [q for q in customer()["survey_spec"]["spec"] if q["variable"] == "customer_password"]
+    assert "only when the account is created" in password["question_description"]
+
+
 def test_secrets_are_password_questions_without_a_default() -> None:
     for template in templates():
         for question in (template.get("survey_spec") or {}).get("spec", ()):
-            secret = re.search(r"password|_key$|token|authhash", question["variable"])
+            # A document may hold anything.
+            secret = re.search(r"password|_key$|token|authhash|document", question["variable"])
             if secret and question["variable"] != "apply_update_password":
                 assert question["type"] == "password", question["variable"]
             if question["type"] == "password":
                 assert "default" not in question
+
+
+def test_a_job_of_awx_itself_verifies_whom_it_gives_its_token_to() -> None:
+    (credential,) = [item for item in objects()["awx.awx.credential"] if item["name"] == "Streamfleet AWX"]
+    kind = credential["credential_type"]
+    built_in = {"inputs": BUILT_IN[kind][1], "injectors": INJECTORS[kind]}
+    _file, environment = injected(built_in, credential["inputs"], "")
+    assert environment["CONTROLLER_VERIFY_SSL"] == environment["TOWER_VERIFY_SSL"] == "True"
+    assert injected(built_in, {"host": "https://awx"}, "")[1]["CONTROLLER_VERIFY_SSL"] == "False", "as AWX has it"
 
 
 # Launches -------------------------------------------------------------------------------------------------------------
@@ -261,6 +289,20 @@ def test_the_execution_environment_has_the_versions_of_the_lock_file() -> None:
     for pin in pins:
         assert re.search(rf"^{re.escape(pin)} ", lock, re.MULTILINE), f"{pin} is not what requirements/dev.lock has"
     assert (ROOT / "awx/execution-environment" / needed["galaxy"]).resolve() == ROOT / "requirements.yml"
+
+
+def test_the_page_says_when_a_schedule_changes_hosts() -> None:
+    """AWX does not keep jobs of different templates apart; whoever installs has to know when another one begins."""
+    page = (ROOT / "docs/awx.md").read_text()
+    harmless = {"playbooks/self_check.yml"}
+    by_name = {template["name"]: template["playbook"] for template in templates()}
+    changing = [item for item in objects()["awx.awx.schedule"] if by_name[item["unified_job_template"]] not in harmless]
+    assert changing
+    for schedule in changing:
+        start = re.search(r"TZID=Etc/UTC:\d{8}T(\d\d)(\d\d)", schedule["rrule"])
+        assert start is not None
+        name = Path(by_name[schedule["unified_job_template"]]).stem
+        assert re.search(rf"{start[1]}:{start[2]} UTC \*{name}\* begins", page), schedule["name"]
 
 
 def test_the_page_names_every_template_playbook_and_setting() -> None:

@@ -40,6 +40,26 @@ def test_gitlab_runs_the_steps_and_destroys_always() -> None:
     assert job["after_script"] == STEPS[-1:]
 
 
+def minutes(text: str) -> int:
+    return int(text[:-1]) * {"m": 1, "h": 60}[text[-1]]
+
+
+def test_gitlab_leaves_time_to_destroy_after_a_script_that_takes_too_long() -> None:
+    """A job that runs into its own timeout has no after_script."""
+    (job,) = loaded("gitlab").values()
+    script, after = (job["variables"][f"RUNNER_{name}_TIMEOUT"] for name in ("SCRIPT", "AFTER_SCRIPT"))
+    assert minutes(script) + minutes(after) < minutes(job["timeout"])
+    page = (ROOT / "docs" / "ci.md").read_text()
+    for name, value in (("SCRIPT", script), ("AFTER_SCRIPT", after)):
+        assert re.search(rf"`RUNNER_{name}_TIMEOUT`\s+\({minutes(value)}\s+minutes\)", page), name
+
+
+def test_github_runs_nothing_of_a_fork() -> None:
+    (job,) = loaded("github")["jobs"].values()
+    own = "github.event.pull_request.head.repo.full_name == github.repository"
+    assert job["if"] == f"github.event_name != 'pull_request' || {own}"
+
+
 def test_the_page_has_the_same_steps() -> None:
     page = (ROOT / "docs" / "ci.md").read_text()
     assert re.findall(r"^\| \w+ \| `(.*?)` \|", page, re.MULTILINE) == STEPS

@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.vars.manager import VariableManager
 
 from scripts import forked_ansible
 
@@ -111,6 +116,60 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
             "acme" if acme else "authority"
         }
         assert len(set(names)) == len(names)
+
+
+def variables(name: str, host: str) -> dict[str, Any]:
+    """What a shipped inventory says of a host; of localhost, too, which is in none."""
+    loader = DataLoader()
+    source = InventoryManager(loader=loader, sources=[str(ROOT / "inventories" / name / "hosts.yml")])
+    found = source.get_host(host)
+    assert found is not None
+    return dict(VariableManager(loader=loader, inventory=source).get_vars(host=found, include_hostvars=False))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_controller_does_not_become_root_by_an_inventory(name: str) -> None:
+    """A variable is stronger than ``become: false`` of a task, and in an execution environment there is no sudo."""
+    assert [key for key in variables(name, "localhost") if re.match(r"ansible_(become|sudo)", key)] == []
+
+
+#: What needs no root: it runs on the controller, or becomes root by itself.
+WITHOUT_ROOT = {
+    "ansible.builtin.assert",
+    "ansible.builtin.debug",
+    "ansible.builtin.set_fact",
+    "streamfleet_media_folder",
+}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "playbooks").glob("*.yml")), ids=lambda path: path.stem)
+def test_every_play_of_hosts_becomes_root_and_no_task_of_the_controller_does(path: Path) -> None:
+    for play in yaml.safe_load(path.read_text()):
+        if play.get("hosts", "localhost") == "localhost" or play.get("become") is True:
+            continue
+        assert play["gather_facts"] is False, play["name"]
+        for task in play["tasks"]:
+            assert WITHOUT_ROOT & set(task), task["name"]
+
+
+def test_every_task_for_the_controller_says_that_it_does_not_become_root() -> None:
+    seen = 0
+    for path in [*(ROOT / "playbooks").glob("*.yml"), *(ROOT / "roles").glob("*/tasks/*.yml")]:
+        for task in delegated(yaml.safe_load(path.read_text()) or []):
+            seen += 1
+            assert task.get("become") is False, f"{path.relative_to(ROOT)}: {task['name']}"
+    assert seen > 5
+
+
+def delegated(part: Any) -> Iterator[dict[str, Any]]:
+    """Tasks for the controller, wherever they are in a file."""
+    if isinstance(part, dict):
+        if part.get("delegate_to") == "localhost":
+            yield part
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from delegated(one)
 
 
 def inventory(tmp_path: Path, text: str) -> Path:

@@ -30,7 +30,7 @@ NOT_ASKED = {
 
 
 #: Variables of a playbook that are for itself, and no option of its module.
-OF_ITS_OWN = {"customer": {"confirm_password"}}
+OF_ITS_OWN = {"customer": {"confirm_password", "must_exist"}}
 
 
 @pytest.mark.parametrize("name", ["customer", "media_service", "apply"])

@@ -124,6 +124,8 @@ KINDS: dict[str, Kind] = {
         unique=("name", "unified_job_template"),
     ),
 }  # fmt: skip
+#: Fields of a project whose change makes AWX fetch it.
+FETCHED_WHEN_CHANGED = ("scm_type", "scm_url", "scm_branch", "scm_refspec")
 #: Kinds that share their numbers, and can be run.
 UNIFIED = ("projects", "inventory_sources", "job_templates", "workflow_job_templates")
 
@@ -159,6 +161,21 @@ BUILT_IN = {
             secret=("password", "oauth_token"), boolean=("verify_ssl",),
         ),
     ),
+}  # fmt: skip
+
+
+#: Environment that a credential of a built-in type gives to jobs, as its injectors say.
+INJECTORS = {
+    "Red Hat Ansible Automation Platform": {
+        "env": {
+            f"{prefix}_{name}": f"{{{{ {field} }}}}"
+            for prefix in ("TOWER", "CONTROLLER")
+            for name, field in (
+                ("HOST", "host"), ("USERNAME", "username"), ("PASSWORD", "password"), ("OAUTH_TOKEN", "oauth_token"),
+                ("VERIFY_SSL", "verify_ssl"),
+            )
+        }
+    }
 }  # fmt: skip
 
 
@@ -266,14 +283,17 @@ def _credential_type(item: Mapping[str, Any], _objects: Objects, _playbooks: fro
 
 
 def injected(
-    item: Mapping[str, Any], inputs: Mapping[str, str], filename: str, undefined: Any = None
+    item: Mapping[str, Any], inputs: Mapping[str, str | bool], filename: str, undefined: Any = None
 ) -> tuple[str | None, dict[str, str]]:
     """(Content of the file, environment) that a credential type's injectors make of ``inputs``. Raises Refused."""
     injectors = item["injectors"]
     if set(injectors) - {"file", "env", "extra_vars"} or set(injectors.get("file", {})) - {"template"}:
         raise Refused("injectors: Additional properties are not allowed.")
     place = sandbox.ImmutableSandboxedEnvironment(**({"undefined": undefined} if undefined else {}))
-    names = {**{name: value for name, value in inputs.items() if value}, "tower": {"filename": filename}}
+    # A boolean that is not given is False; a text that is not given is none.
+    booleans = {entry["id"]: False for entry in item["inputs"].get("fields", ()) if entry.get("type") == "boolean"}
+    given = {name: value for name, value in inputs.items() if value}
+    names: dict[str, Any] = {**booleans, **given, "tower": {"filename": filename}}
     try:
         content = None
         if "file" in injectors:

@@ -36,8 +36,13 @@ class Awx:
     """One controller, empty but for the credential types that are there from the first."""
 
     def __init__(self, playbooks: Iterable[str]) -> None:
-        """``playbooks``: paths of playbooks that the project has."""
-        self.playbooks = frozenset(playbooks)
+        """``playbooks``: paths of playbooks that projects' repositories have."""
+        self._pushed: tuple[str, frozenset[str]] = ("", frozenset())
+        self.push(playbooks)
+        #: Number of a project → (revision, playbooks) that its last update has found.
+        self._fetched: dict[int, tuple[str, frozenset[str]]] = {}
+        #: Number of an update → (project, revision).
+        self._updates: dict[int, tuple[int, str]] = {}
         self.token = secrets.token_urlsafe(20)
         self.kept: dict[str, dict[int, dict[str, Any]]] = {kind: {} for kind in rules.KINDS}
         self.writes: list[tuple[str, str]] = []
@@ -45,7 +50,9 @@ class Awx:
         self._surveys: dict[int, dict[str, Any]] = {}
         self._numbers = iter(range(1, 10**6))
         for name, (kind, inputs) in rules.BUILT_IN.items():
-            self._keep("credential_types", {"name": name, "kind": kind, "inputs": inputs, "managed": True})
+            injectors = rules.INJECTORS.get(name, {})
+            whole = {"name": name, "kind": kind, "inputs": inputs, "injectors": injectors, "managed": True}
+            self._keep("credential_types", whole)
         double = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -84,6 +91,14 @@ class Awx:
         self._thread.join(10)
 
     # For tests --------------------------------------------------------------------------------------------------------
+
+    def push(self, playbooks: Iterable[str]) -> None:
+        """Let repositories have these playbooks. A project knows of it when it is updated."""
+        self._pushed = (secrets.token_hex(20), frozenset(playbooks))
+
+    def post(self, kind: str, data: Mapping[str, Any]) -> int:
+        """Number of a new object, which somebody else has made. Raises Refused."""
+        return int(self._create(kind, data)["id"])
 
     def named(self, kind: str) -> dict[str, dict[str, Any]]:
         """Name → object as it is kept, secrets too."""
@@ -124,8 +139,13 @@ class Awx:
 
     def _route(self, method: str, names: list[str], query: Mapping[str, str], data: Any) -> tuple[int, Any]:
         match method, names:
-            case "GET", ["project_updates", _number]:
-                return 200, {"status": "successful"}
+            case "GET", ["project_updates", number] if number.isdigit() and int(number) in self._updates:
+                return 200, self._update_shown(int(number))
+            case "POST", ["projects", number, "update"]:
+                project = self._number("projects", number)
+                if not self.kept["projects"][project]["scm_type"]:
+                    return 405, {"detail": "Method not allowed."}
+                return 202, self._update_shown(self._update(project))
             case "GET", [kind] if kind in self._all():
                 found = [item for item in self._all()[kind].values() if self._matches(kind, item, query)]
                 return 200, self._page([self._shown(kind, item) for item in found])
@@ -157,10 +177,15 @@ class Awx:
             "type",
             *(name for one in kinds for name in (*rules.KINDS[one].fields, *rules.KINDS[one].refers)),
         }
+        fields |= {f"{name}__name" for one in kinds for name in rules.KINDS[one].refers}
         if unknown := {*either, *every} - fields:
             raise Refused(f"{kind} does not have field(s) named: {', '.join(sorted(unknown))}")
 
         def same(name: str, value: str) -> bool:
+            if name.endswith("__name"):
+                field = name.removesuffix("__name")
+                target = self._all()[rules.KINDS[kind].refers[field]].get(item[field])
+                return target is not None and target["name"] == value
             return item.get(name) is not None and str(item[name]) == value
 
         return all(same(*pair) for pair in every.items()) and (
@@ -179,8 +204,31 @@ class Awx:
         whole = {**plan.fields, **dict.fromkeys(plan.refers), **self._taken(kind, data)}
         if kind == "job_templates" and whole["project"] in self.kept["projects"]:
             whole["organization"] = self.kept["projects"][whole["project"]]["organization"]
-        rules.check(kind, whole, self._all(), self.playbooks)
-        return self._keep(kind, whole)
+        rules.check(kind, whole, self._all(), self._playbooks(whole))
+        item = self._keep(kind, whole)
+        if kind == "projects" and whole["scm_type"]:
+            self._update(item["id"])
+        return item
+
+    def _playbooks(self, item: Mapping[str, Any]) -> frozenset[str]:
+        """What is known of the playbooks of the project that ``item`` refers to."""
+        return self._fetched.get(item.get("project") or 0, ("", frozenset()))[1]
+
+    def _update(self, project: int) -> int:
+        """Fetch what is pushed. The number of the update."""
+        number = next(self._numbers)
+        self._fetched[project] = self._pushed
+        self._updates[number] = (project, self._pushed[0])
+        return number
+
+    def _update_shown(self, number: int) -> dict[str, Any]:
+        project, revision = self._updates[number]
+        return {
+            "id": number, "type": "project_update", "name": self.kept["projects"][project]["name"],
+            "url": f"{BASE}project_updates/{number}/", "status": "successful", "failed": False,
+            "event_processing_finished": True, "elapsed": 1.0, "scm_revision": revision,
+            "started": "2026-01-01T00:00:00Z", "finished": "2026-01-01T00:00:01Z",
+        }  # fmt: skip
 
     def _keep(self, kind: str, whole: Mapping[str, Any]) -> dict[str, Any]:
         number = next(self._numbers)
@@ -212,8 +260,11 @@ class Awx:
         if kind == "credentials":
             before = item["inputs"]
             changed["inputs"] = {n: before[n] if v == "$encrypted$" else v for n, v in changed["inputs"].items()}
-        rules.check(kind, changed, self._all(), self.playbooks)
+        rules.check(kind, changed, self._all(), self._playbooks(changed))
         self.kept[kind][number] = changed
+        # AWX fetches as soon as it is told another place, and for no other change.
+        if kind == "projects" and any(changed[name] != item[name] for name in rules.FETCHED_WHEN_CHANGED):
+            self._update(number)
         return 200, self._shown(kind, changed, fresh=True)
 
     def _shown(self, kind: str, item: Mapping[str, Any], fresh: bool = False) -> dict[str, Any]:
@@ -223,11 +274,15 @@ class Awx:
         if kind == "job_templates":
             shown["related"] = {"survey_spec": f"{url}survey_spec/"}
         if kind == "projects":
-            shown |= {"scm_revision": "", "related": {"update": f"{url}update/"}}
-            # AWX begins to fetch as soon as it is told where from.
-            shown["summary_fields"] = {"current_update": {"id": 1}} if fresh else {}
+            shown["scm_revision"] = self._fetched.get(item["id"], ("", frozenset()))[0]
+            shown["related"] = {"update": f"{url}update/"}
+            # An update runs while it is waited for, and has ended for whoever asks later.
+            running = [number for number, (project, _revision) in self._updates.items() if project == item["id"]]
+            shown["summary_fields"] = {"current_update": {"id": running[-1]}} if fresh and running else {}
         if kind == "credentials":
             hidden = rules.secrets_of(item, self.kept)
+            kind_of = self.kept["credential_types"][item["credential_type"]]
+            shown["summary_fields"] = {"credential_type": {"id": kind_of["id"], "name": kind_of["name"]}}
             shown["inputs"] = {n: "$encrypted$" if n in hidden else v for n, v in item["inputs"].items()}
         return shown
 
