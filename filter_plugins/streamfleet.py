@@ -120,6 +120,19 @@ def streamfleet_host_ports(
     return ports
 
 
+def streamfleet_openings(specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What of the engines others shall reach, as the role firewall takes it.
+
+    Parameters as of ``streamfleet_shared_ports``.
+    """
+    return [
+        {"name": f"{spec['name']} {purpose}", "protocol": "tcp", "ports": [str(_host_port(plan, variables))]}
+        for spec in specs
+        for purpose, plan in (spec.get("host_ports") or {}).items()
+        if plan.get("public")
+    ]
+
+
 def _host_port(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> int:
     return int(variables.get(plan["variable"], plan["default"]) if "variable" in plan else plan["port"])
 
@@ -183,6 +196,7 @@ class FilterModule:
             "streamfleet_host_ports": streamfleet_host_ports,
             "streamfleet_no_addresses": streamfleet_no_addresses,
             "streamfleet_no_networks": streamfleet_no_networks,
+            "streamfleet_openings": streamfleet_openings,
             "streamfleet_shared_ports": streamfleet_shared_ports,
             "streamfleet_unknown": streamfleet_unknown,
         }

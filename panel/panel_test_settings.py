@@ -10,6 +10,7 @@ os.environ.setdefault("STREAMFLEET_PANEL_FIELD_KEYS", "MDEyMzQ1Njc4OTAxMjM0NTY3O
 os.environ.setdefault("STREAMFLEET_PANEL_DATABASE_URL", "sqlite:///:memory:")
 os.environ.setdefault("STREAMFLEET_PANEL_PUBLIC_URL", "https://panel.example.net")
 os.environ.setdefault("STREAMFLEET_PANEL_ALLOWED_HOSTS", "testserver,panel.example.net")
+os.environ.setdefault("STREAMFLEET_PANEL_SYSLOG", "")
 os.environ.setdefault("STREAMFLEET_PANEL_RELEASE_DIR", str(Path(__file__).resolve().parents[1]))
 
 from streamfleet_panel.settings import *  # noqa: F403

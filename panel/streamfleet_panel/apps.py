@@ -23,4 +23,7 @@ class PanelConfig(AppConfig):
     verbose_name = "Streamfleet"
 
     def ready(self) -> None:
+        from streamfleet_panel import journal
+
         connection_created.connect(_use_the_real_parameter_limit)
+        journal.watch_logins()

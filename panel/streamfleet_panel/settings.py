@@ -44,6 +44,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     # that comes over TCP has to be declared.
     TRUST_PROXY = env.bool("TRUST_PROXY", False)
     LOG_LEVEL = env.log_level("LOG_LEVEL", "INFO")
+    # Socket of the system's log, which is told what the audit log has and which log-ins were refused; empty: nobody is.
+    SYSLOG = env.str("SYSLOG", "/dev/log")
     # Failed API log-ins that one address may make in a minute before it is answered 429.
     API_FAILURES_PER_MINUTE = env.int("API_FAILURES_PER_MINUTE", 30)
     # More new passwords than this in one document are hashed by the jobs process; the answer is 202.
@@ -186,16 +188,30 @@ if not EMAIL_HOST:
     # No mail server told: mail is not tried at all, and the job says so.
     EMAIL_BACKEND = "django.core.mail.backends.dummy.EmailBackend"
 
+
+def _told(identifier: str) -> dict[str, Any]:
+    if not SYSLOG:
+        return {"class": "logging.NullHandler"}
+    return {"()": "streamfleet_panel.journal.SystemLog", "address": SYSLOG, "identifier": identifier}
+
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "stderr": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "audit": _told("streamfleet-audit"),
+        "login": _told("streamfleet-login"),
+    },
     "root": {"handlers": ["stderr"], "level": LOG_LEVEL},
     "loggers": {
         "django.db.backends": {"level": "WARNING"},
         "django.request": {"level": "ERROR"},
         "axes": {"level": "WARNING"},
+        # See journal.py.
+        "streamfleet.audit": {"handlers": ["audit"], "level": "INFO", "propagate": False},
+        "streamfleet.login": {"handlers": ["login"], "level": "INFO", "propagate": False},
     },
 }
 

@@ -107,6 +107,8 @@ def running_panel(
             **os.environ,
             "PYTHONPATH": str(ROOT / "panel"),
             "STREAMFLEET_PANEL_SECRET_KEY": secrets.token_hex(32),
+            # Not into this machine's own log.
+            "STREAMFLEET_PANEL_SYSLOG": "",
             "STREAMFLEET_PANEL_FIELD_KEYS": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "STREAMFLEET_PANEL_DATABASE_URL": database_url or f"sqlite:///{directory}/panel.sqlite3",
             "STREAMFLEET_PANEL_PUBLIC_URL": url,

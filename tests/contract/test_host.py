@@ -1,4 +1,4 @@
-"""streamfleet_host_files, _host_facts, _units, _vendor_file and _vendor_archive: as tasks on this machine."""
+"""The modules of hosts (_host_files, _units, _firewall and others): as tasks on this machine."""
 
 from __future__ import annotations
 
@@ -89,6 +89,20 @@ def test_a_vendors_archive_is_looked_into_and_unpacked_once(runner: Runner, tmp_
     )
     assert (target / "sc_serv").is_file()
     assert not path.exists()
+
+
+def test_a_firewall_is_foretold_and_one_that_cannot_be_is_refused(runner: Runner) -> None:
+    web = {"name": "web", "ports": ["80", "443"]}
+    wanted = {"open": [web, {"name": "services", "ports": ["10000-19999"]}], "ssh_ports": [2222], "close_others": True}
+    foretell = {"name": "foretell", "streamfleet_firewall": wanted, "check_mode": True, "diff": True}
+    found = runner.tasks([foretell])["foretell"]
+    assert found["changed"]
+    assert 2222 in found["ssh_ports"]
+    assert 'tcp dport { 80, 443 } accept comment "web"' in found["diff"]["after"]
+    runner.steps(
+        Step("streamfleet_firewall", {"open": [{"name": "web", "ports": ["http"]}]}, error="'http' is no port"),
+        Step("streamfleet_firewall", {**wanted, "ssh_sources": ["here"]}, error="ssh_sources: 'here' is no network"),
+    )
 
 
 def test_a_unit_that_is_not_there(runner: Runner) -> None:

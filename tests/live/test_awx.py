@@ -1,6 +1,7 @@
 """Job templates of hosts, run as AWX runs them, on real nodes; those that only talk to the panel are in tests/contract.
 
-Tests playbooks: site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml uninstall.yml.
+Tests playbooks: site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml uninstall.yml
+hardening.yml.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         succeeded(jobs.launch("install", "check"))
         succeeded(jobs.launch("site"))
         assert "changed=0" in succeeded(jobs.launch("install")).output
+        refused = jobs.launch("hardening", hardening_remove="roof")
+        assert refused.code != 0
+        assert "streamfleet_hardening and hardening_remove name roof. Use firewall, fail2ban, updates" in refused.told
         refused = jobs.launch("uninstall", streamfleet_uninstall_confirm="another")
         assert refused.code != 0
         assert f"-e streamfleet_uninstall_confirm={NODE}" in refused.told

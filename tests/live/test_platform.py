@@ -6,6 +6,7 @@ Tests playbooks: install.yml apply.yml converge.yml verify_engine.yml.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import subprocess
 import time
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamfleet.errors import Unauthenticated
+from streamfleet.http import Client
 
 from demo import media
 from demo.show import credentials, try_to_publish, wait_until_running
@@ -317,7 +320,9 @@ def test_a_rebooted_node_brings_everything_back(platform: Stage, tenant: str) ->
         assert time.monotonic() < deadline, "the panel did not come back"
         time.sleep(0.5)
     failed = platform.on_node(["systemctl", "list-units", "--failed", "--plain", "--no-legend"])
-    assert failed.strip() == ""
+    assert failed.strip() == "", platform.on_node(
+        ["sh", "-c", "journalctl -b -o short-monotonic -u streamfleet-tenants; journalctl -b | head -60"]
+    )
 
 
 def test_what_a_station_plays_is_told_once(platform: Stage, tenant: str, tmp_path: Path) -> None:
@@ -349,3 +354,29 @@ def test_what_a_station_plays_is_told_once(platform: Stage, tenant: str, tmp_pat
     assert {item["playlist"] for item in known} == {"all"}
     last = api.request("GET", f"/media-services/{slug}/air").data["last"]
     assert last in (known[0], told()[0])
+
+
+def test_every_unit_of_ours_is_sandboxed(platform: Stage) -> None:
+    """Systemd's own score of exposure is 3.0 at most, of templates too."""
+    script = (
+        "for unit in /etc/systemd/system/streamfleet-*.service; do "
+        "systemd-analyze security --offline=true --no-pager $unit | grep Overall; done"
+    )
+    scores = dict(re.findall(r"for (\S+): ([0-9.]+)", platform.on_node(["sh", "-c", script])))
+    assert {"streamfleet-panel.service", "streamfleet-worker.service", "streamfleet-tenants.service"} <= set(scores)
+    assert {name: score for name, score in scores.items() if float(score) > 3.0} == {}
+
+
+def test_what_the_audit_log_has_is_in_the_journal_and_so_are_refused_logins(platform: Stage, tenant: str) -> None:
+    told = platform.on_node(["journalctl", "-t", "streamfleet-audit", "-o", "cat", "-u", "streamfleet-panel.service"])
+    events = [event for line in told.splitlines() if (event := json.loads(line))["event"] == "audit"]
+    mine = [
+        event for event in events if (event["kind"], event["key"], event["action"]) == ("customer", tenant, "created")
+    ]
+    assert len(mine) == 1
+    assert mine[0]["actor"] == "admin"
+    wrong = Client(platform.variables()["STREAMFLEET_URL"], "sft_wrong", platform.variables()["STREAMFLEET_CA"])
+    with pytest.raises(Unauthenticated):
+        wrong.request("GET", "/whoami")
+    refused = ["journalctl", "-t", "streamfleet-login", "-o", "cat", "-u", "streamfleet-panel.service"]
+    assert json.loads(platform.on_node(refused).splitlines()[-1])["event"] == "login_refused"

@@ -115,6 +115,7 @@ def test_ansible_finds_them() -> None:
         "streamfleet_host_ports",
         "streamfleet_no_addresses",
         "streamfleet_no_networks",
+        "streamfleet_openings",
         "streamfleet_shared_ports",
         "streamfleet_unknown",
     }

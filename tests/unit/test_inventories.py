@@ -64,7 +64,11 @@ WIRING = """
       ansible.builtin.set_fact:
         __streamfleet_wiring: >-
           {{{{ {{'roles': _streamfleet_roles, 'packages': _streamfleet_packages,
-                'certificates': _streamfleet_certificates_here}} }}}}
+                'certificates': _streamfleet_certificates_here, 'openings': _streamfleet_openings,
+                'guards': _streamfleet_guards, 'fleet': _streamfleet_fleet,
+                'known': streamfleet_panel_addresses | default([]) + [
+                  streamfleet_stream_host | default(''), streamfleet_node_address | default(''),
+                  ansible_host if ansible_host != inventory_hostname else '']}} }}}}
     - name: Show
       ansible.builtin.copy:
         dest: {out}
@@ -106,6 +110,22 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         assert ("libnginx-mod-rtmp" in wiring["packages"]) == ("nginx_rtmp" in engines)
         assert ("openssh-server" in wiring["packages"]) == bool(engines)
         assert ("postgresql" in wiring["packages"]) == (is_panel and name == "staging")
+        assert ("firewall" in wiring["roles"]) == (host in groups.get("hardening", set()))
+        ports = {port for opening in wiring["openings"] for port in opening["ports"]}
+        assert {"80", "443"} <= ports
+        assert ("1935" in ports) == ("nginx_rtmp" in engines)
+        assert any("-" in port for port in ports) == bool(engines)
+        assert ("21" in ports) == ("2022" in ports) == ("30000-30999" in ports) == ("file_transfer" in wiring["roles"])
+        assert ("fail2ban" in wiring["roles"]) == (host in groups.get("hardening", set()))
+        guards = {guard["name"]: guard["ports"] for guard in wiring["guards"]}
+        # On a node, listeners come by the panel's ports.
+        assert ("panel" in guards) == (is_panel and not engines)
+        assert set(guards) - {"panel"} == {"nginx_rtmp", "autodj"} & {*engines, *companions}
+        assert guards.get("nginx_rtmp", ["1935"]) == ["1935"]
+        assert set(guards.get("autodj", [])) <= {"8100-8199", "10000-19999"} & ports
+        assert {guard["name"] for guard in wiring["guards"] if not guard["grows"]} == {"autodj"} & set(companions)
+        # Whatever name or address another host sees of it.
+        assert {each for other in hosts.values() for each in other["known"] if each} <= set(wiring["fleet"])
         names = [entry["name"] for entry in wiring["certificates"]]
         acme = name == "production"
         # The panel's own programs ask it by an address, which no ACME directory signs.

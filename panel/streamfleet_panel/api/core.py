@@ -18,6 +18,7 @@ from django.http.request import UnreadablePostError
 from django.utils import timezone
 from ninja.security import HttpBearer
 
+from streamfleet_panel import journal
 from streamfleet_panel.access import Actor, Forbidden, actor_of_token
 from streamfleet_panel.apply.document import MOST_BYTES, parse_json
 from streamfleet_panel.apply.problems import ApiError, Problem
@@ -91,6 +92,7 @@ def _failed(ip: str) -> None:
     row = AuthFailure.objects.filter(**key).first()
     if row is not None and row.count >= settings.API_FAILURES_PER_MINUTE:
         raise ApiError("too_many_requests", "Too many failed log-ins from this address; try again in a minute")
+    journal.login_refused(ip, "api")
     if row is None:
         try:
             AuthFailure.objects.create(**key, count=1)

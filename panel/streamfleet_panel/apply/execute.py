@@ -140,7 +140,7 @@ def audit_entry(
 ) -> AuditLog:
     """An unsaved audit entry; ``changes`` must carry no secret. Long lists are cut."""
     brief = {name: {when: _cut(value) for when, value in change.items()} for name, change in (changes or {}).items()}
-    return AuditLog(
+    entry = AuditLog(
         actor_id=actor.account.pk if actor.account is not None else None,
         actor_name=actor.name,
         impersonator=actor.impersonator,
@@ -153,6 +153,8 @@ def audit_entry(
         owner_id=owner.pk if owner is not None else None,
         changes=brief,
     )
+    entry.owner_name = owner.username if owner is not None else None
+    return entry
 
 
 def _cut(value: Any) -> Any:

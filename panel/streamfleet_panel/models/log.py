@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.db import models
 
+from streamfleet_panel import journal
 from streamfleet_panel.models.account import Account
+
+
+class AuditQuerySet(models.QuerySet["AuditLog"]):
+    """What is stored is told to the system's log, too."""
+
+    def bulk_create(self, objs: Iterable[AuditLog], *args: Any, **kwargs: Any) -> list[AuditLog]:
+        """As Django's."""
+        made = super().bulk_create(objs, *args, **kwargs)
+        journal.tell(made)
+        return made
 
 
 class AuditLog(models.Model):
@@ -26,6 +40,11 @@ class AuditLog(models.Model):
     owner = models.ForeignKey(Account, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
     changes = models.JSONField(default=dict)
 
+    # Name of the owner, of an entry that is being made.
+    owner_name: str | None = None
+
+    objects = AuditQuerySet.as_manager()
+
     class Meta:
         ordering = ["-id"]
         verbose_name = "audit log entry"
@@ -34,6 +53,11 @@ class AuditLog(models.Model):
 
     def __str__(self) -> str:
         return f"{self.actor_name} {self.action} {self.kind} {self.key}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """As Django's, and told to the system's log."""
+        super().save(*args, **kwargs)
+        journal.tell([self])
 
 
 class AuthFailure(models.Model):
