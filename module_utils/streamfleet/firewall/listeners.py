@@ -65,7 +65,7 @@ def parse(text: str) -> list[Socket]:
         if len(fields) < 6 or fields[1] not in ("LISTEN", "UNCONN", "ESTAB"):
             continue
         protocol, state, local = fields[0], fields[1], fields[4]
-        address, _, port = local.rpartition(":")
+        address, _colon, port = local.rpartition(":")
         user = re.search(r'users:\(\("([^"]*)"', line)
         if protocol not in ("tcp", "udp") or not port.isdigit() or (protocol == "udp" and state == "ESTAB"):
             continue
