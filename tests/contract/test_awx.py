@@ -16,6 +16,8 @@ from tests.contract.playbook import ROOT, Runner
 from tests.doubles.awx import rules, surveys
 from tests.doubles.awx.server import Awx
 
+pytestmark = pytest.mark.slow
+
 PLAYBOOK = ROOT / "playbooks" / "awx.yml"
 CONTROLLER = "Red Hat Ansible Automation Platform"
 KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanary-key-of-hosts\n-----END OPENSSH PRIVATE KEY-----\n"

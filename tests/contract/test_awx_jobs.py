@@ -19,6 +19,8 @@ from tests.awx_objects import ROOT, objects
 from tests.contract.panel_server import Panel
 from tests.doubles.awx.surveys import Refused
 
+pytestmark = pytest.mark.slow
+
 TYPE = "Streamfleet panel"
 Launch = Callable[..., Ended]
 

@@ -1,4 +1,4 @@
-"""What ansible-lint leaves out is nothing that it could say anything about; what the collection forbids is found early."""
+"""What ansible-lint leaves out is nothing that it could say anything about; what the collection forbids shows early."""
 
 from __future__ import annotations
 
