@@ -50,11 +50,14 @@ class Ports:
     audio: int = 8100
 
     @classmethod
-    def choose(cls, path: Path) -> Ports:
-        """The ports written to ``path`` by an earlier run, else the usual ones, each moved up where it is in use."""
+    def choose(cls, path: Path, above: int = 0) -> Ports:
+        """The ports written to ``path`` by an earlier run, else the usual ones, each moved up where it is in use.
+
+        ``above``: how far above the usual ones to look first. Stages that start at one moment see the same ports free.
+        """
         if path.is_file():
             return cls(**json.loads(path.read_text()))
-        ports = cls(*(_free(start) for start in (8443, 8080, 1935, 8100)))
+        ports = cls(*(_free(above + start) for start in (8443, 8080, 1935, 8100)))
         path.write_text(json.dumps(asdict(ports)))
         return ports
 
@@ -73,7 +76,8 @@ class Stage:
     @cached_property
     def ports(self) -> Ports:
         """The published ports, chosen on first use, so that stages started before are seen."""
-        return Ports.choose(self.state / "ports.json")
+        above = 0 if self.fleet == "demo" else 10_000 + secrets.randbelow(10_000)
+        return Ports.choose(self.state / "ports.json", above)
 
     # The node ---------------------------------------------------------------------------------------------------------
 
