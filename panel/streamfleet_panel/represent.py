@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from streamfleet_panel import libraries
+from streamfleet_panel import journal, libraries
 from streamfleet_panel.access import Actor
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import (
@@ -143,21 +143,8 @@ def token(obj: ApiToken) -> dict[str, Any]:
 
 
 def audit(obj: AuditLog) -> dict[str, Any]:
-    """An entry of the audit log."""
-    return {
-        "id": obj.pk,
-        "at": rfc3339(obj.at),
-        "actor": obj.actor_name,
-        "impersonator": obj.impersonator or None,
-        "token": obj.token_id or None,
-        "via": obj.via,
-        "ip": obj.ip,
-        "action": obj.action,
-        "kind": obj.kind,
-        "key": obj.key,
-        "owner": obj.owner.username if obj.owner is not None else None,
-        "changes": obj.changes,
-    }
+    """An entry of the audit log, as the system's log is told of it; reads ``owner``: select it along."""
+    return {**journal.describe(obj), "owner": obj.owner.username if obj.owner is not None else None}
 
 
 def job(obj: Job) -> dict[str, Any]:

@@ -90,6 +90,8 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         succeeded(jobs.launch("install", "check"))
         succeeded(jobs.launch("site"))
         assert "changed=0" in succeeded(jobs.launch("install")).output
+        units = ["find", "/etc/systemd/system", "-name", "*streamfleet*"]
+        assert "streamfleet-panel.service" in stage.on_node(units)
         refused = jobs.launch("hardening", hardening_remove="roof")
         assert refused.code != 0
         assert "streamfleet_hardening and hardening_remove name roof. Use firewall, fail2ban, updates" in refused.told
@@ -97,6 +99,6 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         assert refused.code != 0
         assert f"-e streamfleet_uninstall_confirm={NODE}" in refused.told
         succeeded(jobs.launch("uninstall", streamfleet_uninstall_confirm=NODE))
-        assert stage.on_node(["sh", "-c", "ls /etc/systemd/system | grep -c streamfleet || true"]).strip() == "0"
+        assert stage.on_node(units) == ""
     finally:
         stage.remove()

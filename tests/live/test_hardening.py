@@ -77,7 +77,11 @@ while piece := stream.read(4096):
     heard += len(piece)
     open('/run/heard', 'w').write(str(heard))
 """
-LISTED = "nft --stateless list table inet streamfleet_firewall 2>/dev/null || true"
+#: The table, or nothing where there is none; where that cannot be said, it fails.
+LISTED = (
+    "tables=$(nft list tables) || exit 1; case $tables in *streamfleet_firewall*) "
+    "nft --stateless list table inet streamfleet_firewall;; esac"
+)
 
 
 class Site(Node):
@@ -306,6 +310,9 @@ def test_updates_take_nobody_off_the_air(site: Site) -> None:
 def test_uninstalled_it_leaves_nothing(site: Site) -> None:
     site.harden(parts=PARTS)
     others = site.sh("nft list table inet streamfleet_tenants")
+    jails, units = "fail2ban-client -d 2>&1 || true", "systemctl list-unit-files -q 'streamfleet-firewall*' || true"
+    assert "streamfleet" in site.sh(jails)
+    assert "streamfleet-firewall.service" in site.sh(units)
     kept = site.harden("-e", "hardening_remove=fail2ban", parts=PARTS, ok=False)
     assert "which the host is to have by the inventory" in " ".join(kept.split())
     site.harden("-e", "hardening_remove=firewall,fail2ban,updates", parts=[])
@@ -320,6 +327,6 @@ def test_uninstalled_it_leaves_nothing(site: Site) -> None:
     held = "/etc/apt/apt.conf.d/60streamfleet-updates"
     assert [path for path in found.splitlines() if "streamfleet" in path] == [held]
     assert site.sh("apt-config dump Unattended-Upgrade::Package-Blacklist").count('icecast2$"') == 1
-    assert "streamfleet" not in site.sh("fail2ban-client -d 2>&1 || true")
-    assert site.sh("systemctl list-unit-files -q 'streamfleet-firewall*' || true") == ""
+    assert "streamfleet" not in site.sh(jails)
+    assert site.sh(units) == ""
     assert STRANGE in scan(site.fleet, OTHER, site.addresses[0], LAST)["open"]
