@@ -15,7 +15,6 @@ import contextlib
 import json
 import os
 import secrets
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 START_SECONDS = 60
@@ -80,13 +81,6 @@ class Panel:
             return error.code, json.loads(error.read() or b"null")
 
 
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def running_panel(
     *,
@@ -101,7 +95,7 @@ def running_panel(
     """
     with tempfile.TemporaryDirectory(prefix="streamfleet-panel-") as name:
         directory = Path(name)
-        port = _free_port()
+        port = free_port()
         url = f"http://127.0.0.1:{port}"
         variables = {
             **os.environ,

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import socket
 from pathlib import Path
 
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner
+from tests.ports import free_port
 from tests.unit.fake_server import Reply, serving
 from tests.unit.test_http import write_authority
 
@@ -56,9 +56,7 @@ def test_what_goes_wrong_is_named(runner: Runner, panel: Panel, tmp_path: Path) 
     panel.request("PUT", "/customers/conn-api", {"api_access": False})
     for token in tokens.values():
         runner.canary(token)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     canned = {"items": [{"username": "canned"}], "count": 1}
     with (
         serving(Reply(200, canned), context=context) as tls,

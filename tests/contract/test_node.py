@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner, Step
+from tests.ports import free_port
 
 MODULE = "streamfleet_node"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJq2zT0hC6q0m0Yt5m1aYl0tJ0m1Yl5m1aYl0tJ0m1Yl"
@@ -47,9 +46,7 @@ def test_bad_input(runner: Runner, panel: Panel, owner: str) -> None:
 
 def test_before_there_is_a_panel(runner: Runner) -> None:
     """What install.yml needs: in check mode on a fresh host, an absent panel means that everything will be created."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{free.getsockname()[1]}"
+    nobody = f"http://127.0.0.1:{free_port()}"
     task = {"check_mode": True, "diff": True, "ignore_errors": True}
     hopeful = {**NODE, "url": nobody, "check_without_panel": True}
     results = runner.tasks(

@@ -16,17 +16,11 @@ from tests.nodes import podman
 from tests.nodes.errors import NodesError
 from tests.nodes.fleet import Domain, Fleet, NodeSpec, Publish
 from tests.nodes.paths import ROOT
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 
 NAME = f"live{os.getpid()}"
-
-
-def free_port() -> int:
-    """A TCP port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 PORT = free_port()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 import urllib.parse
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ from streamfleet_autodj import live, slots
 from streamfleet_autodj.roster import Roster
 
 from tests.doubles.panel import dj
+from tests.ports import free_port
 
 SOUND = b"\xff\xfb" * 2000
 
@@ -142,12 +142,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[
         asyncio.run(all_of_it())
 
     return runs
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        port: int = found.getsockname()[1]
-        return port
 
 
 async def until(true: Callable[[], object]) -> None:

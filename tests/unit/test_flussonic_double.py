@@ -26,7 +26,7 @@ from demo.media import video_publisher
 from tests.doubles.flussonic import LICENCE
 from tests.doubles.flussonic.configuration import STREAM, Server, Wrong, merged, server
 from tests.doubles.panel import flussonic_channel as channel
-from tests.unit.test_wowza_double import free_ports
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ROOT / "roles/flussonic/files"

@@ -18,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from streamfleet import errors
 from streamfleet.http import MAX_RETRY_AFTER, Client, Response, segment
 
+from tests.ports import free_port
 from tests.unit.fake_server import Reply, Seen, serving
 
 TOKEN = "sft_abcdefgh_canarycanarycanary"
@@ -187,9 +188,7 @@ def test_an_answer_that_comes_before_a_large_body_is_read_is_heard() -> None:
 
 
 def test_nobody_at_home() -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     client, slept = make_client(f"http://127.0.0.1:{port}")
     with pytest.raises(errors.Unreachable, match=rf"127\.0\.0\.1, port {port}\) refused the connection\. Check url"):
         client.request("GET", "/x")

@@ -29,6 +29,7 @@ from streamfleet_sessions.lines import of_icecast
 from tests.doubles.icecast_kh import pack
 from tests.doubles.panel import kh_station, relay
 from tests.doubles.remote_radio import Radio
+from tests.ports import free_port
 from tests.unit.test_relay_program import Running, names
 from tests.unit.test_relay_program import relay as relay_line
 
@@ -52,11 +53,6 @@ def until(check: Callable[[], Any], seconds: float = 15) -> Any:
         assert time.monotonic() < deadline, "it did not come"
         time.sleep(0.05)
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 class Refused(Exception):

@@ -19,20 +19,12 @@ from streamfleet.engine import load_renderer
 from tests.doubles.panel import shoutcast_station
 from tests.doubles.shoutcast2 import PROGRAM
 from tests.live.shoutcast import Audience, LegacySource, frame, on_air
+from tests.ports import free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "shoutcast2")
 NODE = {"node": "n1", "stream_host": "stream.example.net"}
 SOURCE, ADMIN = "source-rock-fm-secret", "admin-rock-fm-secret"
-
-
-def free_pair() -> int:
-    """A port that is free, as is the one after it."""
-    while True:
-        with socket.create_server(("127.0.0.1", 0)) as first:
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError), socket.create_server(("127.0.0.1", port + 1)):
-                return port
 
 
 def configuration(folder: Path, port: int, **changes: Any) -> Path:
@@ -76,7 +68,7 @@ def running(path: Path, port: int) -> Iterator[subprocess.Popen[str]]:
 @pytest.fixture
 def station(tmp_path: Path) -> Iterator[int]:
     """A station with two streams and room for three, on the port that is given."""
-    port = free_pair()
+    port = free_ports(2)[0]
     streams = [{"id": 1, "name": "/stream"}, {"id": 4, "name": "/low", "max_listeners": 1}]
     path = configuration(tmp_path, port, settings={"streams": streams}, limits={"max_listeners": 3})
     with running(path, port):
@@ -128,7 +120,7 @@ def listening(port: int, path: str, **options: Any) -> Audience:
     ],
 )
 def test_a_line_that_is_wrong_is_refused(tmp_path: Path, line: str, said: str) -> None:
-    path = configuration(tmp_path, free_pair())
+    path = configuration(tmp_path, free_ports(2)[0])
     with path.open("a", encoding="utf-8", newline="\n") as conf:
         conf.write(f"{line}\n")
     assert said in refusal(path)
@@ -145,7 +137,7 @@ def test_a_line_that_is_wrong_is_refused(tmp_path: Path, line: str, said: str) -
     ],
 )
 def test_without_proper_passwords_it_does_not_start(tmp_path: Path, old: str, new: str, said: str) -> None:
-    path = configuration(tmp_path, free_pair())
+    path = configuration(tmp_path, free_ports(2)[0])
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
@@ -154,7 +146,7 @@ def test_without_proper_passwords_it_does_not_start(tmp_path: Path, old: str, ne
 
 def test_a_missing_configuration_and_a_taken_port_are_refused(tmp_path: Path) -> None:
     assert "Cannot read" in refusal(tmp_path / "none.conf")
-    port = free_pair()
+    port = free_ports(2)[0]
     with socket.create_server(("0.0.0.0", port + 1)):
         assert "Address already in use" in refusal(configuration(tmp_path, port))
 
@@ -163,7 +155,7 @@ def test_a_missing_configuration_and_a_taken_port_are_refused(tmp_path: Path) ->
 
 
 def test_all_that_the_renderer_can_write_is_taken(tmp_path: Path) -> None:
-    port = free_pair()
+    port = free_ports(2)[0]
     streams = [
         {"id": 999, "name": "/a.b-c_d", "max_listeners": 1_000_000, "public": True, "default": True},
         {"id": 2, "name": "/b", "max_listeners": None, "public": False},
@@ -261,7 +253,7 @@ def test_the_private_pages_ask_for_the_password(station: int) -> None:
 
 
 def test_bans_are_kept_and_true_addresses_are_known(tmp_path: Path) -> None:
-    port = free_pair()
+    port = free_ports(2)[0]
     path = configuration(tmp_path, port)
     behind = {"X-Forwarded-For": "192.0.2.7"}
     with running(path, port):

@@ -28,7 +28,8 @@ from streamfleet_usage.held import WATCHED, Held
 from streamfleet_usage.meters import LARGEST_ANSWER, LARGEST_LIST, MOST_LISTENERS, Drop, Source, Use, load
 
 from tests.live.shoutcast import LegacySource
-from tests.unit.test_shoutcast2_double import ADMIN, SOURCE, configuration, free_pair, running
+from tests.ports import free_ports
+from tests.unit.test_shoutcast2_double import ADMIN, SOURCE, configuration, running
 
 ROOT = Path(__file__).parents[2]
 #: Of what a node tells at most of a file of state (roles/common/files/collect.py).
@@ -498,7 +499,7 @@ def test_a_channel_is_told_as_nginx_tells_it(host: Host) -> None:
 
 @pytest.mark.slow
 def test_a_shoutcast_source_is_measured_and_sent_away(host: Host, tmp_path: Path) -> None:
-    port = free_pair()
+    port = free_ports(2)[0]
     host.service("rock", 200001, "shoutcast2", port=port, mounts=["/stream"], max_bitrate_kbps=64)
     folder = host.root / "etc/streamfleet/instances/shoutcast2/rock"
     path = configuration(folder, port)

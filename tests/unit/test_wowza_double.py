@@ -23,18 +23,13 @@ from tests.doubles.panel import wowza_channel as channel
 from tests.doubles.wowza import tree
 from tests.doubles.wowza.configuration import Application, Wrong
 from tests.doubles.wowza.transcoder import Template
+from tests.ports import free_port, free_ports
 from tests.unit.test_wowza_install import Installed, loaded
 
 ROOT = Path(__file__).resolve().parents[2]
 render = load_renderer(ROOT, "wowza")
 NODE = {"node": "n1", "stream_host": "stream.example.net"}
 APPLICATIONS = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications"
-
-
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        found = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [int(server.getsockname()[1]) for server in found]
 
 
 class Program(Installed):
@@ -269,7 +264,7 @@ def test_what_is_relayed_is_really_fetched_until_the_channel_goes_off(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     helper = application(program, monkeypatch)
-    web = free_ports(1)[0]
+    web = free_port()
     relayed(program, f"http://127.0.0.1:{web}/list.m3u8", "applehls")
     hls = ["-f", "hls", "-hls_time", "1", "-hls_flags", "delete_segments", "list.m3u8"]
     server = ["python3", "-m", "http.server", "-b", "127.0.0.1", "-d", f"{tmp_path}/origin", f"{web}"]
@@ -309,7 +304,7 @@ def test_every_relay_is_fetched_again_after_a_start(
         raise AssertionError("names are not looked up here: each may take as long as its server likes")
 
     monkeypatch.setattr(helper, "judge", slow)
-    source = free_ports(1)[0]
+    source = free_port()
     relayed(program, f"rtmp://127.0.0.1:{source}/live/one", "liverepeater")
     (program.vhost / "conf/jazz-tv").mkdir()
     (program.vhost / "conf/jazz-tv/relay.json").write_text('{"address": "rtmp://127.0.0.1/live/one", "caster": "rtp"}')
