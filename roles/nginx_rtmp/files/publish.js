@@ -11,6 +11,7 @@ const KEYS = '/etc/streamfleet/publish-keys/';
 const HLS = '/run/streamfleet/hls/';
 const LIVE = '/run/streamfleet-rtmp/live/';
 const CLIENTS = '/run/streamfleet-rtmp/clients/';
+const KEPT = '/in-use';
 const DROPPED = '/run/streamfleet-rtmp/dropped-';
 
 const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -70,6 +71,35 @@ function slugOf(client) {
     }
 }
 
+// The directory of a service's segments, made before the module needs it, which would give it a mode that the web server cannot
+// enter. The module's cleaner, another process, removes an empty one at any moment; a file of a kind that it does not know keeps it.
+function prepare(directory) {
+    for (let tries = 0; tries < 3; tries++) {
+        try {
+            if ((fs.statSync(directory).mode & 0o050) !== 0o050) {
+                // The module's own, after all.
+                fs.readdirSync(directory).forEach(name => fs.unlinkSync(directory + '/' + name));
+                fs.rmdirSync(directory);
+            }
+        } catch (e) {
+            // Not there yet.
+        }
+        try {
+            fs.mkdirSync(directory, {mode: 0o750});
+        } catch (e) {
+            // There from an earlier run; its list must not be taken for the new one.
+            unlink(directory + '/index.m3u8');
+            unlink(directory + '/index.m3u8.bak');
+        }
+        try {
+            fs.writeFileSync(directory + KEPT, '', {mode: 0o640});
+            return;
+        } catch (e) {
+            // Removed between the two.
+        }
+    }
+}
+
 // A publisher starts: answered with a redirect to the public name, which is how the module renames the stream.
 function publish(r) {
     const client = argument(r, 'clientid', CLIENT);
@@ -84,14 +114,7 @@ function publish(r) {
         decide(r, 403, slug, 'refused: already publishing');
         return;
     }
-    // The module would make the directory with a mode that the web server cannot enter.
-    try {
-        fs.mkdirSync(HLS + slug, {mode: 0o750});
-    } catch (e) {
-        // There from an earlier run; its list must not be taken for the new one.
-        unlink(HLS + slug + '/index.m3u8');
-        unlink(HLS + slug + '/index.m3u8.bak');
-    }
+    prepare(HLS + slug);
     fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(),
         address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}), {mode: 0o640});
     fs.writeFileSync(CLIENTS + client, slug, {mode: 0o640});
@@ -148,6 +171,7 @@ function done(r) {
     const lease = readJson(LIVE + slug);
     if (lease && lease.client === client) {
         unlink(LIVE + slug);
+        unlink(HLS + slug + KEPT);
     }
     unlink(CLIENTS + client);
     decide(r, 204, slug, 'ended');
