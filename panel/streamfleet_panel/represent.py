@@ -292,9 +292,7 @@ def _formatted(template: str, words: Mapping[str, str]) -> str:
     return template
 
 
-def service(
-    obj: MediaService, runs: Runs, actor: Actor, sent: int, domains: Iterable[str] = ()
-) -> dict[str, Any]:
+def service(obj: MediaService, runs: Runs, actor: Actor, sent: int, domains: Iterable[str] = ()) -> dict[str, Any]:
     """A media service; reads ``customer``, ``node`` and ``observed``: select them along.
 
     ``sent``: bytes this month. ``domains``: under which it is served.

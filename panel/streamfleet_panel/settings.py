@@ -38,7 +38,7 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     # Of sessions of listeners: days that they are kept, and what is kept of addresses (the worker stores them).
     SESSION_DAYS = env.int("SESSION_DAYS", 30)
     SESSION_ADDRESSES = env.str("SESSION_ADDRESSES", "full", validate=validate.OneOf(["full", "network", "none"]))
-    # What CNAMEs of customers' domains may lead to, one name for each customer below it; empty: TXT records alone count.
+    # Below it each customer has a name that CNAMEs of domains may lead to; empty: TXT records alone count.
     DOMAIN_TARGET = env.str("DOMAIN_TARGET", "").lower().rstrip(".")
     # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
     DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])

@@ -53,7 +53,12 @@ def on_node(api: Callable[..., Api], node: str = "node1") -> dict[str, list[str]
 def test_a_new_domain_waits_for_its_proof(world: None, run: Run) -> None:
     answer = run(domain(), return_objects=True)
     result = answer["results"][0]
-    assert (result["kind"], result["key"], result["path"], result["action"]) == ("domain", f"rock/{RADIO}", D, "created")
+    assert (result["kind"], result["key"], result["path"], result["action"]) == (
+        "domain",
+        f"rock/{RADIO}",
+        D,
+        "created",
+    )
     created = dict(result["object"])
     token = Account.objects.get(username="alice").domain_token
     assert created.pop("created_at")
@@ -87,7 +92,10 @@ def test_a_target_makes_a_cname_a_proof_too(world: None, run: Run, settings: Any
         **domain(slug="zoe-fm"),
     }
     assert run(new, return_objects=True, dry_run=True)["results"][-1]["object"]["proof"] is None
-    assert run(new, return_objects=True)["results"][-1]["object"]["proof"]["txt"]["value"] != shown["proof"]["txt"]["value"]
+    assert (
+        run(new, return_objects=True)["results"][-1]["object"]["proof"]["txt"]["value"]
+        != shown["proof"]["txt"]["value"]
+    )
 
 
 def test_accounts_have_tokens_of_their_own(world: None) -> None:
@@ -129,7 +137,13 @@ def test_names_that_are_refused(world: None, run: Run, name: Any, message: str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["stream.example.net", "radio.stream.example.net", "panel.example.net", "a.panel.example.net", "x.cname.example.net"],
+    [
+        "stream.example.net",
+        "radio.stream.example.net",
+        "panel.example.net",
+        "a.panel.example.net",
+        "x.cname.example.net",
+    ],
 )
 def test_names_of_the_installation_are_nobodys(world: None, run: Run, settings: Any, name: str) -> None:
     settings.DOMAIN_TARGET = "cname.example.net"
@@ -164,7 +178,7 @@ def test_a_deleted_service_keeps_its_domains_until_they_are_named_anew(world: No
     run(domain(slug="tv"), "alice")
     run({"media_services": [{"slug": "rock"}]})
     # What was not named elsewhere has come back with it, proved as it was.
-    assert on_node(api) == {**dict.fromkeys(on_node(api), []), "rock": ["b.example.com"]}
+    assert on_node(api) == {**{slug: [] for slug in on_node(api)}, "rock": ["b.example.com"]}
     assert Domain.objects.get(name=RADIO).media_service.slug == "tv"
 
 

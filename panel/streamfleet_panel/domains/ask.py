@@ -18,7 +18,7 @@ EVERY = timedelta(minutes=1)
 
 
 def ask(actor: Actor, claim: Domain) -> Domain:
-    """Have ``claim`` looked at within seconds, and looked for anew. Raises ApiError where that was asked just before."""
+    """Have ``claim`` looked at within seconds, and looked for anew. Raises ApiError where somebody just has."""
     now = timezone.now()
     waiting = {"asked_at": now, "next_check_at": now}
     if claim.status != Domain.Status.VERIFIED:

@@ -15,7 +15,7 @@ from streamfleet_panel.models import Domain
 
 log = logging.getLogger("streamfleet_panel.domains")
 
-#: Names that are asked for at a time, and that wait for their turn: name servers that do not answer cost so many places.
+#: Names that are asked for at a time, and that wait for an answer or their turn.
 AT_A_TIME, MOST_WAITING = 16, 64
 
 

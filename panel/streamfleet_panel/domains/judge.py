@@ -139,7 +139,10 @@ def _wait(claim: Domain, verdict: Verdict, found: Found, holder: Domain | None, 
     """What becomes of a claim that is not verified."""
     place = txt_name(claim.name)
     if verdict is Verdict.PROVED:
-        message = f"Your record is there, but so is that of another customer, who holds this domain: remove theirs, at {place} or the CNAME."
+        message = (
+            "Your record is there, but so is that of another customer, who holds this domain: "
+            f"remove theirs, at {place} or the CNAME."
+        )
     elif verdict is Verdict.UNKNOWN:
         message = f"The name servers of {claim.name} did not answer. It is looked up again."
     elif found.others:

@@ -39,7 +39,7 @@ def _resolver() -> dns.resolver.Resolver:
 
 def server_of(text: str) -> tuple[str, int]:
     """``192.0.2.53``, ``192.0.2.53:5353``, ``2001:db8::53`` or ``[2001:db8::53]:5353``. Raises ValueError."""
-    host, colon, port = text.rpartition(":")
+    host, _colon, port = text.rpartition(":")
     if text.count(":") == 1 or (text.startswith("[") and host.endswith("]")):
         host = host.removeprefix("[").removesuffix("]")
         if not port.isdigit() or not 0 < int(port) < 65536:

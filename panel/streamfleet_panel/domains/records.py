@@ -57,7 +57,7 @@ def txt_name(name: str) -> str:
 
 
 def proof(name: str, token: str, target: str) -> dict[str, Mapping[str, Any] | None]:
-    """The records of which one proves the domain: ``{"txt": {"name", "value"}, "cname": {"name", "value"} or None}``."""
+    """The records of which one proves the domain: ``{"txt": {"name", "value"}, "cname": the same or None}``."""
     return {
         "txt": {"name": txt_name(name), "value": f"{VALUE}{token}"},
         "cname": {"name": name, "value": f"{token}.{target}"} if target else None,

@@ -58,9 +58,7 @@ class Migration(migrations.Migration):
                 ("checked_at", models.DateTimeField(editable=False, null=True)),
                 (
                     "next_check_at",
-                    models.DateTimeField(
-                        db_index=True, default=django.utils.timezone.now, editable=False, null=True
-                    ),
+                    models.DateTimeField(db_index=True, default=django.utils.timezone.now, editable=False, null=True),
                 ),
                 ("sought_since", models.DateTimeField(default=django.utils.timezone.now, editable=False)),
                 ("failing_since", models.DateTimeField(editable=False, null=True)),
