@@ -256,11 +256,15 @@ def test_what_belongs_to_a_deleted_service_stands_in_nobodys_way(world: None, ru
     run({"media_services": [{"slug": "rock", "state": "absent"}]})
     look(timedelta(hours=1))
     assert (claim().status, claim("eve-fm").status) == ("lost", "verified")
-    # Deleted ones are not looked at.
+    # Deleted ones are looked at seldom, and stay what they are.
+    run({"media_services": [{"slug": "eve-fm", "state": "absent"}]})
+    server.txt(f"_streamfleet.{RADIO}")
+    assert due(9, set()) == []
     Domain.objects.update(next_check_at=timezone.now())
     assert due(9, set()) == [RADIO]
-    run({"media_services": [{"slug": "eve-fm", "state": "absent"}]})
+    look(timedelta(days=5))
     assert due(9, set()) == []
+    assert (claim().status, claim("eve-fm").status) == ("lost", "verified")
 
 
 def test_patience(world: None, run: Run, server: Any) -> None:

@@ -85,7 +85,11 @@ def _settle(claims: list[Domain], found: Found, now: datetime, changes: _Changes
             _lose(holder, "Another customer has proved this domain, and your record is gone.", now, changes)
         holder = proved[0]
         _verify(holder, now, changes)
-    for claim in alive:
+    for claim in claims:
+        if claim not in alive:
+            # Its service may come back.
+            claim.next_check_at = claim.next_check_at and now + DAILY
+            continue
         claim.checked_at = now
         if claim is holder:
             _hold(claim, verdicts[claim.pk], now, changes)
