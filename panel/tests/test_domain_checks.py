@@ -15,8 +15,10 @@ from django.core.management import call_command
 from django.db import DatabaseError
 from django.utils import timezone
 
+from streamfleet_panel.access import system
 from streamfleet_panel.domains import judge as judging
 from streamfleet_panel.domains import lookup
+from streamfleet_panel.domains.ask import ask
 from streamfleet_panel.domains.checks import AT_A_TIME, MOST_WAITING, Checks, due
 from streamfleet_panel.domains.records import Answer, Found
 from streamfleet_panel.models import Account, AuditLog, Domain, MediaService, Node
@@ -370,3 +372,21 @@ def test_an_answer_that_could_not_be_stored_is_stored_later(
     finally:
         checks.close()
     assert len([name for name, kind in server.asked if kind == "TXT"]) == 1
+
+
+def test_a_check_that_is_asked_for_during_a_look_is_still_to_come(world: None, run: Run, server: Any) -> None:
+    """Somebody sets the record and asks, while an answer from before is on its way."""
+    claims(run, "rock")
+    checks = Checks()
+    try:
+        checks.step()
+        while not all(future.done() for _, future in checks._asked.values()):
+            time.sleep(0.01)
+        server.txt(f"_streamfleet.{RADIO}", value("alice"))
+        ask(system(), claim())
+        assert checks.step() == 1
+        assert claim().status == "pending"
+        assert checks.finish() == 1
+        assert claim().status == "verified"
+    finally:
+        checks.close()

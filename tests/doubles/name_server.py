@@ -3,14 +3,21 @@
 It answers as one does: NXDOMAIN for a name that is not there, no records where the name has others, SERVFAIL where its
 authorities cannot be asked, and CNAMEs are followed for other types. It refuses what it cannot do (several questions,
 other classes) with NOTIMP.
+
+Run as a program, ``name_server.py PORT RECORDS``, it answers from a JSON file, ``{"name": {"TXT": ["…"]}}``, that may
+change meanwhile.
 """
 
 from __future__ import annotations
 
+import json
 import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import dns.exception
 import dns.flags
@@ -33,13 +40,13 @@ class NameServer:
     ``asked`` counts questions.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.records: dict[tuple[str, str], list[str]] = {}
         self.broken: set[str] = set()
         self.silent: set[str] = set()
         self.asked: list[tuple[str, str]] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.bind(("127.0.0.1", 0))
+        self._socket.bind(("127.0.0.1", port))
         self.address = f"127.0.0.1:{self._socket.getsockname()[1]}"
 
     def txt(self, name: str, *values: str) -> None:
@@ -117,3 +124,21 @@ def running() -> Iterator[NameServer]:
     finally:
         server.stop()
         thread.join(5)
+
+
+def main(port: str, records: str) -> None:
+    """Answer from a file until the process is ended."""
+    server = NameServer(int(port))
+    threading.Thread(target=server.serve, daemon=True).start()
+    while True:
+        found = json.loads(Path(records).read_text())
+        server.records = {
+            (name, kind): [f'"{value}"' if kind == "TXT" else value for value in values]
+            for name, kinds in found.items()
+            for kind, values in kinds.items()
+        }
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

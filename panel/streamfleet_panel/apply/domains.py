@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -15,26 +15,35 @@ from streamfleet_panel.apply.world import rows
 from streamfleet_panel.models import Domain
 
 
-def plan_domain(plan: Plan, entry: Entry, declared: Container[str]) -> None:
-    """One domain of the document. ``declared``: slugs that the document itself names; their faults are noted."""
-    draft = of_service.begin(plan, entry, declared)
-    if draft is None:
-        return
-    name = draft.obj.name
-    own_names = _own_names(plan) if draft.created else []
-    ours = next((own for own in own_names if name == own or name.endswith(f".{own}")), None)
-    if ours is not None:
-        fix = "Name a domain of the customer's own."
-        plan.problem(f"{entry.path}.name", name, f"is a name of this installation ({ours}), or below one", fix)
-    of_service.finish(plan, entry, draft)
+def plan_domains(plan: Plan, entries: Sequence[Entry], declared: Container[str]) -> None:
+    """All domains of the document. ``declared``: slugs that the document itself names; their faults are noted."""
+    own_names = _own_names(plan) if entries else frozenset()
+    for entry in entries:
+        draft = of_service.begin(plan, entry, declared)
+        if draft is None:
+            continue
+        ours = next((name for name in _with_parents(draft.obj.name) if name in own_names), None)
+        if draft.created and ours is not None:
+            message, fix = (
+                f"is a name of this installation ({ours}), or below one",
+                "Name a domain of the customer's own.",
+            )
+            plan.problem(f"{entry.path}.name", draft.obj.name, message, fix)
+        of_service.finish(plan, entry, draft)
 
 
-def _own_names(plan: Plan) -> list[str]:
+def _with_parents(name: str) -> list[str]:
+    """``a.b.c`` → itself, ``b.c`` and ``c``."""
+    labels = name.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
+
+
+def _own_names(plan: Plan) -> frozenset[str]:
     """Names of the panel, of nodes as the plan has them, and what customers' CNAMEs lead to."""
     nodes = [host for node in plan.world.nodes.values() for host in (node.stream_host, node.address)]
     hosts = [urlsplit(settings.PUBLIC_URL).hostname, *settings.ALLOWED_HOSTS, settings.DOMAIN_TARGET, *nodes]
     names = {(host or "").lower().strip(".") for host in hosts}
-    return sorted(name for name in names if "." in name and not _is_address(name))
+    return frozenset(name for name in names if "." in name and not _is_address(name))
 
 
 def _is_address(host: str) -> bool:

@@ -182,8 +182,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         schedules.plan_schedule(plan, entry, declared)
     for entry in of_kind["relay"]:
         relays.plan_relay(plan, entry, declared)
-    for entry in of_kind["domain"]:
-        domains.plan_domain(plan, entry, declared)
+    domains.plan_domains(plan, of_kind["domain"], declared)
     declared = {entry.key for entry in of_kind["customer"] if not entry.absent}
     for entry in of_kind["media_user"]:
         media_users.plan_media_user(plan, entry, declared)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from datetime import datetime
 
 from django.utils import timezone
 
@@ -28,23 +29,25 @@ class Checks:
     def __init__(self, look_up: Callable[[str], Found] = look_up) -> None:
         self._look_up = look_up
         self._pool = ThreadPoolExecutor(AT_A_TIME, thread_name_prefix="domains")
-        self._asked: dict[str, Future[Found]] = {}
+        # Name → when it was asked for, and the answer to come.
+        self._asked: dict[str, tuple[datetime, Future[Found]]] = {}
 
     def step(self) -> int:
         """Judge what was answered, and ask for what is due. Returns how many names were judged."""
-        done = {name: future for name, future in self._asked.items() if future.done()}
-        judge({name: _answer(name, future) for name, future in done.items()})
+        done = {name: asked for name, asked in self._asked.items() if asked[1].done()}
+        answers = {name: _answer(name, future) for name, (_, future) in done.items()}
+        judge(answers, begun={name: begun for name, (begun, _) in done.items()})
         for name in done:
             del self._asked[name]
         for name in due(MOST_WAITING - len(self._asked), set(self._asked)):
-            self._asked[name] = self._pool.submit(self._look_up, name)
+            self._asked[name] = timezone.now(), self._pool.submit(self._look_up, name)
         return len(done)
 
     def finish(self) -> int:
         """Do all that is due, waiting for it. Returns how many names were judged."""
         judged = self.step()
         while self._asked:
-            wait(self._asked.values())
+            wait([future for _, future in self._asked.values()])
             judged += self.step()
         return judged
 

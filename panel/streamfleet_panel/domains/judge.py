@@ -55,8 +55,11 @@ class _Changes:
             self.services.setdefault(claim.media_service_id, claim.media_service)
 
 
-def judge(found: Mapping[str, Found], now: datetime | None = None) -> None:
-    """Decide on every claim to the names in ``found``, in one transaction. Nobody plans meanwhile."""
+def judge(found: Mapping[str, Found], now: datetime | None = None, begun: Mapping[str, datetime] | None = None) -> None:
+    """Decide on every claim to the names in ``found``, in one transaction. Nobody plans meanwhile.
+
+    ``begun``: when each was asked for. A check that somebody wants since then is still to come.
+    """
     if not found:
         return
     now = now or timezone.now()
@@ -69,6 +72,9 @@ def judge(found: Mapping[str, Found], now: datetime | None = None) -> None:
         changes = _Changes()
         for name, those in claims.items():
             _settle(those, found[name], now, changes)
+            for claim in those:
+                if begun is not None and claim.asked_at is not None and claim.asked_at > begun[name]:
+                    claim.next_check_at = claim.asked_at
         _store(claims, changes)
 
 
