@@ -60,6 +60,9 @@ options:
   max_mounts:
     description: Number of mounts.
     type: int
+  max_domains:
+    description: Number of custom domains. The panel takes 5 for a new service that names none.
+    type: int
 extends_documentation_fragment:
   - streamfleet
   - streamfleet.object
@@ -70,6 +73,7 @@ seealso:
   - module: streamfleet_media_service_control
   - module: streamfleet_media_service_info
   - module: streamfleet_dj
+  - module: streamfleet_domain
   - module: streamfleet_mount
   - module: streamfleet_playlist
   - module: streamfleet_relay
@@ -159,6 +163,7 @@ FIELDS = {
     "monthly_transfer_mb": {"type": "int"},
     "disk_quota_mb": {"type": "int"},
     "max_mounts": {"type": "int"},
+    "max_domains": {"type": "int"},
     **ENGINE_OPTIONS,
 }
 

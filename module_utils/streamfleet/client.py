@@ -22,6 +22,7 @@ COLLECTIONS = {
     "dj": "djs",
     "schedule": "schedules",
     "relay": "relays",
+    "domain": "domains",
     "mount": "mounts",
     "media_user": "media_users",
 }
@@ -35,6 +36,7 @@ PARENTS = {
     "dj": "media_service",
     "schedule": "media_service",
     "relay": "media_service",
+    "domain": "media_service",
     "mount": "media_service",
     "media_user": "customer",
 }

@@ -22,6 +22,7 @@ from streamfleet_panel.models import (
     AuditLog,
     ConvergeRun,
     Dj,
+    Domain,
     Job,
     ListenerSession,
     MediaService,
@@ -172,6 +173,13 @@ def relays(actor: Actor) -> QuerySet[Relay]:
     return Relay.objects.filter(media_service__in=services(actor).values("pk")).select_related("media_service")
 
 
+def domains(actor: Actor) -> QuerySet[Domain]:
+    """Custom domains, like playlists."""
+    return Domain.objects.filter(media_service__in=services(actor).values("pk")).select_related(
+        "media_service__customer", "media_service__node"
+    )
+
+
 def listener_sessions(actor: Actor) -> QuerySet[ListenerSession]:
     """Sessions of listeners, like playlists."""
     return ListenerSession.objects.filter(media_service__in=services(actor).values("pk")).select_related(
@@ -260,6 +268,7 @@ SCOPES: dict[type[Model], Any] = {
     Dj: djs,
     Schedule: schedules,
     Relay: relays,
+    Domain: domains,
     ListenerSession: listener_sessions,
     MediaUser: media_users,
     ResellerPlan: plans,
@@ -283,6 +292,7 @@ _EVERYTHING = frozenset({"view", "create", "update", "delete", "restore"})
 # Whoever may change a service may do all this to what belongs to it, which is deleted for good.
 _OF_SERVICE = frozenset({"view", "create", "update", "delete"})
 _DJ = _OF_SERVICE | {"credentials", "kick"}
+_DOMAIN = _OF_SERVICE | {"check"}
 _MACHINE = {
     "node": frozenset({"view", "document", "status"}),
     "media_service": frozenset({"view"}),
@@ -290,6 +300,7 @@ _MACHINE = {
     "dj": frozenset({"view"}),
     "schedule": frozenset({"view"}),
     "relay": frozenset({"view"}),
+    "domain": frozenset({"view"}),
     "mount": frozenset({"view"}),
 }
 _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
@@ -302,6 +313,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "dj": _DJ,
         "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
+        "domain": _DOMAIN,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "listener_session": frozenset({"view"}),
@@ -317,6 +329,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "dj": _DJ,
         "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
+        "domain": _DOMAIN,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "listener_session": frozenset({"view"}),
@@ -331,6 +344,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "dj": _DJ,
         "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
+        "domain": _DOMAIN,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "listener_session": frozenset({"view"}),
@@ -378,6 +392,7 @@ _SERVICE_OF_RESELLER = _SERVICE_OF_CUSTOMER | {
     "monthly_transfer_mb",
     "disk_quota_mb",
     "max_mounts",
+    "max_domains",
 }
 
 
@@ -393,7 +408,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind in ("playlist", "dj", "schedule", "relay", "media_user"):
+    if kind in ("playlist", "dj", "schedule", "relay", "domain", "media_user"):
         return None
     return frozenset()
 

@@ -26,6 +26,8 @@ _Made = TypeVar("_Made")
 
 #: Limits of a service that only its engine can hold; each engine's spec says which it does. All others are the panel's.
 ENGINE_LIMITS = ("max_listeners", "max_bitrate_kbps")
+#: Kinds of objects that services of every engine may have: the web server, not the engine, does something with them.
+EVERYWHERE = frozenset({"domains"})
 
 
 class EngineSpecError(RuntimeError):
@@ -174,7 +176,7 @@ class Engine:
     def objects_of(self, service_type: str) -> frozenset[str]:
         """Kinds of objects that its services of this type may have."""
         companions = (kind for companion in self.companions for kind in companion.objects)
-        return self.own_objects_of(service_type).union(companions)
+        return self.own_objects_of(service_type).union(companions, EVERYWHERE)
 
     def own_objects_of(self, service_type: str) -> frozenset[str]:
         """Those of them that the engine itself, not a companion, does something with."""

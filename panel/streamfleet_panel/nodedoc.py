@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from streamfleet_panel import queueing
@@ -16,13 +17,15 @@ from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.apply.world import rows
 from streamfleet_panel.engines import EngineSpecError, engines, release_digest
 from streamfleet_panel.libraries import quotas_of
-from streamfleet_panel.models import Installation, MediaService, MediaUser, Node, ServiceStatus
+from streamfleet_panel.models import Domain, Installation, MediaService, MediaUser, Node, ServiceStatus
 
+#: Of these kinds only such objects are in a document: an unproved claim to a domain is none of a node's business.
+_TOLD = {"domain": Q(enabled=True, status=Domain.Status.VERIFIED, media_service__deleted_at=None)}
 STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Eight queries."""
+    """All of the node's services as they shall be, deleted ones in grace included. Nine queries."""
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
@@ -91,10 +94,11 @@ def _media_users(libraries: Mapping[int, list[tuple[str, int | None]]]) -> list[
     return sorted((user.for_node(quotas[user.customer_id]) for user in ready), key=lambda item: str(item["login"]))
 
 
-def _belonging(kind: str, node: Node) -> dict[int, list[dict[str, Any]]]:
+def _belonging(kind: str, node: Node) -> dict[int, list[Any]]:
     """What of ``kind`` belongs to the node's services by the service's id, each sorted by its own part of the key."""
-    by_service: dict[int, list[dict[str, Any]]] = {}
-    objects: Any = OF_SERVICE[kind]._default_manager.filter(media_service__node=node).order_by(KEYS[kind][-1])
+    by_service: dict[int, list[Any]] = {}
+    told = OF_SERVICE[kind]._default_manager.filter(_TOLD.get(kind, Q()), media_service__node=node)
+    objects: Any = told.order_by(KEYS[kind][-1])
     for obj in objects:
         by_service.setdefault(obj.media_service_id, []).append(obj.for_node())
     return by_service

@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings as panel_settings
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from streamfleet_panel import journal, libraries
 from streamfleet_panel.access import Actor
+from streamfleet_panel.domains.records import proof
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import (
     MB,
@@ -20,6 +22,7 @@ from streamfleet_panel.models import (
     AuditLog,
     ConvergeRun,
     Dj,
+    Domain,
     Job,
     ListenerSession,
     MediaService,
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     from streamfleet_panel.apply.plan import Result
 
 Runs = Mapping[int, ConvergeRun]
+
+#: What of a URL a domain of the service stands for.
+_OF_DOMAINS = ("https://{stream_host}/listen/{slug}", "https://{stream_host}/hls/{slug}")
 
 
 def plan(obj: ResellerPlan) -> dict[str, Any]:
@@ -227,14 +233,37 @@ def connection(
     return lines
 
 
-def listen_urls(obj: MediaService, engine: Engine, settings: Mapping[str, Any]) -> list[str]:
-    """Where listeners find the service: one URL for each mount, the default mount's first."""
+def listen_urls(
+    obj: MediaService, engine: Engine, settings: Mapping[str, Any], domains: Iterable[str] = ()
+) -> list[str]:
+    """Where listeners find the service: one URL for each mount, the default mount's first.
+
+    Then the same on each of its ``domains``, where a path of the node's web server is one of the domain's own.
+    """
     first = default_mount(engine, settings)
     names = [first]
     if engine.mounts_field is not None:
         names += [mount["name"] for mount in settings[engine.mounts_field] if mount["name"] != first]
-    urls = [_formatted(url, _words(obj, name)) for name in names for url in engine.listen_urls_of(obj.service_type)]
+    known = engine.listen_urls_of(obj.service_type)
+    own = [f"https://{domain}{url.removeprefix(way)}" for domain in domains for url, way in _ways(known)]
+    urls = [_formatted(url, _words(obj, name)) for name in names for url in known]
+    urls += [_formatted(url, _words(obj, name)) for url in own for name in names]
     return list(dict.fromkeys(urls))
+
+
+def _ways(urls: Iterable[str]) -> list[tuple[str, str]]:
+    """Those of an engine's URLs that a domain of a service has too, each with what its host and slug stand in for."""
+    return [(url, way) for url in urls for way in _OF_DOMAINS if url.startswith(f"{way}/") or url.startswith(way + "{")]
+
+
+def domains_of(services: Iterable[MediaService]) -> dict[int, list[str]]:
+    """Names under which services are served, by the service's id, each sorted. One query."""
+    told = Domain.objects.filter(enabled=True, status=Domain.Status.VERIFIED)
+    names: dict[int, list[str]] = {}
+    found = told.filter(media_service__in=[obj.pk for obj in services if obj.pk]).order_by("name")
+    for pk, name in found.values_list("media_service_id", "name"):
+        names.setdefault(pk, []).append(name)
+    return names
 
 
 def _words(obj: MediaService, mount: str) -> dict[str, str]:
@@ -263,8 +292,11 @@ def _formatted(template: str, words: Mapping[str, str]) -> str:
     return template
 
 
-def service(obj: MediaService, runs: Runs, actor: Actor, sent: int) -> dict[str, Any]:
-    """A media service; reads ``customer``, ``node`` and ``observed``: select them along. ``sent``: bytes this month."""
+def service(obj: MediaService, runs: Runs, actor: Actor, sent: int, domains: Iterable[str] = ()) -> dict[str, Any]:
+    """A media service; reads ``customer``, ``node`` and ``observed``: select them along.
+
+    ``sent``: bytes this month. ``domains``: under which it is served.
+    """
     engine = engines().get(obj.engine)
     settings = engine.settings(obj.settings) if engine is not None else dict(obj.settings)
     return {
@@ -287,10 +319,11 @@ def service(obj: MediaService, runs: Runs, actor: Actor, sent: int) -> dict[str,
         "monthly_transfer_mb": obj.monthly_transfer_mb,
         "disk_quota_mb": obj.disk_quota_mb,
         "max_mounts": obj.max_mounts,
+        "max_domains": obj.max_domains,
         **settings,
         "status": status(obj, runs, actor),
         "connection": connection(obj, engine, settings) if engine is not None else [],
-        "listen_urls": listen_urls(obj, engine, settings) if engine is not None else [],
+        "listen_urls": listen_urls(obj, engine, settings, domains) if engine is not None else [],
         "label": obj.label,
         "generation": obj.generation,
         "created_at": rfc3339(obj.created_at),
@@ -299,11 +332,12 @@ def service(obj: MediaService, runs: Runs, actor: Actor, sent: int) -> dict[str,
 
 
 def services(items: Iterable[MediaService], actor: Actor) -> list[dict[str, Any]]:
-    """Media services of a page; two queries for all their nodes' runs and what they have sent."""
+    """Media services of a page; three queries for all their nodes' runs, what they have sent and their domains."""
     found = list(items)
     runs = latest_runs(obj.node_id for obj in found)
     sent = transferred(obj.pk for obj in found if obj.pk)
-    return [service(obj, runs, actor, sent.get(obj.pk, 0)) for obj in found]
+    domains = domains_of(found)
+    return [service(obj, runs, actor, sent.get(obj.pk, 0), domains.get(obj.pk, ())) for obj in found]
 
 
 def usage(obj: MediaService, told: Usage | None, sent: int, library_quota_mb: int | None) -> dict[str, Any]:
@@ -527,6 +561,27 @@ def relay(obj: Relay) -> dict[str, Any]:
     }
 
 
+def domain(obj: Domain) -> dict[str, Any]:
+    """A domain; reads the service's ``customer`` and ``node``: select them along.
+
+    ``proof`` is null of a customer that is only planned: its records are made with it.
+    """
+    service, customer = obj.media_service, obj.media_service.customer
+    return {
+        "media_service": service.slug,
+        "name": obj.name,
+        "enabled": obj.enabled,
+        "status": obj.status,
+        "message": obj.message,
+        "verified_at": rfc3339(obj.verified_at),
+        "checked_at": rfc3339(obj.checked_at),
+        "proof": proof(obj.name, customer.domain_token, panel_settings.DOMAIN_TARGET) if customer.pk else None,
+        "points_to": service.node.stream_host or service.node.address,
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
 def mount(obj: Mount) -> dict[str, Any]:
     """A mount; reads the service's ``node``: select it along."""
     engine = engines()[obj.media_service.engine]
@@ -605,6 +660,7 @@ _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "dj": dj,
     "schedule": schedule,
     "relay": relay,
+    "domain": domain,
     "mount": mount,
     "media_user": media_user,
 }
@@ -629,6 +685,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "dj": Dj.objects.select_related("media_service__node"),
             "schedule": Schedule.objects.select_related("media_service"),
             "relay": Relay.objects.select_related("media_service"),
+            "domain": Domain.objects.select_related("media_service__customer", "media_service__node"),
         }
         for kind, pks in wanted.items():
             stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}
@@ -637,10 +694,11 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
     of_services = [obj for obj in final.values() if isinstance(obj, MediaService)]
     runs = latest_runs(obj.node_id for obj in of_services if obj.node_id)
     sent = transferred(obj.pk for obj in of_services if obj.pk)
+    domains = domains_of(of_services)
     for result in results:
         obj = final[id(result)]
         objects[id(result)] = (
-            service(obj, runs, actor, sent.get(obj.pk, 0))
+            service(obj, runs, actor, sent.get(obj.pk, 0), domains.get(obj.pk, ()))
             if isinstance(obj, MediaService)
             else _SIMPLE[result.kind](obj)
         )

@@ -38,6 +38,17 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     # Of sessions of listeners: days that they are kept, and what is kept of addresses (the worker stores them).
     SESSION_DAYS = env.int("SESSION_DAYS", 30)
     SESSION_ADDRESSES = env.str("SESSION_ADDRESSES", "full", validate=validate.OneOf(["full", "network", "none"]))
+    # Below it each customer has a name that CNAMEs of domains may lead to; empty: TXT records alone count.
+    DOMAIN_TARGET = env.str(
+        "DOMAIN_TARGET",
+        "",
+        validate=validate.Regexp(
+            r"^$|^(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z](?:[a-z0-9-]*[a-z0-9])?$",
+            error="Must be a host name in lower case, as cname.example.net.",
+        ),
+    )
+    # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
+    DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])
     # Plain-HTTP trials only: browsers send secure cookies over HTTPS alone.
     SECURE_COOKIES = env.bool("SECURE_COOKIES", True)
     # The client address is believed from X-Real-IP only over the unix socket, which only our nginx may open; a proxy

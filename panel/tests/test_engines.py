@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from streamfleet_panel.engines import EngineSpecError, engines, release_digest
+from streamfleet_panel.engines import EVERYWHERE, EngineSpecError, engines, release_digest
 
 ENGINE = {"title": "E", "kind": "audio", "service_types": ["radio"], "limits": []}
 TEXT = {"schema": {"type": "string"}, "description": "d"}
@@ -50,7 +50,7 @@ def test_a_companion_adds_to_its_engines_and_is_none_itself(release: Any) -> Non
     found = engines()
     assert list(found) == ["e", "f"]
     assert (list(found["e"].fields), list(found["e"].credentials)) == (["genre", "c", "c_port"], ["c_password"])
-    assert (found["e"].objects, found["f"].objects) == (frozenset({"playlists"}), frozenset())
+    assert (found["e"].objects, found["f"].objects) == ({"playlists", *EVERYWHERE}, EVERYWHERE)
     assert list(found["f"].fields) == ["genre"]
     assert (found["e"].port_fields, found["f"].port_fields) == (("c_port",), ())
     companion = found["e"].companions[0]
@@ -111,8 +111,8 @@ def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> No
     assert [len(found.connection_of(kind)) for kind in ("live", "archive")] == [1, 0]
     assert [found.listen_urls_of(kind) for kind in ("live", "archive")] == [("a",), ("b",)]
     assert [found.has_library({}, kind) for kind in ("live", "archive")] == [False, True]
-    assert [sorted(found.objects_of(kind)) for kind in ("live", "archive")] == [[], ["playlists"]]
-    assert found.objects == {"playlists"}
+    assert [sorted(found.objects_of(kind)) for kind in ("live", "archive")] == [["domains"], ["domains", "playlists"]]
+    assert found.objects == {"playlists", "domains"}
     assert [found.files_of(kind) for kind in ("live", "archive")] == [(), (".mp4",)]
     assert [found.fields["folder"].is_for(kind) for kind in ("live", "archive")] == [False, True]
 

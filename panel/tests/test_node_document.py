@@ -250,6 +250,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
         ],
         "queue": [],
         "skip": 0,
+        "domains": [],
         "relays": [
             {
                 "name": "network",
@@ -324,7 +325,7 @@ def test_constant_queries(
     relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
     run({"media_services": services, "playlists": playlists, "djs": djs, "schedules": schedules, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

@@ -54,6 +54,11 @@ def document(count: int, prefix: str, **fields: Any) -> dict[str, Any]:
             for n in range(0, count, 2)
             for name, url in (("one", "icecast://one.example/live"), ("two", "icecasts://two.example/live"))
         ],
+        "domains": [
+            {"media_service": f"{prefix}{n}", "name": f"{name}.{prefix}{n}.example.com"}
+            for n in range(count)
+            for name in ("one", "two")
+        ],
         "mounts": [
             {"media_service": f"{prefix}{n}", "name": name} for n in range(0, count, 2) for name in ("/low", "/high")
         ],
@@ -78,16 +83,17 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
         changed = document(count, prefix, name="new")
         gone = {"customers": [{"username": f"{prefix}{n}", "state": "absent"} for n in range(count)]}
         back = document(count, prefix)
-        fewer = {**back, **{kind: back[kind][::2] for kind in ("playlists", "djs", "schedules", "relays")}}
+        fewer = {**back, **{kind: back[kind][::2] for kind in ("playlists", "djs", "schedules", "relays", "domains")}}
         moved = {"schedules": [{**item, "start": "08:00"} for item in back["schedules"]]}
         weighed = {"playlists": [{**item, "weight": 5} for item in back["playlists"]]}
         limited = {"media_users": [{**item, "read_only": True} for item in back["media_users"]]}
         ranked = {"djs": [{**item, "priority": 5, "password": "a-new-password"} for item in back["djs"]]}
         patient = {"relays": [{**item, "silence_seconds": 30} for item in back["relays"]]}
+        unserved = {"domains": [{**item, "enabled": False} for item in back["domains"]]}
         slower = {"mounts": [{**item, "bitrate_kbps": 64} for item in back["mounts"]]}
         dropped = {
             kind: [{**item, "state": "absent"} for item in back[kind]]
-            for kind in ("playlists", "djs", "schedules", "relays", "mounts", "media_users")
+            for kind in ("playlists", "djs", "schedules", "relays", "domains", "mounts", "media_users")
         }
         steps: dict[str, Callable[[], Any]] = {
             "dry": lambda first=first: run(first, dry_run=True),
@@ -103,6 +109,7 @@ def test_apply(world: None, run: Callable[..., dict[str, Any]]) -> None:
             "media users": lambda limited=limited: run(limited),
             "schedules": lambda moved=moved: run(moved),
             "relays": lambda patient=patient: run(patient),
+            "domains": lambda unserved=unserved: run(unserved),
             "mounts": lambda slower=slower: run(slower),
             "prune what belongs to others": lambda fewer=fewer: run(fewer, label="x", prune=True, max_delete=1000),
             "drop what belongs to others": lambda dropped=dropped: run(dropped),
@@ -125,6 +132,7 @@ def test_lists(api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> N
         "djs",
         "schedules",
         "relays",
+        "domains",
         "mounts",
         "media-users",
         "nodes",

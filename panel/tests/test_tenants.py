@@ -20,6 +20,7 @@ from streamfleet_panel.models import (
     AuditLog,
     ConvergeRun,
     Dj,
+    Domain,
     Job,
     MediaService,
     MediaUser,
@@ -50,6 +51,7 @@ PLAYLISTS = [("rock", "day"), ("rock", "jingles"), ("shop-fm", "day"), ("eve-fm"
 DJS = [("rock", "anna"), ("rock", "ben"), ("shop-fm", "anna"), ("eve-fm", "anna")]
 SCHEDULES = [("rock", "noon"), ("shop-fm", "noon"), ("eve-fm", "noon")]
 RELAYS = [("rock", "network"), ("shop-fm", "network"), ("eve-fm", "network")]
+DOMAINS = [("rock", "rock.example.com"), ("tv", "tv.example.com"), ("eve-fm", "eve.example.com")]
 RADIOS = ["rock", "shop-fm", "eve-fm"]
 WITH_DJS = {
     "media_services": [{"slug": slug, "autodj": {}} for slug in ("rock", "shop-fm", "eve-fm")],
@@ -69,6 +71,7 @@ WITH_DJS = {
         }
         for slug, name in RELAYS
     ],
+    "domains": [{"media_service": slug, "name": name} for slug, name in DOMAINS],
 }
 MEDIA_USERS = [("alice", "studio"), ("shop", "studio"), ("eve", "studio"), ("eve", "desk")]
 WITH_MEDIA_USERS = {
@@ -89,6 +92,7 @@ BODIES: dict[str, Any] = {
     "PUT /media-services/{slug}/djs/{username}": {"enabled": False},
     "PUT /media-services/{slug}/schedules/{name}": {"enabled": False},
     "PUT /media-services/{slug}/relays/{name}": {"enabled": False},
+    "PUT /media-services/{slug}/domains/{name}": {"enabled": False},
     "PUT /media-services/{slug}/mounts/{name}": {"max_listeners": 1},
     "PUT /customers/{username}/media-users/{name}": {"enabled": False},
     "POST /media-services/{slug}/queue": {"files": ["taken/over.mp3"]},
@@ -117,6 +121,7 @@ ON_SERVICES = {
     "GET /media-services/{slug}/listener-sessions": PEOPLE,
     "GET /media-services/{slug}/schedules": None,
     "GET /media-services/{slug}/relays": None,
+    "GET /media-services/{slug}/domains": None,
     "GET /media-services/{slug}/played": None,
     "GET /media-services/{slug}/air": None,
     "GET /media-services/{slug}/passed-over": None,
@@ -144,6 +149,12 @@ ON_RELAYS = {
     "GET /media-services/{slug}/relays/{name}": None,
     "PUT /media-services/{slug}/relays/{name}": PEOPLE,
     "DELETE /media-services/{slug}/relays/{name}": PEOPLE,
+}
+ON_DOMAINS = {
+    "GET /media-services/{slug}/domains/{name}": None,
+    "PUT /media-services/{slug}/domains/{name}": PEOPLE,
+    "DELETE /media-services/{slug}/domains/{name}": PEOPLE,
+    "POST /media-services/{slug}/domains/{name}/check": PEOPLE,
 }
 ON_MOUNTS = {
     "GET /media-services/{slug}/mounts/{name}": None,
@@ -186,6 +197,7 @@ OTHERS = {
     "GET /audit-log",
     "GET /customers",
     "GET /djs",
+    "GET /domains",
     "GET /listener-sessions",
     "GET /media-services",
     "GET /media-users",
@@ -216,6 +228,7 @@ def _queries() -> list[str]:
         Playlist,
         QueuedTrack,
         Dj,
+        Domain,
         Relay,
         MediaUser,
         Node,
@@ -264,7 +277,7 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 
 def test_every_route_is_known() -> None:
-    of_objects = (ON_PLAYLISTS, ON_DJS, ON_SCHEDULES, ON_RELAYS, ON_MOUNTS, ON_QUEUES, ON_MEDIA_USERS)
+    of_objects = (ON_PLAYLISTS, ON_DJS, ON_SCHEDULES, ON_RELAYS, ON_DOMAINS, ON_MOUNTS, ON_QUEUES, ON_MEDIA_USERS)
     known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}.union(*of_objects)
     assert routes() == known
 
@@ -338,6 +351,15 @@ def test_schedules(callers: Callers, run: Callable[..., Any], caller: str, route
     for slug, name in SCHEDULES:
         visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
         _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_SCHEDULES[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_DOMAINS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_domains(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
+    stand("DJs", lambda: run(WITH_DJS))
+    for slug, name in DOMAINS:
+        visible = OWNER[slug] in REACH.get(caller, set()) or caller in ("worker", "node:node1")
+        _check(callers[caller], caller, route, {"slug": slug, "name": name}, visible, ON_DOMAINS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_RELAYS))
@@ -417,6 +439,7 @@ LISTS = [
     "djs",
     "schedules",
     "relays",
+    "domains",
     "mounts",
     "media-users",
     "nodes",
@@ -440,6 +463,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
         "djs": {f"{slug}/{name}" for slug, name in DJS if slug in slugs},
         "schedules": {f"{slug}/{name}" for slug, name in SCHEDULES if slug in slugs},
         "relays": {f"{slug}/{name}" for slug, name in RELAYS if slug in slugs},
+        "domains": {f"{slug}/{name}" for slug, name in DOMAINS if slug in slugs},
         "mounts": {f"{slug}//stream" for slug in RADIOS if slug in slugs},
         "media-users": {f"{owner}/{name}" for owner, name in MEDIA_USERS if owner in reach},
         "nodes": NODES.get(caller, set()),
@@ -467,6 +491,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
                 "djs": ["media_service", "username"],
                 "schedules": ["media_service", "name"],
                 "relays": ["media_service", "name"],
+                "domains": ["media_service", "name"],
                 "mounts": ["media_service", "name"],
                 "media-users": ["customer", "name"],
             }
@@ -506,6 +531,9 @@ ESCAPES: list[dict[str, Any]] = [
         ]
     },
     {"relays": [{"media_service": "eve-fm", "name": "network", "state": "absent"}]},
+    {"domains": [{"media_service": "eve-fm", "name": "eve.example.com", "enabled": False}]},
+    {"domains": [{"media_service": "eve-fm", "name": "mine.example.com"}]},
+    {"domains": [{"media_service": "eve-fm", "name": "eve.example.com", "state": "absent"}]},
     {"mounts": [{"media_service": "eve-fm", "name": "/stream", "max_listeners": 1}]},
     {"mounts": [{"media_service": "eve-fm", "name": "/mine"}]},
     {"mounts": [{"media_service": "eve-fm", "name": "/stream", "state": "absent"}]},

@@ -75,6 +75,7 @@ DOCUMENT = {
             "every_tracks": 4,
         },
     ],
+    "domains": [{"media_service": "rock-fm", "name": "a" * 63 + ".example.com"}],
     "djs": [
         {"media_service": "rock-fm", "username": "anna", "name": "Anna B.", "record": True},
         {

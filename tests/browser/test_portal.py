@@ -188,6 +188,28 @@ def test_the_calendar_by_keyboard_alone_and_without_scripts(world: World, open_p
     expect(page.get_by_text("The mount /stream is saved.")).to_be_visible()
 
 
+def test_a_domain_by_keyboard_alone_and_without_scripts(world: World, open_page: Opener) -> None:
+    page = open_page(java_script_enabled=False)
+    log_in(page, "alice")
+    page.goto("/services/rock-fm/")
+    page.get_by_role("link", name="Domains", exact=True).click()
+    page.get_by_role("textbox", name="Domain").focus()
+    page.keyboard.type("*.example.com")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("textbox", name="Domain")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_text("Is a wildcard.")).to_be_visible()
+    page.get_by_role("textbox", name="Domain").fill("radio.example.com")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("radio.example.com is added.")).to_be_visible()
+    card = page.get_by_role("region", name="radio.example.com")
+    record = world.panel.request("GET", "/media-services/rock-fm/domains/radio.example.com")[1]["proof"]["txt"]
+    expect(card.get_by_text(record["value"])).to_be_visible()
+    card.get_by_role("button", name="Check now radio.example.com").press("Enter")
+    expect(page.get_by_text("radio.example.com is being checked.")).to_be_visible()
+    card.get_by_role("button", name="Delete radio.example.com").press("Enter")
+    expect(page.get_by_text("radio.example.com is deleted.")).to_be_visible()
+
+
 def test_reseller_makes_a_customer_and_logs_in_as_it(world: World, open_page: Opener) -> None:
     page = open_page()
     log_in(page, "shop")
@@ -225,6 +247,7 @@ PAGES = {
         "/services/rock-fm/listeners/",
         "/services/rock-fm/mounts/",
         "/services/rock-fm/mounts/stream/",
+        "/services/rock-fm/domains/",
         "/tokens/",
         "/profile/",
         "/profile/password/",

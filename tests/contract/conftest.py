@@ -9,6 +9,7 @@ import pytest
 
 from tests.contract.panel_server import Panel, running_panel
 from tests.contract.playbook import Runner
+from tests.doubles import name_server
 
 NODE = {
     "name": "base1",
@@ -21,8 +22,15 @@ NODE = {
 
 
 @pytest.fixture(scope="session")
-def panel() -> Iterator[Panel]:
-    with running_panel() as running:
+def resolver() -> Iterator[name_server.NameServer]:
+    """What the panel asks about domains: it knows what tests put into it, and no name of the Internet."""
+    with name_server.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def panel(resolver: name_server.NameServer) -> Iterator[Panel]:
+    with running_panel(extra={"STREAMFLEET_PANEL_DOMAIN_RESOLVERS": resolver.address}) as running:
         status, answer = running.request("POST", "/apply", {"document": {"nodes": [NODE]}})
         assert status == 200, answer
         yield running

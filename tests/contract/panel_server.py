@@ -110,6 +110,8 @@ def running_panel(
             "STREAMFLEET_PANEL_SECURE_COOKIES": "false",
             "STREAMFLEET_PANEL_STATIC_ROOT": str(directory / "static"),
             "STREAMFLEET_PANEL_RELEASE_DIR": str(ROOT),
+            # Nobody answers there: no test asks the Internet about domains.
+            "STREAMFLEET_PANEL_DOMAIN_RESOLVERS": "127.0.0.1:1",
             **(extra or {}),
         }
         panel = Panel(url, "", secrets.token_urlsafe(12), directory, variables)

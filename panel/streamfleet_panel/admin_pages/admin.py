@@ -5,6 +5,7 @@ from __future__ import annotations
 from streamfleet_panel.admin_pages import (
     accounts,
     djs,
+    domains,
     logs,
     media_users,
     nodes,
@@ -19,6 +20,7 @@ from streamfleet_panel.admin_pages import (
 __all__ = [
     "accounts",
     "djs",
+    "domains",
     "logs",
     "media_users",
     "nodes",

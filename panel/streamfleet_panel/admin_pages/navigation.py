@@ -53,6 +53,7 @@ UNFOLD: dict[str, Any] = {
                     _item("DJs", "mic", "dj"),
                     _item("Schedules", "calendar_month", "schedule"),
                     _item("Relays", "share", "relay"),
+                    _item("Domains", "language", "domain"),
                     _item("Media users", "upload_file", "mediauser"),
                     _item("Listener sessions", "headphones", "listenersession"),
                 ],

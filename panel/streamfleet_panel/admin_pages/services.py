@@ -128,7 +128,7 @@ class ServiceAdmin(PlannedAdmin):
             "fields": (
                 ("max_listeners", "max_bitrate_kbps"),
                 ("monthly_transfer_mb", "disk_quota_mb"),
-                "max_mounts",
+                ("max_mounts", "max_domains"),
             )
         },
     )

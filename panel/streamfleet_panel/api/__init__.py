@@ -12,6 +12,7 @@ from ninja.openapi.docs import Swagger
 import streamfleet_panel
 from streamfleet_panel.api import (
     djs,
+    domains,
     media_users,
     mounts,
     nodes,
@@ -32,8 +33,8 @@ from streamfleet_panel.apply.problems import ApiError, Problem, shown
 api = NinjaAPI(
     title="Streamfleet",
     version=streamfleet_panel.__version__,
-    description="Customers, reseller plans, nodes, media services, playlists, DJs, schedules, relays, mounts and "
-    "media users of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
+    description="Customers, reseller plans, nodes, media services, playlists, DJs, schedules, relays, domains, mounts "
+    "and media users of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
     '`{"error": {"code", "message", "errors": [{"path", "value", "message", "fix"}]}}`.',
     urls_namespace="api",
     auth=TokenAuth(),
@@ -45,6 +46,7 @@ for router in (
     djs.router,
     schedules.router,
     relays.router,
+    domains.router,
     mounts.router,
     media_users.router,
     played.router,

@@ -58,6 +58,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "address": "https://radio.example.net/live.mp3",
         "mount": "/stream",
     },
+    "domain": {"media_service": "rock-fm", "name": "radio.example.com"},
     "mount": {
         "media_service": "rock-fm",
         "name": "/low.aac",
@@ -169,6 +170,7 @@ def apply_body() -> dict[str, Any]:
             "djs": [EXAMPLES["dj"]],
             "schedules": [EXAMPLES["schedule"]],
             "relays": [EXAMPLES["relay"]],
+            "domains": [EXAMPLES["domain"]],
             "mounts": [EXAMPLES["mount"]],
             "media_users": [EXAMPLES["media_user"]],
         },

@@ -27,6 +27,7 @@ from streamfleet_panel.apply.checks import (
 )
 from streamfleet_panel.apply.dj_fields import DJ, USERNAME_FIX
 from streamfleet_panel.apply.dj_fields import USERNAME as DJ_USERNAME
+from streamfleet_panel.apply.domain_fields import DOMAIN
 from streamfleet_panel.apply.media_user_fields import MEDIA_USER
 from streamfleet_panel.apply.media_user_fields import NAME as MEDIA_USER_NAME
 from streamfleet_panel.apply.media_user_fields import NAME_FIX as MEDIA_USER_NAME_FIX
@@ -34,7 +35,7 @@ from streamfleet_panel.apply.playlist_fields import PLAYLIST
 from streamfleet_panel.apply.relay_fields import MOUNT, RELAY
 from streamfleet_panel.apply.schedule_fields import SCHEDULE
 from streamfleet_panel.engines import engines
-from streamfleet_panel.models import Dj, Playlist, Relay, Schedule
+from streamfleet_panel.models import Dj, Domain, Playlist, Relay, Schedule
 
 SLUG = r"^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$"
 USERNAME = r"^[a-z0-9](?:[a-z0-9._@+-]{0,62}[a-z0-9])?$"
@@ -211,6 +212,7 @@ KINDS: dict[str, dict[str, Field]] = {
         ),
         limit("disk_quota_mb", "Space for media and recordings.", MOST_MB),
         limit("max_mounts", "Mount points."),
+        limit("max_domains", "Custom domains. Default: 5."),
     ),
     "playlist": table(
         text("media_service", "Slug of the media service that plays it; part of the key.", 63, SLUG, _NAME_FIX),
@@ -231,6 +233,10 @@ KINDS: dict[str, dict[str, Field]] = {
         text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
         text("name", "Name of the relay in its service; part of the key.", 63, SLUG, _NAME_FIX),
         *RELAY,
+    ),
+    "domain": table(
+        text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
+        *DOMAIN,
     ),
     # The rest is what items of the engine's list of mounts have (mounts.py).
     "mount": table(
@@ -262,11 +268,18 @@ KEYS: dict[str, tuple[str, ...]] = {
     "dj": ("media_service", "username"),
     "schedule": ("media_service", "name"),
     "relay": ("media_service", "name"),
+    "domain": ("media_service", "name"),
     "mount": ("media_service", "name"),
     "media_user": ("customer", "name"),
 }
 # What belongs to a media service: whoever may change that may change them, and they go and come back with it.
-OF_SERVICE: dict[str, type[Model]] = {"playlist": Playlist, "dj": Dj, "schedule": Schedule, "relay": Relay}
+OF_SERVICE: dict[str, type[Model]] = {
+    "playlist": Playlist,
+    "dj": Dj,
+    "schedule": Schedule,
+    "relay": Relay,
+    "domain": Domain,
+}
 # Between the parts of a key in one text; none contains it, but for paths of mounts, which begin with it.
 SEPARATOR = "/"
 COLLECTIONS = {
@@ -278,6 +291,7 @@ COLLECTIONS = {
     "djs": "dj",
     "schedules": "schedule",
     "relays": "relay",
+    "domains": "domain",
     "mounts": "mount",
     "media_users": "media_user",
 }

@@ -67,9 +67,14 @@ def finish(plan: Plan, entry: Entry, draft: Draft) -> None:
         plan.grow(service, entry.kind, 1, entry.path)
     table = KINDS[entry.kind]
     plan.update(obj, [(table[name].column if name in table else "") or name for name in changes])
-    if changes.keys() - {"label"} or draft.created:
+    if (changes.keys() - {"label"} or draft.created) and _is_on_node(obj):
         plan.touch(service)
     plan.finish(entry, obj, changes, "created" if draft.created else "updated", service.customer)
+
+
+def _is_on_node(obj: Any) -> bool:
+    """Whether the node's document changes with it; a kind of which it may not has ``is_on_node``."""
+    return getattr(obj, "is_on_node", True)
 
 
 def fit(plan: Plan, entry: Entry, service: MediaService | None, declared: Container[str]) -> Engine | None:
@@ -117,7 +122,8 @@ def _absent(plan: Plan, entry: Entry, stored: Any) -> None:
 def delete(plan: Plan, kind: str, obj: Any, path: str = "") -> None:
     """Delete an object at once and for good."""
     plan.remove(obj)
-    plan.touch(obj.media_service)
+    if _is_on_node(obj):
+        plan.touch(obj.media_service)
     plan.grow(obj.media_service, kind, -1, path)
 
 

@@ -13,6 +13,7 @@ from streamfleet_panel.access import Actor, may
 from streamfleet_panel.apply import (
     customers,
     djs,
+    domains,
     hosts,
     limits,
     media_users,
@@ -181,6 +182,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         schedules.plan_schedule(plan, entry, declared)
     for entry in of_kind["relay"]:
         relays.plan_relay(plan, entry, declared)
+    domains.plan_domains(plan, of_kind["domain"], declared)
     declared = {entry.key for entry in of_kind["customer"] if not entry.absent}
     for entry in of_kind["media_user"]:
         media_users.plan_media_user(plan, entry, declared)
@@ -198,6 +200,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         djs.check_room(plan)
         schedules.check(plan)
         relays.check(plan)
+        domains.check(plan)
         media_users.check_room(plan)
         hosts.check_removed(plan)
     if plan.problems:

@@ -18,7 +18,7 @@ from streamfleet_panel.models import Account, MediaService, Node, UniqueCredenti
 
 _TABLE = KINDS["media_service"]
 # Columns that are not part of the node's document.
-_SILENT = frozenset({"label", "max_mounts", "suspended_until"})
+_SILENT = frozenset({"label", "max_mounts", "max_domains", "suspended_until"})
 _LIMITED = frozenset(
     {"max_listeners", "max_bitrate_kbps", "monthly_transfer_mb", "disk_quota_mb", "max_mounts", "customer", "state"}
 )

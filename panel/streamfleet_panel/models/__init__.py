@@ -6,6 +6,7 @@ from streamfleet_panel.models.account import Account, AccountManager, ResellerPl
 from streamfleet_panel.models.collection import Collection
 from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.dj import Dj
+from streamfleet_panel.models.domain import Domain
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.media_user import MediaUser
@@ -31,6 +32,7 @@ __all__ = [
     "ConvergeRun",
     "Counter",
     "Dj",
+    "Domain",
     "Installation",
     "Job",
     "ListenerSession",

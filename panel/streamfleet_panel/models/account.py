@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
@@ -32,6 +33,11 @@ class ResellerPlan(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+def new_domain_token() -> str:
+    """What proves an account's domains: random, no secret, and fit for a label of DNS."""
+    return secrets.token_hex(12)
 
 
 class AccountManager(BaseUserManager["Account"]):
@@ -79,6 +85,8 @@ class Account(AbstractBaseUser):
         ResellerPlan, on_delete=models.PROTECT, null=True, blank=True, related_name="resellers"
     )
     reseller = models.ForeignKey("self", on_delete=models.PROTECT, null=True, blank=True, related_name="customers")
+    # Records of the account's domains hold it; made once, so that they are set once.
+    domain_token = models.CharField(max_length=32, unique=True, default=new_domain_token, editable=False)
     label = models.CharField("ownership label", max_length=100, null=True, blank=True, db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)
     # Set: deleted, kept with its data until the grace period ends.

@@ -37,6 +37,7 @@ class MediaService(models.Model):
     monthly_transfer_mb = models.PositiveBigIntegerField(null=True, blank=True)
     disk_quota_mb = models.PositiveBigIntegerField(null=True, blank=True)
     max_mounts = models.PositiveIntegerField(null=True, blank=True)
+    max_domains = models.PositiveIntegerField(null=True, blank=True, default=5)
     # Fields of the engine that were named; what is not here has the default of the engine's spec.
     settings = models.JSONField(default=dict, blank=True)
     credentials_encrypted = models.TextField(blank=True, default="", editable=False)

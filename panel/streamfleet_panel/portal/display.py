@@ -105,9 +105,12 @@ def _text(value: Any) -> str | None:
 
 
 def listen_urls(service: MediaService) -> list[str]:
-    """Where listeners tune in; one for each mount where the engine has mounts."""
+    """Where listeners tune in; one for each mount where the engine has mounts. One query."""
     engine = engine_of(service)
-    return [] if engine is None else represent.listen_urls(service, engine, engine.settings(service.settings))
+    if engine is None:
+        return []
+    domains = represent.domains_of([service]).get(service.pk, ())
+    return represent.listen_urls(service, engine, engine.settings(service.settings), domains)
 
 
 def credential_choices(service: MediaService) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from streamfleet_panel.apply import ApiError
 from streamfleet_panel.apply.schedule import DAYS
 from streamfleet_panel.engines import Property
 from streamfleet_panel.models import Account
+from streamfleet_panel.models.domain import MOST_NAME
 from streamfleet_panel.portal import display
 
 
@@ -313,6 +314,24 @@ class ScheduleForm(PortalForm):
             "days": self.cleaned_data["days"],
             **who,
         }
+
+
+class DomainForm(PortalForm):
+    """A new domain of a service."""
+
+    name = forms.CharField(
+        label="Domain",
+        max_length=MOST_NAME,
+        help_text="For example “radio.example.com”. Afterwards you prove by a record that it is yours.",
+        widget=forms.TextInput(
+            attrs={"autocapitalize": "none", "spellcheck": "false", "autocomplete": "off", "inputmode": "url"}
+        ),
+    )
+
+    def clean_name(self) -> str:
+        """As DNS compares names: capitals and a last dot are no difference."""
+        name: str = self.cleaned_data["name"]
+        return name.lower().rstrip(".")
 
 
 class MountForm(PortalForm):

@@ -8,6 +8,7 @@ from django.urls import path
 from streamfleet_panel.portal.views import (
     calendar,
     customers,
+    domains,
     listeners,
     media,
     mounts,
@@ -40,6 +41,9 @@ urlpatterns = [
     path("services/<slug:slug>/calendar/", calendar.index, name="calendar"),
     path("services/<slug:slug>/calendar/<slug:name>/delete/", calendar.delete, name="schedule_delete"),
     path("services/<slug:slug>/listeners/", listeners.index, name="listeners"),
+    path("services/<slug:slug>/domains/", domains.index, name="domains"),
+    path("services/<slug:slug>/domains/<str:name>/check/", domains.check, name="domain_check"),
+    path("services/<slug:slug>/domains/<str:name>/delete/", domains.delete, name="domain_delete"),
     path("services/<slug:slug>/mounts/", mounts.index, name="mounts"),
     path("services/<slug:slug>/mounts/<str:name>/", mounts.edit, name="mount"),
     path("services/<slug:slug>/mounts/<str:name>/delete/", mounts.delete, name="mount_delete"),

@@ -65,6 +65,7 @@ DOCUMENT = {
             "address": "https://network.example/live.mp3",
         }
     ],
+    "domains": [{"media_service": "eve-fm", "name": "eves.example.com"}],
     "media_users": [{"customer": "carol", "name": "desk"}],
 }
 

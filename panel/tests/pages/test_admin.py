@@ -16,6 +16,7 @@ from streamfleet_panel.models import (
     AuditLog,
     ConvergeRun,
     Dj,
+    Domain,
     Job,
     MediaService,
     MediaUser,
@@ -75,6 +76,7 @@ def test_models_are_all_there() -> None:
         "dj",
         "schedule",
         "relay",
+        "domain",
         "mediauser",
         "listenersession",
         "apitoken",
@@ -356,6 +358,7 @@ SERVICE = {
     "monthly_transfer_mb": "",
     "disk_quota_mb": "",
     "max_mounts": "",
+    "max_domains": "",
     "settings": '{"genre": "Jazz"}',
 }
 
@@ -728,6 +731,24 @@ def test_create_edit_and_delete_a_relay(admin: Client) -> None:
     admin.post(f"/admin/panel/relay/{relay.pk}/delete/", {"post": "yes"})
     entries = AuditLog.objects.filter(kind="relay", key="eve-fm/mirror").order_by("pk")
     assert [(entry.action, entry.via) for entry in entries] == [(a, "admin") for a in ("created", "updated", "deleted")]
+
+
+def test_create_edit_and_delete_a_domain(admin: Client) -> None:
+    service = MediaService.objects.get(slug="eve-fm")
+    data = {"media_service": service.pk, "name": "radio.example.com", "enabled": "on"}
+    answer = admin.post("/admin/panel/domain/add/", {**data, "name": "*.example.com"})
+    assert "Is a wildcard. Name each domain by itself" in answer.content.decode()
+    assert admin.post("/admin/panel/domain/add/", data)["Location"] == "/admin/panel/domain/"
+    claim = Domain.objects.get(name="radio.example.com")
+    assert (claim.media_service, claim.status, claim.enabled) == (service, "pending", True)
+    path = f"/admin/panel/domain/{claim.pk}/change/"
+    assert "It has not been looked at yet." in admin.get(path).content.decode()
+    # Nobody says by hand that one is proved.
+    admin.post(path, {"status": "verified", "holds": claim.name})
+    claim.refresh_from_db()
+    assert (claim.status, claim.holds, claim.enabled) == ("pending", None, False)
+    admin.post(f"/admin/panel/domain/{claim.pk}/delete/", {"post": "yes"})
+    assert not Domain.objects.filter(name="radio.example.com").exists()
 
 
 @pytest.mark.parametrize(

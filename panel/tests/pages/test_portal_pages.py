@@ -37,6 +37,7 @@ SLUG_ROUTES = {
     "/services/{}/credentials/replace/": "get",
     "/services/{}/action/": "post",
     "/services/{}/listeners/": "get",
+    "/services/{}/domains/": "get",
     "/services/{}/queue/": "post",
     "/services/{}/queue/empty/": "post",
 }
@@ -54,6 +55,9 @@ POSTS = [
     "/services/rock-fm/mounts/",
     "/services/rock-fm/mounts/stream/",
     "/services/rock-fm/mounts/stream/delete/",
+    "/services/rock-fm/domains/",
+    "/services/rock-fm/domains/radio.example.com/check/",
+    "/services/rock-fm/domains/radio.example.com/delete/",
     "/services/rock-fm/djs/anna/credentials/",
     "/services/rock-fm/djs/anna/kick/",
     "/services/rock-fm/queue/",

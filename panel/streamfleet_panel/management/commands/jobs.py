@@ -1,4 +1,4 @@
-"""``streamfleet-panel jobs``: the process that hashes, mails and keeps the clock."""
+"""``streamfleet-panel jobs``: the process that hashes, mails, keeps the clock and looks at domains."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from streamfleet_panel import clock, jobs
+from streamfleet_panel.domains.checks import Checks
 from streamfleet_panel.stopping import StopRequest
 
 log = logging.getLogger("streamfleet_panel.jobs")
@@ -32,6 +33,13 @@ class Command(BaseCommand):
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, stop.set)
         jobs.requeue_orphans(everything=True)
+        checks = Checks()
+        try:
+            self._work(stop, checks, **options)
+        finally:
+            checks.close()
+
+    def _work(self, stop: StopRequest, checks: Checks, **options: Any) -> None:
         next_tick = 0.0
         while not stop.is_set():
             worked = False
@@ -41,6 +49,10 @@ class Command(BaseCommand):
                 if time.monotonic() >= next_tick:
                     clock.tick()
                     next_tick = time.monotonic() + TICK_SECONDS
+                if options["once"] and not worked:
+                    checks.finish()
+                else:
+                    checks.step()
             except DatabaseError as error:
                 # The database is away or busy: what was to do is still there afterwards.
                 log.warning("Database: %s", type(error).__name__)

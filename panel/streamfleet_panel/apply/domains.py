@@ -1,0 +1,87 @@
+"""Planning of domains. Whether one is proved is not for a document to say (``streamfleet_panel.domains``)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Container, Sequence
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from streamfleet_panel.apply import of_service
+from streamfleet_panel.apply.document import Entry
+from streamfleet_panel.apply.plan import Plan
+from streamfleet_panel.apply.world import rows
+from streamfleet_panel.models import Domain
+
+
+def plan_domains(plan: Plan, entries: Sequence[Entry], declared: Container[str]) -> None:
+    """All domains of the document. ``declared``: slugs that the document itself names; their faults are noted."""
+    own_names = _own_names(plan) if entries else frozenset()
+    for entry in entries:
+        draft = of_service.begin(plan, entry, declared)
+        if draft is None:
+            continue
+        ours = next((name for name in _with_parents(draft.obj.name) if name in own_names), None)
+        if draft.created and ours is not None:
+            message, fix = (
+                f"is a name of this installation ({ours}), or below one",
+                "Name a domain of the customer's own.",
+            )
+            plan.problem(f"{entry.path}.name", draft.obj.name, message, fix)
+        of_service.finish(plan, entry, draft)
+
+
+def _with_parents(name: str) -> list[str]:
+    """``a.b.c`` → itself, ``b.c`` and ``c``."""
+    labels = name.split(".")
+    return [".".join(labels[start:]) for start in range(len(labels))]
+
+
+def _own_names(plan: Plan) -> frozenset[str]:
+    """Names of the panel, of nodes as the plan has them, and what customers' CNAMEs lead to."""
+    nodes = [host for node in plan.world.nodes.values() for host in (node.stream_host, node.address)]
+    hosts = [urlsplit(settings.PUBLIC_URL).hostname, *settings.ALLOWED_HOSTS, settings.DOMAIN_TARGET, *nodes]
+    names = {(host or "").lower().strip(".") for host in hosts}
+    return frozenset(name for name in names if "." in name and not _is_address(name))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def check(plan: Plan) -> None:
+    """Refuse more domains than a service may have, and one that two services of a customer would have."""
+    for growth, total in of_service.over(plan, "domain", "domain", -1):
+        service = growth.service
+        if service.max_domains is not None and total > service.max_domains:
+            message = f"{service.slug} would have {total} domains, max_domains allows {service.max_domains}"
+            plan.problem(growth.path, total, message, "Delete one that is not needed, or raise max_domains.")
+    created: list[Domain] = plan.created.get(Domain, [])
+    if not created:
+        return
+    paths = {id(result.obj): path for path, result in plan.by_path.items()}
+    gone = {obj.pk for obj in plan.removed.get(Domain, [])}
+    known = {service.pk: service for service in plan.world.services.values()}
+    stored = rows(Domain.objects.select_related("media_service__customer"), "name", [obj.name for obj in created])
+    wanted = {(claim.media_service.customer.username, claim.name) for claim in created}
+    taken: dict[tuple[str, str], Domain] = {}
+    for claim in stored:
+        service = known.get(claim.media_service_id, claim.media_service)
+        key = service.customer.username, claim.name
+        if claim.pk in gone or key not in wanted:
+            continue
+        if service.deleted_at is not None or service.customer.deleted_at is not None:
+            # The customer has named it anew: a service that comes back comes back without it.
+            plan.remove(claim)
+        else:
+            taken[key] = claim
+    for claim in created:
+        other = taken.setdefault((claim.media_service.customer.username, claim.name), claim)
+        if other is not claim:
+            message = f"is a domain of {other.media_service.slug} already"
+            plan.problem(f"{paths[id(claim)]}.name", claim.name, message, "Delete it there first.")

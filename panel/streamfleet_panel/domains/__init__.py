@@ -1,0 +1,5 @@
+"""Custom domains: which records prove one, what DNS says of it, and what follows.
+
+``records`` is about names and records alone, ``lookup`` asks DNS, ``judge`` decides and stores, ``checks`` has it done
+in the background by the jobs process, and ``ask`` has one looked at soon.
+"""

@@ -1,0 +1,61 @@
+"""Domains of customers under which a media service is heard or watched."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from streamfleet_panel.models.service import MediaService
+
+#: Characters of a name: with the slug of a service before it, it fits into an entry of the audit log.
+MOST_NAME = 128
+
+
+class Domain(models.Model):
+    """One customer's claim to a name, for one service. It is served while it is verified and enabled.
+
+    Several customers may claim a name; ``holds`` is the name where this claim is the verified one, so that no two are.
+    It stays a row of its service while that is deleted and kept, so it comes back with it.
+    """
+
+    class Status(models.TextChoices):
+        """``lost``: was verified, and its proof has gone or is another customer's."""
+
+        PENDING = "pending"
+        VERIFIED = "verified"
+        LOST = "lost"
+
+    media_service = models.ForeignKey(MediaService, on_delete=models.CASCADE, related_name="domains")
+    name = models.CharField(max_length=MOST_NAME, db_index=True)
+    enabled = models.BooleanField(default=True)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING, editable=False)
+    # Unique and null instead of a partial constraint, which MariaDB does not have.
+    holds = models.CharField(max_length=MOST_NAME, null=True, unique=True, editable=False)
+    message = models.CharField(max_length=500, default="It has not been looked at yet.", editable=False)
+    verified_at = models.DateTimeField(null=True, editable=False)
+    checked_at = models.DateTimeField(null=True, editable=False)
+    # None: it is not looked for any more.
+    next_check_at = models.DateTimeField(null=True, default=timezone.now, db_index=True, editable=False)
+    # Since when it is looked for, and since when a verified one is without its proof.
+    sought_since = models.DateTimeField(default=timezone.now, editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    # When somebody last asked for a check.
+    asked_at = models.DateTimeField(null=True, editable=False)
+    label = models.CharField("ownership label", max_length=100, null=True, blank=True, db_index=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["media_service__slug", "name"]
+        constraints = [models.UniqueConstraint(fields=["media_service", "name"], name="panel_domain_of_service")]
+
+    def __str__(self) -> str:
+        return f"{self.media_service.slug}/{self.name}"
+
+    @property
+    def is_on_node(self) -> bool:
+        """Whether a change of it changes the node's document: an unproved claim is none of the node's business."""
+        return self.status == self.Status.VERIFIED
+
+    def for_node(self) -> str:
+        """As the node document has it."""
+        return self.name
