@@ -219,10 +219,10 @@ def test_a_name_of_a_tenants_own_leads_to_its_service_alone(web: Edge) -> None:
     assert web.ask("/1.ts", tv, verify=False).body == b"x\n"
     asked(web)
     for host, path in (
-        (radio, "/listen/neighbour/stream"), (radio, "/listen/neighbour"), (radio, "/hls/own/index.m3u8"), (radio, "/x"),
-        (radio, "/stream/x"), (radio, "/index.m3u8"), (tv, "/hls/neighbour/index.m3u8"), (tv, "/listen/double"),
-        (tv, "/"), (tv, "/neighbour/index.m3u8"), (tv, "/hls/own/../neighbour/index.m3u8"), (off, "/"),
-        (off, "/listen/double/stream"),
+        (radio, "/listen/neighbour/stream"), (radio, "/listen/neighbour"), (radio, "/hls/own/index.m3u8"),
+        (radio, "/x"), (radio, "/stream/x"), (radio, "/index.m3u8"), (tv, "/hls/neighbour/index.m3u8"),
+        (tv, "/listen/double"), (tv, "/"), (tv, "/neighbour/index.m3u8"), (tv, "/hls/own/../neighbour/index.m3u8"),
+        (off, "/"), (off, "/listen/double/stream"),
     ):  # fmt: skip
         assert web.ask(path, host, verify=False).status == 404, (host, path)
     assert asked(web) == "", "the engine was asked"
