@@ -100,13 +100,13 @@ class Tenants:
         if changed == self._listed:
             return False
         self._listed, self._requests, own = changed, {}, set(self._settings["own"])
-        with os.scandir(self._shelf.domains) as entries:
-            for entry in entries:
-                name = entry.name.removesuffix(".csr")
-                if name == entry.name or name in own or domains.problem(name) is not None:
+        with os.scandir(self._shelf.domains) as files:
+            for file in files:
+                name = file.name.removesuffix(".csr")
+                if name == file.name or name in own or domains.problem(name) is not None:
                     continue
                 try:
-                    self._requests[name] = entry.stat(follow_symlinks=False).st_mtime_ns
+                    self._requests[name] = file.stat(follow_symlinks=False).st_mtime_ns
                 except FileNotFoundError:
                     continue
         now = _now()
