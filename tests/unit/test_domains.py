@@ -189,3 +189,10 @@ def test_check_mode_shows_what_would_come_and_writes_nothing(node: NodeDouble) -
     assert result["changed"]
     assert [entry["after_header"] for entry in result["diff"]] == [f"/etc/streamfleet/domains/{RADIO}.json"]
     assert there(node) == {}
+
+
+def test_a_node_of_an_earlier_release_says_what_it_needs(node: NodeDouble) -> None:
+    (node.root / "etc/streamfleet/domains").rmdir()
+    result = apply(node, 1, station(*A, domains=[RADIO]), station(*B))
+    assert "run install.yml for this node" in result["services"]["rock-fm"]["message"]
+    assert result["services"]["jazz-fm"]["state"] == "running"
