@@ -464,3 +464,19 @@ def test_keys_of_another_kind_are_for_names_that_come(host: Host) -> None:
 
 def test_both_keep_what_has_gone_for_the_same_time() -> None:
     assert timedelta(seconds=keys.GRACE) == tenants.GRACE
+
+
+def test_a_name_that_comes_while_the_installer_is_waited_for_has_its_turn(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.have(A)
+    settle = Tenants._settle
+
+    def come(self: Tenants, *, again: bool = False) -> bool:
+        if host.ordered() == [A]:
+            host.have(A, B)
+        return settle(self, again=again)
+
+    monkeypatch.setattr(Tenants, "_settle", come)
+    host.look()
+    assert host.ordered() == [A, B]

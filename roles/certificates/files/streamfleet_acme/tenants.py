@@ -67,32 +67,43 @@ class Tenants:
         #: Name → when its request was made, in nanoseconds.
         self._requests: dict[str, int] = {}
         self._listed: int | None = None
-        self._limited = False
+        # Whether the directory can be used, and what it says of all, is found out once.
+        self._asked = self._limited = False
 
     def run(self) -> None:
         """Order what is due, as far as that may be."""
         deadline = time.monotonic() + LONGEST
         self._list()
         self._settle(again=True)
-        due = self._due()
-        self._known["error"] = self._fault() or "" if due else ""
-        if self._known["error"]:
-            print(f"no name of a tenant's is ordered: {self._known['error']}", file=sys.stderr, flush=True)
-            due = []
+        self._known["error"] = ""
         with ThreadPoolExecutor(AT_ONCE) as pool:
-            while due and time.monotonic() < deadline and self._room() > 0:
-                self._try(due[:AT_ONCE], pool)
-                # Who has come meanwhile does not wait for all who were there.
-                due = self._due() if self._list() else due[AT_ONCE:]
+            self._order_due(pool, deadline)
+            # Who has come while the installer was waited for has woken nobody.
+            while self._list() and time.monotonic() < deadline:
+                self._order_due(pool, deadline)
+        self._write(now=True)
+
+    def _fault(self) -> str:
+        """Why nothing can be ordered; empty where it can."""
+        registered = self._lego.registered
+        fault = self._usable() if registered else "the host's own names come first, and none has been ordered yet"
+        if fault is not None:
+            print(f"no name of a tenant's is ordered: {fault}", file=sys.stderr, flush=True)
+        return fault or ""
+
+    def _order_due(self, pool: ThreadPoolExecutor, deadline: float) -> None:
+        due = self._due()
+        if due and not self._asked:
+            self._asked, self._known["error"] = True, self._fault()
+        if self._known["error"]:
+            return
+        while due and time.monotonic() < deadline and self._room() > 0:
+            self._try(due[:AT_ONCE], pool)
+            # Who has come meanwhile does not wait for all who were there.
+            due = self._due() if self._list() else due[AT_ONCE:]
         installed = time.monotonic() + INSTALLED
         while not self._settle() and time.monotonic() < installed:
             time.sleep(0.2)
-        self._write(now=True)
-
-    def _fault(self) -> str | None:
-        if not self._lego.registered:
-            return "the host's own names come first, and none has been ordered yet"
-        return self._usable()
 
     def _list(self) -> bool:
         """See which names there are; whether they may be others than before."""
