@@ -8,6 +8,7 @@ import re
 import socket
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
     if _place.is_dir() and str(_place) not in sys.path:
         sys.path.append(str(_place))
 
-from streamfleet import arguments, errors
-from streamfleet.engine import Renderer, RenderError, companions_of, instances_of, load_renderer
+from streamfleet import arguments, domains, errors
+from streamfleet.engine import Instance, Renderer, RenderError, companions_of, instances_of, load_renderer
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
 from streamfleet.on_controller import client_of
@@ -139,17 +140,23 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
     instances: list[dict[str, Any]] = []
     failed: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
+    # Each name is the first's that has it.
+    claimed: dict[str, str] = {str(document["stream_host"]): ""}
+    ways: dict[str, str] = {}
     for service in document["services"]:
         slug = str(service.get("slug"))
         try:
             _check_head(service, list(companions), seen)
             seen.add(slug)
+            names = _domains_of(service, claimed)
             # All of a service or nothing of it: its instances go together.
             made = []
             for name in [service["engine"], *companions[service["engine"]]]:
                 if name not in renderers:
                     renderers[name] = load_renderer(RELEASE, name)
                 made += instances_of(renderers[name](service, node))
+            if names:
+                made = [_reached_by(instance, names, ways) for instance in made]
             instances += [instance.as_dict() for instance in made]
         except RenderError as error:
             message = f"{error.field}: {error.value!r} {error.message}"
@@ -165,6 +172,32 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
             # A setting that cannot be is no way to stay on the air.
             failed[slug]["state"] = service["state"]
     return instances, failed
+
+
+def _domains_of(service: Mapping[str, Any], claimed: dict[str, str]) -> list[str]:
+    """The names of the tenant's own that are to lead to the service. Raises RenderError."""
+    names = service.get("domains") or []
+    if not isinstance(names, list):
+        raise RenderError("domains", names, "is not a list of host names")
+    for name in names:
+        if (why := domains.problem(name)) is not None:
+            raise RenderError("domains", name, why)
+        owner = claimed.setdefault(name, str(service["slug"]))
+        if owner != service["slug"]:
+            whose = f"a name of {owner}" if owner else "the node"
+            raise RenderError("domains", name, f"is {whose}'s already: take it out of one of both")
+    return sorted(set(names)) if service["state"] in domains.HELD_IN else []
+
+
+def _reached_by(instance: Instance, names: list[str], ways: dict[str, str]) -> Instance:
+    """The instance with these names, if it is the engine's own. ``ways``: what is known of engines, filled in here."""
+    if instance.companion:
+        return instance
+    engine = instance.engine
+    if engine not in ways:
+        spec = yaml.safe_load((RELEASE / "roles" / engine / "engine" / "spec.yml").read_text())
+        ways[engine] = domains.WAYS[spec["kind"]]
+    return replace(instance, domains=names, way=ways[engine])
 
 
 def companions_here() -> dict[str, list[str]]:

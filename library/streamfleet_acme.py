@@ -147,7 +147,7 @@ import uuid
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
-from ansible.module_utils.streamfleet.tls import acme, pem
+from ansible.module_utils.streamfleet.tls import acme, csr, pem
 from ansible.module_utils.streamfleet.tls.certificates import Place
 from ansible.module_utils.streamfleet.tls.errors import TlsError
 from ansible.module_utils.streamfleet.tls.names import ACME, Names
@@ -220,7 +220,7 @@ def _prepare(module: AnsibleModule, names: list[Names]) -> None:
         # An earlier step of the same run would have installed it, so nothing is there yet.
         module.exit_json(changed=bool(names), paths=[str(shelf.request(item.name)) for item in names])
     group = _group(module, module.params["client_group"])
-    paths = acme.prepare(shelf, _place(module), names, group, write=not module.check_mode)
+    paths = csr.prepare(shelf, _place(module), names, group, write=not module.check_mode)
     module.exit_json(changed=bool(paths), paths=paths)
 
 
@@ -246,7 +246,7 @@ def _order(module: AnsibleModule) -> None:
         group = _group(module, options["client_group"])
         for item in options["names"]:
             if item["name"] in options["revoke"]:
-                acme.new_key(shelf, place, Names.of({**item, "source": ACME}), group)
+                csr.new_key(shelf, place, Names.of({**item, "source": ACME}), group)
         look.ask(group)
         look.start(options["wait_seconds"])
     found = look.results(place)

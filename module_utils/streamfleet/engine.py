@@ -54,6 +54,9 @@ class Instance:
     ``ports`` are loopback TCP ports that the tenant's processes may connect to; ``listen`` are TCP ports that the unit
     opens: it counts as running once they listen. ``directories`` are the tenant's own, made where they are missing and
     never removed. ``companion`` says that it is not the engine's own instance of the service.
+
+    ``domains`` are host names of the tenant's own that lead to the service, ``way`` how the web server serves it there:
+    no renderer sets them.
     """
 
     slug: str
@@ -72,6 +75,8 @@ class Instance:
     companion: bool = False
     # A group of the engine's, in which its unit runs beside the tenant's own: what a rule of the firewall knows it by.
     group: str | None = None
+    domains: list[str] = field(default_factory=list)
+    way: str = ""
 
     @property
     def key(self) -> str:

@@ -32,6 +32,7 @@ class NodeDouble:
             for folder in (
                 "etc/streamfleet/instances",
                 "etc/streamfleet/routes",
+                "etc/streamfleet/domains",
                 "etc/streamfleet/publish-keys",
                 "etc/systemd/system/streamfleet-instances.target.wants",
                 "var/lib/streamfleet/node",

@@ -23,6 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from streamfleet import domains
 
 from demo.media import video_publisher
 from scripts import forked_ansible
@@ -64,7 +65,7 @@ class Edge:
         """Do what common does before: fresh lists, directories, the authority's certificate."""
         self.run("apt-get -q update")
         self.run("install -d /etc/streamfleet/tls /etc/streamfleet/ca /var/lib/streamfleet /run/streamfleet")
-        self.run("install -d -m 750 -g www-data /etc/streamfleet/routes")
+        self.run("install -d -m 750 -g www-data /etc/streamfleet/routes /etc/streamfleet/domains")
         self.run("cat >/etc/streamfleet/ca/ca.pem", stdin=self.ca.read_text())
 
     def run(self, script: str, check: bool = True, stdin: str | None = None) -> str:
@@ -103,6 +104,10 @@ class Edge:
         """Put a service on the air."""
         text = json.dumps({"port": port, "mounts": mounts, "default": mounts[0]})
         self.write(f"/etc/streamfleet/routes/{slug}.json", text, "www-data")
+
+    def domain(self, name: str, slug: str, way: str) -> None:
+        """Have a name of a tenant's own lead to a service: ``listen`` or ``hls``."""
+        self.write(f"/etc/streamfleet/domains/{name}.json", domains.content(slug, 200001, way), "www-data")
 
     def grant(self, key: str, slug: str, expires: str | None = None, kbps: int | None = None) -> None:
         """Let a key publish as ``slug``."""

@@ -144,7 +144,8 @@ def password(slug: str) -> str:
 
 def changed_tasks(output: str) -> list[str]:
     """The tasks and handlers that a run says it changed something with, in order."""
-    changed, task = [], ""
+    changed: list[str] = []
+    task = ""
     for line in output.splitlines():
         if line.startswith(("TASK [", "RUNNING HANDLER [")):
             task = line.partition("[")[2].partition("]")[0]

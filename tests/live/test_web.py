@@ -186,6 +186,63 @@ def test_errors_of_an_engine_are_told_in_our_words(web: Edge) -> None:
     assert web.ask("/listen/nobody/stream").status == 503
 
 
+def test_a_name_of_a_tenants_own_leads_to_its_service_alone(web: Edge) -> None:
+    before = workers(web)
+    listener = Listener(web.address, 443, STREAM, "/listen/double/stream", str(web.ca))
+    listener.start()
+    assert listener.playing.wait(10)
+    radio, tv, off = "radio.tenant.test", "tv.tenant.test", "off.tenant.test"
+    web.route("neighbour", PORT, ["/stream", "/html"])
+    web.run(
+        f"mkdir -p {HLS}/own {HLS}/neighbour && echo '#EXTM3U' | tee {HLS}/own/index.m3u8 {HLS}/neighbour/index.m3u8"
+    )
+    web.run(f"echo x >{HLS}/own/1.ts; chmod -R a+rX {HLS}/own {HLS}/neighbour")
+    own = web.certificate(radio)
+    for name, slug, way in ((radio, "double", "listen"), (tv, "own", "hls"), (off, "nobody", "listen")):
+        web.domain(name, slug, way)
+    # As whoever has a name of one service could try to reach another's, and what a name's own file may not say.
+    web.domain(STREAM, "neighbour", "listen")
+    web.domain(PANEL_HOST, "neighbour", "listen")
+    assert shown(web, radio) == own
+    for host in (radio, "Radio.Tenant.TEST", f"{radio}:443", f"{radio}."):
+        heard = web.ask("/", host, verify=False, body_limit=2000)
+        assert (heard.status, heard.headers["icy-name"]) == (200, "Double"), host
+        assert heard.headers["access-control-allow-origin"] == "*"
+    for path in ("/stream", "/listen/double", "/listen/double/stream"):
+        for tls in (True, False):
+            assert web.ask(path, radio, tls=tls, body_limit=2000).headers["content-type"] == "audio/mpeg", path
+    assert web.ask("/full", radio).status == 403
+    for path in ("/index.m3u8", "/hls/own/index.m3u8"):
+        assert web.ask(path, tv, verify=False).headers["content-type"] == "application/vnd.apple.mpegurl", path
+        moved = web.ask(f"{path}?a=b", tv, tls=False)
+        assert (moved.status, moved.headers["location"]) == (308, f"https://{tv}{path}?a=b")
+    assert web.ask("/1.ts", tv, verify=False).body == b"x\n"
+    asked(web)
+    for host, path in (
+        (radio, "/listen/neighbour/stream"), (radio, "/listen/neighbour"), (radio, "/hls/own/index.m3u8"),
+        (radio, "/x"), (radio, "/stream/x"), (radio, "/index.m3u8"), (tv, "/hls/neighbour/index.m3u8"),
+        (tv, "/listen/double"), (tv, "/"), (tv, "/neighbour/index.m3u8"), (tv, "/hls/own/../neighbour/index.m3u8"),
+        (off, "/"), (off, "/listen/double/stream"),
+    ):  # fmt: skip
+        assert web.ask(path, host, verify=False).status == 404, (host, path)
+    assert asked(web) == "", "the engine was asked"
+    assert web.ask("/", STREAM).status == 404, "a name of the installation's own is nobody else's"
+    assert web.ask("/x", PANEL_HOST).status == 200
+    for method in ("POST", "SOURCE"):
+        assert web.ask("/stream", radio, method=method).status == 405
+    web.write("/etc/streamfleet/domains/broken.tenant.test.json", "{", "www-data")
+    assert web.ask("/", "broken.tenant.test", verify=False).status == 404
+    web.run(f"rm /etc/streamfleet/domains/{radio}.json")
+    assert web.ask("/stream", radio).status == 404
+    lines = [json.loads(line) for line in web.run("cat /var/log/nginx/streamfleet-streams.log").splitlines()]
+    assert {(line["slug"], line["item"]) for line in lines if line["host"] == radio and line["status"] == 200} == {
+        ("double", ""), ("double", "/stream"),
+    }  # fmt: skip
+    heard_all = listener.stop()
+    assert (heard_all.disconnects, heard_all.lost_lines) == (0, 0)
+    assert workers(web) == before, "the web server was reloaded"
+
+
 @pytest.mark.parametrize(
     "path",
     [
@@ -434,6 +491,13 @@ def test_where_only_known_names_are_served_others_are_closed(web: Edge) -> None:
         assert web.ask("/x", PANEL_HOST).status == 200
         for tls in (True, False):
             assert web.ask("/listen/double/stream", "other.example", tls=tls, verify=False).status == 0
+        web.domain("radio.tenant.test", "double", "listen")
+        assert web.ask("/", "radio.tenant.test", verify=False, body_limit=2000).status == 200
+        assert web.ask("/stream", "radio.tenant.test", tls=False).status == 308
+        challenges = "/var/lib/streamfleet/acme/.well-known/acme-challenge"
+        web.run(f"mkdir -p {challenges} && echo ok >{challenges}/token")
+        for host in ("other.example", "radio.tenant.test"):
+            assert web.ask("/.well-known/acme-challenge/token", host, tls=False).body == b"ok\n"
         assert web.ask("/listen/double/stream", tls=False).status == 308
     finally:
         web.playbook(["web"])

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from streamfleet.tls import acme, certificates, orders, pem
+from streamfleet.tls import acme, certificates, csr, orders, pem
 from streamfleet.tls.authority import Authority
 from streamfleet.tls.certificates import Place
 from streamfleet.tls.errors import TlsError
@@ -33,7 +33,7 @@ URL = "https://acme.example.net/directory"
 SETTINGS: dict[str, Any] = {
     "directory": URL, "directory_ca": False, "email": "ops@example.net", "eab": False, "challenge": "http-01",
     "http_port": 80, "dns_provider": "exec", "dns_wait": True, "resolvers": [], "addresses": [], "proxied": [],
-    "renew_days": 30,
+    "renew_days": 30, "own": [],
 }  # fmt: skip
 ORDER = Order("a.example.net", ("a.example.net",), "key")
 HELD = Held(frozenset({"a.example.net"}), "key", NOW - timedelta(days=10), NOW + timedelta(days=80))
@@ -146,7 +146,7 @@ class Host:
         self.names = names
         self.settings = {**SETTINGS, "orders": [{"name": one.name, "hosts": list(one.hosts)} for one in names]}
         self.write_settings()
-        acme.prepare(self.shelf, self.place, names, os.getgid())
+        csr.prepare(self.shelf, self.place, names, os.getgid())
         self.checked: dict[str, str] = {}
         self.unusable: str | None = None
         self.take = True
@@ -254,7 +254,7 @@ def test_revoked_is_what_has_been_replaced_with_another_key(host: Host) -> None:
     host.look()
     old, key = host.served("a.example.net"), (host.place.directory / "a.example.net/privkey.pem").read_bytes()
     host.ask(id="1", revoke=("a.example.net",), reason=1)
-    acme.new_key(host.shelf, host.place, host.names[0], os.getgid())
+    csr.new_key(host.shelf, host.place, host.names[0], os.getgid())
     state = host.look()
     assert (host.double / "revoked").read_text() == f"{old.serial_number} 1\n"
     assert state["a.example.net"]["revoked_for"] == "1"
@@ -265,14 +265,14 @@ def test_revoked_is_what_has_been_replaced_with_another_key(host: Host) -> None:
     assert not (host.place.directory / "a.example.net/next.pem").exists()
     host.look()
     assert len((host.double / "revoked").read_text().splitlines()) == 1
-    assert acme.prepare(host.shelf, host.place, host.names, os.getgid()) == []
+    assert csr.prepare(host.shelf, host.place, host.names, os.getgid()) == []
 
 
 def test_what_cannot_be_replaced_is_revoked_later_or_if_that_is_wanted(host: Host) -> None:
     host.look()
     old = host.served("a.example.net")
     host.ask(id="1", revoke=("a.example.net",), reason=4)
-    acme.new_key(host.shelf, host.place, host.names[0], os.getgid())
+    csr.new_key(host.shelf, host.place, host.names[0], os.getgid())
     host.checked["a.example.net"] = "it leads elsewhere"
     state = host.look()
     assert state["a.example.net"]["revoke_error"] == "it is not replaced yet: it leads elsewhere"
@@ -285,7 +285,7 @@ def test_what_cannot_be_replaced_is_revoked_later_or_if_that_is_wanted(host: Hos
     assert (host.double / "revoked").read_text() == f"{old.serial_number} 4\n"
     new = host.served("a.example.net")
     host.ask(id="3", revoke=("a.example.net",), unreplaced=True)
-    acme.new_key(host.shelf, host.place, host.names[0], os.getgid())
+    csr.new_key(host.shelf, host.place, host.names[0], os.getgid())
     host.checked["a.example.net"] = "it leads elsewhere"
     host.look()
     assert (host.double / "revoked").read_text().splitlines()[1] == f"{new.serial_number} 0"
@@ -301,17 +301,17 @@ def test_a_change_of_directory_of_names_or_of_the_kind_of_keys_orders_anew(host:
     host.settings["orders"][0]["hosts"] = ["a.example.net", "www.a.example.net"]
     host.write_settings()
     host.names[0] = Names.of({"name": "a.example.net", "alternatives": ["www.a.example.net"], "source": ACME})
-    assert len(acme.prepare(host.shelf, host.place, host.names, os.getgid())) == 1
+    assert len(csr.prepare(host.shelf, host.place, host.names, os.getgid())) == 1
     host.look()
     assert pem.hosts(host.served("a.example.net")) == {"a.example.net", "www.a.example.net"}
     host.place = dataclasses.replace(host.place, key="rsa2048")
-    acme.prepare(host.shelf, host.place, host.names, os.getgid())
+    csr.prepare(host.shelf, host.place, host.names, os.getgid())
     assert pem.kind(pem.read_key(host.place.directory / "a.example.net/privkey.pem")) == "ec256", "until it is issued"
     host.look()
     assert pem.kind(pem.read_key(host.place.directory / "a.example.net/privkey.pem")) == "rsa2048"
-    assert acme.prepare(host.shelf, host.place, host.names, os.getgid()) == []
+    assert csr.prepare(host.shelf, host.place, host.names, os.getgid()) == []
     assert certificates.due(host.place, host.names[:1]) == [], "the own authority leaves it alone"
-    acme.prepare(host.shelf, host.place, host.names[:1], os.getgid())
+    csr.prepare(host.shelf, host.place, host.names[:1], os.getgid())
     assert [path.name for path in (host.shelf.settings / "requests").iterdir()] == ["a.example.net.csr"]
 
 

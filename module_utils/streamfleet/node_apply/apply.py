@@ -56,11 +56,12 @@ def _plan(run: Run) -> None:
     for item in sorted(instances, key=lambda item: str(item["key"])):
         key = item["key"]
         plan = make(host, item, entries.get(key, {}), begun.get(key), run.accounts, loaded)
-        for path in plan.paths:
-            if taken.setdefault(path, key) != key:
-                plan.error = f"file {path} belongs to service {taken[path]}"
+        for target in plan.targets:
+            if taken.setdefault(target.path, key) != key:
+                plan.error = f"file {target.path} belongs to service {taken[target.path]}"
         run.plans.append(plan)
     _fail_together(run)
+    _hand_over(run)
     _leftovers(run)
     _plan_firewall(run)
     run.transfer = transfer.plan(host, run.payload.get("media_users"), run.accounts)
@@ -75,6 +76,23 @@ def _fail_together(run: Run) -> None:
     for plan in run.live:
         if plan.slug in faults:
             plan.refuse(faults[plan.slug].error)
+
+
+def _hand_over(run: Run) -> None:
+    """What one service gives up and another gets, such as a host name: the latter replaces it, nobody removes it.
+
+    Should the latter not run with what it gets, the file goes: nothing leads back to who has given it up.
+    """
+    wanted = _wanted(run)
+    passed = {path for plan in run.live for path, _found in plan.removals if path in wanted}
+    for plan in run.live if passed else []:
+        plan.removals = [(path, found) for path, found in plan.removals if path not in passed]
+        plan.writes = [(target, files.Found() if target.path in passed else found) for target, found in plan.writes]
+
+
+def _wanted(run: Run) -> set[str]:
+    """Every path that shall be there."""
+    return {target.path for plan in run.live for target in plan.targets}
 
 
 def _leftovers(run: Run) -> None:
@@ -189,8 +207,9 @@ def _retire(run: Run) -> None:
 
     What they have stored stays until the service goes.
     """
+    kept = _wanted(run)
     for key, entry in run.retire.items():
-        problem = outcome.stop_for_good(run.host, entry["unit"]) or _remove_files(run.host, slug_of(key), entry)
+        problem = outcome.stop_for_good(run.host, entry["unit"]) or _remove_files(run.host, slug_of(key), entry, kept)
         if problem:
             run.retire_problems[key] = problem
 
@@ -282,7 +301,7 @@ def _firewall_of_taken_back(run: Run) -> None:
 
 def _purge(run: Run) -> None:
     """Remove what is left of services whose time of grace is over: the panel names them no more."""
-    host = run.host
+    host, kept = run.host, _wanted(run)
     remaining = {plan.wanted["uid"] for plan in run.plans}
     remaining |= {entry["uid"] for key, entry in run.state["services"].items() if key not in run.purge}
     # Companions first: the service's own instance takes the data of all with it.
@@ -290,7 +309,7 @@ def _purge(run: Run) -> None:
         slug, entry = slug_of(key), run.state["services"][key]
         problem = outcome.stop_for_good(host, entry["unit"])
         if not problem:
-            problem = _remove_files(host, slug, entry)
+            problem = _remove_files(host, slug, entry, kept)
         if not problem and key == slug:
             problem = _remove_data(host, slug)
             known = users.name_of(entry["uid"]) in run.accounts.users
@@ -302,9 +321,12 @@ def _purge(run: Run) -> None:
         run.purged.append(key)
 
 
-def _remove_files(host: Host, slug: str, entry: Mapping[str, Any]) -> str:
+def _remove_files(host: Host, slug: str, entry: Mapping[str, Any], kept: set[str]) -> str:
+    """``kept``: what another service has by now."""
     try:
         for path in entry["files"]:
+            if path in kept:
+                continue
             host.path(path).unlink(missing_ok=True)
             files.unstage(host, path)
         for path in entry["files"]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .. import domains
 from . import files, users, validate
 from .errors import ServiceError
 from .files import Directory, Found, Target
@@ -126,6 +127,7 @@ def _files(host: Host, plan: Plan, begun: Mapping[str, Any] | None, accounts: us
     if plan.unit or any(own_group in (file["group"], file["owner"]) for file in plan.wanted["files"]):
         plan.new_user = accounts.require(plan.wanted["uid"])
     plan.targets = [_target(file, accounts) for file in plan.wanted["files"]]
+    plan.targets += _domain_targets(plan, accounts)
     if plan.unit:
         if plan.wanted.get("group"):
             accounts.group(plan.wanted["group"])
@@ -161,6 +163,23 @@ def _target(file: Mapping[str, Any], accounts: users.Accounts) -> Target:
         validate=file["validate"],
         mask=file.get("mask"),
     )
+
+
+def _domain_targets(plan: Plan, accounts: users.Accounts) -> list[Target]:
+    """A file for each host name of the tenant's own, which the web server reads when it is asked for that name."""
+    names, way = plan.wanted["domains"], plan.wanted["way"]
+    if not names:
+        return []
+    if way not in domains.WAYS.values():
+        raise ServiceError(f"way {way!r} is none of {', '.join(domains.WAYS.values())}")
+    owner, group = accounts.user("root"), accounts.group("www-data")
+    content = domains.content(plan.slug, plan.wanted["uid"], way).encode()
+    targets = []
+    for name in names:
+        if (why := domains.problem(name)) is not None:
+            raise ServiceError(f"domain {name!r} {why}")
+        targets.append(Target(domains.path_of(name), content, 0o640, owner, group))
+    return targets
 
 
 def _unit_targets(plan: Plan, unit: str) -> list[Target]:

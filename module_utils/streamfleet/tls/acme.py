@@ -1,26 +1,20 @@
-"""What root does for the client of an ACME directory: keys and requests, and asking it for a look at once."""
+"""What root does for the client of an ACME directory: asking it for a look at once, and telling what came of it."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from . import orders, pem
-from .certificates import CHAIN, KEY, NEXT, Place
+from .certificates import CHAIN, Place
 from .errors import TlsError
-from .names import Names
 from .orders import Asked, Order
-from .shelf import Shelf, digest, read
-
-if pem.MISSING is None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
+from .shelf import Shelf, digest
 
 UNIT = "streamfleet-acme.service"
 #: Words for reasons of revocation → RFC 5280's numbers; those that directories take from subscribers.
@@ -31,76 +25,6 @@ REASONS = {
     "superseded": 4,
     "cessation_of_operation": 5,
 }
-
-
-def prepare(shelf: Shelf, place: Place, wanted: Iterable[Names], group: int, *, write: bool = True) -> list[str]:
-    """Have a request for each name, for the key that it uses or is to get, and none for others; the paths that changed.
-
-    ``group``: of the client, which may read requests. Raises OSError, TlsError.
-    """
-    changed = []
-    requests = shelf.settings / "requests"
-    kept = set()
-    for names in wanted:
-        path = shelf.request(names.name)
-        kept.add(path)
-        if not _fits(place, names, path):
-            changed.append(str(path))
-            if write:
-                _ask(place, names, path, group)
-    for path in sorted(requests.glob("*")) if requests.is_dir() else []:
-        if path not in kept:
-            changed.append(str(path))
-            if write:
-                path.unlink()
-    return changed
-
-
-def new_key(shelf: Shelf, place: Place, names: Names, group: int) -> None:
-    """Have a new key asked for, for a certificate that is revoked; the old pair is used until it is there."""
-    _key, text = pem.new_key(place.key)
-    pem.put(place.directory / names.name / NEXT, text, 0o600)
-    _write_request(shelf.request(names.name), names, text, group)
-
-
-def _fits(place: Place, names: Names, path: Path) -> bool:
-    folder = place.directory / names.name
-    try:
-        request = x509.load_pem_x509_csr(read(path))
-        keys = [(folder / KEY, False)] if not (folder / NEXT).exists() else [(folder / NEXT, True)]
-        key = pem.read_key(keys[0][0])
-    except (OSError, ValueError, TlsError):
-        return False
-    return (
-        pem.public(request) == pem.public(key) and pem.kind(key) == place.key and pem.hosts(request) == set(names.hosts)
-    )
-
-
-def _ask(place: Place, names: Names, path: Path, group: int) -> None:
-    folder = place.directory / names.name
-    for name in (NEXT, KEY):
-        try:
-            key, text = pem.read_key(folder / name), (folder / name).read_bytes()
-        except (FileNotFoundError, TlsError):
-            continue
-        if pem.kind(key) == place.key:
-            break
-    else:
-        key, text = pem.new_key(place.key)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        pem.put(folder / NEXT, text, 0o600)
-    _write_request(path, names, text, group)
-
-
-def _write_request(path: Path, names: Names, key: bytes, group: int) -> None:
-    builder = (
-        x509.CertificateSigningRequestBuilder()
-        .subject_name(x509.Name([]))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in names.hosts]), critical=False)
-    )
-    signed = builder.sign(serialization.load_pem_private_key(key, None), hashes.SHA256())  # type: ignore[arg-type]
-    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    pem.put(path, signed.public_bytes(serialization.Encoding.PEM), 0o640, group)
 
 
 @dataclass

@@ -122,10 +122,15 @@ def waits(
     return until
 
 
-def failed(entry: Mapping[str, Any], error: str, here: bool, now: datetime, chance: float) -> dict[str, Any]:
-    """The entry after one more failure. ``here``: found before the directory was asked. ``chance``: from 0 to 1."""
+def failed(
+    entry: Mapping[str, Any], error: str, here: bool, now: datetime, chance: float, longest: timedelta = LONGEST_HERE
+) -> dict[str, Any]:
+    """The entry after one more failure. ``here``: found before the directory was asked. ``chance``: from 0 to 1.
+
+    ``longest``: what is waited at most where it was found here.
+    """
     count = int(entry.get("failures") or 0) + 1 if entry.get("here", here) == here else 1
-    delay = min(FIRST * 2 ** min(count - 1, 10), LONGEST_HERE if here else LONGEST) * (1 + chance / 10)
+    delay = min(FIRST * 2 ** min(count - 1, 10), longest if here else LONGEST) * (1 + chance / 10)
     if "rateLimited" in error:
         delay = max(delay, LIMITED)
         said = _AGAIN_AT.search(error)

@@ -17,8 +17,8 @@ from .orders import Asked, Held, Order
 if pem.MISSING is None:
     from cryptography import x509
 
-#: A chain, a request or a file of state is not larger.
-LARGEST = 1 << 20
+#: A chain, a request or a file of state is not larger; that of all tenants' names is not larger than the second.
+LARGEST, LARGEST_OF_ALL = 1 << 20, 1 << 26
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,24 @@ class Shelf:
     def issued(self) -> Path:
         """Certificates that wait to be put in place."""
         return self.data / "issued"
+
+    @property
+    def domains(self) -> Path:
+        """Signing requests for tenants' own names, ``<name>.csr`` each; made by root for those that lead somewhere."""
+        return self.data / "domains"
+
+    @property
+    def left(self) -> Path:
+        """The same of names that have gone; the time of each file says when."""
+        return self.data / "left"
+
+    def domain_request(self, name: str) -> Path:
+        """The signing request of a tenant's name."""
+        return self.domains / f"{name}.csr"
+
+    def marker(self, name: str) -> Path:
+        """What the installer says it has put in place for a tenant's name: the digest of the chain."""
+        return self.data / "placed" / name
 
     def read_settings(self) -> dict[str, Any]:
         """What the role has written, and when its secrets were. Raises OSError, ValueError."""
@@ -105,16 +123,36 @@ class Shelf:
         text = json.dumps({"names": names}, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
         pem.put(self.own / "state.json", text.encode(), 0o644)
 
+    def read_domains(self) -> dict[str, Any]:
+        """What is known of tenants' names: ``names``, ``ordered`` and ``error``; of nothing where it cannot be read."""
+        try:
+            found = json.loads(read(self.own / "domains.json", LARGEST_OF_ALL))
+            names = {name: entry for name, entry in found["names"].items() if isinstance(entry, dict)}
+            ordered = [str(at) for at in found["ordered"]]
+            return {"names": names, "ordered": ordered, "error": str(found["error"])}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {"names": {}, "ordered": [], "error": ""}
 
-def read(path: Path) -> bytes:
+    def write_domains(self, text: str) -> None:
+        """Write it, whole, as JSON."""
+        pem.put(self.own / "domains.json", text.encode(), 0o644)
+
+    def hand_on(self, name: str, chain: bytes) -> None:
+        """Give the installer a chain. Made beside it: what is in the folder is what it takes."""
+        new = self.own / f"{name}.issued"
+        pem.put(new, chain, 0o644)
+        new.replace(self.issued / f"{name}.pem")
+
+
+def read(path: Path, largest: int = LARGEST) -> bytes:
     """A file that may be another user's: no link is followed, nothing is waited for. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as stream:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(f"{path} is no regular file")
-        found = stream.read(LARGEST + 1)
-    if len(found) > LARGEST:
-        raise OSError(f"{path} is larger than {LARGEST} bytes")
+        found = stream.read(largest + 1)
+    if len(found) > largest:
+        raise OSError(f"{path} is larger than {largest} bytes")
     return found
 
 

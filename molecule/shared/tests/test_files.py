@@ -14,6 +14,7 @@ FILES = [
     ("all", "/etc/streamfleet/ca/ca.pem", "regular file", "root", "root", 0o644),
     ("all", "/etc/streamfleet/tls", "directory", "root", "www-data", 0o750),
     ("all", "/etc/streamfleet/routes", "directory", "root", "www-data", 0o750),
+    ("all", "/etc/streamfleet/domains", "directory", "root", "www-data", 0o750),
     ("all", "/etc/streamfleet/instances", "directory", "root", "root", 0o755),
     ("all", "/var/lib/streamfleet/node", "directory", "root", "root", 0o700),
     ("all", "/var/lib/streamfleet/services", "directory", "root", "root", 0o755),

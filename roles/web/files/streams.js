@@ -1,5 +1,5 @@
 // Decides, per request, where a listener is sent and which certificate is shown. Nothing is reloaded for a tenant:
-// routes and certificates are files, one per service or host name, and a missing file means "not here".
+// routes, tenants' own names and certificates are files, one per service or host name, and a missing file means "not here".
 // Written for njs 0.7.9 (Debian 12) and later.
 
 import crypto from 'crypto';
@@ -7,7 +7,9 @@ import fs from 'fs';
 
 const ROUTES = '/etc/streamfleet/routes/';
 const CERTIFICATES = '/etc/streamfleet/tls/';
+const DOMAINS = '/etc/streamfleet/domains/';
 
+const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LISTEN = /^\/listen\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/[^/]*)?$/;
 const MOUNT = /^\/[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$/;
 const HLS = /^\/hls\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)\/((?:[A-Za-z0-9_-]{1,40}\/){0,8}[A-Za-z0-9_-]{1,80}\.(?:m3u8|ts))$/;
@@ -17,6 +19,11 @@ const ORIGIN = /^\/[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?:\/(?:ngrp:)?[a-z0-9_]{
 // What an engine is asked with, behind the mount, whoever listens.
 const QUERY = /^[a-z0-9_]{1,16}=[a-z0-9]{1,16}$/;
 const TOKEN = /^[A-Za-z0-9]{1,64}$/;
+// A list or segment of a channel, below the channel's own name: what the locations of the configuration take, too.
+const ITEM = /^\/(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/){0,9}[A-Za-z0-9_-]{1,80}\.(?:m3u8|ts)$/;
+const CHALLENGE = /^\/\.well-known\/acme-challenge\/[A-Za-z0-9_-]{1,128}$/;
+// What is nowhere.
+const NOWHERE = '/';
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
 // What a browser may be told that a stream is. Whatever else a source claims becomes a download.
@@ -140,18 +147,70 @@ function filterHeaders(r) {
     }
 }
 
-// The directory of the certificate for the name a client asked for (SNI); the default host's where there is none of that name.
-function certificate(r) {
-    const fallback = r.variables.streamfleet_default_host;
-    const name = String(r.variables.ssl_server_name || '').toLowerCase();
-    if (name.length === 0 || name.length > 253) {
-        return fallback;
+// Where a request under a name that is none of this installation's own is looked for: the path under which the service of that name is
+// to be found, or one that is nowhere. Empty: nobody here has the name.
+function place(r) {
+    // Whoever is about to get a certificate for a name has no file for it yet, or proves that it leads here.
+    if (r.variables.scheme === 'http' && CHALLENGE.test(r.uri)) {
+        return r.uri;
+    }
+    const name = hostName(r.variables.host);
+    if (name === '' || name.length > 200) {
+        return '';
+    }
+    let domain;
+    try {
+        domain = JSON.parse(fs.readFileSync(DOMAINS + name + '.json', 'utf8'));
+    } catch (e) {
+        // No file, or a broken one: as in upstream().
+        return '';
+    }
+    if (domain === null || typeof domain.slug !== 'string' || !SLUG.test(domain.slug)) {
+        return '';
+    }
+    return domain.way === 'listen' ? audio(r.uri, domain.slug) : domain.way === 'hls' ? video(r.uri, domain.slug) : '';
+}
+
+function audio(uri, slug) {
+    if (uri === '/') {
+        return '/listen/' + slug;
+    }
+    const match = LISTEN.exec(uri);
+    if (match && match[1] === slug) {
+        return uri;
+    }
+    return MOUNT.test(uri) ? '/listen/' + slug + uri : NOWHERE;
+}
+
+function video(uri, slug) {
+    const own = '/hls/' + slug;
+    if (uri.startsWith('/hls/')) {
+        return uri.startsWith(own + '/') && ITEM.test(uri.slice(own.length)) ? uri : NOWHERE;
+    }
+    return ITEM.test(uri) ? own + uri : NOWHERE;
+}
+
+// A host name in lower case, such as a file may have; empty where it is none.
+function hostName(given) {
+    const name = String(given || '').toLowerCase();
+    if (name.length > 253) {
+        return '';
     }
     const labels = name.split('.');
     for (let i = 0; i < labels.length; i++) {
         if (!HOST_LABEL.test(labels[i])) {
-            return fallback;
+            return '';
         }
+    }
+    return name;
+}
+
+// The directory of the certificate for the name a client asked for (SNI); the default host's where there is none of that name.
+function certificate(r) {
+    const fallback = r.variables.streamfleet_default_host;
+    const name = hostName(r.variables.ssl_server_name);
+    if (name === '') {
+        return fallback;
     }
     try {
         fs.accessSync(CERTIFICATES + name + '/fullchain.pem', fs.constants.R_OK);
@@ -162,4 +221,4 @@ function certificate(r) {
     }
 }
 
-export default { certificate, filterHeaders, filterSegments, origin, upstream };
+export default { certificate, filterHeaders, filterSegments, origin, place, upstream };

@@ -1,13 +1,19 @@
-"""``python3 -m streamfleet_acme order|install``: once, as the units do."""
+"""``python3 -m streamfleet_acme order|domains|keys|install``: once, as the units do. ``told``: what came of domains."""
 
 from __future__ import annotations
 
 import sys
 
-from streamfleet_acme import client, installer
+from streamfleet_acme import client, installer, keys, tenants
 from streamfleet_acme.shelf import Shelf
 
-PROGRAMS = {"order": client.main, "install": installer.main}
+PROGRAMS = {
+    "order": client.main,
+    "domains": tenants.main,
+    "keys": keys.main,
+    "install": installer.main,
+    "told": tenants.tell,
+}
 
 
 def main() -> int:

@@ -47,7 +47,7 @@ class Client:
             self._lay_aside(order)
             # A run that was killed, or an installer that had no room, has left it.
             if (chain := self._shelf.waiting(order.name)) is not None and self._fits(order):
-                self._hand_on(order.name, chain)
+                self._shelf.hand_on(order.name, chain)
         due.sort(key=lambda item: str(self.state[item[0].name].get("tried_at") or ""))
         unusable = self._usable() if due else None
         good = True
@@ -80,7 +80,7 @@ class Client:
                 error = self._check(order)
             if error is None:
                 found_here = False
-                self._take(order, self._lego.obtain(order.name))
+                self._take(order, self._lego.obtain(self._shelf.request(order.name)))
         except (Refused, TlsError) as failure:
             error = str(failure)
         except Exception as failure:
@@ -100,7 +100,7 @@ class Client:
         if got.hosts != set(order.hosts):
             raise TlsError(f"the directory has issued a certificate for {', '.join(sorted(got.hosts))}")
         pem.put(self._shelf.own / "held" / f"{order.name}.pem", chain, 0o644)
-        self._hand_on(order.name, chain)
+        self._shelf.hand_on(order.name, chain)
         entry = orders.issued(self.state[order.name], got, self._settings["directory"], _now())
         self.state[order.name] = {**entry, "renewed_for": self._asked.id}
         print(f"{order.name}: issued, until {orders.text(got.until)}", flush=True)
@@ -108,12 +108,6 @@ class Client:
     def _fits(self, order: Order) -> bool:
         held = self._shelf.held(order.name)
         return held is not None and held.key == order.key and held.until > _now()
-
-    def _hand_on(self, name: str, chain: bytes) -> None:
-        """Give the installer a chain. Made beside it: what is in the folder is what it takes."""
-        new = self._shelf.own / f"{name}.issued"
-        pem.put(new, chain, 0o644)
-        new.replace(self._shelf.issued / f"{name}.pem")
 
     def _lay_aside(self, order: Order) -> None:
         """Note what is to be revoked, and keep it until it is: what was asked for and not done yet is not forgotten."""

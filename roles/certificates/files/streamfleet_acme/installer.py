@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from . import certificates, pem
+from . import certificates, domains, pem
 from .errors import TlsError
 from .names import ACME, Names
 from .shelf import Shelf, read
@@ -20,16 +20,23 @@ def take(shelf: Shelf, place: certificates.Place) -> list[str]:
     """Put all that waits in place, and say what could not be; nothing waits afterwards."""
     settings = json.loads(read(shelf.settings / "settings.json"))
     known = {item["name"]: item["hosts"] for item in settings["orders"]}
+    own = {*known, *settings["own"]}
     faults, placed = [], {name: value for name, value in shelf.placed().items() if name in known}
     for path in sorted(shelf.issued.iterdir()):
         name = path.name.removesuffix(".pem")
         try:
-            if name not in known:
+            tenants = name not in own and _is_tenants(shelf, name)
+            if name not in known and not tenants:
                 raise TlsError("it was never ordered")
             chain = read(path)
-            _one(place, Names(name, tuple(known[name]), (), ACME), chain)
-            placed[name] = hashlib.sha256(chain).hexdigest()
-            pem.put(shelf.data / "placed.json", f"{json.dumps(placed, sort_keys=True)}\n".encode(), 0o644)
+            digest = hashlib.sha256(chain).hexdigest()
+            _one(place, Names(name, tuple(known.get(name, [name])), (), ACME), chain)
+            if tenants:
+                # A file of its own: there may be thousands.
+                pem.put(shelf.marker(name), digest.encode(), 0o644)
+            else:
+                placed[name] = digest
+                pem.put(shelf.data / "placed.json", f"{json.dumps(placed, sort_keys=True)}\n".encode(), 0o644)
             print(f"{name}: in place", flush=True)
         except (OSError, TlsError) as error:
             faults.append(f"{path.name!r} is not put in place: {error}")
@@ -37,6 +44,11 @@ def take(shelf: Shelf, place: certificates.Place) -> list[str]:
             # Whatever becomes of it: it would be tried without end.
             path.unlink(missing_ok=True)
     return faults
+
+
+def _is_tenants(shelf: Shelf, name: str) -> bool:
+    """Whether root has made a request for the name, as a tenant's own."""
+    return domains.problem(name) is None and shelf.domain_request(name).is_file()
 
 
 def _one(place: certificates.Place, names: Names, chain: bytes) -> None:

@@ -57,18 +57,25 @@ def account(settings: Mapping[str, Any], path: Path) -> Path:
 
 
 class Lego:
-    """Runs it for a host. ``program``: another one in tests."""
+    """Runs it for a host. ``program``: another one in tests. ``folder``: where it keeps its things; one run each."""
 
-    def __init__(self, shelf: Shelf, settings: Mapping[str, Any], webroot: Path, program: str = PROGRAM) -> None:
+    def __init__(
+        self, shelf: Shelf, settings: Mapping[str, Any], webroot: Path, program: str = PROGRAM, folder: str = "lego"
+    ) -> None:
         self._settings, self._webroot, self._program = settings, webroot, program
-        self._path = shelf.own / "lego"
+        self._path = shelf.own / folder
         self._shelf = shelf
         self._environment = {**os.environ, "HOME": str(shelf.own)}
         if settings.get("directory_ca"):
             self._environment["LEGO_CA_CERTIFICATES"] = str(shelf.settings / "directory-ca.pem")
 
-    def obtain(self, name: str) -> bytes:
-        """Have the name's request signed; the chain. Raises Refused, OSError."""
+    @property
+    def registered(self) -> bool:
+        """Whether there is an account."""
+        return account(self._settings, self._path).exists()
+
+    def obtain(self, request: Path) -> bytes:
+        """Have a request signed; the chain. Raises Refused, OSError."""
         certificates = self._path / "certificates"
         shutil.rmtree(certificates, ignore_errors=True)
         self._path.mkdir(mode=0o700, exist_ok=True)
@@ -77,7 +84,7 @@ class Lego:
                 *base(self._settings, self._path, self._program),
                 *challenge(self._settings, self._webroot),
                 *binding(self._settings, self._path, self._environment),
-                "--csr", str(self._shelf.request(name)), "run",
+                "--csr", str(request), "run",
             ]
         )  # fmt: skip
         found = [path for path in certificates.glob("*.crt") if not path.name.endswith(".issuer.crt")]

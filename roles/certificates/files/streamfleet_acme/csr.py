@@ -1,0 +1,1 @@
+../../../../module_utils/streamfleet/tls/csr.py

@@ -1,0 +1,109 @@
+"""Keys and signing requests for tenants' own names, made by root as names come, and taken away long after they went.
+
+Of what converge has written only the files' names are read, and nothing is believed of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import certificates, csr, domains
+from .errors import TlsError
+from .installer import AUTHORITY, GROUP, TLS
+from .names import ACME, Names
+from .shelf import Shelf, read
+
+CLIENT = "streamfleet-acme"
+#: Says of a folder of certificates that it was made here: no other is ever touched.
+MARK = "tenant"
+#: Seconds for which the certificate of a name that has gone is kept, for one that comes back.
+GRACE = 7 * 86400.0
+
+
+class Keys:
+    """``names``: folder of the files of tenants' names. ``own``: the host's own names. ``group``: the client's."""
+
+    def __init__(self, shelf: Shelf, place: certificates.Place, names: Path, own: frozenset[str], group: int) -> None:
+        self._shelf, self._place, self._names, self._own, self._group = shelf, place, names, own, group
+
+    def make(self, now: float) -> list[str]:
+        """Bring requests to the names that are there; what could not be done, in sentences. Raises OSError."""
+        wanted = set(_listed(self._names, ".json"))
+        asked, left = set(_listed(self._shelf.domains, ".csr")), set(_listed(self._shelf.left, ".csr"))
+        folders = {path.name for path in self._place.directory.iterdir()}
+        faults = [f"{name}: is a name of this host's own, and no tenant's" for name in sorted(wanted & self._own)]
+        wanted -= self._own
+        for name in sorted((wanted - asked) | (wanted - folders)):
+            try:
+                self._come(name, left=name in left)
+            except (OSError, TlsError) as error:
+                # One name's fault is no other's.
+                faults.append(f"{name}: no certificate can be ordered: {error}")
+        for name in sorted(asked - wanted):
+            self._go(name, now)
+        for name in sorted(left - wanted):
+            if now - self._left(name).stat().st_mtime > GRACE:
+                self._forget(name)
+        return faults
+
+    def _come(self, name: str, *, left: bool) -> None:
+        folder = self._place.directory / name
+        if not (folder / MARK).is_file():
+            if folder.exists() or folder.is_symlink():
+                raise TlsError(f"{folder} is there already, and is no tenant's: remove it, or give the name up")
+            folder.mkdir(mode=0o700)
+            # First: what has it may be taken away again.
+            (folder / MARK).touch(mode=0o644)
+        # For a key that is there already, too: a name that comes back has what it had.
+        csr.ask(self._place, Names(name, (name,), (), ACME), self._shelf.domain_request(name), self._group)
+        if left:
+            self._left(name).unlink(missing_ok=True)
+        print(f"{name}: a certificate may be ordered", flush=True)
+
+    def _go(self, name: str, now: float) -> None:
+        path = self._shelf.domain_request(name)
+        os.utime(path, (now, now))
+        path.replace(self._left(name))
+
+    def _forget(self, name: str) -> None:
+        folder = self._place.directory / name
+        if name not in self._own and not folder.is_symlink() and (folder / MARK).is_file():
+            shutil.rmtree(folder)
+            print(f"{name}: its certificate is removed: the name has led to no service here for long", flush=True)
+        self._shelf.marker(name).unlink(missing_ok=True)
+        self._left(name).unlink()
+
+    def _left(self, name: str) -> Path:
+        return self._shelf.left / f"{name}.csr"
+
+
+def _listed(folder: Path, ending: str) -> Iterator[str]:
+    """Names of a folder's files with the ending, of which each may be a tenant's."""
+    for path in folder.iterdir():
+        name = path.name.removesuffix(ending)
+        if name != path.name and domains.problem(name) is None:
+            yield name
+
+
+def main(shelf: Shelf) -> int:
+    """Exit status. A name that cannot be helped is its own fault, and said; the unit did what it is for."""
+    settings = json.loads(read(shelf.settings / "settings.json"))
+    place = certificates.Place(TLS, AUTHORITY, grp.getgrnam(GROUP).gr_gid, 0, settings["key_type"])
+    names = Path(domains.FOLDER)
+    keys = Keys(shelf, place, names, frozenset(settings["own"]), grp.getgrnam(CLIENT).gr_gid)
+    # Where there is no such folder no service is, and nothing is known of names.
+    with contextlib.suppress(FileNotFoundError):
+        seen = None
+        # What comes while this works has woken nobody.
+        while seen != (seen := names.stat().st_mtime_ns):
+            for fault in keys.make(time.time()):
+                print(fault, file=sys.stderr, flush=True)
+    return 0

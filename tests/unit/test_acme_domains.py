@@ -1,0 +1,482 @@
+"""Certificates of tenants' own names: keys made by root, orders bounded and in nobody's way, and what a look costs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from streamfleet.tls import orders, pem
+from streamfleet.tls.authority import Authority
+from streamfleet.tls.certificates import Place
+from streamfleet.tls.shelf import Shelf
+from streamfleet_acme import installer, keys, lego, tenants
+from streamfleet_acme.keys import Keys
+from streamfleet_acme.tenants import Tenants
+
+from tests.doubles.lego import lego as double
+
+OWN = "stream.example.net"
+A, B, C = "a.example.com", "b.example.com", "c.example.com"
+SETTINGS: dict[str, Any] = {
+    "directory": "https://acme.example.net/directory", "directory_ca": False, "email": "ops@example.net", "eab": False,
+    "challenge": "http-01", "http_port": 80, "resolvers": [], "addresses": [], "proxied": [], "renew_days": 30,
+    "orders": [], "own": [OWN], "domains_per_hour": 50,
+}  # fmt: skip
+
+
+class Lego(lego.Lego):
+    """Lego's double in this very process: a program of its own for each name takes as long as all the rest."""
+
+    def _run(self, command: Sequence[str]) -> None:
+        arguments, words = sys.argv, io.StringIO()
+        sys.argv = list(command)
+        try:
+            with contextlib.redirect_stderr(words):
+                double.main()
+        except SystemExit:
+            raise lego.Refused(lego.said(words.getvalue())) from None
+        finally:
+            sys.argv = arguments
+
+
+class Host:
+    """A host's folders, lego's double with the authority of a directory, and an account there."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shelf = Shelf(folder / "etc", folder / "data")
+        self.place = Place(folder / "tls", folder / "ca.pem", os.getgid(), 0)
+        self.names = folder / "domains"
+        for path in (
+            self.shelf.settings, self.shelf.own / "domains", self.shelf.issued, self.shelf.domains, self.shelf.left,
+            self.shelf.marker("x").parent, self.place.directory, self.names, self.shelf.own / "lego-domains",
+        ):  # fmt: skip
+            path.mkdir(parents=True)
+        self.settings = dict(SETTINGS)
+        self.double = folder / "directory"
+        Authority(self.double, "Directory", 3650, ()).ensure()
+        account = lego.account(self.settings, self.shelf.own / "lego")
+        account.parent.mkdir(parents=True)
+        account.write_text("{}")
+        (self.shelf.own / "lego-domains/accounts").symlink_to("../lego/accounts")
+        #: Name → why it does not lead here.
+        self.elsewhere: dict[str, str] = {}
+        self.asked: list[str] = []
+        self.unusable: str | None = None
+
+    def have(self, *names: str) -> list[str]:
+        """Have just these names, as converge does, and root's part done; what that had to say."""
+        for path in self.names.iterdir():
+            path.unlink()
+        for name in names:
+            (self.names / f"{name}.json").write_text("{}")
+        return self.keys().make(time.time())
+
+    def keys(self) -> Keys:
+        return Keys(self.shelf, self.place, self.names, frozenset(self.settings["own"]), os.getgid())
+
+    def look(self, take: bool = True) -> dict[str, dict[str, Any]]:
+        """One run of the client, then the installer's; what is known of names."""
+        (self.shelf.settings / "settings.json").write_text(json.dumps(self.settings))
+        self.asked = []
+
+        def check(name: str) -> str | None:
+            self.asked.append(name)
+            return self.elsewhere.get(name)
+
+        runs = Lego(self.shelf, self.settings, self.double, folder="lego-domains")
+        Tenants(self.shelf, runs, self.settings, check, lambda: self.unusable).run()
+        if take:
+            assert installer.take(self.shelf, self.place) == []
+        return self.known()["names"]  # type: ignore[no-any-return]
+
+    def known(self) -> dict[str, Any]:
+        return self.shelf.read_domains()
+
+    def change(self, name: str, **entry: Any) -> None:
+        """Have the client know something else of a name."""
+        known = self.known()
+        known["names"][name] |= entry
+        self.shelf.write_domains(json.dumps(known))
+
+    def later(self, **past: float) -> None:
+        """Have orders of before be so old."""
+        known = self.known()
+        known["ordered"] = [orders.text(datetime.now(UTC) - timedelta(**past)) for _at in known["ordered"]]
+        self.shelf.write_domains(json.dumps(known))
+
+    def served(self, name: str) -> x509.Certificate:
+        return pem.read_certificate(self.place.directory / name / "fullchain.pem")
+
+    def ordered(self) -> list[str]:
+        """Names that the directory was asked for, in order."""
+        path = self.double / "calls"
+        calls = [json.loads(line)["argv"] for line in path.read_text().splitlines()] if path.exists() else []
+        return [Path(argv[argv.index("--csr") + 1]).stem for argv in calls]
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
+    monkeypatch.setattr(tenants, "INSTALLED", 0.0)
+    made = Host(tmp_path)
+    monkeypatch.setenv("LEGO_DOUBLE", str(made.double))
+    return made
+
+
+# Root's part
+
+
+def test_a_name_that_comes_gets_a_key_that_nobody_else_reads_and_a_request(host: Host) -> None:
+    assert host.have(A) == []
+    request = x509.load_pem_x509_csr(host.shelf.domain_request(A).read_bytes())
+    folder = host.place.directory / A
+    assert pem.hosts(request) == {A}
+    assert pem.public(request) == pem.public(pem.read_key(folder / "next.pem"))
+    assert folder.stat().st_mode & 0o7777 == 0o700
+    assert (folder / "next.pem").stat().st_mode & 0o7777 == 0o600
+    assert host.shelf.domain_request(A).stat().st_mode & 0o7777 == 0o640
+    before = host.shelf.domain_request(A).stat().st_mtime_ns
+    assert host.keys().make(time.time()) == []
+    assert host.shelf.domain_request(A).stat().st_mtime_ns == before
+
+
+def test_nothing_is_believed_of_what_lies_there(host: Host, tmp_path: Path) -> None:
+    for name in ("..json", "...json", "A.example.com.json", "a.json", "192.0.2.1.json", "x.example.com", ".json"):
+        (host.names / name).write_text("{}")
+    (tmp_path / "away").mkdir()
+    (host.place.directory / B).symlink_to(tmp_path / "away")
+    (host.place.directory / C).mkdir()
+    for name in (A, B, C, OWN):
+        (host.names / f"{name}.json").write_text("{}")
+    faults = host.keys().make(time.time())
+    assert sorted(path.name for path in host.shelf.domains.iterdir()) == [f"{A}.csr"]
+    assert [fault.partition(":")[0] for fault in faults] == [OWN, B, C]
+    assert "is a name of this host's own" in faults[0]
+    assert all("is there already, and is no tenant's" in fault for fault in faults[1:])
+    assert list((tmp_path / "away").iterdir()) == []
+    # Nor when they go: what is not its own stays.
+    host.have()
+    assert host.keys().make(time.time() + 30 * 86400) == []
+    assert sorted(path.name for path in host.place.directory.iterdir()) == [B, C]
+
+
+def test_a_name_that_goes_keeps_its_certificate_for_a_week(host: Host) -> None:
+    host.have(A, B)
+    host.look()
+    certificate = host.served(A)
+    host.have(B)
+    assert not host.shelf.domain_request(A).exists()
+    assert host.served(A) == certificate
+    assert A in host.look()
+    # It comes back, to another node's or to the same service.
+    host.have(A, B)
+    assert host.look()[A]["not_after"]
+    assert (host.ordered(), host.asked) == ([A, B], []), "what it had is what it has"
+    host.have(B)
+    host.keys().make(time.time() + 6 * 86400)
+    assert host.served(A) == certificate
+    host.keys().make(time.time() + 8 * 86400)
+    assert not (host.place.directory / A).exists()
+    assert not host.shelf.marker(A).exists()
+    assert list(host.shelf.left.iterdir()) == []
+    assert host.served(B)
+    host.have(A, B)
+    host.look()
+    assert host.ordered() == [A, B, A]
+    assert host.served(A) != certificate
+
+
+def test_a_name_that_becomes_the_operators_is_left_to_the_operator(host: Host) -> None:
+    host.have(A)
+    host.look()
+    host.settings["own"] = [OWN, A]
+    assert host.have(A) == [f"{A}: is a name of this host's own, and no tenant's"]
+    host.keys().make(time.time() + 30 * 86400)
+    assert host.served(A)
+    assert host.look() == {} or "left" in host.look()[A]
+    assert host.ordered() == [A]
+
+
+def test_what_was_lost_is_made_anew(host: Host) -> None:
+    host.have(A)
+    host.look()
+    for path in (host.place.directory / A).iterdir():
+        path.unlink()
+    (host.place.directory / A).rmdir()
+    assert host.have(A) == []
+    host.look()
+    assert host.ordered() == [A, A]
+    assert host.served(A)
+
+
+# The client's
+
+
+def test_good_and_bad_names_side_by_side(host: Host) -> None:
+    host.have(A, "bad.example.com", C)
+    host.elsewhere[C] = f"{C} leads to 192.0.2.9, which is not this host's"
+    known = host.look()
+    assert pem.signed_by(host.served(A), pem.read_certificate(host.double / "ca.pem"))
+    folder = host.place.directory / A
+    assert folder.stat().st_mode & 0o7777 == 0o750
+    assert (folder / "privkey.pem").stat().st_mode & 0o7777 == 0o640
+    assert not (folder / "next.pem").exists()
+    assert host.ordered() == [A, "bad.example.com"]
+    assert (known[C]["here"], known["bad.example.com"]["here"]) == (True, False)
+    host.look()
+    assert (host.asked, len(host.ordered())) == ([], 2), "what has failed waits, what is fine is not looked at"
+    # The tenant takes it away and gives it again, having mended it: nobody has to wait.
+    host.elsewhere.clear()
+    host.have(A, "bad.example.com")
+    host.have(A, "bad.example.com", C)
+    known = host.look()
+    assert "error" not in known[C]
+    assert host.served(C)
+    assert known[C].keys() == {
+        "directory", "fingerprint", "issued_at", "key", "not_after", "renew_at", "request", "tried_at", "waiting",
+    }  # fmt: skip
+    assert "waiting" not in host.look()[C]
+
+
+def test_what_does_not_lead_here_waits_longer_and_longer_up_to_hours(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tenants.random, "random", lambda: 0.0)
+    host.have(A)
+    host.elsewhere[A] = "it leads elsewhere"
+    waited = []
+    for _turn in range(8):
+        entry = host.look()[A]
+        until, tried = orders.moment(entry["next_try"]), orders.moment(entry["tried_at"])
+        assert until is not None
+        assert tried is not None
+        waited.append(round((until - tried) / timedelta(minutes=1)))
+        host.change(A, next_try="2026-01-01T00:00:00Z")
+    assert waited == [10, 20, 40, 80, 160, 320, 360, 360]
+    assert host.ordered() == []
+
+
+def test_so_many_in_an_hour_and_no_more(host: Host) -> None:
+    names = [f"n{n}.example.com" for n in range(5)]
+    host.settings["domains_per_hour"] = 2
+    host.have(*names)
+    host.look()
+    assert host.ordered() == names[:2]
+    assert host.known()["error"] == ""
+    host.look()
+    assert len(host.ordered()) == 2
+    host.later(minutes=61)
+    host.look()
+    assert host.ordered() == names[:4]
+    host.settings["domains_per_hour"] = 0
+    host.later(minutes=61)
+    host.look()
+    assert len(host.ordered()) == 4
+    assert host.asked == []
+
+
+def test_who_is_about_to_lose_theirs_comes_first_then_who_is_new(host: Host) -> None:
+    host.have(A, B, C)
+    host.look()
+    soon = orders.text(datetime.now(UTC) + timedelta(days=3))
+    later = orders.text(datetime.now(UTC) + timedelta(days=20))
+    host.change(A, renew_at="2026-01-01T00:00:00Z", not_after=later)
+    host.change(C, renew_at="2026-01-01T00:00:00Z", not_after=soon)
+    host.have(A, B, C, "z.example.com")
+    host.look()
+    assert host.ordered()[3:] == [C, "z.example.com", A]
+
+
+def test_a_limit_of_the_directory_ends_the_look(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.have(A, B, C)
+    asked = []
+
+    def refuse(_self: lego.Lego, request: Path) -> bytes:
+        asked.append(request.stem)
+        raise lego.Refused("acme: error: 429 :: urn:ietf:params:acme:error:rateLimited :: too many new orders")
+
+    monkeypatch.setattr(lego.Lego, "obtain", refuse)
+    known = host.look()
+    assert asked == [A]
+    assert list(known) == [A]
+
+
+def test_the_hosts_own_come_first_and_a_directory_that_is_down_costs_nobody_a_wait(host: Host) -> None:
+    host.have(A)
+    host.unusable = "the directory cannot be reached"
+    assert host.look() == {}
+    assert host.known()["error"] == host.unusable
+    host.unusable = None
+    lego.account(host.settings, host.shelf.own / "lego").unlink()
+    assert host.look() == {}
+    assert "the host's own names come first" in host.known()["error"]
+    assert (host.asked, host.ordered()) == ([], [])
+
+
+def test_a_fault_of_one_is_no_other_ones(host: Host) -> None:
+    host.have(A, B, C)
+    host.shelf.domain_request(A).write_text("nothing")
+    host.elsewhere = _Faulty({})  # type: ignore[assignment]
+    known = host.look()
+    assert known[A]["error"] == "this host: its request cannot be read"
+    assert known[B]["error"] == "this host: ValueError: nobody expected that"
+    assert host.ordered() == [C]
+
+
+class _Faulty(dict[str, str]):
+    def get(self, name: str, _default: Any = None) -> Any:
+        if name == B:
+            raise ValueError("nobody expected that")
+        return None
+
+
+def test_what_got_lost_on_its_way_is_handed_on_again(host: Host) -> None:
+    host.have(A, B)
+    host.look(take=False)
+    (host.shelf.issued / f"{A}.pem").unlink()
+    (host.shelf.issued / f"{B}.pem").unlink()
+    (host.shelf.own / f"domains/{B}.pem").unlink()
+    host.look()
+    assert host.served(A)
+    assert host.ordered() == [A, B, B], "of which a copy is there is not ordered again"
+    assert host.served(B)
+    host.look()
+    assert list((host.shelf.own / "domains").iterdir()) == []
+
+
+def test_a_name_that_comes_during_a_look_does_not_wait_for_its_end(host: Host) -> None:
+    names = [f"n{n:02}.example.com" for n in range(3 * tenants.AT_ONCE)]
+    host.elsewhere = dict.fromkeys(names, "it leads elsewhere")
+    host.have(*names)
+
+    class Coming(dict[str, str]):
+        def get(self, name: str, _default: Any = None) -> Any:
+            if name == names[0]:
+                host.have(*names, A)
+            return host_elsewhere.get(name)
+
+    host_elsewhere, host.elsewhere = host.elsewhere, Coming()
+    host.look()
+    assert host.ordered() == [A]
+    assert host.asked.index(A) <= 2 * tenants.AT_ONCE
+
+
+def test_a_change_of_directory_orders_all_anew(host: Host) -> None:
+    host.have(A)
+    host.look()
+    first = host.served(A).serial_number
+    host.settings["directory"] = "https://other.example.net/directory"
+    assert host.look()[A]["directory"] == SETTINGS["directory"], "the host's own names come first"
+    account = lego.account(host.settings, host.shelf.own / "lego")
+    account.parent.mkdir(parents=True)
+    account.write_text("{}")
+    host.look()
+    assert host.served(A).serial_number != first
+
+
+def test_the_installer_takes_for_tenants_what_root_has_made_a_request_for(host: Host) -> None:
+    host.have(A)
+    host.look(take=False)
+    chain = (host.shelf.issued / f"{A}.pem").read_bytes()
+    for name in (B, OWN, "..", "x"):
+        (host.shelf.issued / f"{name}.pem").write_bytes(chain)
+    faults = installer.take(host.shelf, host.place)
+    assert len(faults) == 4
+    assert all("it was never ordered" in fault for fault in faults)
+    assert host.served(A)
+    host.have(A, B)
+    (host.shelf.issued / f"{B}.pem").write_bytes(chain)
+    assert f"it is for {A}, not for {B}" in installer.take(host.shelf, host.place)[0]
+    assert host.shelf.placed() == {}, "that of the host's own names does not grow"
+
+
+def test_names_that_are_fine_cost_nothing_but_a_listing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"n{n}.example.com" for n in range(500)]
+    entry = {
+        "directory": SETTINGS["directory"], "renew_at": "2999-01-01T00:00:00Z", "not_after": "2999-02-01T00:00:00Z",
+        "key": "x", "fingerprint": "x",
+    }  # fmt: skip
+    known: dict[str, Any] = {"names": {}, "ordered": [], "error": ""}
+    for name in names:
+        path = host.shelf.domain_request(name)
+        path.touch()
+        known["names"][name] = {**entry, "request": path.stat().st_mtime_ns}
+    host.shelf.write_domains(json.dumps(known))
+    before = (host.shelf.own / "domains.json").stat().st_mtime_ns
+    opened: list[Any] = []
+    monkeypatch.setattr(tenants, "read", lambda path: opened.append(path))
+    host.look()
+    assert (opened, host.asked, host.ordered()) == ([], [], [])
+    assert (host.shelf.own / "domains.json").stat().st_mtime_ns == before, "nothing is written where nothing is new"
+
+
+def test_failures_of_thousands_are_not_written_one_by_one(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"n{n}.example.com" for n in range(200)]
+    for name in names:
+        host.shelf.domain_request(name).write_text("x")
+    written: list[str] = []
+    monkeypatch.setattr(Shelf, "write_domains", lambda _self, text: written.append(text))
+    host.look(take=False)
+    assert len(written) <= 2
+    assert len(json.loads(written[-1])["names"]) == 200
+
+
+def test_what_is_told(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    host.have(A, C)
+    host.elsewhere[C] = f"{C} leads to 192.0.2.9"
+    host.look()
+    host.look()
+    capsys.readouterr()
+    assert tenants.tell(host.shelf) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {name: told[name] for name in ("names", "served", "failing", "error")} == {
+        "names": 2, "served": 1, "failing": 1, "error": "",
+    }  # fmt: skip
+    assert told["told"][0].startswith(f"{C}: {C} leads to 192.0.2.9 (again 20")
+
+
+def test_state_that_cannot_be_read_is_none(host: Host) -> None:
+    host.have(A)
+    for text in ("", "[]", "{}", '{"names": 1, "ordered": [], "error": ""}', '{"names": {"a": 1}}'):
+        host.shelf.write_domains(text)
+        assert host.shelf.read_domains() == {"names": {}, "ordered": [], "error": ""}
+    host.look()
+    assert host.served(A)
+
+
+def test_keys_of_another_kind_are_for_names_that_come(host: Host) -> None:
+    host.have(A)
+    host.place = dataclasses.replace(host.place, key="ec384")
+    host.have(A, B)
+    kinds = [pem.kind(pem.read_key(host.place.directory / name / "next.pem")) for name in (A, B)]
+    assert kinds == ["ec256", "ec384"]
+
+
+def test_both_keep_what_has_gone_for_the_same_time() -> None:
+    assert timedelta(seconds=keys.GRACE) == tenants.GRACE
+
+
+def test_a_name_that_comes_while_the_installer_is_waited_for_has_its_turn(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.have(A)
+    settle = Tenants._settle
+
+    def come(self: Tenants, *, again: bool = False) -> bool:
+        if host.ordered() == [A]:
+            host.have(A, B)
+        return settle(self, again=again)
+
+    monkeypatch.setattr(Tenants, "_settle", come)
+    host.look()
+    assert host.ordered() == [A, B]

@@ -1,0 +1,198 @@
+"""Host names of tenants' own on a node: rendered with their services, a file each, handed from one to another."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet import domains
+from streamfleet.node_apply import apply as module
+from streamfleet.node_apply.payload import decode, encode
+from streamfleet.node_apply.run import Options
+
+from action_plugins import streamfleet_converge as action
+from tests.doubles.node import NodeDouble
+from tests.doubles.panel import autodj, document, rtmp_channel, station
+
+A, B, TV = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101), ("rock-tv", 200003)
+RADIO, JAZZ, VIDEO = "radio.example.com", "jazz.example.com", "tv.example.com"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeDouble:
+    return NodeDouble(tmp_path)
+
+
+def apply(node: NodeDouble, generation: int, *services: dict[str, Any], spoil: Any = None, **options: Any) -> Any:
+    """As streamfleet_converge does it; ``spoil`` changes what is shipped."""
+    doc = document("n1", generation, *services)
+    instances, failed = action.render_all(doc)
+    for instance in instances if spoil else []:
+        spoil(instance)
+    whole = {"epoch": "epoch-1", "generation": generation, "services": instances, "failed": failed, "secrets": []}
+    return module.apply(node.host(), decode(encode(whole)), Options(**options))
+
+
+def there(node: NodeDouble) -> dict[str, Any]:
+    """Name → what stands in its file."""
+    folder = node.root / "etc/streamfleet/domains"
+    return {path.name.removesuffix(".json"): json.loads(path.read_text()) for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["radio.example.com", "xn--rdio-5qa.example", "a.b", "1.2.3.x4", "4radio.fm", "a" * 63 + ".example", "x--y.de"],
+)
+def test_host_names(name: str) -> None:
+    assert domains.problem(name) is None
+    assert domains.path_of(name) == f"/etc/streamfleet/domains/{name}.json"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "", ".", "..", "../etc.passwd", "a/b.example", "localhost", "Radio.example", "radio.example.", ".radio.example",
+        "radio..example", "-a.example", "a-.example", "a_b.example", "*.example.com", "a" * 64 + ".example",
+        "192.0.2.1", "a.1", "a.1-1", "[::1]", "::1", "rädio.example", "radio.example\n", "radio.example\0",
+        "a b.example",
+        "radio.example.json/..", None, 7, ["radio.example"], ".".join(["a" * 60] * 4),
+    ],
+)  # fmt: skip
+def test_what_is_no_host_name_is_refused_for_its_service_alone(name: object) -> None:
+    instances, failed = action.render_all(document("n1", 1, station(*A, domains=[name]), station(*B, domains=[JAZZ])))
+    assert [instance["slug"] for instance in instances] == ["jazz-fm"]
+    assert failed["rock-fm"]["message"].startswith("domains: ")
+    assert domains.problem(name) is not None
+
+
+def test_a_name_comes_with_its_service_and_reloads_nothing(node: NodeDouble) -> None:
+    services = (station(*A, domains=[RADIO]), station(*B), rtmp_channel(*TV, domains=[VIDEO]))
+    apply(node, 1, station(*A), station(*B), rtmp_channel(*TV))
+    assert there(node) == {}
+    node.calls.clear()
+    result = apply(node, 2, *services)
+    assert there(node) == {
+        RADIO: {"slug": "rock-fm", "uid": 200001, "way": "listen"},
+        VIDEO: {"slug": "rock-tv", "uid": 200003, "way": "hls"},
+    }
+    path = node.root / f"etc/streamfleet/domains/{RADIO}.json"
+    assert path.stat().st_mode & 0o7777 == 0o640
+    assert {slug: item["actions"] for slug, item in result["services"].items()} == {
+        "rock-fm": [], "jazz-fm": [], "rock-tv": [],
+    }  # fmt: skip
+    assert [slug for slug, item in result["services"].items() if item["changed"]] == ["rock-fm", "rock-tv"]
+    assert not [call for call in node.calls if call[:2] in (["systemctl", "reload"], ["systemctl", "restart"])]
+    assert not apply(node, 2, *services)["changed"]
+    path.write_text("{}")
+    assert apply(node, 2, *services)["changed"], "what was changed by hand is put right"
+    assert there(node)[RADIO]["slug"] == "rock-fm"
+
+
+@pytest.mark.parametrize(
+    ("change", "kept"),
+    [
+        ({"domains": []}, False),
+        ({"domains": [JAZZ]}, False),
+        ({"domains": None}, False),
+        ({"state": "suspended"}, False),
+        ({"state": "disabled"}, False),
+        ({"state": "deleted"}, False),
+        ({"state": "stopped"}, True),
+        ({"state": "over_quota"}, True),
+    ],
+)
+def test_a_name_goes_with_what_it_leads_to(node: NodeDouble, change: dict[str, Any], kept: bool) -> None:
+    apply(node, 1, station(*A, domains=[RADIO]), station(*B))
+    apply(node, 2, {**station(*A, domains=[RADIO]), **change}, station(*B))
+    assert (RADIO in there(node)) == kept
+    apply(node, 3, station(*A, domains=[RADIO]), station(*B))
+    assert RADIO in there(node)
+
+
+def test_a_service_that_cannot_be_rendered_goes_off_with_its_name(node: NodeDouble) -> None:
+    apply(node, 1, station(*A, domains=[RADIO]), station(*B))
+    apply(node, 2, station(*A, domains=[RADIO], name="a\nb"), station(*B))
+    assert RADIO in there(node), "as it was"
+    apply(node, 3, station(*A, domains=[RADIO], name="a\nb", state="suspended"), station(*B))
+    assert there(node) == {}
+
+
+def test_of_two_that_claim_a_name_the_first_has_it(node: NodeDouble) -> None:
+    result = apply(node, 1, station(*A, domains=[RADIO]), station(*B, domains=[RADIO]))
+    assert there(node)[RADIO]["slug"] == "rock-fm"
+    assert result["services"]["rock-fm"]["state"] == "running"
+    assert result["services"]["jazz-fm"] == {
+        "state": "failed",
+        "message": f"domains: {RADIO!r} is a name of rock-fm's already: take it out of one of both",
+        "generation": 1,
+        "changed": False,
+        "actions": [],
+    }
+    own = apply(node, 2, station(*A, domains=["stream.example.net"]))
+    assert "is the node's already" in own["services"]["rock-fm"]["message"]
+    twice = apply(node, 3, station(*A, domains=[RADIO, RADIO]))
+    assert twice["services"]["rock-fm"]["state"] == "running"
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_name_passes_from_one_service_to_another_in_one_apply(node: NodeDouble, turn: int) -> None:
+    before, after = (A, B)[::turn]
+    apply(node, 1, station(*before, domains=[RADIO]), station(*after))
+    result = apply(node, 2, station(*before), station(*after, domains=[RADIO]))
+    assert {item["state"] for item in result["services"].values()} == {"running"}
+    assert there(node)[RADIO]["slug"] == after[0]
+    assert not apply(node, 2, station(*before), station(*after, domains=[RADIO]))["changed"]
+    apply(node, 3, station(*before), station(*after))
+    assert there(node) == {}
+
+
+def test_a_name_passes_on_though_who_had_it_cannot_be_rendered(node: NodeDouble) -> None:
+    apply(node, 1, station(*A, domains=[RADIO]), station(*B))
+    apply(node, 2, station(*A, name="a\nb", state="suspended"), station(*B, domains=[RADIO]))
+    assert there(node)[RADIO]["slug"] == "jazz-fm"
+
+
+def test_a_name_that_was_passed_on_does_not_go_back_with_what_does_not_run(node: NodeDouble) -> None:
+    apply(node, 1, station(*A, domains=[RADIO]), station(*B))
+    node.turn(taken=[8300])
+    result = apply(node, 2, station(*A), station("jazz-fm", 200002, 8300, domains=[RADIO]))
+    assert result["services"]["jazz-fm"]["state"] == "failed"
+    assert there(node) == {}, "neither to who has given it up nor to who does not run with it"
+
+
+def test_companions_have_no_names() -> None:
+    service = station(*A, domains=[RADIO], settings=autodj())
+    instances, _failed = action.render_all(document("n1", 1, service))
+    assert {instance["key"]: instance["domains"] for instance in instances} == {
+        "rock-fm": [RADIO], "rock-fm+autodj": [],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"domains": ["../../etc/x"], "way": "listen"}, "domain '../../etc/x' is not a host name"),
+        ({"domains": [RADIO], "way": "admin"}, "way 'admin' is none of listen, hls"),
+    ],
+)
+def test_the_node_believes_no_payload(node: NodeDouble, change: dict[str, Any], message: str) -> None:
+    result = apply(node, 1, station(*A), spoil=lambda instance: instance.update(change))
+    assert message in result["services"]["rock-fm"]["message"]
+    assert there(node) == {}
+
+
+def test_check_mode_shows_what_would_come_and_writes_nothing(node: NodeDouble) -> None:
+    apply(node, 1, station(*A))
+    result = apply(node, 2, station(*A, domains=[RADIO]), check=True, diff=True)
+    assert result["changed"]
+    assert [entry["after_header"] for entry in result["diff"]] == [f"/etc/streamfleet/domains/{RADIO}.json"]
+    assert there(node) == {}
+
+
+def test_a_node_of_an_earlier_release_says_what_it_needs(node: NodeDouble) -> None:
+    (node.root / "etc/streamfleet/domains").rmdir()
+    result = apply(node, 1, station(*A, domains=[RADIO]), station(*B))
+    assert "run install.yml for this node" in result["services"]["rock-fm"]["message"]
+    assert result["services"]["jazz-fm"]["state"] == "running"
