@@ -56,6 +56,7 @@ unit: unit-repository unit-panel ## Unit tests and the panel's tests
 
 # More workers than cores: these tests wait as long as they compute.
 unit-repository: deps players
+	@scripts/promtool.sh >/dev/null
 	@echo "== unit";  $(PY) -m pytest -n 4 --maxschedchunk=4 tests/unit
 
 unit-panel: deps
