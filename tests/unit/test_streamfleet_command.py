@@ -149,7 +149,7 @@ def changed(name: str, **to: str) -> list[dict[str, str]]:
             changed("streamfleet-worker.service", active="inactive", sub="dead"),
             "streamfleet-worker.service is inactive",
         ),
-        ([row for row in UNITS if row["unit"] != "nginx.service"], "nginx.service is not installed"),
+        ([row for row in UNITS if row["unit"] != "nginx.service"], "nginx.service is not there"),
         (changed("streamfleet-acme.service", active="failed", sub="failed"), "streamfleet-acme.service has failed"),
         (
             changed("streamfleet-icecast@rock.service", active="activating", sub="auto-restart"),

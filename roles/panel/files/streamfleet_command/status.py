@@ -19,10 +19,11 @@ def gather(now: datetime | None = None) -> dict[str, Any]:
     """All of it: ``well``, ``problems`` (sentences) and what they were told by. Raises nothing for what is down."""
     now = now or datetime.now(UTC)
     problems: list[str] = []
+    units = systemd.units()
     found = {
         "version": host.release(),
-        "units": _units(problems),
-        "instances": _instances(problems),
+        "units": _units([unit for unit in units if not unit.is_instance], problems),
+        "instances": _instances([unit for unit in units if unit.is_instance], problems),
         "fleet": _fleet(problems),
         "certificates": _certificates(problems, now),
         "disks": _disks(problems),
@@ -30,11 +31,10 @@ def gather(now: datetime | None = None) -> dict[str, Any]:
     return {"well": not problems, "problems": problems, **found}
 
 
-def _units(problems: list[str]) -> list[dict[str, Any]]:
-    units = [unit for unit in systemd.units() if not unit.is_instance]
+def _units(units: list[systemd.Unit], problems: list[str]) -> list[dict[str, Any]]:
     states = {unit.name: unit for unit in units}
     for name in NEEDED:
-        state = states[name].active if name in states else "not installed"
+        state = states[name].active if name in states else "not there, or stopped and disabled"
         if state != "active":
             problems.append(
                 f"{name} is {state}: systemctl start {name}, or journalctl -u {name} -n 50 for why it does not run"
@@ -47,9 +47,8 @@ def _units(problems: list[str]) -> list[dict[str, Any]]:
     return [asdict(unit) for unit in units]
 
 
-def _instances(problems: list[str]) -> dict[str, Any]:
+def _instances(units: list[systemd.Unit], problems: list[str]) -> dict[str, Any]:
     """Of media services on this host: how many there are by state, and those that failed by name."""
-    units = [unit for unit in systemd.units() if unit.is_instance]
     failed = [unit.name for unit in units if unit.has_failed]
     problems += [f"{name} has failed: journalctl -u {name} -n 50 says why" for name in failed]
     return {"states": dict(sorted(Counter(unit.active for unit in units).items())), "failed": failed}
