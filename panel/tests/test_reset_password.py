@@ -54,9 +54,24 @@ def test_a_new_password_ends_sessions_and_the_same_again_nothing(reset: Any) -> 
     assert logged_in(browser)
 
 
+def test_a_visit_to_another_account_ends_too(reset: Any) -> None:
+    """It leads back to the visitor's own account."""
+    browser = Client()
+    browser.force_login(Account.objects.get(username="boss"), "streamfleet_panel.auth.AccountBackend")
+    browser.post("/hijack/acquire/", {"user_pk": Account.objects.get(username="alice").pk})
+    assert browser.session["_auth_user_id"] == str(Account.objects.get(username="alice").pk)
+    other = Client()
+    other.force_login(Account.objects.get(username="root"), "streamfleet_panel.auth.AccountBackend")
+    reset()
+    assert browser.get("/").status_code == 302
+    browser.post("/hijack/release/")
+    assert not logged_in(browser)
+    assert logged_in(other)
+
+
 def test_locks_are_lifted(reset: Any) -> None:
     AccessAttempt.objects.create(
-        username="boss", ip_address="192.0.2.1", attempt_time=timezone.now(), failures_since_start=10
+        username="Boss", ip_address="192.0.2.1", attempt_time=timezone.now(), failures_since_start=10
     )
     AccessAttempt.objects.create(
         username="root", ip_address="192.0.2.1", attempt_time=timezone.now(), failures_since_start=10
