@@ -102,6 +102,19 @@ def test_restarts_leave_alone_who_is_on_the_air(platform: Stage, slug: str) -> N
     well(platform)
 
 
+@pytest.mark.full
+def test_engines_are_stopped_and_started_when_that_is_asked_for(platform: Stage, slug: str) -> None:
+    units = [f"streamfleet-icecast@{slug}.service", "streamfleet-rtmp.service", "streamfleet-worker.service"]
+    before = processes(platform, "streamfleet-panel.service", *units)
+    assert shell(platform, "streamfleet stop worker --engines --yes") == (0, "")
+    assert [processes(platform, unit)[unit] for unit in units] == ["0", "0", "0"]
+    assert shell(platform, "streamfleet start worker --engines") == (0, "")
+    after = processes(platform, "streamfleet-panel.service", *units)
+    assert all(after[unit] not in ("0", before[unit]) for unit in units)
+    assert after["streamfleet-panel.service"] == before["streamfleet-panel.service"]
+    well(platform)
+
+
 def test_a_generated_password_takes_the_place_of_the_lost_one(platform: Stage) -> None:
     playbook, before, was = (
         "playbooks/reset_admin_password.yml",
