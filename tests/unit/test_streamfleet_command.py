@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 from datetime import UTC, datetime, timedelta
@@ -62,6 +63,11 @@ class System:
 
     def units(self, rows: list[dict[str, str]]) -> None:
         (self.folder / "units.json").write_text(json.dumps(rows))
+        shutil.rmtree(self.folder / "systemd", ignore_errors=True)
+        (self.folder / "systemd").mkdir()
+        for row in rows:
+            if row["load"] == "loaded":
+                (self.folder / "systemd" / row["unit"]).write_text("")
 
     def fleet(self, answer: Any, *, error: str = "") -> None:
         (self.folder / "fleet.json").write_text(json.dumps(answer))
@@ -102,6 +108,7 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(panel, "PROGRAM", str(tmp_path / "streamfleet-panel"))
     monkeypatch.setattr(users, "INSTALL_TOKEN", tmp_path / "install_token")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(systemd, "FOLDERS", (tmp_path / "systemd",))
     for name in ("certificates", "disks", "on_air", "servers"):
         function = getattr(host, name)
         folders = {"on_air": (tmp_path / "routes", tmp_path / "usage")}.get(name, (tmp_path / name,))
@@ -149,7 +156,7 @@ def changed(name: str, **to: str) -> list[dict[str, str]]:
             changed("streamfleet-worker.service", active="inactive", sub="dead"),
             "streamfleet-worker.service is inactive",
         ),
-        ([row for row in UNITS if row["unit"] != "nginx.service"], "nginx.service is not there"),
+        ([row for row in UNITS if row["unit"] != "nginx.service"], "nginx.service is inactive"),
         (changed("streamfleet-acme.service", active="failed", sub="failed"), "streamfleet-acme.service has failed"),
         (
             changed("streamfleet-icecast@rock.service", active="activating", sub="auto-restart"),

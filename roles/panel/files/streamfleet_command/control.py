@@ -34,8 +34,7 @@ def plan(verb: str, component: str, engines: list[str]) -> list[tuple[str, list[
 
 def run(verb: str, component: str, *, engines: bool, yes: bool) -> int:
     """Do it, and ask first where somebody is taken off the air. Returns 0; raises CommandFailed."""
-    loaded = {unit.name for unit in systemd.units()}
-    also = [unit for unit in (*host.servers(), INSTANCES) if unit in loaded] if engines else []
+    also = [unit for unit in (*host.servers(), INSTANCES) if systemd.is_installed(unit)] if engines else []
     if engines and not also:
         raise CommandFailed(
             "--engines: this host carries no media services; leave it out, or do this on their node", USAGE

@@ -34,7 +34,7 @@ def gather(now: datetime | None = None) -> dict[str, Any]:
 def _units(units: list[systemd.Unit], problems: list[str]) -> list[dict[str, Any]]:
     states = {unit.name: unit for unit in units}
     for name in NEEDED:
-        state = states[name].active if name in states else "not there, or stopped and disabled"
+        state = states[name].active if name in states else "inactive"
         if state != "active":
             problems.append(
                 f"{name} is {state}: systemctl start {name}, or journalctl -u {name} -n 50 for why it does not run"

@@ -6,11 +6,15 @@ import json
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from .errors import CommandFailed
 
 #: Units that are ours, by name, and those of others that we run on.
 PATTERNS = ("streamfleet-*", "nginx.service", "flussonic.service")
+
+#: Where units are installed.
+FOLDERS = (Path("/etc/systemd/system"), Path("/usr/lib/systemd/system"), Path("/lib/systemd/system"))
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ def units() -> list[Unit]:
     rows = json.loads(done.stdout or "[]")
     found = [Unit(row["unit"], row["active"], row["sub"]) for row in rows if row["load"] != "not-found"]
     return sorted(found, key=lambda unit: unit.name)
+
+
+def is_installed(name: str) -> bool:
+    """Whether there is such a unit. Of one that is stopped systemd may know nothing until it is asked to start it."""
+    return any((folder / name).is_file() for folder in FOLDERS)
 
 
 def act(verb: str, names: Sequence[str]) -> None:
