@@ -333,7 +333,9 @@ def test_restarts_of_the_panel_ask_nobody(system: System, tmp_path: Path) -> Non
 
 def test_engines_are_those_that_the_host_has(system: System, spec: None) -> None:
     assert typed("stop", "worker", "--engines") == 0
-    assert system.calls == ["stop streamfleet-worker.service streamfleet-rtmp.service streamfleet-instances.target"]
+    assert system.calls == [
+        "stop streamfleet-worker.service streamfleet-rtmp.service streamfleet-instances.target streamfleet-*@*.service"
+    ]
     system.units([row for row in UNITS if "rtmp" not in row["unit"] and "instances" not in row["unit"]])
     with pytest.raises(CommandFailed, match="carries no media services"):
         typed("stop", "worker", "--engines")

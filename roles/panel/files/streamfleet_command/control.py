@@ -14,6 +14,7 @@ COMPONENTS = {
     "web": ("nginx.service",),
 }
 INSTANCES = "streamfleet-instances.target"
+_EACH = "streamfleet-*@*.service"
 _WEB = COMPONENTS["web"][0]
 
 
@@ -25,7 +26,8 @@ def plan(verb: str, component: str, engines: list[str]) -> list[tuple[str, list[
     """
     units = [unit for name in COMPONENTS if component in (name, "all") for unit in COMPONENTS[name]]
     if verb == "stop":
-        return [(verb, list(reversed(units)) + engines)]
+        # Named by themselves, so that systemctl waits for them; for the target it waits only for the target.
+        return [(verb, list(reversed(units)) + engines + ([_EACH] if INSTANCES in engines else []))]
     if verb == "start" or _WEB not in units:
         return [(verb, engines + units)]
     others = [unit for unit in engines + units if unit != _WEB]
