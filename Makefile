@@ -56,6 +56,7 @@ unit: unit-repository unit-panel ## Unit tests and the panel's tests
 
 # More workers than cores: these tests wait as long as they compute.
 unit-repository: deps players
+	@scripts/promtool.sh >/dev/null
 	@echo "== unit";  $(PY) -m pytest -n 4 --maxschedchunk=4 tests/unit
 
 unit-panel: deps
@@ -120,7 +121,7 @@ test: check contract pages-and-collection molecule live-and-demo ## Everything t
 .PHONY: test-full
 test-full: check contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
 	molecule test -s trixie
-	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py
+	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py tests/live/test_hardening.py
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m "live and not full" tests/live/test_engines.py
 	molecule test -s postgresql
 	molecule test -s lifecycle

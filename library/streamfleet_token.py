@@ -23,8 +23,8 @@ options:
     default: present
   scope:
     description:
-      - V(account) may do what its account may. V(node:NAME) and V(worker) are for machines and belong to no account;
-        only administrators can make them.
+      - V(account) may do what its account may. V(node:NAME), V(worker) and V(metrics) are for machines and belong
+        to no account; only administrators can make them.
     type: str
     default: account
   account:

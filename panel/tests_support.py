@@ -158,9 +158,11 @@ class Api:
         return response.status_code, json.loads(text) if text else None
 
 
-def token_for(username: str | None = None, *, node: str | None = None, worker: bool = False) -> str:
+def token_for(
+    username: str | None = None, *, node: str | None = None, worker: bool = False, metrics: bool = False
+) -> str:
     """A new token's secret."""
-    scope = "worker" if worker else f"node:{node}" if node else "account"
+    scope = "worker" if worker else "metrics" if metrics else f"node:{node}" if node else "account"
     token = ApiToken(
         name="test",
         scope=scope,

@@ -45,6 +45,7 @@ class Role(StrEnum):
     CUSTOMER = "customer"
     NODE = "node"
     WORKER = "worker"
+    METRICS = "metrics"
     SYSTEM = "system"
 
 
@@ -100,6 +101,8 @@ def actor_of_token(token: ApiToken, ip: str = "") -> Actor:
     """The actor that a valid token is. Raises nothing: whether its account may use the API is the API's question."""
     if token.scope == "worker":
         return Actor(role=Role.WORKER, name="worker", token_id=token.token_id, ip=ip)
+    if token.scope == "metrics":
+        return Actor(role=Role.METRICS, name="metrics", token_id=token.token_id, ip=ip)
     if token.node_id is not None:
         return Actor(role=Role.NODE, name=token.scope, node_id=token.node_id, token_id=token.token_id, ip=ip)
     if token.account is None:
@@ -320,6 +323,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),
+        "metrics": frozenset({"view"}),
     },
     Role.RESELLER: {
         "customer": _EVERYTHING,
@@ -354,6 +358,8 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
     },
     Role.NODE: _MACHINE,
     Role.WORKER: _MACHINE,
+    # What is counted of the whole fleet, and nothing else.
+    Role.METRICS: {"metrics": frozenset({"view"})},
 }
 _PERMITTED[Role.SYSTEM] = _PERMITTED[Role.ADMINISTRATOR]
 

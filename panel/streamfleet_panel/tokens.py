@@ -8,7 +8,7 @@ from django.db import transaction
 
 from streamfleet_panel.access import Actor, require
 from streamfleet_panel.apply.execute import audit_entry
-from streamfleet_panel.models import Account, ApiToken, Node
+from streamfleet_panel.models import MACHINES, Account, ApiToken, Node
 
 
 def issue(
@@ -17,14 +17,14 @@ def issue(
     *,
     account: Account | None = None,
     node: Node | None = None,
-    worker: bool = False,
+    machine: str | None = None,
     expires_at: datetime | None = None,
 ) -> tuple[ApiToken, str]:
-    """A new token of one bearer (account, node or worker), and its secret, which is known only now."""
+    """A new token of one bearer (account, node or machine, of ``MACHINES``), and its secret, known only now."""
     require(actor, "create", "token")
-    if [account is not None, node is not None, worker].count(True) != 1:
+    if [account is not None, node is not None, machine in MACHINES].count(True) != 1:
         raise ValueError("a token has one bearer")
-    scope = "worker" if worker else f"node:{node.name}" if node is not None else "account"
+    scope = machine or (f"node:{node.name}" if node is not None else "account")
     token = ApiToken(name=name, scope=scope, account=account, node=node, expires_at=expires_at, created_by=actor.name)
     secret = token.new_secret()
     changes = {"scope": {"before": None, "after": scope}, "name": {"before": None, "after": name}}

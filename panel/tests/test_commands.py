@@ -100,7 +100,8 @@ def test_issue_token(world: None, tmp_path: Path) -> None:
     assert ApiToken.objects.get(name="ci").is_valid(shown["token"])
     assert "token" not in command("issue_token", "--name", "ci", "--account", "root")
     assert "token" in command("issue_token", "--name", "ci", "--account", "root", "--replace")
-    assert command("issue_token", "--name", "n", "--scope", "node:node1")["scope"] == "node:node1"
+    for scope in ("node:node1", "metrics"):
+        assert command("issue_token", "--name", "n", "--scope", scope)["scope"] == scope
     for arguments in (
         ("--scope", "node:ghost"),
         ("--scope", "all"),

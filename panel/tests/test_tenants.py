@@ -35,7 +35,7 @@ from tests_support import Api, stand
 
 pytestmark = pytest.mark.django_db
 
-CALLERS = ["root", "shop", "rival", "alice", "eve", "bob", "node:node1", "node:node2", "worker"]
+CALLERS = ["root", "shop", "rival", "alice", "eve", "bob", "node:node1", "node:node2", "worker", "metrics"]
 PEOPLE = {"root", "shop", "rival", "alice", "eve", "bob"}
 # Who may reach whom, written down apart from access.py.
 REACH = {
@@ -262,8 +262,8 @@ class Callers(dict[str, Api]):
         self.api = api
 
     def __missing__(self, name: str) -> Api:
-        if name == "worker":
-            self[name] = self.api(worker=True)
+        if name in ("worker", "metrics"):
+            self[name] = self.api(**{name: True})
         elif name.startswith("node:"):
             self[name] = self.api(node=name.removeprefix("node:"))
         else:

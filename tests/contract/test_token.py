@@ -61,7 +61,7 @@ def test_made_once_shown_once(runner: Runner, panel: Panel, owner: str) -> None:
     assert results["gone again"]["changed"] is False
     assert results["node"]["changed"] is True
     assert (
-        "scope: is not a scope (given: 'everything') Fix: Use account, node:<name> or worker."
+        "scope: is not a scope (given: 'everything') Fix: Use account, node:<name>, worker or metrics."
         in results["bad scope"]["msg"]
     )
     assert "scope: there is no such node (given: 'node:none')" in results["bad node"]["msg"]

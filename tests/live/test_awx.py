@@ -1,7 +1,7 @@
 """Job templates of hosts, run as AWX runs them, on real nodes; those that only talk to the panel are in tests/contract.
 
 Tests playbooks: site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml uninstall.yml
-hardening.yml.
+hardening.yml reset_admin_password.yml.
 """
 
 from __future__ import annotations
@@ -95,6 +95,9 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         refused = jobs.launch("hardening", hardening_remove="roof")
         assert refused.code != 0
         assert "streamfleet_hardening and hardening_remove name roof. Use firewall, fail2ban, updates" in refused.told
+        lost = stage.on_node(["cat", "/etc/streamfleet/panel/admin_password"])
+        assert succeeded(jobs.launch("administrator password")).results["Set the password"]["changed"]
+        assert stage.on_node(["cat", "/etc/streamfleet/panel/admin_password"]) != lost
         refused = jobs.launch("uninstall", streamfleet_uninstall_confirm="another")
         assert refused.code != 0
         assert f"-e streamfleet_uninstall_confirm={NODE}" in refused.told

@@ -307,6 +307,46 @@ def test_updates_take_nobody_off_the_air(site: Site) -> None:
 
 
 @pytest.mark.full
+def test_after_a_reboot_all_of_it_is_there(site: Site) -> None:
+    site.harden(parts=PARTS)
+    listed, stranger = site.sh(LISTED), "203.0.113.9"
+    before = scan(site.fleet, OTHER, site.addresses[0], LAST)["open"]
+    assert {22, PORT} <= set(before)
+    site.sh(f"fail2ban-client set sshd banip {stranger}")
+    bans = "nft list table inet streamfleet_bans"
+    soon(lambda: stranger in site.sh(bans))
+    site.fleet.reboot(NODE)
+    assert site.sh(LISTED) == listed
+    soon(lambda: stranger in site.sh(bans, check=False), 60)
+    assert stranger in banned(site)
+    # By SSH, as each run goes; and what the node is for is open to others, and nothing else is.
+    assert site.changed(site.harden(parts=PARTS)) == 0
+    site.sh(PROGRAM)
+    soon(lambda: scan(site.fleet, OTHER, site.addresses[0], LAST)["open"] == before, 60)
+    for role in PARTS:
+        site.entry(role, "self_check")
+    site.sh(f"fail2ban-client unban {stranger}")
+
+
+@pytest.mark.full
+def test_masked_timers_are_refused_before_anything_changes(site: Site) -> None:
+    site.sh("systemctl mask apt-daily-upgrade.timer 2>&1")
+    try:
+        before = site.sh(f"cat {RULES}")
+        opening = {"name": "strange", "ports": [str(STRANGE)]}
+        for more in ([], ["--check"]):
+            refused = " ".join(site.harden(*more, parts=PARTS, ok=False, streamfleet_firewall_open=[opening]).split())
+            assert "apt-daily-upgrade.timer is masked, so nothing would install security updates" in refused
+            assert "systemctl unmask apt-daily-upgrade.timer" in refused
+        assert site.sh(f"cat {RULES}") == before
+        # What has nothing to do with updates goes on.
+        site.harden(parts=["firewall", "fail2ban"])
+    finally:
+        site.sh("systemctl unmask apt-daily-upgrade.timer 2>&1")
+    site.harden(parts=PARTS)
+
+
+@pytest.mark.full
 def test_uninstalled_it_leaves_nothing(site: Site) -> None:
     site.harden(parts=PARTS)
     others = site.sh("nft list table inet streamfleet_tenants")

@@ -15,14 +15,19 @@ from streamfleet_panel import access
 from streamfleet_panel import tokens as bearer_tokens
 from streamfleet_panel.admin_pages.planned import ReadOnlyAdmin, actor_of
 from streamfleet_panel.admin_pages.site import site
-from streamfleet_panel.models import ApiToken
+from streamfleet_panel.models import MACHINES, ApiToken
 
 
 class TokenForm(forms.ModelForm):  # type: ignore[type-arg]
     """A name, and exactly one bearer."""
 
     bearer = forms.ChoiceField(
-        choices=[("account", "An account: may what the account may"), ("node", "A node"), ("worker", "The worker")],
+        choices=[
+            ("account", "An account: may what the account may"),
+            ("node", "A node"),
+            ("worker", "The worker"),
+            ("metrics", "Metrics: reads /metrics and nothing else"),
+        ],
         widget=UnfoldAdminSelectWidget,
     )
 
@@ -79,7 +84,7 @@ class TokenAdmin(ReadOnlyAdmin):
             data["name"],
             account=data["account"],
             node=data["node"],
-            worker=data["bearer"] == "worker",
+            machine=data["bearer"] if data["bearer"] in MACHINES else None,
             expires_at=data["expires_at"],
         )
         obj.__dict__.update({name: value for name, value in token.__dict__.items() if name != "_state"})

@@ -69,7 +69,7 @@ def options_of(data: dict[str, Any]) -> Options:
 def apply(request: HttpRequest) -> HttpResponse:
     """``POST /apply``."""
     actor = actor_of_call(request)
-    if actor.role in (access.Role.NODE, access.Role.WORKER):
+    if actor.role in (access.Role.NODE, access.Role.WORKER, access.Role.METRICS):
         raise ApiError("forbidden", f"A {actor.role} token may not apply documents")
     data = mapping_of(request)
     if "document" not in data:

@@ -19,7 +19,7 @@ from streamfleet_panel.api.schema import json_body
 from streamfleet_panel.apply.checks import Bad, text, timestamp_of
 from streamfleet_panel.apply.execute import audit_entry
 from streamfleet_panel.apply.problems import ApiError, Problem, shown
-from streamfleet_panel.models import Account, ApiToken, Installation, Node
+from streamfleet_panel.models import MACHINES, Account, ApiToken, Installation, Node
 
 router = Router()
 
@@ -76,7 +76,7 @@ def list_tokens(
     "/tokens",
     summary="Make a token",
     description="The secret is in `token` of this answer and never shown again. Scopes: `account` (what its account "
-    "may); for administrators also `node:<name>` and `worker`.",
+    "may); for administrators also `node:<name>`, `worker` and `metrics`.",
     tags=["tokens"],
     openapi_extra=json_body(
         {
@@ -125,15 +125,15 @@ def _bearer(actor: access.Actor, data: dict[str, Any]) -> tuple[Account | None, 
         if data.get("account") is not None:
             problem = Problem("account", shown(data["account"]), "goes with scope account only", "Leave it out.")
             raise ApiError("invalid_document", f"account: {problem.message}", [problem])
-        if scope == "worker":
-            return None, None, "worker"
+        if scope in MACHINES:
+            return None, None, str(scope)
         if isinstance(scope, str) and scope.startswith("node:"):
             node = access.nodes(actor).filter(name=scope[5:]).first()
             if node is not None:
                 return None, node, f"node:{node.name}"
             problem = Problem("scope", shown(scope), "there is no such node", "Register the node first.")
         else:
-            problem = Problem("scope", shown(scope), "is not a scope", "Use account, node:<name> or worker.")
+            problem = Problem("scope", shown(scope), "is not a scope", "Use account, node:<name>, worker or metrics.")
         raise ApiError("invalid_document", f"scope: {problem.message}", [problem])
     name = data.get("account")
     if name is None or (actor.account is not None and name == actor.account.username):

@@ -18,10 +18,11 @@ from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.schedule import Schedule
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
 from streamfleet_panel.models.session import MB, ListenerSession, Transfer
-from streamfleet_panel.models.token import ApiToken
+from streamfleet_panel.models.token import MACHINES, ApiToken
 from streamfleet_panel.models.usage import Listening, Usage
 
 __all__ = [
+    "MACHINES",
     "MB",
     "Account",
     "AccountManager",

@@ -13,14 +13,16 @@ from django.utils import timezone
 from streamfleet_panel.models.account import Account
 from streamfleet_panel.models.node import Node
 
+#: Scopes of machines that are no node's.
+MACHINES = ("worker", "metrics")
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 
 
 class ApiToken(models.Model):
     """``sft_<8 characters of id>_<43 characters>``.
 
-    Scope ``account``: may what its account may. ``node:<name>`` and ``worker`` belong to machines, not to a person:
-    they have no account and outlive the administrator who made them (``created_by``).
+    Scope ``account``: may what its account may. ``node:<name>``, ``worker`` and ``metrics`` belong to machines, not to
+    a person: they have no account and outlive the administrator who made them (``created_by``).
     """
 
     token_id = models.CharField(max_length=8, unique=True)

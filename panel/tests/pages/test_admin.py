@@ -685,6 +685,11 @@ def test_tokens(admin: Client) -> None:
     admin.post(f"/admin/panel/apitoken/{token.pk}/delete/", {"post": "yes"})
     assert Client().get("/api/v1/nodes/node1/document", headers=bearer).status_code == 401
     assert AuditLog.objects.filter(kind="token").count() == 2
+    shown = admin.post("/admin/panel/apitoken/add/", {**data, "name": "prometheus", "bearer": "metrics", "node": ""})
+    secret = re.search(r"sft_[a-z0-9]{8}_[A-Za-z0-9_-]{43}", shown.content.decode()).group(0)  # type: ignore[union-attr]
+    assert Client().get("/metrics", headers={"authorization": f"Bearer {secret}"}).status_code == 200
+    token = ApiToken.objects.get(name="prometheus")
+    assert (token.scope, token.account, token.node) == ("metrics", None, None)
 
 
 def test_skip_link_where_it_is_switched_on(admin: Client) -> None:

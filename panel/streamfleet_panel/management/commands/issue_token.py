@@ -14,7 +14,7 @@ from django.db import transaction
 
 from streamfleet_panel.access import system
 from streamfleet_panel.apply.execute import audit_entry
-from streamfleet_panel.models import Account, ApiToken, Counter, Node
+from streamfleet_panel.models import MACHINES, Account, ApiToken, Counter, Node
 
 
 class Command(BaseCommand):
@@ -27,7 +27,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True)
-        parser.add_argument("--scope", default="account", help="account, node:<name> or worker.")
+        parser.add_argument("--scope", default="account", help="account, node:<name>, worker or metrics.")
         parser.add_argument("--account", default=None, help="User name, for scope account.")
         parser.add_argument(
             "--file", default=None, help="Write the secret here, mode 0600 unless --mode says otherwise."
@@ -72,12 +72,14 @@ class Command(BaseCommand):
             return account, None
         if username is not None:
             raise CommandError("--account goes with scope account only")
-        if scope == "worker":
+        if scope in MACHINES:
             return None, None
         match = re.fullmatch(r"node:(.+)", scope)
         node = Node.objects.filter(name=match.group(1)).first() if match else None
         if node is None:
-            raise CommandError(f"--scope: {scope!r} is not account, worker or node:<name of a registered node>")
+            raise CommandError(
+                f"--scope: {scope!r} is not account, worker, metrics or node:<name of a registered node>"
+            )
         return None, node
 
     def _known(self, token: ApiToken, path: Path | None) -> bool:
