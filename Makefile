@@ -142,6 +142,10 @@ bench: deps players ## Ratios, each within one run; writes bench/results.json
 demo: deps players ## From nothing to streams on the air, on one test node
 	$(PY) -m demo up
 
+.PHONY: demo-domain
+demo-domain: deps players ## The demo's host names change, and change back, with everything on the air
+	$(PY) -m demo domain
+
 .PHONY: demo-clean
 demo-clean: deps ## Remove the demo and all that it started
 	$(PY) -m demo clean

@@ -1,4 +1,4 @@
-"""``python -m demo up`` and ``python -m demo clean``."""
+"""``python -m demo up``, ``python -m demo domain`` and ``python -m demo clean``."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import argparse
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 
-from demo import on_air, show
+from demo import names, on_air, show
 from demo.report import Report
 from demo.stage import ROOT, DemoError, Stage
 
@@ -16,10 +17,22 @@ STATE = ROOT / ".demo"
 
 def up() -> int:
     """Put streams on the air, verify them, run it all again, say what is on the air."""
+    return verified("report.json", show.run)
+
+
+def domain() -> int:
+    """Change the demo's host names with everything on the air, and change them back; puts it up first if it is not."""
+    if not (STATE / "env").is_file() and (failed := up()):
+        return failed
+    return verified("domain-report.json", names.run)
+
+
+def verified(file: str, run: Callable[[Stage, Report], None]) -> int:
+    """Exit code of what is verified; its report lies in ``file``."""
     stage = Stage("demo", STATE)
-    report = Report(STATE / "report.json")
+    report = Report(STATE / file)
     try:
-        show.run(stage, report)
+        run(stage, report)
     except (DemoError, OSError, subprocess.TimeoutExpired) as error:
         report.check("The demo runs through", False, str(error))
     report.write()
@@ -44,8 +57,8 @@ def clean() -> int:
 def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("what", choices=["up", "clean"])
-    return {"up": up, "clean": clean}[parser.parse_args().what]()
+    parser.add_argument("what", choices=["up", "domain", "clean"])
+    return {"up": up, "domain": domain, "clean": clean}[parser.parse_args().what]()
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 from streamfleet.http import Client
 
 from tests.nodes.errors import NodesError
-from tests.nodes.fleet import Fleet
+from tests.nodes.fleet import Domain, Fleet
 
 ROOT = Path(__file__).resolve().parent.parent
 NODE = "demo1"
@@ -67,6 +67,8 @@ class Stage:
 
     def __init__(self, fleet: str, state: Path, *, image: str | None = None, last_port: int = 8199) -> None:
         self.fleet = fleet
+        #: The inventory; paths are taken from the repository.
+        self.hosts = "inventories/demo/hosts.yml"
         self.last_port = last_port
         self.state = state
         self.image = image
@@ -136,8 +138,7 @@ class Stage:
 
         Raises DemoError when it fails and ``check`` is true. The whole output is appended to ``<name>.log``.
         """
-        sources = ["-i", "inventories/demo/hosts.yml", "-i", f".nodes/{self.fleet}/inventory.yml"] if inventory else []
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), *sources, path, *arguments]
+        command = self.command(path, *arguments, inventory=inventory)
         log = self.state / f"{Path(path).stem}.log"
         totals = [0, 0, 0, 0]
         with (
@@ -159,6 +160,11 @@ class Stage:
             raise DemoError(f"{path} ended with {process.returncode}:\n{tail}")
         return Recap(*totals)
 
+    def command(self, path: str, *arguments: str, inventory: bool = True) -> list[str]:
+        """ansible-playbook for this stage."""
+        sources = ["-i", self.hosts, "-i", f".nodes/{self.fleet}/inventory.yml"] if inventory else []
+        return [str(Path(sys.executable).parent / "ansible-playbook"), *sources, path, *arguments]
+
     def environment(self) -> dict[str, str]:
         """The environment of an Ansible run: this one, plus the variables of the ``env`` file where there is one."""
         settings = {
@@ -170,11 +176,16 @@ class Stage:
 
     def install(self, *arguments: str) -> Recap:
         """Run playbooks/install.yml with what this stage adds to the inventory."""
-        added = {
-            "streamfleet_demo_https_port": self.ports.https,
-            "streamfleet_node_port_range_end": self.last_port,
-        }
-        return self.playbook("playbooks/install.yml", "-e", json.dumps(added), *arguments)
+        return self.playbook("playbooks/install.yml", "-e", json.dumps(self.added), *arguments)
+
+    @property
+    def added(self) -> dict[str, int]:
+        """What this stage adds to the inventory: variables of every run that writes to the node."""
+        return {"streamfleet_demo_https_port": self.ports.https, "streamfleet_node_port_range_end": self.last_port}
+
+    def known_as(self, *names: str) -> None:
+        """Have further host names lead to the node, on it and in its network."""
+        Fleet(self.fleet).up([], [], [Domain(name, NODE) for name in names])
 
     # The panel --------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, datetime
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
@@ -60,6 +61,27 @@ def streamfleet_no_networks(texts: Iterable[Any]) -> list[str]:
 def streamfleet_no_addresses(texts: Iterable[Any]) -> list[str]:
     """Of ``texts``, those that are no IP address by itself; one with its interface (``fe80::1%eth0``) is none."""
     return [str(text) for text in texts if not _is_one(text, ipaddress.ip_address)]
+
+
+def streamfleet_kept(entries: Iterable[Mapping[str, Any]], now: datetime) -> list[str]:
+    """Of former names, ``{"host", "until"}`` each, the hosts that are kept: ``until`` is the last day, in UTC.
+
+    :raises AnsibleFilterError: for an entry without a host or a day.
+    """
+    found = []
+    for entry in entries:
+        try:
+            host, until = entry["host"], entry["until"]
+            # YAML reads a day without quotes as one.
+            last = date.fromisoformat(str(until)[:10])
+        except (KeyError, TypeError, ValueError):
+            raise AnsibleFilterError(
+                f"streamfleet_former_panel_hosts and streamfleet_former_stream_hosts: {entry!r} must have host, a host "
+                'name, and until, a day such as "2027-03-01"'
+            ) from None
+        if now.date() <= last:
+            found.append(str(host))
+    return found
 
 
 def streamfleet_a_labels(names: Iterable[Any]) -> list[tuple[str, str]]:
@@ -194,6 +216,7 @@ class FilterModule:
             "streamfleet_a_labels": streamfleet_a_labels,
             "streamfleet_answer": streamfleet_answer,
             "streamfleet_host_ports": streamfleet_host_ports,
+            "streamfleet_kept": streamfleet_kept,
             "streamfleet_no_addresses": streamfleet_no_addresses,
             "streamfleet_no_networks": streamfleet_no_networks,
             "streamfleet_openings": streamfleet_openings,

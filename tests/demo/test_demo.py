@@ -1,6 +1,6 @@
 """`make demo` as a newcomer runs it: twice, then its removal, which leaves nothing.
 
-Tests playbooks: install.yml apply.yml converge.yml.
+Tests playbooks: install.yml apply.yml converge.yml domain_change.yml.
 """
 
 from __future__ import annotations
@@ -58,3 +58,19 @@ def test_the_demo_runs_twice_and_leaves_nothing() -> None:
     assert cleaned.returncode == 0, cleaned.stderr
     assert left_behind() == []
     assert not (ROOT / ".demo").exists()
+
+
+@pytest.mark.full
+def test_the_demos_names_change_with_everything_on_the_air() -> None:
+    if (ROOT / ".demo").exists():
+        demo("clean")
+    try:
+        done = demo("domain")
+        report = json.loads((ROOT / ".demo/domain-report.json").read_text())
+        bad = [entry for entry in report["checks"] if not entry["ok"]]
+        assert done.returncode == 0, f"{bad}\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
+        assert not bad
+        assert len(report["checks"]) >= 10
+    finally:
+        demo("clean")
+    assert left_behind() == []

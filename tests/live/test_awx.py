@@ -1,7 +1,7 @@
 """Job templates of hosts, run as AWX runs them, on real nodes; those that only talk to the panel are in tests/contract.
 
 Tests playbooks: site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml uninstall.yml
-hardening.yml reset_admin_password.yml.
+hardening.yml reset_admin_password.yml domain_change.yml.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from demo.stage import NODE, ROOT, Stage
+from demo.stage import NODE, PANEL_HOST, ROOT, Stage
 from tests.awx_jobs import Controller, Ended, answers
 from tests.awx_objects import objects
 
@@ -68,6 +68,9 @@ def test_certificates_and_media_by_jobs(platform: Stage, tmp_path: Path) -> None
     refused = jobs.launch("certificates", certificates_renew="other.example.net")
     assert refused.code != 0
     assert "name other.example.net, which no host of this run has" in refused.told
+    refused = jobs.launch("domain change", domain_change_from=PANEL_HOST, domain_change_to=PANEL_HOST)
+    assert refused.code != 0
+    assert "is what domain_change_from says, too" in refused.told
     name = f"t{secrets.token_hex(4)}"
     service: dict[str, Any] = {"slug": f"{name}-fm", "customer": name, "engine": "icecast", "autodj": {}}
     document = {"customers": [{"username": name}], "media_services": [service]}

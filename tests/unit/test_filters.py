@@ -113,6 +113,7 @@ def test_ansible_finds_them() -> None:
         "streamfleet_a_labels",
         "streamfleet_answer",
         "streamfleet_host_ports",
+        "streamfleet_kept",
         "streamfleet_no_addresses",
         "streamfleet_no_networks",
         "streamfleet_openings",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import json
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,8 +21,13 @@ class Unresolved(Exception):
     """A name has no addresses; the text says why."""
 
 
-def fault(hosts: Iterable[str], settings: Mapping[str, Any], webroot: Path, resolve: Resolver) -> str | None:
-    """Why the directory would not find what it asks for on this host; None where it should."""
+def fault(
+    hosts: Iterable[str], settings: Mapping[str, Any], webroot: Path, resolve: Resolver, *, ask: bool = True
+) -> str | None:
+    """Why the directory would not find what it asks for on this host; None where it should.
+
+    ``ask``: whether the web server is asked, too.
+    """
     for host in hosts:
         if host in settings["proxied"]:
             continue
@@ -37,7 +44,7 @@ def fault(hosts: Iterable[str], settings: Mapping[str, Any], webroot: Path, reso
                 "host in streamfleet_certificates_acme_proxied (a proxy passes requests on to this host)"
             )
         for address in found:
-            if ipaddress.ip_address(address) not in public:
+            if ask and ipaddress.ip_address(address) not in public:
                 said = answer(address, host, int(settings["http_port"]), webroot)
                 if said is not None:
                     return said
@@ -122,3 +129,29 @@ def place(server: str) -> tuple[str, int]:
         address, _colon, port = server.partition(":")
         return address, int(port)
     return server, 53
+
+
+def system(host: str) -> list[str]:
+    """Ask as the host's own programs do. Raises Unresolved."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Unresolved(str(error)) from None
+    return sorted({str(entry[4][0]) for entry in found})
+
+
+def main() -> None:
+    """By itself, before there is a client: prints the fault of ``{"hosts", "settings", "acme"}``, if there is one.
+
+    ``acme``: whether all is asked as a directory would; else only where the names lead, by the host's own means.
+    """
+    order = json.loads(sys.argv[1])
+    settings = order["settings"]
+    resolve = resolver(list(settings["resolvers"])) if order["acme"] else system
+    said = fault(order["hosts"], settings, Path(sys.argv[2]), resolve, ask=order["acme"])
+    if said is not None:
+        print(said)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""The modules of a change of host names: as tasks on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.contract.playbook import Runner, Step
+
+HOSTS = [
+    {
+        "name": "audio1",
+        "panel_host": "",
+        "stream_host": "audio1.example.net",
+        "former_panel_hosts": [],
+        "former_stream_hosts": [],
+        "extra": {},
+    }
+]
+
+
+def test_a_change_is_planned_and_the_inventory_is_left_alone(runner: Runner, tmp_path: Path) -> None:
+    inventory = tmp_path / "hosts.yml"
+    text = "all:\n  hosts:\n    audio1:\n      streamfleet_stream_host: audio1.example.net\n"
+    inventory.write_text(text)
+    asked = {"hosts": HOSTS, "last_day": "2027-03-01", "sources": [str(inventory)]}
+    outcome = runner.steps(
+        Step(
+            "streamfleet_domain_plan",
+            {**asked, "from": "audio1.example.net", "to": "audio1.example.org"},
+            changed=False,
+        ),
+        Step(
+            "streamfleet_domain_plan",
+            {**asked, "from": "b.example.net", "to": "c.example.net"},
+            error="They are called",
+        ),
+        Step("streamfleet_domain_plan", {**asked, "release": "b.example.net"}, error="There are none"),
+        Step("streamfleet_domain_plan", {**asked, "from": "b.example.net"}, error="required together"),
+    )[0]
+    assert outcome.real["renames"] == [
+        {"host": "audio1", "kind": "streams", "old": "audio1.example.net", "new": "audio1.example.org"}
+    ]
+    assert "+      streamfleet_stream_host: audio1.example.org\n" in outcome.real["patch"]
+    assert '+        - {host: audio1.example.net, until: "2027-03-01"}\n' in outcome.real["patch"]
+    assert outcome.real["by_hand"] == []
+    assert inventory.read_text() == text
+
+
+def test_the_journal_knows_whose_a_change_is(runner: Runner, tmp_path: Path) -> None:
+    module, place = "streamfleet_domain_change", {"folder": str(tmp_path / "journal")}
+    change = {"state": "begun", "from": "a.example.net", "to": "b.example.net", "last_day": "2027-03-01", **place}
+    names = {"panel": {"host": "b.example.net", "old": "a.example.net", "kept": []}}
+    outcomes = runner.steps(
+        Step(module, {"state": "looked", **place}, changed=False),
+        Step(module, {**change, "run": "one"}, changed=False),
+        Step(module, {**change, "run": "two"}, error="Wait for it"),
+        Step(module, {**change, "run": "two", "to": "c.example.net"}, error="Or take it back"),
+        Step(module, {"state": "stepped", "run": "two", "step": "web", **place}, error="another run has taken"),
+        Step(module, {"state": "stepped", "run": "one", "step": "web", **place}, changed=False),
+        Step(module, {"state": "recorded", "names": names, **place}),
+        Step(module, {"state": "begun", **place}, error="missing"),
+    )
+    assert outcomes[0].real["journal"] is None
+    assert outcomes[1].check["resumed"] is False
+    assert (outcomes[1].real["resumed"], outcomes[1].again["resumed"]) == (False, True)
+    found = runner.tasks([{"name": "look", module: {"state": "looked", **place}}])["look"]
+    assert (found["journal"]["state"], found["journal"]["step"]) == ("changing", "web")
+    assert found["names"]["panel"]["host"] == "b.example.net"
+    # What this run leaves, one of the same controller whose process is not there any more takes over.
+    ended = runner.tasks([{"name": "end", module: {**change, "run": "three"}}])["end"]
+    assert ended["resumed"] is True

@@ -1,0 +1,364 @@
+"""The panel and the streams get other names while everything is on the air; runs are killed, fail and are taken back.
+
+Tests playbooks: domain_change.yml.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import m3u8
+import pytest
+
+from demo import media
+from demo.show import credentials, wait_until_running
+from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Recap, Stage
+from tests.live.hls import check_playlist, check_successor
+from tests.live.streams import Listener, Source, on_air
+
+pytestmark = pytest.mark.live
+
+OLD, NEW = ".demo.localhost", ".show.localhost"
+MOVE, UNDO = {"from": OLD, "to": NEW}, {"undo": True}
+NEW_PANEL, NEW_STREAM = f"panel{NEW}", f"stream{NEW}"
+#: What of a run is begun when it is killed, and how many times that is to begin.
+POINTS = [
+    ("Begin", 1),
+    ("certificates : Install them, and the authority's own", 1),
+    ("web : Put the web server's scripts, configuration and unit settings in place", 2),
+    ("web : Have the web server run, with what is configured, now and at boot", 1),
+    ("panel : Put the panel's secrets, settings, socket folder and units in place", 2),
+    ("panel : Have the panel run as it is installed, now and at boot", 1),
+    ("web : Have the web server run, with what is configured, now and at boot", 2),
+    ("Tell the panel of the streams' names", 1),
+    ("Wait until their services have it", 1),
+    ("web : Ask the web server as a client would", 2),
+]
+
+
+@pytest.fixture(scope="module")
+def site(platform: Stage) -> Iterator[Stage]:
+    """The platform with a station and a channel, and names that lead to it and are not its own yet."""
+    platform.known_as(NEW_PANEL, NEW_STREAM)
+    document = {
+        "customers": [{"username": "mover", "name": "mover", "email": "mover@live.example"}],
+        "media_services": [
+            {"slug": "move-fm", "name": "move-fm", "customer": "mover", "engine": "icecast"},
+            {"slug": "move-tv", "name": "move-tv", "customer": "mover", "engine": "nginx_rtmp"},
+        ],
+    }
+    platform.api().request("POST", "/apply", {"document": document})
+    wait_until_running(platform.api(), ("move-fm", "move-tv"), 90)
+    yield platform
+    gone = {"customers": [{"username": "mover", "state": "absent"}]}
+    platform.api().request("POST", "/apply", {"document": gone, "max_delete": 10})
+
+
+def options(site: Stage, asked: Mapping[str, Any]) -> list[str]:
+    return ["-e", json.dumps({**site.added, **{f"domain_change_{name}": value for name, value in asked.items()}})]
+
+
+def change(site: Stage, asked: Mapping[str, Any], *more: str, ok: bool = True) -> tuple[Recap, str]:
+    """Run the playbook; its totals and what it printed, in one line."""
+    log = site.state / "domain_change.log"
+    log.unlink(missing_ok=True)
+    recap = site.playbook("playbooks/domain_change.yml", *options(site, asked), *more, check=ok)
+    text = log.read_text()
+    assert ok or recap.failed, text
+    return recap, " ".join(text.split())
+
+
+def there(site: Stage) -> str:
+    """What a change of names writes, on the host and in the panel, by digest; but what the authority has signed."""
+    folders = "/etc/streamfleet /etc/nginx/conf.d /etc/systemd/system"
+    files = site.on_node(["sh", "-c", f"find {folders} -type f -not -path '*/ca/issued/*' | sort | xargs sha256sum"])
+    return files + str(site.api().request("GET", f"/nodes/{NODE}").data["stream_host"])
+
+
+def ask(site: Stage, host: str, path: str, method: str = "GET", headers: str = "") -> tuple[int, str]:
+    """Status and Location of an answer over HTTPS, the certificate checked for the host."""
+    context = ssl.create_default_context(cafile=str(site.ca))
+    with (
+        socket.create_connection((site.address, 443), timeout=20) as plain,
+        context.wrap_socket(plain, server_hostname=host) as link,
+    ):
+        link.sendall(f"{method} {path} HTTP/1.0\r\nHost: {host}\r\n{headers}\r\n".encode())
+        head = b""
+        while b"\r\n\r\n" not in head and (piece := link.recv(4096)):
+            head += piece
+    lines = head.decode("latin-1").partition("\r\n\r\n")[0].split("\r\n")
+    location = next((line[10:] for line in lines if line.lower().startswith("location: ")), "")
+    return int(lines[0].split()[1]), location
+
+
+def whole(site: Stage, panel: str, stream: str) -> bool:
+    """Whether pages, API and streams are had by these names, following the panel where it leads."""
+    try:
+        status, location = ask(site, panel, "/login/")
+        if status == 308:
+            status, _location = ask(site, location.split("/")[2].partition(":")[0], "/login/")
+        found = (status, ask(site, panel, "/api/v1/health")[0], ask(site, stream, "/listen/move-fm/stream")[0])
+    except OSError:
+        return False
+    return found == (200, 200, 200)
+
+
+class Viewer(threading.Thread):
+    """Watches a channel over new connections, and fetches each segment; ``faults`` is what was missed."""
+
+    def __init__(self, site: Stage, host: str, path: str) -> None:
+        super().__init__(daemon=True)
+        self._site, self._host, self._folder = site, host, path
+        self._ended = threading.Event()
+        self.segments, self.faults = 0, list[str]()
+
+    def run(self) -> None:
+        """Watch until stopped."""
+        before = ""
+        while not self._ended.wait(0.5):
+            try:
+                text = self._get("index.m3u8").decode()
+                listed = check_playlist(text).segments
+                if before:
+                    check_successor(before, text)
+                    known = m3u8.loads(before)
+                    step = (m3u8.loads(text).media_sequence or 0) - (known.media_sequence or 0)
+                    assert step <= len(known.segments), "segments came and went unseen"
+                for segment in listed:
+                    if segment.uri not in before:
+                        assert self._get(segment.uri)
+                        self.segments += 1
+                before = text
+            except (OSError, AssertionError) as error:
+                self.faults.append(f"{type(error).__name__}: {error}")
+
+    def _get(self, name: str) -> bytes:
+        context = ssl.create_default_context(cafile=str(self._site.ca))
+        with (
+            socket.create_connection((self._site.address, 443), timeout=20) as plain,
+            context.wrap_socket(plain, server_hostname=self._host) as link,
+        ):
+            link.sendall(f"GET {self._folder}/{name} HTTP/1.0\r\nHost: {self._host}\r\n\r\n".encode())
+            answer = http.client.HTTPResponse(link)
+            answer.begin()
+            assert answer.status == 200, f"{name}: {answer.status}"
+            return answer.read()
+
+    def stop(self) -> None:
+        """End it."""
+        self._ended.set()
+        self.join(25)
+
+
+def on_the_air(site: Stage, path: str) -> None:
+    """Wait until it is answered."""
+    deadline = time.monotonic() + 60
+    while ask(site, STREAM_HOST, path)[0] != 200:
+        assert time.monotonic() < deadline, f"{path} does not come"
+        time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def everybody(site: Stage) -> Iterator[None]:
+    """Encoders and listeners of both engines by the old names; at the end nobody has lost anything."""
+    api = site.api()
+    port = api.request("GET", "/media-services/move-fm").data["port"]
+    password, key = credentials(api, "move-fm")["source_password"], credentials(api, "move-tv")["stream_key"]
+    with (
+        subprocess.Popen(
+            site.inside(media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=900)),
+            cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        ) as encoder,
+        on_air(Source(site.address, port, "/stream", password)) as source,
+    ):  # fmt: skip
+        try:
+            web = Listener(site.address, 443, STREAM_HOST, "/listen/move-fm/stream", str(site.ca))
+            direct = Listener(site.address, port, STREAM_HOST, "/stream")
+            for listener in (web, direct):
+                listener.start()
+                assert listener.playing.wait(20), listener.heard
+            on_the_air(site, "/hls/move-tv/index.m3u8")
+            viewer = Viewer(site, STREAM_HOST, "/hls/move-tv")
+            viewer.start()
+            yield
+            viewer.stop()
+            assert viewer.faults == []
+            assert viewer.segments >= 5
+            assert source.error is None
+            assert source.is_alive()
+            assert encoder.poll() is None
+            for heard in (web.stop(), direct.stop()):
+                assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
+                assert heard.bytes > 100_000, heard
+                assert heard.longest_gap < 5, heard
+        finally:
+            encoder.terminate()
+
+
+def killed(site: Stage, task: str, times: int) -> None:
+    """Begin a run, and kill it and all that it has started here when the task begins for the given time."""
+    command = site.command("playbooks/domain_change.yml", *options(site, MOVE))
+    with subprocess.Popen(
+        command, cwd=ROOT, env=site.environment(), text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    ) as process:  # fmt: skip
+        seen: list[str] = []
+        for line in process.stdout or ():
+            seen.append(line)
+            times -= line.startswith(f"TASK [{task}]")
+            if not times:
+                break
+        assert not times, "".join(seen)
+        # So that the task may have begun on the host.
+        time.sleep(0.3)
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Stage) -> None:
+    before = there(site)
+    with everybody(site):
+        killed(site, "web : Ask the web server as a client would", 2)
+        assert whole(site, PANEL_HOST, STREAM_HOST)
+        assert whole(site, NEW_PANEL, NEW_STREAM)
+        assert ask(site, PANEL_HOST, "/login/?a=1") == (308, f"https://{NEW_PANEL}/login/?a=1")
+        change(site, UNDO)
+        assert whole(site, PANEL_HOST, STREAM_HOST)
+    assert there(site) == before
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("task", "times"), POINTS)
+def test_wherever_a_run_is_killed_a_name_works_whole_and_it_can_be_taken_back(
+    site: Stage, task: str, times: int
+) -> None:
+    before = there(site)
+    with everybody(site):
+        killed(site, task, times)
+        # The panel may be starting.
+        deadline = time.monotonic() + 20
+        while not (whole(site, PANEL_HOST, STREAM_HOST) or whole(site, NEW_PANEL, NEW_STREAM)):
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        change(site, UNDO)
+        assert whole(site, PANEL_HOST, STREAM_HOST)
+    assert there(site) == before
+
+
+@pytest.mark.full
+def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage, tmp_path: Path) -> None:
+    before = there(site)
+    _recap, check = change(site, MOVE, "--check", "--diff")
+    assert there(site) == before
+    assert f"+streamfleet_stream_host: {NEW_STREAM}" in check
+    with everybody(site):
+        killed(site, "Tell the panel of the streams' names", 1)
+        # The same again finishes it.
+        _recap, said = change(site, MOVE)
+        for panel, stream in ((PANEL_HOST, STREAM_HOST), (NEW_PANEL, NEW_STREAM)):
+            assert whole(site, panel, stream)
+        assert site.api().request("GET", f"/nodes/{NODE}").data["stream_host"] == NEW_STREAM
+        login = f"Authorization: Bearer {site.variables()['STREAMFLEET_TOKEN']}\r\n"
+        assert ask(site, PANEL_HOST, f"/api/v1/nodes/{NODE}", headers=login) == (200, "")
+        # The inventory of before is refused; with what was printed it is what the host is.
+        log = site.state / "install.log"
+        log.unlink(missing_ok=True)
+        assert site.playbook("playbooks/install.yml", "-e", json.dumps(site.added), check=False).failed
+        assert f"the streams were moved to {NEW_STREAM} on 20" in " ".join(log.read_text().split())
+        shutil.copytree(ROOT / "inventories" / "demo", tmp_path / "inventories" / "demo")
+        patch(site, tmp_path, said)
+        site.hosts = str(tmp_path / "inventories" / "demo" / "hosts.yml")
+        try:
+            assert site.install().changed == 0
+            recap, said = change(site, MOVE)
+            assert recap.changed == 0
+            assert "Nothing: it says so already." in said
+            _recap, said = change(site, {"from": NEW, "to": OLD})
+            patch(site, tmp_path, said)
+            change(site, {"release": NEW})
+        finally:
+            site.hosts = "inventories/demo/hosts.yml"
+        assert whole(site, PANEL_HOST, STREAM_HOST)
+    assert there(site) == before
+
+
+def patch(site: Stage, folder: Path, said: str) -> None:
+    """Apply the diff that the run has printed to a copy of the inventory."""
+    assert "For patch -p1" in said
+    printed = re.search(
+        r'"msg": (\[\s+"For patch -p1.*?\n    \])', (site.state / "domain_change.log").read_text(), re.DOTALL
+    )
+    assert printed
+    lines = json.loads(printed[1])[1:]
+    subprocess.run(["patch", "-p1"], cwd=folder, input="\n".join(lines) + "\n", text=True, check=True)
+
+
+@pytest.mark.full
+def test_a_step_that_fails_puts_everything_back(site: Stage) -> None:
+    before = there(site)
+    mine = "/etc/nginx/conf.d/aaa.conf"
+    server = (
+        f"server {{ listen 443 ssl http2; server_name {NEW_PANEL}; return 404; "
+        f"ssl_certificate /etc/streamfleet/tls/{PANEL_HOST}/fullchain.pem; "
+        f"ssl_certificate_key /etc/streamfleet/tls/{PANEL_HOST}/privkey.pem; }}"
+    )
+    site.on_node(["sh", "-c", f"cat >{mine}"], stdin=server)
+    try:
+        with everybody(site):
+            _recap, said = change(site, MOVE, ok=False)
+            assert "Hostname mismatch" in said
+            assert "All is as it was before." in said
+            assert whole(site, PANEL_HOST, STREAM_HOST)
+    finally:
+        site.on_node(["sh", "-c", f"rm {mine} && systemctl reload nginx.service"])
+    assert there(site) == before
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (STREAM_HOST, STREAM_HOST, "nothing would change"),
+        (STREAM_HOST, PANEL_HOST, "is the name of the panel of demo1 already"),
+        (STREAM_HOST, "nowhere.demo.invalid", "nowhere.demo.invalid does not resolve"),
+        (STREAM_HOST, "*.show.localhost", "is a wildcard"),
+        (STREAM_HOST, "strömen.show.localhost", "is not as DNS has it"),
+    ],
+)
+def test_bad_names_are_refused_before_anything_is_touched(site: Stage, old: str, new: str, said: str) -> None:
+    before = there(site)
+    _recap, output = change(site, {"from": old, "to": new}, ok=False)
+    assert said in output
+    assert there(site) == before
+    assert "journal" not in site.on_node(["sh", "-c", "grep -l changing /var/lib/streamfleet/domain_change/* || true"])
+
+
+@pytest.mark.full
+def test_two_operators_do_not_work_at_once(site: Stage) -> None:
+    before = there(site)
+    command = site.command("playbooks/domain_change.yml", *options(site, MOVE))
+    with subprocess.Popen(
+        command, cwd=ROOT, env=site.environment(), text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+    ) as first:  # fmt: skip
+        for line in first.stdout or ():
+            if line.startswith("TASK [Note the step]"):
+                break
+        _recap, said = change(site, MOVE, ok=False)
+        assert "Wait for it" in said
+        os.killpg(first.pid, signal.SIGKILL)
+    change(site, UNDO)
+    assert there(site) == before

@@ -1,0 +1,444 @@
+"""A change of host names, as far as it is decided without a host: names, inventories' diff, journal, where names lead.
+
+What it does to hosts and listeners: tests/live/test_domain_change.py.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+from streamfleet.domain_change import inventory, names
+from streamfleet.domain_change.errors import DomainError
+from streamfleet.domain_change.journal import LEASE, Holder, Journal
+from streamfleet.domain_change.names import Rename
+
+from action_plugins.streamfleet_domain_change import gone, where
+from filter_plugins.streamfleet import streamfleet_kept
+from scripts import forked_ansible
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+UNTIL = "2027-02-26"
+
+
+def host(name: str, panel: str = "", stream: str = "", **more: Any) -> dict[str, Any]:
+    empty: dict[str, Any] = {"former_panel_hosts": [], "former_stream_hosts": [], "extra": {}}
+    return {"name": name, "panel_host": panel, "stream_host": stream, **empty, **more}
+
+
+FLEET = [
+    host("panel1", "panel.example.net", extra={"streamfleet_panel_public_url": "https://panel.example.net:8443"}),
+    host("audio1", stream="audio1.streams.example.net"),
+    host("audio2", stream="audio2.streams.example.net"),
+]
+
+
+# Names
+
+
+def test_one_name_is_replaced_on_its_host_and_kept_as_a_former_one() -> None:
+    renames, variables = names.plan(FLEET, "panel.example.net", "panel.example.org", UNTIL)
+    assert renames == [Rename("panel1", "panel", "panel.example.net", "panel.example.org")]
+    assert variables == {
+        "panel1": {
+            "before": {
+                "streamfleet_panel_host": "panel.example.net",
+                "streamfleet_former_panel_hosts": [],
+                "streamfleet_panel_public_url": "https://panel.example.net:8443",
+            },
+            "target": {
+                "streamfleet_panel_host": "panel.example.org",
+                "streamfleet_former_panel_hosts": [{"host": "panel.example.net", "until": UNTIL}],
+                "streamfleet_panel_public_url": "https://panel.example.org:8443",
+            },
+        }
+    }
+
+
+def test_all_names_below_one_are_replaced() -> None:
+    renames, variables = names.plan(FLEET, ".streams.example.net", ".radio.example.org", UNTIL)
+    assert [(one.host, one.new) for one in renames] == [
+        ("audio1", "audio1.radio.example.org"),
+        ("audio2", "audio2.radio.example.org"),
+    ]
+    assert set(variables) == {"audio1", "audio2"}
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_an_inventory_that_has_the_new_name_already_means_the_same(noted: bool) -> None:
+    former = [{"host": "audio1.streams.example.net", "until": "2027-01-01"}] if noted else []
+    new = host("audio1", stream="a.example.org", former_stream_hosts=former)
+    renames, variables = names.plan([FLEET[0], new, FLEET[2]], "audio1.streams.example.net", "a.example.org", UNTIL)
+    assert renames == [Rename("audio1", "streams", "audio1.streams.example.net", "a.example.org")]
+    until = "2027-01-01" if noted else UNTIL
+    assert variables["audio1"] == {
+        "before": {"streamfleet_stream_host": "audio1.streams.example.net", "streamfleet_former_stream_hosts": []},
+        "target": {
+            "streamfleet_stream_host": "a.example.org",
+            "streamfleet_former_stream_hosts": [{"host": "audio1.streams.example.net", "until": until}],
+        },
+    }
+
+
+def test_moving_back_takes_the_name_from_the_former_ones() -> None:
+    former = [{"host": "old.example.net", "until": UNTIL}, {"host": "older.example.net", "until": UNTIL}]
+    there = host("audio1", stream="new.example.net", former_stream_hosts=former)
+    _renames, variables = names.plan([there], "new.example.net", "old.example.net", "2027-03-03")
+    assert variables["audio1"]["target"]["streamfleet_former_stream_hosts"] == [
+        {"host": "new.example.net", "until": "2027-03-03"},
+        {"host": "older.example.net", "until": UNTIL},
+    ]
+    assert variables["audio1"]["before"]["streamfleet_former_stream_hosts"] == former
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "panel.example.net",
+            "panel.example.net",
+            "domain_change_to: 'panel.example.net' is what domain_change_from says",
+        ),
+        ("panel.example.net", "*.example.org", "is a wildcard. Give one host name; or '.example.org'"),
+        ("panel.example.net", "pänel.example.org", "write it xn--pnel-loa.example.org"),
+        ("panel.example.net", "Panel.example.org", "use lower-case letters"),
+        ("panel.example.net", "panel", "is not a host name"),
+        ("panel.example.net", "panel.example.org:8443", "is not a host name"),
+        ("panel.example.net", ".example.org", "must both be a host name, or both begin with a dot"),
+        (
+            "other.example.net",
+            "panel.example.org",
+            "no host of this inventory is called 'other.example.net'. They are ",
+        ),
+        ("panel.example.net", "audio1.streams.example.net", "is the name of the streams of audio1 already"),
+        ("audio1.streams.example.net", "audio2.streams.example.net", "is the name of the streams of audio2 already"),
+        (".example.net", f".{'long.' * 49}example.net", "is not a host name"),
+    ],
+)
+def test_a_name_that_cannot_be_is_refused_by_what_is_wrong_with_it(old: str, new: str, said: str) -> None:
+    with pytest.raises(DomainError) as error:
+        names.plan(FLEET, old, new, UNTIL)
+    assert said in str(error.value)
+    assert str(error.value).startswith("domain_change_")
+
+
+def test_a_name_that_is_served_as_a_former_one_is_nobody_elses() -> None:
+    former = host("audio2", stream="b.example.net", former_stream_hosts=[{"host": "c.example.net", "until": UNTIL}])
+    with pytest.raises(DomainError, match="the streams of audio2 already, or was it"):
+        names.plan([FLEET[1], former], "audio1.streams.example.net", "c.example.net", UNTIL)
+
+
+def test_what_the_inventory_does_not_know_yet_is_known_from_the_host() -> None:
+    kept = [{"host": "audio1.streams.example.net", "until": UNTIL}]
+    note = {"host": "a.example.org", "former": ["audio1.streams.example.net"], "kept": kept, "since": ""}
+    lagging = {**FLEET[1], "noted": {"streams": note}}
+    _renames, variables = names.plan([lagging], "a.example.org", "audio1.streams.example.net", "2027-03-03")
+    assert variables["audio1"]["before"]["streamfleet_former_stream_hosts"] == kept
+    assert variables["audio1"]["target"]["streamfleet_former_stream_hosts"] == [
+        {"host": "a.example.org", "until": "2027-03-03"}
+    ]
+    renames, variables = names.plan([lagging], "audio1.streams.example.net", "a.example.org", UNTIL)
+    assert renames == [Rename("audio1", "streams", "audio1.streams.example.net", "a.example.org")]
+    # It is done: a run that fails afterwards has nothing to put back.
+    assert variables["audio1"]["before"] == variables["audio1"]["target"]
+    assert variables["audio1"]["target"]["streamfleet_stream_host"] == "a.example.org"
+    assert names.release([lagging], "audio1.streams.example.net")[1]["audio1"]["target"] == {
+        "streamfleet_former_stream_hosts": []
+    }
+
+
+def test_a_former_name_is_given_up() -> None:
+    former = [{"host": "old.example.net", "until": UNTIL}, {"host": "older.example.net", "until": UNTIL}]
+    there = host("audio1", stream="new.example.net", former_stream_hosts=former)
+    gone, variables = names.release([FLEET[0], there], "old.example.net")
+    assert gone == ["old.example.net"]
+    assert variables["audio1"]["target"] == {"streamfleet_former_stream_hosts": former[1:]}
+    with pytest.raises(DomainError, match=r"There are old.example.net, older.example.net"):
+        names.release([there], "new.example.net")
+    assert names.release([there], ".example.net")[0] == ["old.example.net", "older.example.net"]
+
+
+def test_former_names_are_kept_to_the_end_of_their_day() -> None:
+    entries = [{"host": "a.example.net", "until": "2026-11-28"}, {"host": "b.example.net", "until": "2026-11-27"}]
+    assert streamfleet_kept(entries, NOW) == ["a.example.net"]
+    assert streamfleet_kept([{"host": "a.example.net", "until": NOW.date()}], NOW) == ["a.example.net"]
+    for bad in ({"host": "a.example.net"}, {"host": "a.example.net", "until": "soon"}, "a.example.net"):
+        with pytest.raises(AnsibleFilterError, match="must have host, a host name, and until"):
+            streamfleet_kept([bad], NOW)  # type: ignore[list-item]
+
+
+# The inventory's files
+
+HOSTS = """\
+all:
+  children:
+    streamfleet_nodes:
+      hosts:
+        audio1:
+          ansible_host: audio1.streams.example.net
+          streamfleet_stream_host: audio1.streams.example.net  # see DNS
+        audio2:
+          streamfleet_stream_host: xaudio1.streams.example.net
+    icecast:
+      hosts:
+        audio1:
+"""
+
+
+def test_only_the_variables_lines_change_and_the_old_name_is_kept_beside_them() -> None:
+    rename = Rename("audio1", "streams", "audio1.streams.example.net", "a.example.org")
+    after, done = inventory.edited(HOSTS, [rename], {rename.old: UNTIL})
+    assert done == {rename}
+    assert inventory.difference({"hosts.yml": (HOSTS, after)}).splitlines()[2:] == [
+        "@@ -4,7 +4,9 @@",
+        "       hosts:",
+        "         audio1:",
+        "           ansible_host: audio1.streams.example.net",
+        "-          streamfleet_stream_host: audio1.streams.example.net  # see DNS",
+        "+          streamfleet_stream_host: a.example.org  # see DNS",
+        "+          streamfleet_former_stream_hosts:",
+        '+            - {host: audio1.streams.example.net, until: "2027-02-26"}',
+        "         audio2:",
+        "           streamfleet_stream_host: xaudio1.streams.example.net",
+        "     icecast:",
+    ]
+    again, _done = inventory.edited(after, [rename], {rename.old: UNTIL})
+    assert again == after
+
+
+def test_moved_back_and_given_up_the_file_says_so() -> None:
+    forward = Rename("audio1", "streams", "audio1.streams.example.net", "a.example.org")
+    back = Rename("audio1", "streams", "a.example.org", "audio1.streams.example.net")
+    after, _done = inventory.edited(HOSTS, [forward], {forward.old: UNTIL})
+    returned, _done = inventory.edited(after, [back], {back.old: UNTIL})
+    assert "streamfleet_stream_host: audio1.streams.example.net  # see DNS" in returned
+    assert [entry["host"] for entry in _audio1(returned)["streamfleet_former_stream_hosts"]] == ["a.example.org"]
+    assert inventory.released(returned, ["a.example.org"]) == HOSTS
+    assert inventory.released(returned, ["other.example.org"]) == returned
+
+
+def _audio1(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load(text)["all"]["children"]["streamfleet_nodes"]["hosts"]["audio1"]
+    return found
+
+
+@pytest.mark.parametrize("name", ["demo", "production", "staging"])
+def test_the_shipped_inventories_say_what_is_planned_once_they_are_patched(name: str, tmp_path: Path) -> None:
+    folder = ROOT / "inventories" / name
+    old, new = ("panel.demo.localhost" if name == "demo" else _panel(folder)), "panel.example.org"
+    rename = Rename("panel1", "panel", old, new)
+    path = folder / "group_vars" / "all" / "main.yml"
+    after, done = inventory.edited(path.read_text(), [rename], {old: UNTIL})
+    assert done == {rename}
+    (tmp_path / "main.yml").write_text(path.read_text())
+    patch = inventory.difference({"main.yml": (path.read_text(), after)})
+    subprocess.run(["patch", "-p1"], cwd=tmp_path, input=patch, text=True, check=True, capture_output=True)
+    said = yaml.safe_load((tmp_path / "main.yml").read_text())
+    assert said["streamfleet_panel_host"] == new
+    assert said["streamfleet_former_panel_hosts"] == [{"host": old, "until": UNTIL}]
+    assert old not in str({key: value for key, value in said.items() if key != "streamfleet_former_panel_hosts"})
+
+
+def _panel(folder: Path) -> str:
+    return str(yaml.safe_load((folder / "group_vars" / "all" / "main.yml").read_text())["streamfleet_panel_host"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'streamfleet_stream_host: "stream.{{ domain }}"\n',
+        "audio1: {streamfleet_stream_host: old.example.net}\n",
+        "[nodes]\naudio1 streamfleet_stream_host=old.example.net\n",
+    ],
+)
+def test_what_cannot_be_edited_is_left_and_said(text: str) -> None:
+    rename = Rename("audio1", "streams", "old.example.net", "new.example.net")
+    assert inventory.edited(text, [rename], {rename.old: UNTIL}) == (text, set())
+    assert inventory.by_hand(rename, UNTIL) == (
+        "audio1: streamfleet_stream_host: new.example.net, streamfleet_former_stream_hosts: "
+        '[{host: old.example.net, until: "2027-02-26"}]'
+    )
+
+
+# The journal
+
+CHANGE = {"from": "old.example.net", "to": "new.example.net", "until": UNTIL, "hosts": {"audio1": {}}}
+ONE, TWO = Holder("one", "boot 1 1"), Holder("two", "boot 2 2")
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(tmp_path / "domain_change")
+
+
+def begin(
+    journal: Journal, holder: Holder, *, now: datetime = NOW, take_over: bool = False, **more: Any
+) -> dict[str, Any]:
+    return journal.begin(holder, {**CHANGE, **more}, take_over=take_over, now=now)
+
+
+def noted(host: str, old: str) -> dict[str, Any]:
+    kept = [{"host": old, "until": UNTIL}] if old else []
+    return {"panel": {"host": host, "old": old, "kept": kept}}
+
+
+def test_two_runs_do_not_work_at_once(journal: Journal) -> None:
+    assert begin(journal, ONE)["resumed"] is False
+    journal.step("one", "web", NOW)
+    with pytest.raises(DomainError, match=r"wrote 60 seconds ago that it is at the step 'web'. Wait for it"):
+        begin(journal, TWO, now=NOW + timedelta(minutes=1))
+    with pytest.raises(DomainError, match="Wait for it"):
+        journal.take_back(TWO, take_over=False, now=NOW + timedelta(minutes=1))
+    journal.step("one", "end", NOW, "finished")
+    assert begin(journal, TWO, now=NOW + timedelta(minutes=1))["resumed"] is False
+
+
+@pytest.mark.parametrize(("late", "take_over"), [(timedelta(minutes=1), True), (LEASE + timedelta(seconds=1), False)])
+def test_what_a_dead_run_has_left_is_gone_on_with_as_it_meant_it(
+    journal: Journal, late: timedelta, take_over: bool
+) -> None:
+    begin(journal, ONE)
+    found = begin(journal, TWO, now=NOW + late, take_over=take_over, until="2028-01-01", hosts={})
+    assert (found["resumed"], found["until"], found["hosts"]) == (True, UNTIL, {"audio1": {}})
+    with pytest.raises(DomainError, match="another run has taken this change over"):
+        journal.step("one", "panel", NOW)
+
+
+def test_another_change_waits_for_an_unfinished_one(journal: Journal) -> None:
+    begin(journal, ONE)
+    journal.step("one", "web", NOW, "stuck")
+    with pytest.raises(DomainError) as error:
+        begin(journal, TWO, to="else.example.net")
+    assert "Finish it: domain_change.yml -e 'domain_change_from=old.example.net domain_change_to=new.ex" in str(
+        error.value
+    )
+    assert journal.take_back(TWO, take_over=False, now=NOW)["state"] == "returning"
+
+
+def test_nothing_is_taken_back_where_nothing_is_unfinished(journal: Journal) -> None:
+    with pytest.raises(DomainError, match=r"no change of names is unfinished. To go back from one"):
+        journal.take_back(ONE, take_over=False, now=NOW)
+    begin(journal, ONE)
+    journal.step("one", "end", NOW, "finished")
+    with pytest.raises(DomainError, match=r"The last one, from old.example.net to new.example.net, is finished\."):
+        journal.take_back(ONE, take_over=False, now=NOW)
+
+
+def test_check_mode_writes_nothing(journal: Journal) -> None:
+    assert journal.begin(ONE, CHANGE, take_over=False, now=NOW, write=False)["state"] == "changing"
+    assert journal.record(noted("b.example.net", "a.example.net"), NOW, write=False) is True
+    assert not journal.folder.exists()
+
+
+def test_what_a_host_was_called_is_remembered(journal: Journal) -> None:
+    assert journal.record(noted("b.example.net", "a.example.net"), NOW) is True
+    assert journal.record(noted("b.example.net", "a.example.net"), NOW) is False
+    assert journal.record(noted("a.example.net", "b.example.net"), NOW) is True
+    assert journal.names()["panel"]["host"] == "a.example.net"
+    assert journal.names()["panel"]["former"] == ["b.example.net"]
+    assert journal.record(noted("a.example.net", ""), NOW) is True
+    assert journal.names()["panel"] == {
+        "host": "a.example.net", "former": ["b.example.net"], "kept": [], "since": "2026-11-28T12:00:00+00:00",
+    }  # fmt: skip
+    assert (journal.folder.stat().st_mode & 0o777, (journal.folder / "names.json").stat().st_mode & 0o777) == (
+        0o700,
+        0o600,
+    )
+
+
+def test_a_run_of_this_controller_is_known_to_be_gone() -> None:
+    assert gone(where(os.getpid())) is False
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        holder = where(process.pid)
+        assert gone(holder) is False
+    assert gone(holder) is True
+    # Of another controller, or of nobody, nothing is known.
+    assert gone(f"other {holder.split()[1]} 1") is False
+    assert gone("") is False
+
+
+# Where a name leads
+
+
+@pytest.mark.parametrize(
+    ("name", "proxied", "said"),
+    [
+        ("localhost", [], "localhost leads to"),
+        ("nowhere.invalid", [], "nowhere.invalid does not resolve"),
+        ("nowhere.invalid", ["nowhere.invalid"], ""),
+    ],
+)
+def test_a_name_is_asked_about_before_there_is_a_client(name: str, proxied: list[str], said: str) -> None:
+    settings = {"addresses": [], "http_port": 80, "proxied": proxied, "resolvers": []}
+    program = ROOT / "roles" / "certificates" / "files" / "streamfleet_acme" / "here.py"
+    order = json.dumps({"hosts": [name], "settings": settings, "acme": False})
+    done = subprocess.run(
+        [sys.executable, "-", order, "/nonexistent"],
+        input=program.read_text(), capture_output=True, text=True, check=True, timeout=20,
+    )  # fmt: skip
+    assert done.stdout.startswith(said) if said else done.stdout == ""
+
+
+# What the playbooks make of former names
+
+WIRING = """
+- name: Show what is made of former names
+  hosts: n1
+  connection: local
+  gather_facts: false
+  vars_files: [{root}/playbooks/vars/wiring.yml]
+  vars: {{playbook_dir: {root}/playbooks}}
+  tasks:
+    - name: Show
+      ansible.builtin.copy:
+        dest: {out}
+        mode: "0600"
+        content: >-
+          {{{{ {{'certificates': _streamfleet_certificates_here | map(attribute='name') | list,
+                'over': _streamfleet_names_over_here,
+                'panel': _streamfleet_former_panel_hosts_here, 'streams': _streamfleet_former_stream_hosts_here,
+                'fleet': _streamfleet_fleet}} | to_json }}}}
+"""
+
+
+def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -> None:
+    playbook, out, hosts = tmp_path / "wiring.yml", tmp_path / "wiring.json", tmp_path / "hosts.json"
+    playbook.write_text(WIRING.format(root=ROOT, out=out))
+    variables = {
+        "streamfleet_panel_host": "panel.example.net",
+        "streamfleet_stream_host": "stream.example.net",
+        "streamfleet_former_panel_hosts": [
+            {"host": "p.example.net", "until": "2999-01-01"},
+            # One that is the panel's again is no former one.
+            {"host": "panel.example.net", "until": "2999-01-01"},
+        ],
+        "streamfleet_former_stream_hosts": [
+            {"host": "s.example.net", "until": "2999-01-01"},
+            {"host": "over.example.net", "until": "2020-01-01"},
+        ],
+    }
+    groups = ("streamfleet_panel", "streamfleet_nodes", "icecast")
+    inventory_of = {"all": {"children": {group: {"hosts": {"n1": variables}} for group in groups}}}
+    hosts.write_text(json.dumps(inventory_of))
+    done = forked_ansible.playbook(
+        ["-i", str(hosts), "-e", f"ansible_python_interpreter={sys.executable}", str(playbook)]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = json.loads(out.read_text())
+    assert found["certificates"] == ["panel.example.net", "stream.example.net", "p.example.net", "s.example.net"]
+    assert (found["panel"], found["streams"], found["over"]) == (
+        ["p.example.net"],
+        ["s.example.net"],
+        ["over.example.net"],
+    )
+    assert {"p.example.net", "s.example.net"} <= set(found["fleet"])
+    assert "over.example.net" not in found["fleet"]
