@@ -167,6 +167,37 @@ def test_a_damaged_file_is_not_put_back_and_the_units_stay_stopped_until_it_is(h
     assert host.units.asked == [("start", ["panel.service"])]
 
 
+def test_what_the_repository_still_has_is_put_back_when_some_of_it_has_gone(host: Host) -> None:
+    other = host.song.with_name("other.mp3")
+    other.write_bytes(b"other")
+    host.backup()
+    next(host.restic.folder.rglob("song.mp3")).unlink()
+    host.song.unlink()
+    other.unlink()
+    fetch = host.restic.restore
+
+    def half(*arguments: Any) -> None:
+        fetch(*arguments)
+        if str(arguments[1]).endswith(settings.SCRATCH):
+            raise BackupError("the network is away")
+
+    host.restic.restore = half
+    with pytest.raises(BackupError, match=r"1 files of .* could not be fetched: the network is away"):
+        host.restore(confirm=True)
+    assert other.read_bytes() == b"other"
+
+
+def test_what_does_not_hold_has_no_manifest_and_is_no_backup(host: Host) -> None:
+    def broken(act: str) -> None:
+        if act == "check":
+            raise BackupError("damaged")
+
+    host.restic.before = broken
+    with pytest.raises(BackupError, match="damaged"):
+        host.backup()
+    assert backup.complete(host.restic) == []
+
+
 def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     host.backup()
     host.wipe()
@@ -212,8 +243,7 @@ def test_no_link_of_a_tenant_leads_out_of_its_folder(host: Host, tmp_path: Path)
 def test_a_disk_that_is_too_small_is_said_before_anything_is_done(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     host.backup()
     host.wipe()
-    free = os.statvfs(host.folder)
-    monkeypatch.setattr(plan, "RESERVE", free.f_bavail * free.f_frsize)
+    monkeypatch.setattr(plan, "RESERVE", 1 << 60)
     with pytest.raises(BackupError, match=r"MB free; .* needed.*Nothing was changed"):
         host.restore(confirm=True)
     assert not host.media.exists()

@@ -60,11 +60,12 @@ def run(settings: Settings, status: Status, restic: Restic | None = None) -> dic
             "changing": changing[:100],
             "roots": manifest.by_root(kept, settings.roots),
         }
+        # Before there is a manifest: what does not hold has none, and so is no backup.
+        status.phase("check")
+        restic.check(settings.check_data)
         (folder / "manifest").mkdir(mode=0o700)
         manifest.write(folder / "manifest", summary, kept)
         listed, _gone = restic.backup([str(folder / "manifest")], [MANIFEST_TAG, f"data:{snapshot}"])
-    status.phase("check")
-    restic.check(settings.check_data)
     result = {
         "snapshot": snapshot,
         "manifest": listed,

@@ -229,8 +229,15 @@ def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work
         try:
             left = [entry for entry in todo if not place.put(entry)]
             if left:
-                _fetch(restic, snapshot, place, left, status)
+                fault = ""
+                try:
+                    _fetch(restic, snapshot, place, left, status)
+                except BackupError as error:
+                    # What has come whole is put back nevertheless.
+                    fault = str(error)
                 lost = [entry.path for entry in left if not place.put(entry)]
+                if lost and fault:
+                    raise BackupError(f"{len(lost)} files of {root} could not be fetched: {fault}")
                 if lost:
                     raise BackupError(
                         f"{len(lost)} files are not what the manifest says, among them {', '.join(lost[:5])}:"
