@@ -49,8 +49,18 @@ status:
 """
 
 import json
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
+
+def _told(output: str) -> dict[str, Any]:
+    """What the program printed; empty where that is no status."""
+    try:
+        status = json.loads(output)
+    except ValueError:
+        return {}
+    return status if isinstance(status, dict) and {"state", "phase", "message"} <= set(status) else {}
 
 
 def main() -> None:
@@ -66,15 +76,12 @@ def main() -> None:
     asked = module.params
     command = [asked["command"], "wait", asked["job"], asked["id"], "--seconds", str(asked["seconds"])]
     code, output, errors = module.run_command(command)
-    try:
-        status = json.loads(output)
-        state, phase, message = status["state"], status["phase"], status["message"]
-    except (ValueError, KeyError, TypeError):
-        module.fail_json(
-            msg=f"{asked['command']} ended with {code} and says: {(errors or output).strip()[-500:]}", status={}
-        )
-    if state == "failed":
-        module.fail_json(msg=f"{asked['job']} failed, phase {phase}: {message}", status=status)
+    status = _told(output)
+    if not status:
+        said = (errors or output).strip()[-500:]
+        module.fail_json(msg=f"{asked['command']} ended with {code} and says: {said}", status={})
+    if status["state"] == "failed":
+        module.fail_json(msg=f"{asked['job']} failed, phase {status['phase']}: {status['message']}", status=status)
     module.exit_json(changed=False, status=status)
 
 

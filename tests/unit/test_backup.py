@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
@@ -524,3 +525,37 @@ def test_a_manifest_of_a_newer_schema_or_a_damaged_one_is_refused(tmp_path: Path
     (tmp_path / manifest.SUMMARY).write_text("{")
     with pytest.raises(BackupError, match="the backup is damaged"):
         manifest.read(tmp_path)
+
+
+# What roles declare ---------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Made anew by an installation, and known to nobody else: the secrets of programs that talk to each other on one host.
+MADE_ANEW = {"flussonic", "nginx_rtmp", "wowza"}
+
+
+def declared() -> dict[str, list[dict[str, Any]]]:
+    """Role → what it says that a backup keeps."""
+    found = {}
+    for path in ROOT.glob("roles/*/vars/main.yml"):
+        role = path.parents[1].name
+        found[role] = yaml.safe_load(path.read_text()).get(f"_streamfleet_{role}_backup") or []
+    return {role: items for role, items in found.items() if items}
+
+
+def test_paths_are_literal_since_they_are_read_from_outside_the_role() -> None:
+    assert {"panel", "worker", "certificates", "file_transfer"} <= set(declared())
+    for role, items in declared().items():
+        for item in items:
+            assert set(item) <= {"paths", "units", "reload", "database"}, role
+            assert all(path.startswith("/") and "{" not in path for path in item["paths"]), role
+
+
+def test_secrets_that_are_made_on_a_host_are_in_its_backup() -> None:
+    for path in ROOT.glob("roles/*/vars/main.yml"):
+        role = path.parents[1].name
+        said = yaml.safe_load(path.read_text())
+        files = [item for value in said.values() if isinstance(value, list) for item in value if isinstance(item, dict)]
+        made = {Path(item["path"]).name for item in files if "<secret" in item.get("generate", "")}
+        kept = {Path(each).name for item in declared().get(role, []) for each in item["paths"]}
+        assert made <= kept or role in MADE_ANEW, f"roles/{role}: {made - kept} would be lost with the host"
