@@ -150,22 +150,36 @@ def test_what_the_repository_has_lost_is_found_when_it_is_written(host: Host) ->
         host.restore()
 
 
-def test_a_damaged_file_is_not_put_back_and_the_units_stay_stopped_until_it_is(host: Host) -> None:
+def test_a_damaged_file_is_not_put_back_and_all_others_are(host: Host) -> None:
     host.backup()
     (stored,) = host.restic.folder.rglob("song.mp3")
     good = stored.read_bytes()
     stored.write_bytes(b"x" * len(good))
     host.song.unlink()
     host.secret.write_text("KEY='new'\n")
-    with pytest.raises(BackupError, match=r"song\.mp3: the repository is damaged"):
+    with pytest.raises(BackupError, match=r"among them .*song\.mp3: they are not what the manifest says"):
         host.restore(confirm=True)
     assert not host.song.exists()
     stored.write_bytes(good)
     host.units.asked.clear()
     host.restore(confirm=True)
     assert host.song.read_bytes() == good
+    assert host.units.asked == []
+
+
+def test_a_program_whose_files_are_damaged_stays_stopped_until_they_are_had(host: Host) -> None:
+    host.backup()
+    stored = next(host.restic.folder.rglob("secrets.env"))
+    good = stored.read_bytes()
+    stored.write_bytes(b"x" * len(good))
+    host.secret.write_text("KEY='new'\n")
+    with pytest.raises(BackupError, match=r"Stopped until the restore has ended: panel\.service"):
+        host.restore(confirm=True)
+    assert (host.secret.read_text(), host.units.asked) == ("KEY='new'\n", [("stop", ["panel.service"])])
+    stored.write_bytes(good)
+    host.restore(confirm=True)
     assert host.secret.read_text() == "KEY='old'\n"
-    assert host.units.asked == [("start", ["panel.service"])]
+    assert ("start", ["panel.service"]) in host.units.asked
 
 
 def test_what_the_repository_still_has_is_put_back_when_some_of_it_has_gone(host: Host) -> None:
@@ -183,7 +197,7 @@ def test_what_the_repository_still_has_is_put_back_when_some_of_it_has_gone(host
             raise BackupError("the network is away")
 
     host.restic.restore = half
-    with pytest.raises(BackupError, match=r"1 files of .* could not be fetched: the network is away"):
+    with pytest.raises(BackupError, match=r"1 files of .* could not be fetched, .*song\.mp3: the network is away"):
         host.restore(confirm=True)
     assert other.read_bytes() == b"other"
 

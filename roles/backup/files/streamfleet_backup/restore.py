@@ -81,10 +81,12 @@ def run(
         plan.owners_known(work)
         doing = told.get("database") in ("other", "empty")
         with _stopped(settings, units, chosen["id"], work, doing):
-            _put(settings, status, restic, chosen["id"], work)
+            faults = _put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
                 _load(settings, dumped, chosen["id"], database or {}, folder)
+        if faults:
+            raise BackupError(" ".join(faults))
         status.phase("verify")
         result = _verify(settings, entries)
         if result["differing"]:
@@ -215,46 +217,63 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     journal.unlink(missing_ok=True)
 
 
-def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan) -> None:
-    """Fetch and put back, root by root. What an interrupted run has fetched is not fetched again."""
+def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan) -> list[str]:
+    """Fetch and put back, root by root; what is wrong with files that cannot be had. Raises BackupError.
+
+    Of programs that are stopped meanwhile nothing may be missing; for a lost recording nobody has to wait.
+    """
     status.phase("files", f"{len(work.work)} to put back")
+    faults: list[str] = []
     for root in settings.roots:
         todo = [entry for entry in work.work if manifest.under(entry.path, [root])]
         owners = [entry for entry in work.owners if manifest.under(entry.path, [root])]
         if not todo and not owners:
             continue
-        first = (todo or owners)[0]
-        place = Place(root, first.path != root or first.kind == "directory", SCRATCH)
-        place.prepare(first)
         try:
-            left = [entry for entry in todo if not place.put(entry)]
-            if left:
-                fault = ""
-                try:
-                    _fetch(restic, snapshot, place, left, status)
-                except BackupError as error:
-                    # What has come whole is put back nevertheless.
-                    fault = str(error)
-                lost = [entry.path for entry in left if not place.put(entry)]
-                if lost and fault:
-                    raise BackupError(f"{len(lost)} files of {root} could not be fetched: {fault}")
-                if lost:
-                    raise BackupError(
-                        f"{len(lost)} files are not what the manifest says, among them {', '.join(lost[:5])}:"
-                        " the repository is damaged. All others were put back."
-                    )
-            for entry in owners:
-                place.owner(entry)
-            for entry in todo:
-                # Files that came into it have changed nothing of a folder but its time.
-                if entry.kind == "directory":
-                    place.put(entry)
-        except BackupError:
-            raise
+            fault = _put_root(status, restic, snapshot, root, todo, owners)
         except OSError as error:
             raise BackupError(f"{root} cannot be put back: {error}") from None
-        shutil.rmtree(place.scratch, ignore_errors=True)
+        if fault and any(part.units for part in settings.parts if root in part.paths):
+            raise BackupError(fault)
+        faults += [fault] if fault else []
     os.sync()
+    return faults
+
+
+def _put_root(
+    status: Status,
+    restic: Restic,
+    snapshot: str,
+    root: str,
+    todo: Sequence[files.Entry],
+    owners: Sequence[files.Entry],
+) -> str:
+    """One root; what is wrong with it, or nothing. What an interrupted run has fetched is not fetched again."""
+    first = (*todo, *owners)[0]
+    place = Place(root, first.path != root or first.kind == "directory", SCRATCH)
+    place.prepare(first)
+    fault, lost = "", []
+    left = [entry for entry in todo if not place.put(entry)]
+    if left:
+        try:
+            _fetch(restic, snapshot, place, left, status)
+        except BackupError as error:
+            # What has come whole is put back nevertheless.
+            fault = str(error)
+        lost = [entry.path for entry in left if not place.put(entry)]
+    for entry in owners:
+        place.owner(entry)
+    for entry in todo:
+        # Files that came into it have changed nothing of a folder but its time.
+        if entry.kind == "directory":
+            place.put(entry)
+    if not lost:
+        shutil.rmtree(place.scratch, ignore_errors=True)
+        return ""
+    return (
+        f"{len(lost)} files of {root} could not be fetched, among them {', '.join(lost[:5])}:"
+        f" {fault or 'they are not what the manifest says, so the repository is damaged'}. All others were put back."
+    )
 
 
 def _fetch(restic: Restic, snapshot: str, place: Place, left: Sequence[files.Entry], status: Status) -> None:
