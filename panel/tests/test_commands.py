@@ -149,3 +149,6 @@ def test_restored(world: None) -> None:
     assert Installation.current().epoch != epoch
     assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(8, 0)}
     assert Counter.objects.get(name="uid").value == uid + 1000
+    again = command("restored", "--converge-only")
+    assert again == told
+    assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(9, 0)}
