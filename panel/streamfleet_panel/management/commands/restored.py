@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
     Nodes refuse generations that go back, unless the epoch is another one. No customer gets a uid whose files may
     still lie on a node. ``--converge-only``: for when nodes have been registered
-    anew, with the addresses that they have since; what was converged before that may have been the hosts that they were.
+    anew, with the addresses that they have; what was converged before that may have been the hosts that they were.
     """
 
     help = "After the database was put back from a backup: a new epoch, a converge of all nodes; prints JSON."

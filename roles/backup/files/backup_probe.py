@@ -1,4 +1,4 @@
-"""What is wrong with this host's backups, a line each; nothing where all is well. ``probe.py LAST.json``."""
+"""What is wrong with this host's backups, a line each; nothing where all is well. ``backup_probe.py LAST.json``."""
 
 from __future__ import annotations
 
