@@ -13,7 +13,7 @@ from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from streamfleet_panel.models import Account, ApiToken, Dj, MediaService, Relay
+from streamfleet_panel.models import Account, ApiToken, Counter, Dj, Installation, MediaService, Node, Relay
 from tests_support import apply_as
 
 pytestmark = pytest.mark.django_db
@@ -140,3 +140,16 @@ def test_rotate_keys(world: None, settings: Any) -> None:
     assert [dj.password for dj in Dj.objects.order_by("username")] == ["password-anna", "password-ben"]
     assert Relay.objects.get().password == "password-of-other"
     command("check_ready")
+
+
+def test_restored(world: None) -> None:
+    epoch, uid = Installation.current().epoch, Counter.objects.get(name="uid").value
+    Node.objects.update(observed_generation=7, generation=7)
+    told = command("restored")
+    assert told == {"epoch": str(Installation.current().epoch), "nodes": Node.objects.count(), "next_uid": uid + 1000}
+    assert Installation.current().epoch != epoch
+    assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(8, 0)}
+    assert Counter.objects.get(name="uid").value == uid + 1000
+    again = command("restored", "--converge-only")
+    assert again == told
+    assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(9, 0)}

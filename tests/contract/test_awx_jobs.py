@@ -145,6 +145,8 @@ def test_engine_verification(launch: Launch) -> None:
         ("install", {}, "the inventory has no host in the group streamfleet_panel"),
         ("site", {}, "the inventory has no host in the group streamfleet_panel"),
         ("uninstall", {"streamfleet_uninstall_confirm": "n2"}, "add -e streamfleet_uninstall_confirm=n1"),
+        ("backup", {}, "No host of this run is in the group backup"),
+        ("restore", {"restore_confirm": "yes"}, "No host of this run is in the group backup"),
     ],
 )
 def test_what_cannot_be_is_refused_before_a_host_is_reached(

@@ -111,3 +111,31 @@ def test_a_unit_that_is_not_there(runner: Runner) -> None:
     failed = runner.tasks([{"name": "x", "streamfleet_units": {"units": [{"name": name}]}, "ignore_errors": True}])["x"]
     assert failed["failed"]
     assert f"unit {name} is not-found on this host" in failed["msg"] or "systemd does not say" in failed["msg"]
+
+
+#: In place of the program of role backup: a job that ends at the third look.
+JOB = """#!/bin/sh
+echo "$@" >>{notes}
+tell() {{ echo "{{\\"job\\": \\"backup\\", \\"phase\\": \\"store\\", \\"percent\\": 40, $1}}"; }}
+case "$(wc -l <{notes}) $3" in
+1*|2*) tell '"state": "running", "message": "2 of 5 MB"' ;;
+*broken) echo "no such job" >&2; exit 1 ;;
+*failed) tell '"state": "failed", "message": "the disk is full"' ;;
+*) tell '"state": "succeeded", "message": "", "result": {{"files": 3}}' ;;
+esac
+"""
+
+
+def test_a_job_is_waited_for_and_how_it_ended_is_told(runner: Runner, tmp_path: Path) -> None:
+    program, notes = tmp_path / "streamfleet-backup", tmp_path / "notes"
+    program.write_text(JOB.format(notes=notes))
+    program.chmod(0o755)
+    wait = {"command": str(program), "job": "backup", "seconds": 0}
+    ended = runner.steps(Step("streamfleet_backup_job", {**wait, "id": "good"}, changed=False))[0]
+    assert ended.real["status"]["result"] == {"files": 3}
+    assert len(notes.read_text().splitlines()) >= 3
+    runner.steps(
+        Step("streamfleet_backup_job", {**wait, "id": "failed"}, error="backup failed, phase store: the disk is full"),
+        Step("streamfleet_backup_job", {**wait, "id": "broken"}, error="no such job"),
+        Step("streamfleet_backup_job", {**wait, "job": "dance", "id": "x"}, error="value of job must be one of"),
+    )

@@ -1,0 +1,191 @@
+"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list``. All but messages is JSON."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from . import backup, restore
+from .errors import BackupError
+from .lock import held
+from .restic import Restic
+from .settings import RUN, Settings, load
+from .status import Status, read, write_whole
+
+UNITS = {"backup": "streamfleet-backup.service", "restore": "streamfleet-restore.service"}
+#: States of a unit whose program works.
+BUSY = ("activating", "deactivating")
+POLL_SECONDS = 0.5
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code: 0, or 1 where the job failed or could not be begun."""
+    asked = _parser().parse_args(arguments)
+    try:
+        return int(asked.act(asked))
+    except BackupError as error:
+        print(f"streamfleet-backup: {error}", file=sys.stderr)
+        return 1
+
+
+def _backup(_asked: argparse.Namespace) -> int:
+    settings = load()
+    return _job(settings, "backup", lambda status: backup.run(settings, status))
+
+
+def _restore(_asked: argparse.Namespace) -> int:
+    order = _order()
+    settings = _settings_of(order)
+    request = restore.Request(order["snapshot"], order["confirm"], order["again"])
+    return _job(settings, "restore", lambda status: restore.run(settings, status, request))
+
+
+def _job(settings: Settings, job: str, work: Any) -> int:
+    with held(settings.run, job):
+        status = Status(settings.run, job)
+        try:
+            result = work(status)
+        except BackupError as error:
+            status.end("failed", str(error))
+            return 1
+        except BaseException as error:
+            status.end("failed", f"ended by {error!r}")
+            raise
+        status.end("succeeded", f"{job} has ended", **result)
+    return 0
+
+
+def _begin(asked: argparse.Namespace) -> int:
+    """Start a job in the background; print its id, and whether it ran already."""
+    unit = UNITS[asked.job]
+    for job, other in UNITS.items():
+        # Who asks for a backup that runs waits for it; two restores may mean two things.
+        if _state(other)["ActiveState"] in BUSY and (job, asked.job) != ("backup", "backup"):
+            told = read(RUN)
+            raise BackupError(
+                f"a {job} works on this host since {told.get('begun')}. Run this again when it has ended."
+            )
+    if asked.job == "restore":
+        order = {name: getattr(asked, name) for name in ("snapshot", "confirm", "again", "host", "repository")}
+        RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
+        write_whole(RUN / "restore.json", json.dumps(order) + "\n")
+        _settings_of(order)
+    before = _state(unit)
+    running = before["ActiveState"] in BUSY
+    if not running:
+        done = subprocess.run(
+            ["systemctl", "start", "--no-block", unit], stderr=subprocess.PIPE, text=True, check=False
+        )
+        if done.returncode:
+            raise BackupError(f"systemctl start {unit} failed: {' '.join(done.stderr.split())}")
+    deadline = time.monotonic() + 30
+    while (now := _state(unit))["InvocationID"] in ("", before["InvocationID"]) and not running:
+        if time.monotonic() > deadline:
+            raise BackupError(f"{unit} does not start. See journalctl -u {unit}.")
+        time.sleep(POLL_SECONDS)
+    print(json.dumps({"id": now["InvocationID"], "running": running}))
+    return 0
+
+
+def _wait(asked: argparse.Namespace) -> int:
+    """Wait until the job has ended, at most so many seconds; print what it is at."""
+    deadline = time.monotonic() + asked.seconds
+    while (told := _told(asked.job, asked.id))["state"] == "running" and time.monotonic() < deadline:
+        time.sleep(POLL_SECONDS)
+    print(json.dumps(told))
+    return 0
+
+
+def _told(job: str, identity: str) -> dict[str, Any]:
+    """What a job has told; that it failed, where it has ended without a word."""
+    # In this order: what ends meanwhile has told before it ended.
+    unit = _state(UNITS[job])
+    alive = unit["InvocationID"] == identity and unit["ActiveState"] in BUSY
+    told = read(RUN)
+    if told.get("id") != identity:
+        told = {"job": job, "id": identity, "state": "running", "phase": "begin", "percent": 0, "message": ""}
+    if told["state"] == "running" and not alive:
+        why = f"it was ended from outside ({unit['Result']})"
+        return {
+            **told,
+            "state": "failed",
+            "message": f"{why}; see journalctl -u {UNITS[job]}. Run it again: it goes on.",
+        }
+    return told
+
+
+def _status(_asked: argparse.Namespace) -> int:
+    """What the last job told."""
+    print(json.dumps(read(RUN)))
+    return 0
+
+
+def _list(asked: argparse.Namespace) -> int:
+    """Complete backups, the oldest first."""
+    settings = _settings_of({"host": asked.host, "repository": asked.repository})
+    print(json.dumps(backup.complete(Restic(settings))))
+    return 0
+
+
+def _order() -> dict[str, Any]:
+    try:
+        order = json.loads((RUN / "restore.json").read_text())
+    except (OSError, ValueError) as error:
+        raise BackupError(f"nobody has said what to restore ({error}). Use restore.yml.") from None
+    return dict(order)
+
+
+def _settings_of(order: dict[str, Any]) -> Settings:
+    """Settings with the host or repository that is asked for in place of this one's."""
+    settings = load()
+    if order.get("host"):
+        settings = dataclasses.replace(settings, host=order["host"])
+    if order.get("repository"):
+        environment = {**settings.environment, "RESTIC_REPOSITORY": order["repository"]}
+        settings = dataclasses.replace(settings, environment=environment)
+    return settings
+
+
+def _state(unit: str) -> dict[str, str]:
+    names = ("ActiveState", "InvocationID", "Result")
+    command = ["systemctl", "show", *(f"--property={name}" for name in names), unit]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
+    return {name: found.get(name, "") for name in names}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="streamfleet-backup", description="Backups of this host.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(name: str, act: Any, text: str) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=text, description=text)
+        made.set_defaults(act=act)
+        return made
+
+    command("backup", _backup, "make one now (what the timer's unit does)")
+    command("restore", _restore, "do what begin restore has written down (what its unit does)")
+    command("status", _status, "what the last job has told")
+    begin = command("begin", _begin, "start a job in the background")
+    begin.add_argument("job", choices=sorted(UNITS))
+    begin.add_argument("--snapshot", default="latest")
+    begin.add_argument("--confirm", action="store_true")
+    begin.add_argument("--again", action="store_true")
+    wait = command("wait", _wait, "wait for a job")
+    wait.add_argument("job", choices=sorted(UNITS))
+    wait.add_argument("id")
+    wait.add_argument("--seconds", type=float, default=20)
+    for each in (begin, command("list", _list, "complete backups of this host")):
+        each.add_argument("--host", default="")
+        each.add_argument("--repository", default="")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

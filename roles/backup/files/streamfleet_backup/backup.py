@@ -1,0 +1,228 @@
+"""One backup: dump, hash, store, compare, write the manifest, check, forget what is old."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from . import files, manifest
+from .database import Panel, ended, objects
+from .errors import BackupError, NoRepository
+from .restic import Restic, megabytes, without_password
+from .settings import SCRATCH, Settings, release_of
+from .status import Status, stamp, write_whole
+
+DATA_TAG, MANIFEST_TAG = "streamfleet", "streamfleet-manifest"
+#: A backup that was interrupted may be gone on with for so long.
+UNFINISHED = timedelta(days=2)
+#: Clocks of two hosts may differ by so much.
+CLOCKS = timedelta(minutes=10)
+
+
+def run(settings: Settings, status: Status, restic: Restic | None = None) -> dict[str, Any]:
+    """Make one; what was written: ``{"snapshot", "manifest", "files", "bytes", …, "warnings"}``. Raises BackupError."""
+    restic = restic or Restic(settings)
+    status.phase("repository", restic_name(settings))
+    begun, warnings = stamp(), []
+    known = open_repository(settings, restic)
+    warnings += clock(restic)
+    with stage(settings) as folder:
+        summary: dict[str, Any] = {"host": settings.host, "release": release_of(settings), "begun": begun}
+        summary["database"] = dump(settings, status, folder)
+        entries, counted = hashed(settings, status)
+        status.phase("store", f"{len(entries)} files and folders, {counted.hashed_bytes} bytes of them new")
+        roots = [*settings.roots, str(folder / "database")]
+        there = [path for path in roots if Path(path).exists() or Path(path).is_symlink()]
+        if not there:
+            raise BackupError(
+                f"there is nothing to store: none of {', '.join(roots)} is on this host. Run install.yml."
+            )
+        snapshot, gone = restic.backup(
+            there, [DATA_TAG], [f"{path}/{SCRATCH}" for path in settings.roots], status.progress
+        )
+        status.phase("compare")
+        # What has changed since it was hashed may have been stored as it was before, in between or after.
+        now = [entry for entry in (files.changed_since(each) for each in entries) if entry is not None]
+        kept = manifest.stored(now, restic.listing(snapshot), settings.roots)
+        changing = [entry.path for entry in kept if entry.kind == "file" and entry.sha256 is None]
+        summary |= {
+            "data": snapshot,
+            "ended": stamp(),
+            "gone": len(gone) + len(entries) - len(now),
+            "skipped": counted.skipped,
+            "changing": changing[:100],
+            "roots": manifest.by_root(kept, settings.roots),
+        }
+        # Before there is a manifest: what does not hold has none, and so is no backup.
+        status.phase("check")
+        restic.check(settings.check_data)
+        (folder / "manifest").mkdir(mode=0o700)
+        manifest.write(folder / "manifest", summary, kept)
+        listed, _gone = restic.backup([str(folder / "manifest")], [MANIFEST_TAG, f"data:{snapshot}"])
+    result = {
+        "snapshot": snapshot,
+        "manifest": listed,
+        "repository": restic_name(settings),
+        "files": sum(root["files"] for root in summary["roots"].values()),
+        "bytes": sum(root["bytes"] for root in summary["roots"].values()),
+        "rows": sum(table["count"] for table in (summary["database"] or {"objects": {}})["objects"].values()),
+        "changing": len(changing),
+        "begun": begun,
+        "ended": stamp(),
+        "warnings": warnings,
+    }
+    if settings.prune and not warnings:
+        status.phase("prune")
+        result["forgotten"] = forget(settings, restic)
+    write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known}) + "\n")
+    return result
+
+
+def open_repository(settings: Settings, restic: Restic) -> str:
+    """Its id; made where there was none ever. Raises BackupError where it is another one than before, or has gone."""
+    remembered = settings.data / "repository.json"
+    settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        before = json.loads(remembered.read_text())
+    except (OSError, ValueError):
+        before = {}
+    where = restic_name(settings)
+    expected = before.get("id") if before.get("repository") == where else None
+    try:
+        found = str(restic.config()["id"])
+    except NoRepository as error:
+        if expected:
+            raise BackupError(
+                f"{error} It was there before. If it shall begin anew, remove {remembered} and run it again."
+            ) from None
+        restic.init()
+        found = str(restic.config()["id"])
+    if expected and expected != found:
+        raise BackupError(
+            f"repository {where} is another one than before ({found[:8]}, not {expected[:8]}). Likely another disk is"
+            f" mounted there. If that is meant, remove {remembered} and run it again."
+        )
+    restic.unlock()
+    write_whole(remembered, json.dumps({"id": found, "repository": where}) + "\n")
+    return found
+
+
+def clock(restic: Restic) -> list[str]:
+    """A warning where the newest backup is of the future: a clock that is wrong must not say what is old."""
+    found = restic.snapshots(DATA_TAG)
+    if found and moment(found[-1]) > datetime.now(UTC) + CLOCKS:
+        return [
+            f"the newest backup is of {found[-1]['time']}, which is later than this host's clock. Set the clock; until"
+            " then nothing is forgotten."
+        ]
+    return []
+
+
+def dump(settings: Settings, status: Status, folder: Path) -> dict[str, Any] | None:
+    """Dump the panel's database; what is known of it, None on hosts without a panel."""
+    if settings.database is None:
+        return None
+    status.phase("database")
+    (folder / "database").mkdir(mode=0o700)
+    panel = Panel(settings.database)
+    path = panel.dump(folder / "database")
+    if not ended(path):
+        raise BackupError("the dump of the panel's database is not complete. Nothing was stored.")
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while piece := stream.read(files.PIECE):
+            digest.update(piece)
+    return {
+        "kind": path.suffix[1:],
+        "path": str(path),
+        "bytes": path.stat().st_size,
+        "sha256": digest.hexdigest(),
+        "objects": objects(path),
+        "migrations": panel.migrations(),
+    }
+
+
+def hashed(settings: Settings, status: Status) -> tuple[list[files.Entry], files.Counted]:
+    """All that lies on the disk, with hashes."""
+    status.phase("hash")
+    counted = files.Counted()
+    entries: list[files.Entry] = []
+
+    def tell() -> None:
+        status.progress(0, f"{len(entries)} files and folders, {megabytes(counted.hashed_bytes)} read")
+
+    hashes = files.Hashes(settings.data / "hashes.sqlite3")
+    try:
+        for entry in files.walk(settings.roots, hashes, lambda _count: tell(), counted):
+            entries.append(entry)
+            if len(entries) % 200 == 0:
+                tell()
+        hashes.forget_unseen()
+    finally:
+        # What was hashed by a run that is interrupted is known to the next one.
+        hashes.close()
+    return entries, counted
+
+
+@contextlib.contextmanager
+def stage(settings: Settings) -> Iterator[Path]:
+    """A folder of root's own; what an interrupted run left in it is removed."""
+    folder = settings.data / "stage"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def complete(restic: Restic) -> list[dict[str, Any]]:
+    """Backups with a manifest, the oldest first: ``{"id", "time", "manifest"}``."""
+    listed = {}
+    for snapshot in restic.snapshots(MANIFEST_TAG):
+        for tag in snapshot.get("tags") or ():
+            if tag.startswith("data:"):
+                listed[tag.removeprefix("data:")] = snapshot["id"]
+    found = []
+    for snapshot in restic.snapshots(DATA_TAG):
+        # Older versions of restic tell the first eight digits of an id when they have made it.
+        for name in (snapshot["id"], snapshot["id"][:8]):
+            if name in listed:
+                found.append({"id": snapshot["id"], "time": snapshot["time"], "manifest": listed[name]})
+                break
+    return found
+
+
+def forget(settings: Settings, restic: Restic) -> int:
+    """Forget by the policy, and halves without the other; how many backups have gone. Raises BackupError."""
+    whole = {item["id"] for item in complete(restic)}
+    limit = datetime.now(UTC) - UNFINISHED
+    unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
+    if unfinished:
+        restic.forget(*unfinished)
+    keep = [f"--keep-{period}={count}" for period, count in settings.keep.items() if count]
+    gone = restic.forget("--host", settings.host, "--tag", DATA_TAG, "--group-by", "host", *keep) if keep else []
+    paired = {item["manifest"] for item in complete(restic)}
+    alone = [item["id"] for item in restic.snapshots(MANIFEST_TAG) if item["id"] not in paired]
+    if alone:
+        restic.forget(*alone)
+    restic.prune()
+    return len(gone)
+
+
+def moment(snapshot: dict[str, Any]) -> datetime:
+    """When a snapshot was made."""
+    # Nanoseconds are more than Python 3.11 reads.
+    return datetime.fromisoformat(re.sub(r"\.[0-9]+", "", str(snapshot["time"])))
+
+
+def restic_name(settings: Settings) -> str:
+    """The repository as it may be shown."""
+    return without_password(settings.repository)

@@ -1,0 +1,108 @@
+"""The list of all that a backup holds: a summary (JSON), and every file of it (JSON, one a line)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .errors import BackupError
+from .files import Entry
+
+SCHEMA = 1
+SUMMARY, FILES = "manifest.json", "files.jsonl"
+
+
+def write(folder: Path, summary: Mapping[str, Any], entries: Iterable[Entry]) -> None:
+    """Write both files. Raises OSError."""
+    with (folder / FILES).open("w") as stream:
+        for entry in entries:
+            stream.write(json.dumps(entry.as_dict()) + "\n")
+    (folder / SUMMARY).write_text(json.dumps({"schema": SCHEMA, **summary}, indent=1) + "\n")
+
+
+def read(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
+    """Both. Raises BackupError."""
+    try:
+        summary = json.loads((folder / SUMMARY).read_text())
+        if summary["schema"] != SCHEMA:
+            raise BackupError(
+                f"the manifest is of schema {summary['schema']}, this host knows {SCHEMA}: the backup was made by"
+                " a newer one. Install that one first."
+            )
+        with (folder / FILES).open() as stream:
+            return summary, [Entry(**json.loads(line)) for line in stream]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackupError(
+            f"the manifest cannot be read ({error!r}): the backup is damaged. Choose another one."
+        ) from None
+
+
+def by_root(entries: Iterable[Entry], roots: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Root → ``{"files", "directories", "links", "bytes", "changing", "digest"}``."""
+    found: dict[str, dict[str, Any]] = {}
+    digests = {}
+    ordered = sorted(roots)
+    for root in ordered:
+        found[root] = {"files": 0, "directories": 0, "links": 0, "bytes": 0, "changing": 0}
+        digests[root] = hashlib.sha256()
+    kinds = {"file": "files", "directory": "directories", "link": "links"}
+    for entry in sorted(entries, key=lambda entry: entry.path):
+        root = next(root for root in ordered if entry.path == root or entry.path.startswith(f"{root}/"))
+        counts = found[root]
+        counts[kinds[entry.kind]] += 1
+        counts["bytes"] += entry.size
+        if entry.kind == "file" and entry.sha256 is None:
+            counts["changing"] += 1
+        digests[root].update(json.dumps(entry.same).encode() + b"\n")
+    for root, digest in digests.items():
+        found[root]["digest"] = digest.hexdigest()
+    return found
+
+
+def stored(entries: Iterable[Entry], listing: Iterator[Mapping[str, Any]], roots: Iterable[str]) -> list[Entry]:
+    """The entries as the snapshot has them: without those that had gone, with those that came meanwhile.
+
+    Raises BackupError where the snapshot lacks a file, or has it in another size though nobody has changed it.
+    """
+    inside = {str(node["path"]): node for node in listing if under(str(node["path"]), roots)}
+    found, wrong = [], []
+    for entry in entries:
+        node = inside.pop(shown(entry.path), None)
+        changing = entry.kind == "file" and entry.sha256 is None
+        if node is None:
+            if not changing:
+                wrong.append(f"{entry.path} is missing")
+            continue
+        if entry.kind == "file" and not changing and int(node.get("size", 0)) != entry.size:
+            wrong.append(f"{entry.path} has {node.get('size', 0)} bytes instead of {entry.size}")
+        found.append(entry)
+    if wrong:
+        raise BackupError(
+            f"what was stored is not what there is: {'; '.join(wrong[:5])}{' and more' if len(wrong) > 5 else ''}."
+            " The backup does not count; run it again."
+        )
+    # What is left came while the backup ran: it is there, and nothing is promised of it.
+    return found
+
+
+def under(path: str, roots: Iterable[str]) -> bool:
+    """Whether the path is one of the roots or below one."""
+    return any(path == root or path.startswith(f"{root}/") for root in roots)
+
+
+def shown(path: str) -> str:
+    """A path as restic shows it: what is no UTF-8 is replaced."""
+    return path.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def differing(entries: Iterable[Entry], now: Mapping[str, Entry]) -> list[str]:
+    """Paths of a manifest's entries that are not as they should be; what was changing has to be there, no more."""
+    wrong = []
+    for entry in entries:
+        there = now.get(entry.path)
+        if there is None or (there.same != entry.same and (entry.kind != "file" or entry.sha256 is not None)):
+            wrong.append(entry.path)
+    return wrong

@@ -1,0 +1,320 @@
+"""Puts a backup back: shown first, done when confirmed, verified by its manifest, resumed after an interruption."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import files, manifest, plan
+from .backup import complete
+from .database import Panel, objects
+from .errors import BackupError
+from .place import Place
+from .restic import MOST_INCLUDES, Restic
+from .settings import SCRATCH, Settings
+from .status import Status, stamp, write_whole
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. ``snapshot``: an id or latest; ``again``: the database, too, though it was put back before."""
+
+    snapshot: str = "latest"
+    confirm: bool = False
+    again: bool = False
+
+
+class Units:
+    """systemd, for what is stopped meanwhile."""
+
+    def active(self, names: Sequence[str]) -> list[str]:
+        """Those that run."""
+        if not names:
+            return []
+        done = subprocess.run(["systemctl", "is-active", *names], stdout=subprocess.PIPE, text=True, check=False)
+        return [
+            name for name, state in zip(names, done.stdout.split(), strict=False) if state in ("active", "reloading")
+        ]
+
+    def act(self, verb: str, names: Sequence[str]) -> None:
+        """Start, stop or reload them. Raises BackupError."""
+        if not names:
+            return
+        done = subprocess.run(["systemctl", verb, *names], stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            raise BackupError(f"systemctl {verb} {' '.join(names)} failed: {' '.join(done.stderr.split())}")
+
+
+def run(
+    settings: Settings, status: Status, request: Request, restic: Restic | None = None, units: Units | None = None
+) -> dict[str, Any]:
+    """Show what would be done, or do it. Raises BackupError."""
+    restic, units = restic or Restic(settings), units or Units()
+    status.phase("repository")
+    restic.config()
+    chosen = choose(complete(restic), request.snapshot)
+    with _scratch(settings) as folder:
+        status.phase("manifest", chosen["time"])
+        restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
+        summary, entries = manifest.read(Path(f"{folder}{settings.data / 'stage' / 'manifest'}"))
+        database = summary["database"] if settings.database else None
+        _versions(settings, summary, database)
+        status.phase("compare")
+        work = _compare(settings, entries)
+        work.elsewhere = plan.elsewhere(list(summary["roots"]), settings.roots)
+        told = {"snapshot": chosen["id"], "time": chosen["time"], "release": summary["release"], **work.told()}
+        dumped = None
+        if database:
+            dumped = _fetch_database(restic, chosen["id"], database, folder)
+            told["database"], told["tables"] = _database(settings, chosen["id"], database, request.again, folder)
+        if not request.confirm:
+            return {**told, "done": False}
+        plan.room(work, settings.roots)
+        plan.owners_known(work)
+        doing = told.get("database") in ("other", "empty")
+        with _stopped(settings, units, chosen["id"], work, doing):
+            faults = _put(settings, status, restic, chosen["id"], work)
+            if dumped and doing:
+                status.phase("database")
+                _load(settings, dumped, chosen["id"], database or {}, folder)
+        if faults:
+            raise BackupError(" ".join(faults))
+        status.phase("verify")
+        result = _verify(settings, entries)
+        if result["differing"]:
+            raise BackupError(
+                f"{result['differing']} of {result['compared']} are not as the manifest says, among them"
+                f" {', '.join(result['paths'])}. Run the restore again."
+            )
+    return {**told, **result, "done": True}
+
+
+def choose(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any]:
+    """The backup that is asked for. Raises BackupError."""
+    if not backups:
+        raise BackupError(
+            "the repository holds no complete backup of this host. Run backup.yml, or name another repository or host."
+        )
+    if asked == "latest":
+        return backups[-1]
+    found = [item for item in backups if item["id"].startswith(asked)]
+    if len(asked) < 6 or len(found) != 1:
+        known = ", ".join(f"{item['id'][:8]} of {item['time'][:19]}" for item in backups[-10:])
+        raise BackupError(
+            f"restore_snapshot is {asked!r}, which is {'no' if not found else 'more than one'} backup. There are"
+            f" {known}."
+        )
+    return found[0]
+
+
+def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
+    if not database or not settings.database:
+        return
+    unknown = sorted(set(database["migrations"]) - set(Panel(settings.database).migrations()))
+    if unknown:
+        made_by = summary["release"]["name"] or summary["release"]["version"]
+        raise BackupError(
+            f"the backup was made by Streamfleet {made_by}, whose database"
+            f" is newer than what is installed here: it has {', '.join(unknown[:3])}. Install that version, or"
+            " a later one, first. Nothing was changed."
+        )
+
+
+def _now(settings: Settings, roots: Sequence[str]) -> dict[str, files.Entry]:
+    hashes = files.Hashes(settings.data / "hashes.sqlite3")
+    try:
+        return {entry.path: entry for entry in files.walk(roots, hashes)}
+    finally:
+        hashes.close()
+
+
+def _compare(settings: Settings, entries: Sequence[files.Entry]) -> plan.Plan:
+    return plan.make(entries, settings.roots, _now(settings, settings.roots))
+
+
+def _verify(settings: Settings, entries: Sequence[files.Entry]) -> dict[str, Any]:
+    """Ask the disk anew: ``{"compared", "equal", "differing", "paths"}``."""
+    here = [entry for entry in entries if manifest.under(entry.path, settings.roots)]
+    # What was changing when it was stored, and is there, is whatever it has become.
+    wrong = manifest.differing(here, _now(settings, settings.roots))
+    return {"compared": len(here), "equal": len(here) - len(wrong), "differing": len(wrong), "paths": wrong[:10]}
+
+
+def _fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], folder: Path) -> Path:
+    restic.restore(snapshot, folder, [str(database["path"])])
+    dumped = Path(f"{folder}{database['path']}")
+    digest = hashlib.sha256()
+    try:
+        with dumped.open("rb") as stream:
+            while piece := stream.read(files.PIECE):
+                digest.update(piece)
+    except OSError as error:
+        raise BackupError(
+            f"the database of the backup cannot be read ({error.strerror}). Choose another backup."
+        ) from None
+    if digest.hexdigest() != database["sha256"]:
+        raise BackupError("the database of the backup is not what its manifest says. Choose another backup.")
+    return dumped
+
+
+def _database(
+    settings: Settings, snapshot: str, database: Mapping[str, Any], again: bool, folder: Path
+) -> tuple[str, dict[str, list[int]]]:
+    """How the database here is: restored, same, other or empty; and of tables that differ, rows [here, backup]."""
+    if not settings.database:
+        return "elsewhere", {}
+    with contextlib.suppress(OSError, ValueError):
+        if json.loads((settings.data / "restored.json").read_text())["snapshot"] == snapshot and not again:
+            return "restored", {}
+    (folder / "here").mkdir(mode=0o700)
+    try:
+        here = objects(Panel(settings.database).dump(folder / "here"))
+    except BackupError:
+        return "empty", {}
+    there = database["objects"]
+    if here == there:
+        return "same", {}
+    tables = {
+        name: [here.get(name, {"count": 0})["count"], there.get(name, {"count": 0})["count"]]
+        for name in sorted({*here, *there})
+        if here.get(name) != there.get(name)
+    }
+    return "other", tables
+
+
+@contextlib.contextmanager
+def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, database: bool) -> Iterator[None]:
+    """Stop what must not run meanwhile; it runs again afterwards, also after a run that was killed here."""
+    journal = settings.data / "restoring.json"
+    touched = [*work.work, *work.owners]
+    parts = [part for part in settings.parts if any(manifest.under(entry.path, part.paths) for entry in touched)]
+    wanted = [name for part in parts for name in part.units]
+    if database and settings.database:
+        wanted += settings.database.units
+    names = list(dict.fromkeys(wanted))
+    before: list[str] = []
+    with contextlib.suppress(OSError, ValueError):
+        before = json.loads(journal.read_text())["units"]
+    stopped = list(dict.fromkeys([*before, *units.active(names)]))
+    write_whole(journal, json.dumps({"snapshot": snapshot, "units": stopped}) + "\n")
+    units.act("stop", names)
+    try:
+        yield
+    except BackupError as error:
+        # Half of a database or of its keys is no panel: it stays stopped, and the next run starts it.
+        raise BackupError(f"{error} Stopped until the restore has ended: {', '.join(stopped) or 'nothing'}.") from None
+    units.act("start", stopped)
+    reload = list(dict.fromkeys(name for part in parts for name in part.reload))
+    units.act("reload", units.active(reload))
+    journal.unlink(missing_ok=True)
+
+
+def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan) -> list[str]:
+    """Fetch and put back, root by root; what is wrong with files that cannot be had. Raises BackupError.
+
+    Of programs that are stopped meanwhile nothing may be missing; for a lost recording nobody has to wait.
+    """
+    status.phase("files", f"{len(work.work)} to put back")
+    faults: list[str] = []
+    for root in settings.roots:
+        todo = [entry for entry in work.work if manifest.under(entry.path, [root])]
+        owners = [entry for entry in work.owners if manifest.under(entry.path, [root])]
+        if not todo and not owners:
+            continue
+        try:
+            fault = _put_root(status, restic, snapshot, root, todo, owners)
+        except OSError as error:
+            raise BackupError(f"{root} cannot be put back: {error}") from None
+        if fault and any(part.units for part in settings.parts if root in part.paths):
+            raise BackupError(fault)
+        faults += [fault] if fault else []
+    os.sync()
+    return faults
+
+
+def _put_root(
+    status: Status,
+    restic: Restic,
+    snapshot: str,
+    root: str,
+    todo: Sequence[files.Entry],
+    owners: Sequence[files.Entry],
+) -> str:
+    """One root; what is wrong with it, or nothing. What an interrupted run has fetched is not fetched again."""
+    first = (*todo, *owners)[0]
+    place = Place(root, first.path != root or first.kind == "directory", SCRATCH)
+    place.prepare(first)
+    fault, lost = "", []
+    left = [entry for entry in todo if not place.put(entry)]
+    if left:
+        try:
+            _fetch(restic, snapshot, place, left, status)
+        except BackupError as error:
+            # What has come whole is put back nevertheless.
+            fault = str(error)
+        lost = [entry.path for entry in left if not place.put(entry)]
+    for entry in owners:
+        place.owner(entry)
+    for entry in todo:
+        # Files that came into it have changed nothing of a folder but its time.
+        if entry.kind == "directory":
+            place.put(entry)
+    if not lost:
+        shutil.rmtree(place.scratch, ignore_errors=True)
+        return ""
+    return (
+        f"{len(lost)} files of {root} could not be fetched, among them {', '.join(lost[:5])}:"
+        f" {fault or 'they are not what the manifest says, so the repository is damaged'}. All others were put back."
+    )
+
+
+def _fetch(restic: Restic, snapshot: str, place: Place, left: Sequence[files.Entry], status: Status) -> None:
+    size = max(1, sum(entry.size for entry in left))
+    before = shutil.disk_usage(place.scratch).free
+
+    def watch() -> None:
+        come = max(0, before - shutil.disk_usage(place.scratch).free)
+        status.progress(
+            min(99.0, 100 * come / size), f"{place.root}: about {come // 1_000_000} of {size // 1_000_000} MB"
+        )
+
+    wanted = [entry.path for entry in left] if len(left) <= MOST_INCLUDES else [place.root]
+    restic.restore(snapshot, place.scratch, wanted, watch)
+
+
+def _load(settings: Settings, dumped: Path, snapshot: str, database: Mapping[str, Any], folder: Path) -> None:
+    """Put the database back, see that every row is there, and bring it to the installed version."""
+    if not settings.database:
+        return
+    panel = Panel(settings.database)
+    panel.load(dumped)
+    (folder / "loaded").mkdir(mode=0o700)
+    found = objects(panel.dump(folder / "loaded"))
+    if found != database["objects"]:
+        wrong = [name for name in database["objects"] if found.get(name) != database["objects"][name]]
+        raise BackupError(
+            f"the database is not what was stored, in {', '.join(wrong[:5]) or 'tables that it did not have'}."
+        )
+    panel.manage("migrate", "--noinput")
+    panel.manage("restored")
+    # From here on it is the panel's own again: whoever repeats the restore takes nothing of what comes away.
+    write_whole(settings.data / "restored.json", json.dumps({"snapshot": snapshot, "at": stamp()}) + "\n")
+
+
+@contextlib.contextmanager
+def _scratch(settings: Settings) -> Iterator[Path]:
+    folder = settings.data / "restore"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700, parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,575 @@
+"""What a backup stores, how it is verified, and how it is put back: against a double of restic, over real files."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
+from streamfleet_backup.errors import BackupError, NoRepository
+from streamfleet_backup.restic import Restic
+from streamfleet_backup.settings import Part, Settings
+from streamfleet_backup.status import Status, read
+
+from tests.doubles.restic import ResticDouble
+
+
+class UnitsDouble:
+    """Remembers what was asked of systemd."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def active(self, names: Sequence[str]) -> list[str]:
+        return list(names)
+
+    def act(self, verb: str, names: Sequence[str]) -> None:
+        if names:
+            self.asked.append((verb, list(names)))
+
+
+class Host:
+    """A host with a library, a secret and a repository, all below one folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.media, self.secret = folder / "media", folder / "etc" / "secrets.env"
+        (self.media / "200001" / "rock").mkdir(parents=True)
+        self.song = self.media / "200001" / "rock" / "song.mp3"
+        self.song.write_bytes(b"music" * 1000)
+        (self.media / "200001" / "link").symlink_to("/etc/passwd")
+        self.secret.parent.mkdir()
+        self.secret.write_text("KEY='old'\n")
+        self.restic: Any = ResticDouble(folder / "repository")
+        self.units: Any = UnitsDouble()
+        parts = (
+            Part("autodj", (str(self.media),)),
+            Part("panel", (str(self.secret),), ("panel.service",), ("nginx.service",)),
+        )
+        environment = {"RESTIC_REPOSITORY": "rest:https://me:secret@backup.example/me/", "RESTIC_PASSWORD": "x" * 12}
+        own = {name: folder / name for name in ("data", "cache", "run", "release")}
+        self.settings = Settings("h1", parts, None, {"daily": 7}, False, "", 0, environment, **own)
+
+    def backup(self, **changes: Any) -> dict[str, Any]:
+        chosen = dataclasses.replace(self.settings, **changes)
+        return backup.run(chosen, Status(chosen.run, "backup"), self.restic)
+
+    def restore(self, **request: Any) -> dict[str, Any]:
+        asked = restore.Request(**request)
+        return restore.run(self.settings, Status(self.settings.run, "restore"), asked, self.restic, self.units)
+
+    def wipe(self) -> None:
+        shutil.rmtree(self.media)
+        shutil.rmtree(self.settings.data)
+
+    def tree(self) -> list[tuple[Any, ...]]:
+        hashes = files.Hashes(self.folder / "tree.sqlite3")
+        found = [entry.same for entry in files.walk([str(self.media), str(self.secret)], hashes)]
+        hashes.close()
+        return found
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def test_what_was_stored_comes_back_to_the_last_byte_and_a_second_time_changes_nothing(host: Host) -> None:
+    before = host.tree()
+    made = host.backup()
+    assert (made["files"], made["bytes"], made["changing"], made["warnings"]) == (2, 5000 + 10 + 11, 0, [])
+    assert "secret" not in made["repository"]
+    host.wipe()
+    host.secret.write_text("KEY='new host'\n")
+    shown = host.restore()
+    assert (shown["done"], shown["missing"], shown["different"]) == (False, 5, 1)
+    assert shown["conflicts"] == [str(host.secret)]
+    assert host.secret.read_text() == "KEY='new host'\n"
+    assert not host.media.exists()
+    assert host.units.asked == []
+    done = host.restore(confirm=True)
+    assert (done["compared"], done["equal"], done["differing"]) == (6, 6, 0)
+    assert host.tree() == before
+    assert host.units.asked == [
+        ("stop", ["panel.service"]),
+        ("start", ["panel.service"]),
+        ("reload", ["nginx.service"]),
+    ]
+    assert not list(host.folder.rglob(settings.SCRATCH))
+    host.units.asked.clear()
+    again = host.restore(confirm=True)
+    assert (again["missing"], again["different"], again["equal"]) == (0, 0, 6)
+    assert host.units.asked == []
+
+
+def test_files_that_are_not_in_the_backup_stay(host: Host) -> None:
+    host.backup()
+    later = host.media / "200001" / "later.mp3"
+    later.write_text("later")
+    assert host.restore(confirm=True)["extra"] == 1
+    assert later.read_text() == "later"
+
+
+def test_a_file_that_changes_while_it_is_stored_is_named_and_promised_nothing(host: Host) -> None:
+    def write_on(act: str) -> None:
+        if act == "backup" and not host.restic.made:
+            with host.song.open("ab") as stream:
+                stream.write(b"more")
+
+    host.restic.before = write_on
+    assert host.backup()["changing"] == 1
+    # As it has become since, it stays; where it is missing, it comes back as it was stored.
+    host.song.write_text("something else")
+    assert (host.restore(confirm=True)["kept"], host.song.read_text()) == (1, "something else")
+    host.song.unlink()
+    host.restore(confirm=True)
+    assert host.song.read_bytes() == b"music" * 1000 + b"more"
+
+
+def test_a_file_that_goes_while_it_is_stored_is_left_out(host: Host) -> None:
+    host.restic.before = lambda act: host.song.unlink(missing_ok=True) if act == "backup" else None
+    host.backup()
+    assert host.restore()["same"] == 5
+
+
+def test_what_the_repository_has_lost_is_found_when_it_is_written(host: Host) -> None:
+    listing = host.restic.listing
+    host.restic.listing = lambda snapshot: (node for node in listing(snapshot) if not node["path"].endswith("song.mp3"))
+    with pytest.raises(BackupError, match=r"song\.mp3 is missing.*The backup does not count"):
+        host.backup()
+    assert backup.complete(host.restic) == []
+    with pytest.raises(BackupError, match="holds no complete backup of this host"):
+        host.restore()
+
+
+def test_a_damaged_file_is_not_put_back_and_all_others_are(host: Host) -> None:
+    host.backup()
+    (stored,) = host.restic.folder.rglob("song.mp3")
+    good = stored.read_bytes()
+    stored.write_bytes(b"x" * len(good))
+    host.song.unlink()
+    host.secret.write_text("KEY='new'\n")
+    with pytest.raises(BackupError, match=r"among them .*song\.mp3: they are not what the manifest says"):
+        host.restore(confirm=True)
+    assert not host.song.exists()
+    stored.write_bytes(good)
+    host.units.asked.clear()
+    host.restore(confirm=True)
+    assert host.song.read_bytes() == good
+    assert host.units.asked == []
+
+
+def test_a_program_whose_files_are_damaged_stays_stopped_until_they_are_had(host: Host) -> None:
+    host.backup()
+    stored = next(host.restic.folder.rglob("secrets.env"))
+    good = stored.read_bytes()
+    stored.write_bytes(b"x" * len(good))
+    host.secret.write_text("KEY='new'\n")
+    with pytest.raises(BackupError, match=r"Stopped until the restore has ended: panel\.service"):
+        host.restore(confirm=True)
+    assert (host.secret.read_text(), host.units.asked) == ("KEY='new'\n", [("stop", ["panel.service"])])
+    stored.write_bytes(good)
+    host.restore(confirm=True)
+    assert host.secret.read_text() == "KEY='old'\n"
+    assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_what_the_repository_still_has_is_put_back_when_some_of_it_has_gone(host: Host) -> None:
+    other = host.song.with_name("other.mp3")
+    other.write_bytes(b"other")
+    host.backup()
+    next(host.restic.folder.rglob("song.mp3")).unlink()
+    host.song.unlink()
+    other.unlink()
+    fetch = host.restic.restore
+
+    def half(*arguments: Any) -> None:
+        fetch(*arguments)
+        if str(arguments[1]).endswith(settings.SCRATCH):
+            raise BackupError("the network is away")
+
+    host.restic.restore = half
+    with pytest.raises(BackupError, match=r"1 files of .* could not be fetched, .*song\.mp3: the network is away"):
+        host.restore(confirm=True)
+    assert other.read_bytes() == b"other"
+
+
+def test_what_does_not_hold_has_no_manifest_and_is_no_backup(host: Host) -> None:
+    def broken(act: str) -> None:
+        if act == "check":
+            raise BackupError("damaged")
+
+    host.restic.before = broken
+    with pytest.raises(BackupError, match="damaged"):
+        host.backup()
+    assert backup.complete(host.restic) == []
+
+
+def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
+    host.backup()
+    host.wipe()
+    host.secret.write_text("KEY='new'\n")
+
+    class Killed(BaseException):
+        pass
+
+    put = place.Place.put
+
+    def killed(self: place.Place, entry: files.Entry) -> bool:
+        if entry.path.endswith("song.mp3") and self.staged(entry).exists():
+            raise Killed
+        return put(self, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.Place, "put", killed)
+        with pytest.raises(Killed):
+            host.restore(confirm=True)
+    # The secret was put back before; the panel was stopped for it, and nobody has started it.
+    assert ("stop", ["panel.service"]) in host.units.asked
+    assert ("start", ["panel.service"]) not in host.units.asked
+    fetched = host.restic.acts.count("restore")
+    host.restore(confirm=True)
+    # The manifest, and nothing else: the song lay there.
+    assert host.restic.acts.count("restore") == fetched + 1
+    assert host.song.read_bytes() == b"music" * 1000
+    assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_no_link_of_a_tenant_leads_out_of_its_folder(host: Host, tmp_path: Path) -> None:
+    host.backup()
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    host.song.unlink()
+    host.song.parent.rmdir()
+    host.song.parent.symlink_to(outside)
+    with pytest.raises(BackupError, match="cannot be put back"):
+        host.restore(confirm=True)
+    assert list(outside.iterdir()) == []
+
+
+def test_a_disk_that_is_too_small_is_said_before_anything_is_done(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.backup()
+    host.wipe()
+    monkeypatch.setattr(plan, "RESERVE", 1 << 60)
+    with pytest.raises(BackupError, match=r"MB free; .* needed.*Nothing was changed"):
+        host.restore(confirm=True)
+    assert not host.media.exists()
+    assert host.units.asked == []
+
+
+def test_an_owner_who_is_not_here_is_said_before_anything_is_done(host: Host) -> None:
+    entry = files.Entry(str(host.song), "file", 0o644, "nobody-here", "root", 1, 0, "0")
+    with pytest.raises(BackupError, match=r"user nobody-here.*Run install\.yml first"):
+        plan.owners_known(plan.Plan(missing=[entry]))
+
+
+def test_another_repository_than_before_is_refused_and_one_that_has_gone_is_not_made_anew(host: Host) -> None:
+    host.backup()
+    (host.restic.folder / "config").write_text("f" * 64)
+    with pytest.raises(BackupError, match="is another one than before"):
+        host.backup()
+    (host.restic.folder / "config").unlink()
+    with pytest.raises(BackupError, match="It was there before"):
+        host.backup()
+    assert host.restic.acts.count("init") == 1
+
+
+def test_a_clock_that_is_behind_forgets_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.backup()
+    host.restic.made[0]["time"] = "2099-01-01T00:00:00.5Z"
+    made = host.backup(prune=True)
+    assert "later than this host's clock" in made["warnings"][0]
+    assert "prune" not in host.restic.acts
+
+
+def test_only_a_host_that_may_forgets_and_halves_go_with_their_other_half(host: Host) -> None:
+    host.backup()
+    assert {"forget", "prune"}.isdisjoint(host.restic.acts)
+    host.restic.backup([str(host.secret)], [backup.DATA_TAG])
+    first = host.restic.made[0]["id"]
+    host.restic.made.pop(0)
+    host.backup(prune=True)
+    assert host.restic.acts[-1] == "prune"
+    assert first not in {item["id"] for item in host.restic.made}
+    assert len(host.restic.snapshots(backup.MANIFEST_TAG)) == len(host.restic.snapshots(backup.DATA_TAG)) == 1
+
+
+def test_the_backup_is_chosen_by_its_id(host: Host) -> None:
+    host.backup()
+    host.backup()
+    first, second = backup.complete(host.restic)
+    assert restore.choose([first, second], "latest") == second
+    assert restore.choose([first, second], first["id"][:8]) == first
+    for wrong in ("", "ab", "zzzzzzzz"):
+        with pytest.raises(BackupError, match="restore_snapshot is"):
+            restore.choose([first, second], wrong)
+
+
+def test_two_jobs_at_once_are_one_too_many(host: Host) -> None:
+    Status(host.settings.run, "backup")
+    with (
+        lock.held(host.settings.run, "backup"),
+        pytest.raises(BackupError, match=r"backup works on this host since .*, process \d+"),
+        lock.held(host.settings.run, "restore"),
+    ):
+        pass
+
+
+def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
+    status = Status(host.settings.run, "backup")
+    status.phase("store", "3 files")
+    assert (read(host.settings.run)["phase"], read(host.settings.run)["state"]) == ("store", "running")
+    status.end("succeeded", "done", files=3)
+    assert (read(host.settings.run)["result"], read(host.settings.run)["percent"]) == ({"files": 3}, 100)
+
+
+@pytest.mark.parametrize(
+    ("said", "meaning"),
+    [
+        ("Fatal: wrong password or no key found", "streamfleet_backup_password"),
+        ("Fatal: unable to save snapshot: write /srv/x: no space left on device", "the disk is full"),
+        ('Fatal: unable to open config file: Stat: Get "https://b/": dial tcp: connect: connection refused', "network"),
+        ("unable to create lock in backend: repository is already locked by PID 7 on other", "restic unlock"),
+        ("Load(<data/5f4e>) returned error, retrying: ciphertext verification failed", "damaged or incomplete"),
+        ("Fatal: unable to open config file: permission denied", "access is refused"),
+        ("something new", "restic failed and says"),
+    ],
+)  # fmt: skip
+def test_what_restic_says_becomes_a_cause_and_a_fix(host: Host, said: str, meaning: str) -> None:
+    fault = Restic(host.settings).fault(said)
+    assert meaning in str(fault)
+    assert "me:secret" not in str(fault)
+
+
+def test_a_repository_that_is_not_there_is_none_that_is_damaged(host: Host) -> None:
+    said = "Fatal: unable to open config file: stat /x/config: no such file or directory\nIs there a repository at …?"
+    assert isinstance(Restic(host.settings).fault(said), NoRepository)
+    away = 'Fatal: unable to open config file: Head "https://b/config": dial tcp: connect: connection refused'
+    assert not isinstance(Restic(host.settings).fault(away), NoRepository)
+
+
+@pytest.mark.parametrize(
+    ("repository", "ends"),
+    [
+        ("sftp:me@store.example:/srv/x", ["-l me store.example -s sftp"]),
+        ("sftp://me@store.example:2222//srv/x", ["-p 2222 -l me store.example -s sftp"]),
+        ("/srv/x", []),
+        ("rest:https://store.example/x", []),
+    ],
+)
+def test_sftp_uses_the_key_that_was_given_and_checks_the_host(repository: str, ends: list[str]) -> None:
+    options = restic.ssh_options({"RESTIC_REPOSITORY": repository})
+    assert [option.endswith(end) for option, end in zip(options[1:], ends, strict=True)] == [True] * len(ends)
+    assert not options or "StrictHostKeyChecking=yes" in options[1]
+
+
+def test_patterns_mean_the_path_and_nothing_else() -> None:
+    assert restic.escaped("/a/we[ir]d*?\\") == "/a/we\\[ir]d\\*\\?\\\\"
+
+
+def test_hashes_are_remembered_by_inode_size_and_time(tmp_path: Path) -> None:
+    path = tmp_path / "f"
+    path.write_text("one")
+    os.utime(path, (1, 1))
+    for _turn in range(2):
+        hashes, counted = files.Hashes(tmp_path / "h.sqlite3"), files.Counted()
+        assert [entry.kind for entry in files.walk([str(path)], hashes, counted=counted)] == ["file"]
+        hashes.close()
+    assert counted.hashed_bytes == 0
+    (tmp_path / "h.sqlite3").write_text("no database at all, but a memory that was damaged" * 100)
+    assert next(files.walk([str(path)], files.Hashes(tmp_path / "h.sqlite3"))).sha256
+
+
+def test_sockets_and_pipes_are_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    counted = files.Counted()
+    found = list(files.walk([str(tmp_path)], files.Hashes(tmp_path / ".h"), counted=counted))
+    assert found[0].path == str(tmp_path)
+    assert counted.skipped == 1
+
+
+# The database ---------------------------------------------------------------------------------------------------------
+
+
+def sqlite(path: Path, rows: int = 3) -> None:
+    base = sqlite3.connect(path)
+    base.execute("PRAGMA journal_mode=WAL")
+    base.execute("CREATE TABLE panel_account (id INTEGER PRIMARY KEY, name TEXT)")
+    base.executemany("INSERT INTO panel_account (name) VALUES (?)", [(f"n{n}",) for n in range(rows)])
+    base.commit()
+    base.close()
+
+
+@pytest.fixture
+def panel(tmp_path: Path) -> database.Panel:
+    """A panel's database in SQLite, of this user."""
+    (tmp_path / "panel.env").write_text(f"{database.URL}='sqlite:///{tmp_path}/panel.sqlite3'\n")
+    sqlite(tmp_path / "panel.sqlite3")
+    (tmp_path / "dump").mkdir()
+    return database.Panel(settings.Database(tmp_path / "panel.env", tmp_path / "panel.env", "root", tmp_path, ()))
+
+
+def test_a_database_in_use_is_copied_as_it_is_at_one_moment_and_comes_back(
+    panel: database.Panel, tmp_path: Path
+) -> None:
+    busy = sqlite3.connect(panel.where.name, isolation_level=None)
+    busy.execute("BEGIN IMMEDIATE")
+    busy.execute("INSERT INTO panel_account (name) VALUES ('not yet')")
+    dumped = panel.dump(tmp_path / "dump")
+    busy.execute("COMMIT")
+    busy.close()
+    known = database.objects(dumped)
+    assert known["panel_account"]["count"] == 3
+    panel.load(dumped)
+    (tmp_path / "again").mkdir()
+    assert database.objects(panel.dump(tmp_path / "again")) == known
+    assert Path(panel.where.name).stat().st_mode & 0o777 == 0o660
+
+
+def test_a_damaged_dump_takes_nobodys_place(panel: database.Panel, tmp_path: Path) -> None:
+    dumped = panel.dump(tmp_path / "dump")
+    dumped.write_bytes(dumped.read_bytes()[:5000])
+    before = Path(panel.where.name).read_bytes()
+    with pytest.raises(BackupError, match="panel's database"):
+        panel.load(dumped)
+    assert Path(panel.where.name).read_bytes() == before
+    with pytest.raises(BackupError, match=r"panel here uses sqlite\. Set streamfleet_panel_database_url"):
+        panel.load(dumped.rename(dumped.with_suffix(".postgresql")))
+
+
+def test_the_backup_of_a_newer_version_is_refused(panel: database.Panel, host: Host, tmp_path: Path) -> None:
+    chosen = dataclasses.replace(host.settings, database=panel._database)
+    summary = {"release": {"name": "0.9.0-abc", "version": "0.9.0"}}
+    with pytest.raises(BackupError, match=r"0\.9\.0-abc, whose database is newer.*0042_new"):
+        restore._versions(chosen, summary, {"migrations": ["0042_new"]})
+
+
+POSTGRESQL = b"""--
+CREATE SCHEMA public;
+COPY public.panel_account (id, name) FROM stdin;
+1\tada
+2\tbob
+\\.
+
+COPY public."Odd" (id) FROM stdin;
+\\.
+
+--
+-- PostgreSQL database dump complete
+--
+"""
+MARIADB = b"""CREATE TABLE `panel_account` (
+  `id` int
+);
+INSERT INTO `panel_account` VALUES (2,'bob');
+INSERT INTO `panel_account` VALUES (1,'ada');
+-- Dump completed
+"""
+
+
+def test_rows_of_dumps_are_counted_and_their_order_does_not_count(tmp_path: Path) -> None:
+    dump = tmp_path / "panel.postgresql"
+    dump.write_bytes(POSTGRESQL)
+    first = database.objects(dump)
+    assert {name: table["count"] for name, table in first.items()} == {"panel_account": 2, "Odd": 0}
+    dump.write_bytes(POSTGRESQL.replace(b"1\tada\n2\tbob\n", b"2\tbob\n1\tada\n"))
+    assert database.objects(dump) == first
+    assert database.ended(dump)
+    dump.write_bytes(POSTGRESQL.replace(b"ada", b"eve"))
+    assert database.objects(dump)["panel_account"]["digest"] != first["panel_account"]["digest"]
+    other = tmp_path / "panel.mariadb"
+    other.write_bytes(MARIADB)
+    assert database.objects(other)["panel_account"]["count"] == 2
+    other.write_bytes(MARIADB[:-20])
+    assert not database.ended(other)
+    other.write_bytes(b"")
+    with pytest.raises(BackupError, match="no database of a panel"):
+        database.objects(other)
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "name", "host", "port"),
+    [
+        ("sqlite:////var/lib/x.sqlite3", "sqlite", "/var/lib/x.sqlite3", "", ""),
+        ("postgres://%2Fvar%2Frun%2Fpostgresql/streamfleet", "postgresql", "streamfleet", "/var/run/postgresql", ""),
+        ("postgres://me:p%40s@db.example:5433/x?sslmode=require", "postgresql", "x", "db.example", "5433"),
+        ("mysql://me:p@[::1]:3307/x", "mariadb", "x", "::1", "3307"),
+    ],
+)
+def test_urls_of_databases_are_read(url: str, kind: str, name: str, host: str, port: str) -> None:
+    found = database.where(url)
+    assert (found.kind, found.name, found.host, found.port) == (kind, name, host, port)
+    assert "@" not in found.host
+
+
+def test_a_database_that_cannot_be_stored_is_refused() -> None:
+    with pytest.raises(BackupError, match="begins with 'oracle'"):
+        database.where("oracle://x/y")
+
+
+# Settings -------------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_read_as_the_role_writes_them_and_what_lies_in_another_root_is_stored_once(tmp_path: Path) -> None:
+    told = {
+        "host": "h1", "database": {}, "keep": {}, "prune": False, "check_data": "", "upload_kbps": 0,
+        "parts": [{"role": "a", "paths": ["/x", "/x/y"], "units": [], "reload": []}, {"role": "b", "paths": ["/x"]}],
+    }  # fmt: skip
+    (tmp_path / "settings.json").write_text(json.dumps(told))
+    (tmp_path / "secrets.env").write_text("# c\nRESTIC_PASSWORD='it'\\''s'\nRESTIC_REPOSITORY='/srv/b'\n")
+    found = settings.load(tmp_path)
+    assert (found.roots, found.environment["RESTIC_PASSWORD"], found.repository) == (["/x"], "it's", "/srv/b")
+    (tmp_path / "settings.json").write_text("{")
+    with pytest.raises(BackupError, match=r"settings\.json cannot be read.*Run install\.yml"):
+        settings.load(tmp_path)
+
+
+def test_a_manifest_of_a_newer_schema_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    manifest.write(tmp_path, {"schema": 2}, [])
+    with pytest.raises(BackupError, match="made by a newer one"):
+        manifest.read(tmp_path)
+    (tmp_path / manifest.SUMMARY).write_text("{")
+    with pytest.raises(BackupError, match="the backup is damaged"):
+        manifest.read(tmp_path)
+
+
+# What roles declare ---------------------------------------------------------------------------------------------------
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Made anew by an installation, and known to nobody else: the secrets of programs that talk to each other on one host.
+MADE_ANEW = {"flussonic", "nginx_rtmp", "wowza"}
+
+
+def declared() -> dict[str, list[dict[str, Any]]]:
+    """Role → what it says that a backup keeps."""
+    found = {}
+    for path in ROOT.glob("roles/*/vars/main.yml"):
+        role = path.parents[1].name
+        found[role] = yaml.safe_load(path.read_text()).get(f"_streamfleet_{role}_backup") or []
+    return {role: items for role, items in found.items() if items}
+
+
+def test_paths_are_literal_since_they_are_read_from_outside_the_role() -> None:
+    assert {"panel", "worker", "certificates", "file_transfer"} <= set(declared())
+    for role, items in declared().items():
+        for item in items:
+            assert set(item) <= {"paths", "units", "reload", "database"}, role
+            assert all(path.startswith("/") and "{" not in path for path in item["paths"]), role
+
+
+def test_secrets_that_are_made_on_a_host_are_in_its_backup() -> None:
+    for path in ROOT.glob("roles/*/vars/main.yml"):
+        role = path.parents[1].name
+        said = yaml.safe_load(path.read_text())
+        files = [item for value in said.values() if isinstance(value, list) for item in value if isinstance(item, dict)]
+        made = {Path(item["path"]).name for item in files if "<secret" in item.get("generate", "")}
+        kept = {Path(each).name for item in declared().get(role, []) for each in item["paths"]}
+        assert made <= kept or role in MADE_ANEW, f"roles/{role}: {made - kept} would be lost with the host"
