@@ -25,6 +25,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     # Fernet keys for stored credentials, newest first: the first encrypts, all decrypt. `rotate_keys` re-encrypts.
     FIELD_KEYS: list[str] = env.list("FIELD_KEYS")
     DEBUG = env.bool("DEBUG", False)
+    # There while an upgrade works, see maintenance.py.
+    MAINTENANCE_FILE = env.str("MAINTENANCE_FILE", "/var/lib/streamfleet/upgrade/maintenance.json")
     # The URL that people and machines use; links in mail, and what CSRF trusts.
     PUBLIC_URL = env.str("PUBLIC_URL", "https://localhost").rstrip("/")
     ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [urlsplit(PUBLIC_URL).hostname or "localhost"])
@@ -104,6 +106,8 @@ MIDDLEWARE = [
     "streamfleet_panel.portal.security.PageHeaders",
     "streamfleet_panel.middleware.ApiErrors",
     "streamfleet_panel.middleware.ClientAddress",
+    # Before anything that writes: a session, a count of failures.
+    "streamfleet_panel.maintenance.ReadOnly",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

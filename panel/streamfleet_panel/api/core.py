@@ -18,7 +18,7 @@ from django.http.request import UnreadablePostError
 from django.utils import timezone
 from ninja.security import HttpBearer
 
-from streamfleet_panel import journal
+from streamfleet_panel import journal, maintenance
 from streamfleet_panel.access import Actor, Forbidden, actor_of_token
 from streamfleet_panel.apply.document import MOST_BYTES, parse_json
 from streamfleet_panel.apply.problems import ApiError, Problem
@@ -48,6 +48,8 @@ def refusal(error: ApiError) -> HttpResponse:
         response["WWW-Authenticate"] = "Bearer"
     if error.status == 429:
         response["Retry-After"] = "60"
+    if error.code == "maintenance":
+        response["Retry-After"] = str(maintenance.RETRY_AFTER)
     return response
 
 

@@ -21,6 +21,7 @@ STATUS = {
     "too_many_requests": 429,
     "internal_error": 500,
     "unavailable": 503,
+    "maintenance": 503,
 }
 
 
