@@ -79,15 +79,27 @@ units:
   type: dict
   sample:
     streamfleet-example.service: [enable, start]
+ansible_facts:
+  description: In check mode, of each unit what would be done with it, by its name behind C(streamfleet_unit_), with underscores.
+  returned: in check mode
+  type: dict
+  sample:
+    streamfleet_unit_streamfleet_example_service: {unit: streamfleet-example.service, verbs: [restart]}
 daemon_reload:
   description: Whether systemd has read its units again.
   returned: always
   type: bool
 """
 
+import re
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.host_units import Unit, UnitsError, ensure
 from ansible.module_utils.streamfleet.node_apply.host import Host
+
+
+#: What the facts are called in which check mode tells what is due.
+FORETOLD = "streamfleet_unit_"
 
 
 def main() -> None:
@@ -111,6 +123,12 @@ def main() -> None:
         result = ensure(Host(), [Unit.of(item) for item in module.params["units"]], module.check_mode)
     except UnitsError as error:
         module.fail_json(msg=str(error))
+    if module.check_mode:
+        # For a playbook that says beforehand what many roles would do, each with a task of its own.
+        result["ansible_facts"] = {
+            FORETOLD + re.sub(r"[^A-Za-z0-9]", "_", name): {"unit": name, "verbs": result["units"].get(name, [])}
+            for name in (unit["name"] for unit in module.params["units"])
+        }
     module.exit_json(**result)
 
 
