@@ -69,7 +69,9 @@ def _probe(options: dict[str, Any]) -> str:
     try:
         details = {str(entry["label"]): str(entry["value"]) for entry in options["connection"]}
     except KeyError as error:
-        raise errors.BadOption(f"connection: an entry has no {error.args[0]}: give the panel's own, filled in.") from None
+        raise errors.BadOption(
+            f"connection: an entry has no {error.args[0]}: give the panel's own, filled in."
+        ) from None
     with tempfile.NamedTemporaryFile("w", suffix=".pem") as authority:
         authority.write(options["stream_ca"] or "")
         authority.flush()

@@ -8,7 +8,7 @@ from typing import Any
 
 #: What streamfleet_units calls the facts in which check mode tells what is due.
 _FORETOLD = "streamfleet_unit_"
-#: Units that no listener and no encoder goes through; those of the panel are read-only meanwhile, and the rest catch up.
+#: Units that no listener and no encoder goes through.
 _UNHEARD = re.compile(
     r"streamfleet-(panel|panel-jobs|worker|sessions|usage|acme|acme-install|firewall|tenants)\.(service|timer|path)"
     r"|fail2ban\.service|.*\.(timer|path|mount)"
@@ -43,8 +43,10 @@ def streamfleet_upgrade_plan(
     lines = [_panel_line(panel)]
     if panel["changes"]:
         lines.append(_migrations_line(panel))
-        away = "can be read and takes no changes" if panel["read_only"] else "is away, since it cannot be read-only yet,"
-        lines.append(f"panel: {away} while database and code are changed and probed; nobody on the air notices")
+        away = (
+            "can be read and takes no changes" if panel["read_only"] else "is away, since it cannot be read-only yet,"
+        )
+        lines.append(f"panel: {away} while it is changed and probed; nobody on the air notices")
     carried = list(services)
     for name, host in hosts.items():
         lines += _host_lines(name, host, [item for item in carried if item["node"] == name])
@@ -71,14 +73,21 @@ def _host_lines(name: str, host: Mapping[str, Any], carried: list[Mapping[str, A
     cut = streamfleet_cut(due)
     lines = [f"{name}: {', '.join(verbs)} {unit}" for unit, verbs in due.items()]
     if host["packages"]:
-        lines.append(f"{name}: new packages {', '.join(host['packages'])}, whose own scripts may restart what they serve")
-    known = [item["listeners"] for item in carried if item["listeners"] is not None]
-    audience = f"{len(carried)} services on the air, {sum(known) if known else 'an unknown number of'} listeners"
-    if cut or host["packages"]:
-        lines.append(f"{name}: TOUCHES {audience}")
-    else:
-        lines.append(f"{name}: touches nobody ({audience})")
+        lines.append(
+            f"{name}: new packages {', '.join(host['packages'])}, whose own scripts may restart what they serve"
+        )
+    touches = bool(cut or host["packages"])
+    lines.append(f"{name}: {'TOUCHES' if touches and carried else 'touches nobody:'} {_audience(carried)}")
     return lines
+
+
+def _audience(carried: list[Mapping[str, Any]]) -> str:
+    """Who is on the air, as far as it is known."""
+    if not carried:
+        return "nothing is on the air there"
+    known = [item["listeners"] for item in carried if item["listeners"] is not None]
+    listeners = f"{'at least ' if len(known) < len(carried) else ''}{sum(known)}" if known else "an unknown number of"
+    return f"{len(carried)} services on the air, {listeners} listeners"
 
 
 class FilterModule:

@@ -9,8 +9,8 @@ module: streamfleet_panel_upgrade
 short_description: Save, gate and put back a panel while it is upgraded
 version_added: 0.2.0
 description:
-  - The steps that C(upgrade.yml) takes on the panel's host around what the role C(panel) does there. Every step notes what
-    it begins, so that a run that was killed is finished or undone by the next.
+  - The steps that C(upgrade.yml) takes on the panel's host around what the role C(panel) does there. Every step notes
+    what it begins, so that a run that was killed is finished or undone by the next.
   - While an upgrade is under way the panel can be read and not written; worker and jobs begin nothing. A release that
     cannot be read-only (0.1.0) is stopped meanwhile.
   - The database is saved with SQLite's online backup, C(pg_dump) or C(mariadb-dump), and the settings with it, in
@@ -19,10 +19,10 @@ options:
   step:
     description:
       - V(look) says what would be done, and changes nothing; a downgrade is refused here.
-      - V(begin) holds worker and jobs, makes the panel read-only, and saves database and settings. Where that fails, all
-        runs on as before.
-      - V(open) looks whether the new release answers, and has every object that there was. Then it lets the writes of the
-        installation's own token through, and the worker work, for a probe.
+      - V(begin) holds worker and jobs, makes the panel read-only, and saves database and settings. Where that fails,
+        all runs on as before.
+      - V(open) looks whether the new release answers, and has every object that there was. Then it lets the writes of
+        the installation's own token through, and the worker work, for a probe.
       - V(finish) lets everybody write again.
       - V(undo) puts code, settings and database back, or finishes an upgrade that had passed its gate.
     type: str

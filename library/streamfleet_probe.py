@@ -9,8 +9,8 @@ module: streamfleet_probe
 short_description: Publish to a service and hear it
 version_added: 0.2.0
 description:
-  - Publishes a tone to a service that is there, with ffmpeg from the controller, plays it as a listener would, and decodes
-    what comes back. Fails with the reason where the tone is not heard.
+  - Publishes a tone to a service that is there, with ffmpeg from the controller, plays it as a listener would, and
+    decodes what comes back. Fails with the reason where the tone is not heard.
   - Changes nothing, and asks no panel. Use a service that is there for this, since whoever is on the air is in the way.
 options:
   engine:
@@ -22,7 +22,7 @@ options:
     type: str
     required: true
   connection:
-    description: What a broadcaster pastes, as the panel shows it with secrets filled in; each with C(label) and C(value).
+    description: What a broadcaster pastes, as the panel shows it, secrets filled in; each with C(label) and C(value).
     type: list
     elements: dict
     required: true
@@ -32,11 +32,11 @@ options:
     required: true
   address:
     description:
-      - Address of the node to connect to, in place of what host names resolve to. Certificates are verified for the names
-        all the same.
+      - Address of the node to connect to, in place of what host names resolve to. Certificates are verified for the
+        names all the same.
     type: str
   stream_ca:
-    description: Authorities (PEM, the text itself) of the stream's certificate, beside those that the controller trusts.
+    description: Authorities (PEM, the text itself) of the stream's certificate, beside those the controller trusts.
     type: str
 attributes:
   check_mode:

@@ -80,7 +80,7 @@ units:
   sample:
     streamfleet-example.service: [enable, start]
 ansible_facts:
-  description: In check mode, of each unit what would be done with it, by its name behind C(streamfleet_unit_), with underscores.
+  description: Of each unit what would be done with it, by its name behind C(streamfleet_unit_), with underscores.
   returned: in check mode
   type: dict
   sample:
@@ -96,7 +96,6 @@ import re
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.host_units import Unit, UnitsError, ensure
 from ansible.module_utils.streamfleet.node_apply.host import Host
-
 
 #: What the facts are called in which check mode tells what is due.
 FORETOLD = "streamfleet_unit_"

@@ -124,8 +124,8 @@ class Client:
         :param body: anything that JSON can say; None sends no body. ``bytes`` are sent as they are.
         :param query: parameters; None values are left out, booleans become ``true`` and ``false``.
         :param idempotent: whether a second try is harmless. Default: by the method. Only then are 429, 502, 503, a
-            refused connection and a broken one tried again. What a panel refuses because it is being upgraded (503 with the
-            code ``maintenance``) is always tried again.
+            refused connection and a broken one tried again. What a panel refuses because it is being upgraded (503 with
+            the code ``maintenance``) is always tried again.
         """
         method = method.upper()
         target = self._target(path, query)

@@ -1,9 +1,9 @@
 """Read-only for as long as an upgrade works: a file says so, asked at every request and at every turn of a loop.
 
-The file is JSON, written by root: ``{"reason": str, "admit": [id of a token, …], "hold": ["worker", "jobs"]}``. Writes of
-the tokens that ``admit`` names go through (those of the upgrade's own probe), all others are answered 503 with the code
-``maintenance``. ``hold`` names the processes that begin nothing. A file that cannot be read admits nobody and holds all:
-what made it may have been killed in the middle.
+The file is JSON, written by root: ``{"reason": str, "admit": [id of a token, …], "hold": ["worker", "jobs"]}``. Writes
+of the tokens that ``admit`` names go through (those of the upgrade's own probe), all others are answered 503 with the
+code ``maintenance``. ``hold`` names the processes that begin nothing. A file that cannot be read admits nobody and
+holds all: what made it may have been killed in the middle.
 """
 
 from __future__ import annotations

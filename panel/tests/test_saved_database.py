@@ -44,7 +44,7 @@ def test_what_was_saved_comes_back_and_what_came_later_goes(
     text = "Näw 📻 'quoted' \\"
     quoted = text.replace("'", "''").replace("\\", "\\\\" if database.kind == "mariadb" else "\\")
     cursor.execute("CREATE TABLE upgrade_old (id INTEGER PRIMARY KEY, name VARCHAR(100))")
-    cursor.execute(f"INSERT INTO upgrade_old VALUES (1, '{quoted}')")  # noqa: S608
+    cursor.execute(f"INSERT INTO upgrade_old VALUES (1, '{quoted}')")
     assert databases.missing(host, database) == []
     databases.save(host, database, str(folder))
     try:

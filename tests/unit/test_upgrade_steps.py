@@ -124,7 +124,8 @@ class PanelDouble:
             with self.database() as link:
                 for name, seen in known.items():
                     link.execute(
-                        "UPDATE panel_node SET generation = ? WHERE name = ? AND generation <= ?", (seen + 1, name, seen)
+                        "UPDATE panel_node SET generation = ? WHERE name = ? AND generation <= ?",
+                        (seen + 1, name, seen),
                     )
             return Finished(0, "[1]")
         return Finished(0, json.dumps({"Account": self.rows("SELECT count(*) FROM panel_account")[0][0]}))
@@ -302,7 +303,8 @@ def test_a_run_is_given_up_after_its_lease(double: PanelDouble, monkeypatch: pyt
 
 def test_versions_are_ordered_as_they_are_released() -> None:
     ordered = ["0.1.0", "0.2.0-dev0", "0.2.0-dev1", "0.2.0rc1", "0.2.0", "0.10.0"]
-    assert sorted(reversed(ordered), key=versions.order) == ordered
+    assert sorted(sorted(ordered), key=versions.order) == ordered
+    assert sorted(ordered) != ordered
     assert versions.version_of(NEW[0]) == "0.2.0"
     assert versions.version_of("/x/0.2.0-dev0-0123456789abcdef") == "0.2.0-dev0"
     for bad in ("/opt/streamfleet/releases/mine", "0.2.0"):

@@ -6,7 +6,6 @@ A database is put back while nobody uses it. Doing so twice, or after the first 
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import sqlite3
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from .errors import UpgradeError
 PATIENCE = 3600.0
 USER = "streamfleet-panel"
 
-#: The password comes by standard input: neither a command line nor a file shows it. $1: the file; the rest: the program.
+#: The password comes by standard input: no command line and no file shows it. $1: the file; the rest: the program.
 _WITH_FILE = 'umask 077; IFS= read -r {variable}; export {variable}; file=$1; shift; exec "$@" {redirect} "$file"'
 _DROP_POSTGRESQL = (
     "DO $$ DECLARE r record; BEGIN FOR r IN SELECT tablename FROM pg_tables WHERE schemaname = current_schema() LOOP"
@@ -44,7 +43,9 @@ class Database:
     @property
     def programs(self) -> tuple[str, ...]:
         """What of its own is needed on this host."""
-        return {"postgresql": ("pg_dump", "pg_restore", "psql"), "mariadb": ("mariadb-dump", "mariadb")}.get(self.kind, ())
+        return {"postgresql": ("pg_dump", "pg_restore", "psql"), "mariadb": ("mariadb-dump", "mariadb")}.get(
+            self.kind, ()
+        )
 
     @property
     def package(self) -> str:
@@ -100,7 +101,7 @@ def size_mb(host: Host, database: Database) -> int:
     total = 0
     for suffix in ("", "-wal"):
         with contextlib.suppress(OSError):
-            total += os.stat(f"{host.path(database.file)}{suffix}").st_size
+            total += Path(f"{host.path(database.file)}{suffix}").stat().st_size
     return total // 2**20 + 1
 
 
@@ -153,10 +154,12 @@ def _copy(source: str, target: str) -> None:
     if not Path(source).is_file():
         raise UpgradeError(f"{source} is not there, so there is no database to copy")
     try:
-        with contextlib.closing(sqlite3.connect(source, timeout=60)) as here:
-            with contextlib.closing(sqlite3.connect(target, timeout=60)) as there:
-                here.backup(there)
-                (verdict,) = there.execute("PRAGMA integrity_check(1)").fetchone()
+        with (
+            contextlib.closing(sqlite3.connect(source, timeout=60)) as here,
+            contextlib.closing(sqlite3.connect(target, timeout=60)) as there,
+        ):
+            here.backup(there)
+            (verdict,) = there.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.Error as error:
         raise UpgradeError(f"{source} cannot be copied to {target}: {error}") from None
     if verdict != "ok":
@@ -189,9 +192,11 @@ def _mariadb(database: Database) -> list[str]:
 
 
 def _run(host: Host, database: Database, command: list[str], path: str, redirect: str) -> str:
-    """Run a server's program as the panel's user, whom a local server knows. Raises UpgradeError; returns what it said."""
+    """What a server's program says, run as the panel's user, whom a local server knows. Raises UpgradeError."""
     variable = {"postgresql": "PGPASSWORD", "mariadb": "MYSQL_PWD"}[database.kind]
-    drop = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--no-new-privs", "--"] if host.own else []
+    drop = (
+        ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", "--no-new-privs", "--"] if host.own else []
+    )
     script = _WITH_FILE.format(variable=variable, redirect=redirect)
     done = host.run(
         ["sh", "-c", script, "sh", str(host.path(path)) if path != "/dev/null" else path, *drop, *command],

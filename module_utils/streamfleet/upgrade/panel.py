@@ -16,7 +16,18 @@ from .errors import UpgradeError
 PATIENCE = 90.0
 #: How many rows there are of all that people declared. Logs, counts and sessions go on growing and shrinking.
 KINDS = (
-    *("Account", "ResellerPlan", "Node", "MediaService", "Playlist", "Dj", "Schedule", "Relay", "MediaUser", "ApiToken"),
+    *(
+        "Account",
+        "ResellerPlan",
+        "Node",
+        "MediaService",
+        "Playlist",
+        "Dj",
+        "Schedule",
+        "Relay",
+        "MediaUser",
+        "ApiToken",
+    ),
     *("AuditLog", "Installation"),
 )
 _COUNT = (
@@ -30,7 +41,8 @@ _GENERATIONS = (
 )
 _RAISE = (
     "import json; from streamfleet_panel.models import Node; known = json.loads({known!r}); "
-    "print(json.dumps([Node.objects.filter(name=n, generation__lte=g).update(generation=g + 1) for n, g in known.items()]))"
+    "print(json.dumps([Node.objects.filter(name=n, generation__lte=g).update(generation=g + 1) "
+    "for n, g in known.items()]))"
 )
 
 

@@ -22,7 +22,7 @@ PANEL = "streamfleet-panel.service"
 #: They write into the database without being asked.
 HELD = ("streamfleet-worker.service", "streamfleet-panel-jobs.service")
 UNITS = (*HELD, PANEL)
-#: What install.yml writes for the panel and its worker. Folders are taken whole: what is new in them goes at a rollback.
+#: What install.yml writes for the panel and its worker. What is new in a folder goes at a rollback.
 SETTINGS = (
     "/etc/streamfleet/panel",
     "/etc/streamfleet/worker",

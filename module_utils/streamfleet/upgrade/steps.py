@@ -6,7 +6,6 @@ look → begin (held, read-only, saved) → [the role panel migrates and switche
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import shutil
 import time
@@ -36,8 +35,8 @@ def look(host: Host, release: str, venv: str) -> dict[str, Any]:
     staged = all(host.path(f"{path}/.complete").exists() for path in (release, venv))
     if versions.is_older(new["version"], found["version"]) and begun is None:
         raise UpgradeError(
-            f"This host has {found['version']}, and {new['version']} is older. Its database has been migrated to a shape that"
-            " the older release does not know, and migrations are not taken back. Use a checkout of at least"
+            f"This host has {found['version']}, and {new['version']} is older. Its database was migrated to a shape"
+            " that the older release does not know, and migrations are not taken back. Use a checkout of at least"
             f" {found['version']}; to go back to what was before the last upgrade, restore a backup of that time."
         )
     lacking = databases.missing(host, database)
@@ -64,7 +63,7 @@ def installed(host: Host) -> dict[str, str]:
     found = {}
     for name, path in (("release", places.CURRENT), ("venv", places.VENV)):
         try:
-            found[name] = os.readlink(host.path(path))
+            found[name] = str(host.path(path).readlink())
         except OSError:
             raise UpgradeError(f"{path} is not there, so no panel is installed here: run install.yml") from None
     return {**found, "version": versions.version_of(found["release"])}
@@ -106,7 +105,7 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
 
 
 def open_gate(host: Host, run: str) -> dict[str, Any]:
-    """Look whether the new release is well, and let the probe's writes through, and the worker work. Raises UpgradeError."""
+    """Look whether the new release is well; let the probe's writes through, the worker work. Raises UpgradeError."""
     with journal.locked(host):
         data = journal.of_run(host, run)
         new = data["to"]
@@ -209,11 +208,11 @@ def _save(host: Host, data: dict[str, Any]) -> None:
     place.mkdir(mode=0o700)
     databases.save(host, databases.database_of(host), data["snapshot"])
     there = [path.lstrip("/") for path in places.SETTINGS if host.path(path).exists()]
-    archive = str(place / "settings.tar")
+    archive = place / "settings.tar"
     done = host.run(["tar", "--create", f"--file={archive}", f"--directory={host.root}", *there], "", UNIT_PATIENCE)
     if done.code != 0:
         raise UpgradeError(f"The settings cannot be saved: {done.last_words}")
-    os.chmod(archive, 0o600)
+    archive.chmod(0o600)
     host.sync()
     data["saved"] = True
 

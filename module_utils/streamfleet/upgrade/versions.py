@@ -13,7 +13,7 @@ _STAGES = ("dev", "a", "b", "rc", "")
 
 
 def version_of(folder: str) -> str:
-    """The version that a release's folder, ``<version>-<16 hexadecimal digits>``, is called after. Raises UpgradeError."""
+    """The version in a release's folder, ``<version>-<16 hexadecimal digits>``. Raises UpgradeError."""
     name = folder.rstrip("/").rpartition("/")[2]
     found = _NAME.fullmatch(name)
     if found is None:

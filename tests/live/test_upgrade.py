@@ -1,0 +1,281 @@
+"""From release 0.1.0 to this tree, with streams on the air: a migration that fails, the upgrade, and again.
+
+Tests playbooks: upgrade.yml. The steps by themselves are in tests/unit/test_upgrade_steps.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet.errors import Busy
+
+from demo import media
+from demo.show import credentials, wait_until_running
+from demo.stage import ROOT, STREAM_HOST, Stage
+from scripts import release_tree
+from tests.live.streams import Listener, Source
+
+pytestmark = [pytest.mark.live, pytest.mark.full]
+
+PROGRAMS = Path(sys.executable).parent
+#: Of this tree, what an operator's checkout has.
+TREE = (
+    *("action_plugins", "doc_fragments", "filter_plugins", "inventories", "library", "module_utils", "playbooks"),
+    *(
+        "requirements",
+        "roles",
+        "scripts",
+        "panel",
+        "engines.yml",
+        "ansible.cfg",
+        "LICENSE",
+        "pyproject.toml",
+        "README.md",
+    ),
+)
+BROKEN = '''"""A double of a migration that fails when the half of it is done, and cannot be taken back."""
+
+from django.db import migrations
+
+
+def fail(apps, schema_editor):
+    raise RuntimeError("this migration is broken")
+
+
+class Migration(migrations.Migration):
+    atomic = False
+    dependencies = [("panel", "{last}")]
+    operations = [
+        migrations.RunSQL("CREATE TABLE panel_half_done (id INTEGER PRIMARY KEY)"),
+        migrations.RunSQL("UPDATE panel_account SET name = 'half done'"),
+        migrations.RunPython(fail),
+    ]
+'''
+
+
+class FromTree(Stage):
+    """The stage, whose playbooks come from another tree."""
+
+    tree = ROOT
+
+    def run(self, playbook: str, *arguments: str, ok: bool = True) -> str:
+        """Run a playbook of the tree for the node, and return its output."""
+        added = {"streamfleet_demo_https_port": self.ports.https, "streamfleet_node_port_range_end": self.last_port}
+        command = [
+            *(str(PROGRAMS / "ansible-playbook"), "-i", str(self.tree / "inventories/demo/hosts.yml")),
+            *("-i", str(ROOT / ".nodes" / self.fleet / "inventory.yml"), str(self.tree / "playbooks" / playbook)),
+            *("-e", json.dumps(added), *arguments),
+        ]
+        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg")}
+        # Each tree has its own.
+        environment.pop("PYTHONPATH", None)
+        done = subprocess.run(
+            command, cwd=self.tree, env=environment, text=True, capture_output=True, check=False, timeout=1200
+        )
+        with (self.state / "runs.log").open("a") as log:
+            log.write(f"\n== {self.tree.name}: {playbook} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        assert (done.returncode == 0) is ok, (done.stdout + done.stderr)[-6000:]
+        return done.stdout
+
+    def upgrade(self, *arguments: str, ok: bool = True) -> str:
+        """Run upgrade.yml; the probe is heard at the node's own address."""
+        return self.run("upgrade.yml", *arguments, ok=ok)
+
+
+@dataclass
+class Air:
+    """Who is on the air, from before the upgrade until after it."""
+
+    source: Source
+    listeners: list[Listener]
+    encoder: subprocess.Popen[str]
+
+    def undisturbed(self) -> None:
+        """Nobody was disconnected, and nothing was lost."""
+        assert self.source.error is None
+        assert self.source.is_alive()
+        assert self.encoder.poll() is None
+        for listener in self.listeners:
+            heard = listener.heard
+            assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
+            assert heard.bytes > 100_000, heard
+            assert heard.longest_gap < 5, heard
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
+    """Release 0.1.0 on a node, installed from its own tree, with two customers."""
+    folder = Path(tmp_path_factory.mktemp("upgrade"))
+    made = FromTree(f"upgrade{secrets.token_hex(3)}", folder / "state", last_port=9999)
+    made.tree = folder / "0.1.0"
+    release_tree.unpack("0.1.0", made.tree)
+    made.start()
+    try:
+        made.run("install.yml")
+        made.hand_over()
+        people = [{"username": name, "name": name, "email": f"{name}@live.example"} for name in ("ada", "lin")]
+        services = [
+            {"slug": "ada-fm", "name": "Ada FM", "customer": "ada", "engine": "icecast"},
+            {"slug": "lin-tv", "name": "Lin TV", "customer": "lin", "engine": "nginx_rtmp"},
+        ]
+        made.api().request("POST", "/apply", {"document": {"customers": people, "media_services": services}})
+        wait_until_running(made.api(), ("ada-fm", "lin-tv"))
+        made.tree = ROOT
+        yield made
+    finally:
+        made.remove()
+
+
+@pytest.fixture(scope="module")
+def air(stage: FromTree) -> Iterator[Air]:
+    """A station with a listener at its own port and one over HTTPS, and a channel with an encoder."""
+    service = stage.api().request("GET", "/media-services/ada-fm").data
+    source = Source(stage.address, service["port"], "/stream", credentials(stage.api(), "ada-fm")["source_password"])
+    source.start()
+    assert source.accepted.wait(15), source.error
+    listeners = [
+        Listener(stage.address, service["port"], STREAM_HOST, "/stream"),
+        Listener(stage.address, 443, STREAM_HOST, "/listen/ada-fm/stream", str(stage.ca)),
+    ]
+    key = credentials(stage.api(), "lin-tv")["stream_key"]
+    encoder = subprocess.Popen(
+        stage.inside(media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=3000)),
+        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        for listener in listeners:
+            listener.start()
+            assert listener.playing.wait(20), listener.heard
+        yield Air(source, listeners, encoder)
+    finally:
+        encoder.terminate()
+        encoder.wait(20)
+        source.stop()
+
+
+def objects(stage: Stage) -> dict[str, Any]:
+    """All customers and services that the panel lists, by what people have declared of them."""
+    found = {}
+    for kind, key in (("customers", "username"), ("media-services", "slug")):
+        items = stage.api().request("GET", f"/{kind}?limit=1000").data["items"]
+        for item in items:
+            names = (key, "name", "email", "customer", "engine", "port", "label", "created_at")
+            found[item[key]] = {name: item.get(name) for name in names}
+    return found
+
+
+def version(stage: Stage) -> str:
+    return str(stage.api().request("GET", "/health").data["version"])
+
+
+def changed(output: str) -> int:
+    """How many tasks of a run say that they changed something."""
+    recap = output.partition("PLAY RECAP")[2]
+    return sum(int(line.partition("changed=")[2].split()[0]) for line in recap.splitlines() if "changed=" in line)
+
+
+def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    for name in TREE:
+        place = ROOT / name
+        skip = shutil.ignore_patterns("__pycache__", ".venv", "*.pyc", "tests")
+        shutil.copytree(place, tree / name, ignore=skip) if place.is_dir() else shutil.copy(place, tree / name)
+    (ROOT / ".cache").mkdir(exist_ok=True)
+    (tree / ".cache").symlink_to(ROOT / ".cache")
+    migrations = tree / "panel/streamfleet_panel/migrations"
+    last = sorted(path.stem for path in migrations.glob("0*.py"))[-1]
+    (migrations / "9999_broken.py").write_text(BROKEN.replace("{last}", last))
+    stage.tree = tree
+    try:
+        said = stage.upgrade(ok=False)
+    finally:
+        stage.tree = ROOT
+    assert "panel.9999_broken" in said
+    assert "this migration is broken" in said
+    assert "Code, settings and database are as they were before; 0.1.0 answers again" in said
+    assert version(stage) == "0.1.0"
+    assert objects(stage) == before
+    tables = "SELECT name FROM sqlite_master WHERE name = 'panel_half_done'"
+    assert stage.on_node(["sqlite3", "/var/lib/streamfleet/panel/panel.sqlite3", tables]) == ""
+    # It can be worked with, and so can its nodes.
+    stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM again"})
+    wait_until_running(stage.api(), ("ada-fm", "lin-tv"))
+    air.undisturbed()
+
+
+def test_the_upgrade_is_told_beforehand_and_nobody_on_the_air_notices(stage: FromTree, air: Air) -> None:
+    before = objects(stage)
+    told = stage.upgrade("--check")
+    assert version(stage) == "0.1.0"
+    said = stage.upgrade()
+    for plan in (told, said):
+        assert "panel: 0.1.0 to 0.2.0-dev0" in plan
+        assert "demo1: touches nobody: 2 services on the air" in plan
+    assert "migrations of its sqlite database, which is saved before: " in said
+    assert "panel.0004_limits_not_held" in said
+    assert version(stage) == "0.2.0-dev0"
+    assert objects(stage) == before
+    assert stage.api().request("GET", "/media-services?search=upgrade-probe").data["items"] == []
+    air.undisturbed()
+    stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM of a new time"})
+    wait_until_running(stage.api(), ("ada-fm", "lin-tv"))
+    air.undisturbed()
+
+
+def test_a_second_run_changes_nothing(stage: FromTree, air: Air) -> None:
+    said = stage.upgrade()
+    assert changed(said) == 0, said[-6000:]
+    assert "of this very release; nothing to do" in said
+    air.undisturbed()
+
+
+def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) -> None:
+    before = objects(stage)
+    root = "/opt/streamfleet"
+    paths = {name: f"{root}/{name}s/9.9.9-0123456789abcdef" for name in ("release", "venv")}
+    values = json.dumps({"step": "begin", "run": "killed", "by": "a test", **paths})
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    command = [
+        *(
+            str(PROGRAMS / "ansible"),
+            "demo1",
+            "-i",
+            str(ROOT / f".nodes/{stage.fleet}/inventory.yml"),
+        ),
+        *("--become", "-m", "streamfleet_panel_upgrade", "-a", values),
+    ]
+    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    with pytest.raises(Busy, match=r"is being upgraded from 0\.2\.0-dev0 to 9\.9\.9"):
+        once(stage)
+    assert objects(stage) == before
+    said = stage.upgrade(ok=False)
+    assert "Another upgrade is under way on demo1: 0.2.0-dev0 to 9.9.9, begun by a test at" in said
+    said = stage.upgrade("-e", "upgrade_take_over=yes")
+    assert "An upgrade that was killed was undone" in said
+    assert objects(stage) == before
+    stage.api().request("PUT", "/customers/ada", {"name": "Ada"})
+    units = ["streamfleet-panel", "streamfleet-panel-jobs", "streamfleet-worker"]
+    assert stage.on_node(["systemctl", "is-active", *units]).split() == ["active"] * 3
+    air.undisturbed()
+
+
+def once(stage: Stage) -> None:
+    """One write, whose refusals are not waited for."""
+    client = stage.api()
+    client._sleep = lambda _seconds: None
+    with contextlib.closing(client):
+        client.request("PUT", "/customers/ada", {"name": "Lost"})
