@@ -8,6 +8,7 @@ from typing import Any
 
 #: What streamfleet_units calls the facts in which check mode tells what is due.
 _FORETOLD = "streamfleet_unit_"
+_IDLE = "restart while idle"
 #: Units that no listener and no encoder goes through.
 _UNHEARD = re.compile(
     r"streamfleet-(panel|panel-jobs|worker|sessions|usage|acme|acme-install|firewall|tenants)\.(service|timer|path)"
@@ -16,9 +17,15 @@ _UNHEARD = re.compile(
 
 
 def streamfleet_due(facts: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Of a host's facts, the units with which something would be done: name → verbs."""
-    found = [value for name, value in facts.items() if name.startswith(_FORETOLD)]
-    return {item["unit"]: list(item["verbs"]) for item in sorted(found, key=lambda item: item["unit"]) if item["verbs"]}
+    """Of a host's facts, the units with which something would be done: name → verbs.
+
+    The restart of one that nobody uses is another verb: what decides on it, the role, asks again when it comes to it.
+    """
+    found = [value for name, value in facts.items() if name.startswith(_FORETOLD) and value["verbs"]]
+    return {
+        item["unit"]: [_IDLE if item["idle"] and verb == "restart" else verb for verb in item["verbs"]]
+        for item in sorted(found, key=lambda item: item["unit"])
+    }
 
 
 def streamfleet_cut(due: Mapping[str, Iterable[str]]) -> list[str]:

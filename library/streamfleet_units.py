@@ -51,6 +51,10 @@ options:
         type: str
         choices: [nothing, reload, restart]
         default: nothing
+      idle:
+        description: Whether nobody uses it now, so that its restart would interrupt nobody. Told in the facts.
+        type: bool
+        default: false
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying the target.
@@ -84,7 +88,7 @@ ansible_facts:
   returned: in check mode
   type: dict
   sample:
-    streamfleet_unit_streamfleet_example_service: {unit: streamfleet-example.service, verbs: [restart]}
+    streamfleet_unit_streamfleet_example_service: {unit: streamfleet-example.service, verbs: [restart], idle: false}
 daemon_reload:
   description: Whether systemd has read its units again.
   returned: always
@@ -113,6 +117,7 @@ def main() -> None:
         "ask": {"type": "list", "elements": "str", "default": []},
         "answers": {"type": "dict", "default": {}},
         "pending": {"type": "str", "choices": ["nothing", "reload", "restart"], "default": "nothing"},
+        "idle": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
         argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": unit}},
@@ -125,8 +130,12 @@ def main() -> None:
     if module.check_mode:
         # For a playbook that says beforehand what many roles would do, each with a task of its own.
         result["ansible_facts"] = {
-            FORETOLD + re.sub(r"[^A-Za-z0-9]", "_", name): {"unit": name, "verbs": result["units"].get(name, [])}
-            for name in (unit["name"] for unit in module.params["units"])
+            FORETOLD + re.sub(r"[^A-Za-z0-9]", "_", unit["name"]): {
+                "unit": unit["name"],
+                "verbs": result["units"].get(unit["name"], []),
+                "idle": unit["idle"],
+            }
+            for unit in module.params["units"]
         }
     module.exit_json(**result)
 

@@ -35,10 +35,14 @@ HOSTS: dict[str, dict[str, Any]] = {
 def test_units_are_due_as_check_mode_has_foretold() -> None:
     facts = {
         "distribution": "Debian",
-        "streamfleet_unit_nginx_service": {"unit": "nginx.service", "verbs": ["reload"]},
-        "streamfleet_unit_a_service": {"unit": "a.service", "verbs": []},
+        "streamfleet_unit_nginx_service": {"unit": "nginx.service", "verbs": ["reload"], "idle": False},
+        "streamfleet_unit_a_service": {"unit": "a.service", "verbs": [], "idle": False},
+        "streamfleet_unit_b_service": {"unit": "b.service", "verbs": ["restart"], "idle": False},
+        "streamfleet_unit_c_service": {"unit": "c.service", "verbs": ["restart"], "idle": True},
     }
-    assert streamfleet_due(facts) == {"nginx.service": ["reload"]}
+    due = {"b.service": ["restart"], "c.service": ["restart while idle"], "nginx.service": ["reload"]}
+    assert streamfleet_due(facts) == due
+    assert streamfleet_cut(due) == ["b.service"]
 
 
 def test_only_a_restart_of_what_carries_streams_interrupts() -> None:
