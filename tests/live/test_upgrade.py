@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,9 +194,9 @@ def changed(output: str) -> int:
     return sum(int(line.partition("changed=")[2].split()[0]) for line in recap.splitlines() if "changed=" in line)
 
 
-def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_path: Path) -> None:
-    before = objects(stage)
-    tree = tmp_path / "tree"
+def tree_in(folder: Path) -> Path:
+    """A checkout of this tree, for a double of a release that is broken; what is built of both is kept in one place."""
+    tree = folder / "tree"
     tree.mkdir()
     for name in TREE:
         place = ROOT / name
@@ -203,6 +204,12 @@ def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, 
         shutil.copytree(place, tree / name, ignore=skip) if place.is_dir() else shutil.copy(place, tree / name)
     (ROOT / ".cache").mkdir(exist_ok=True)
     (tree / ".cache").symlink_to(ROOT / ".cache")
+    return tree
+
+
+def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    tree = tree_in(tmp_path)
     migrations = tree / "panel/streamfleet_panel/migrations"
     last = sorted(path.stem for path in migrations.glob("0*.py"))[-1]
     (migrations / "9999_broken.py").write_text(BROKEN.replace("{last}", last))
@@ -220,6 +227,37 @@ def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, 
     # It can be worked with, and so can its nodes.
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM again"})
     wait_until_running(stage.api(), ("ada-fm", "lin-tv"))
+    air.undisturbed()
+
+
+def test_a_probe_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    tree = tree_in(tmp_path)
+    # A double of a release whose stations take another password than the panel says.
+    station = tree / "module_utils/streamfleet/icecast_station.py"
+    right = 'mount.get("password_of", "source_password")'
+    assert right in station.read_text()
+    station.write_text(station.read_text().replace(right, 'mount.get("password_of", "admin_password")'))
+    stage.tree = tree
+    try:
+        said = stage.upgrade(ok=False)
+    finally:
+        stage.tree = ROOT
+    assert "Publish to it, and hear it: upgrade-probe-" in said
+    assert "the encoder with the right credential is refused" in said
+    assert "Code, settings and database are as they were before; 0.1.0 answers again" in said
+    assert version(stage) == "0.1.0"
+    assert objects(stage) == before
+    # What the new release had brought to the node goes, too: the old worker has a newer document for it.
+    api = stage.api()
+    deadline = time.monotonic() + 60
+    while (node := api.request("GET", "/nodes/demo1").data)["observed_generation"] < node["generation"]:
+        assert time.monotonic() < deadline, node
+        time.sleep(1)
+    wait_until_running(api, ("ada-fm", "lin-tv"))
+    secret = credentials(api, "ada-fm")["source_password"]
+    config = stage.on_node(["cat", "/etc/streamfleet/instances/icecast/ada-fm/icecast.xml"])
+    assert f"<password>{secret}</password>" in config
     air.undisturbed()
 
 
