@@ -18,8 +18,8 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-#: Seconds after which whoever was refused may try again.
-RETRY_AFTER = 20
+from streamfleet_panel.apply.problems import RETRY_AFTER, ApiError
+
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _TOKEN = re.compile(r"Bearer sft_([a-z0-9]{8})_")
 _HELD = frozenset({"worker", "jobs"})
@@ -70,10 +70,9 @@ class ReadOnly:
             return self.get_response(request)
         if request.path.startswith("/api/"):
             from streamfleet_panel.api.core import refusal
-            from streamfleet_panel.apply.problems import ApiError
 
             words = f"{found.reason}: nothing can be changed until it has ended. Nothing was changed; try again"
             return refusal(ApiError("maintenance", words))
         answer = render(request, "portal/maintenance.html", status=503)
-        answer["Retry-After"] = str(RETRY_AFTER)
+        answer["Retry-After"] = str(RETRY_AFTER["maintenance"])
         return answer

@@ -12,11 +12,11 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
-from streamfleet_panel import jobs, maintenance
+from streamfleet_panel import maintenance
 from streamfleet_panel.models import Account, ConvergeRun, Job, Node
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.loop import Worker
-from streamfleet_panel.worker.runner import Outcome
+from streamfleet_panel.worker.runner import Outcome, Target
 from tests_support import Api
 
 pytestmark = pytest.mark.django_db
@@ -44,7 +44,7 @@ def test_everything_is_read_and_nothing_written(api: Callable[..., Api], say: Ca
     assert (status, body["error"]["code"]) == (503, "maintenance")
     assert body["error"]["message"].startswith("Upgrade from 0.1.0 to 0.2.0: ")
     answer = boss.client.put("/api/v1/customers/bob", {}, content_type="application/json")
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, str(maintenance.RETRY_AFTER))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "20")
     assert boss("DELETE", "/media-services/rock")[0] == 503
     assert Account.objects.get(username="bob").name != "Bob"
 
@@ -54,7 +54,7 @@ def test_a_page_says_so_and_logs_nobody_in(world: None, say: Callable[..., None]
     client = Client()
     assert client.get("/login/").status_code == 200
     answer = client.post("/login/", {"username": "boss", "password": "wrong"})
-    assert (answer.status_code, answer.headers["Retry-After"]) == (503, str(maintenance.RETRY_AFTER))
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "20")
     assert b"The panel is being upgraded" in answer.content
     assert client.post("/admin/login/", {}).status_code == 503
 
@@ -89,7 +89,6 @@ def test_jobs_wait_and_are_done_afterwards(world: None, say: Callable[..., None]
     call_command("jobs", "--once")
     job.refresh_from_db()
     assert job.state == Job.State.PENDING
-    assert jobs.Job.objects.filter(state=Job.State.RUNNING).count() == 0
     (tmp_path / "maintenance.json").unlink()
     call_command("jobs", "--once")
     job.refresh_from_db()
@@ -99,15 +98,14 @@ def test_jobs_wait_and_are_done_afterwards(world: None, say: Callable[..., None]
 def test_the_worker_begins_no_run_until_it_may(world: None, say: Callable[..., None], tmp_path: Path) -> None:
     asked: list[str] = []
 
-    def converge(_run: int, target: Any, *_more: Any) -> Outcome:
+    def converge(_run: int, target: Target, _config: Config, _cancelled: Callable[[], bool]) -> Outcome:
         asked.append(target.name)
         Node.objects.filter(name=target.name).update(observed_generation=10**6)
         return Outcome(True)
 
     config = Config(tmp_path, tmp_path / "run", "https://x", tmp_path, tmp_path / "token", tmp_path, tmp_path)
     (tmp_path / "run").mkdir()
-    worker = Worker(config, lambda *a: Outcome(True))
-    worker._converge = converge
+    worker = Worker(config, converge)
     Node.objects.update(host_key="ssh-ed25519 AAAA")
     say()
     with ThreadPoolExecutor(1) as pool:

@@ -24,6 +24,9 @@ STATUS = {
     "maintenance": 503,
 }
 
+#: Seconds after which whoever was refused with one of these may try again.
+RETRY_AFTER = {"too_many_requests": 60, "maintenance": 20}
+
 
 @dataclass(frozen=True)
 class Problem:
