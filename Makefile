@@ -141,6 +141,10 @@ bench: deps players ## Ratios, each within one run; writes bench/results.json
 demo: deps players ## From nothing to streams on the air, on one test node
 	$(PY) -m demo up
 
+.PHONY: demo-upgrade
+demo-upgrade: deps players ## Release 0.1.0 with streams on the air becomes this one; what anybody loses is counted
+	$(PY) -m demo upgrade
+
 .PHONY: demo-clean
 demo-clean: deps ## Remove the demo and all that it started
 	$(PY) -m demo clean

@@ -12,6 +12,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 LINE = 8
@@ -155,7 +156,7 @@ class Listener(threading.Thread):
 
 
 @contextlib.contextmanager
-def on_air(source: Source):
+def on_air(source: Source) -> Iterator[Source]:
     """Start a source and stop it at the end; fails when the port refuses it."""
     source.start()
     try:

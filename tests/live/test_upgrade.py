@@ -11,25 +11,20 @@ import os
 import secrets
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamfleet.errors import Busy
 
-from demo import media
 from demo.show import credentials, wait_until_running
-from demo.stage import ROOT, STREAM_HOST, Stage
-from scripts import release_tree
-from tests.live.streams import Listener, Source
+from demo.stage import ROOT, Stage
+from demo.upgrade import PROGRAMS, SLUGS, Air, FromTree, install_old, on_air
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-PROGRAMS = Path(sys.executable).parent
 #: Of this tree, what an operator's checkout has.
 TREE = (
     *("action_plugins", "doc_fragments", "filter_plugins", "inventories", "library", "module_utils", "playbooks"),
@@ -73,74 +68,13 @@ print(*(row[0] for row in link.execute("SELECT name FROM sqlite_master WHERE nam
 """
 
 
-class FromTree(Stage):
-    """The stage, whose playbooks come from another tree."""
-
-    tree = ROOT
-
-    def run(self, playbook: str, *arguments: str, ok: bool = True) -> str:
-        """Run a playbook of the tree for the node, and return its output."""
-        added = {"streamfleet_demo_https_port": self.ports.https, "streamfleet_node_port_range_end": self.last_port}
-        command = [
-            *(str(PROGRAMS / "ansible-playbook"), "-i", str(self.tree / "inventories/demo/hosts.yml")),
-            *("-i", str(ROOT / ".nodes" / self.fleet / "inventory.yml"), str(self.tree / "playbooks" / playbook)),
-            *("-e", json.dumps(added), *arguments),
-        ]
-        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg")}
-        # Each tree has its own.
-        environment.pop("PYTHONPATH", None)
-        done = subprocess.run(
-            command, cwd=self.tree, env=environment, text=True, capture_output=True, check=False, timeout=1200
-        )
-        with (self.state / "runs.log").open("a") as log:
-            log.write(f"\n== {self.tree.name}: {playbook} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
-        assert (done.returncode == 0) is ok, (done.stdout + done.stderr)[-6000:]
-        return done.stdout
-
-    def upgrade(self, *arguments: str, ok: bool = True) -> str:
-        """Run upgrade.yml; the probe is heard at the node's own address."""
-        return self.run("upgrade.yml", *arguments, ok=ok)
-
-
-@dataclass
-class Air:
-    """Who is on the air, from before the upgrade until after it."""
-
-    source: Source
-    listeners: list[Listener]
-    encoder: subprocess.Popen[str]
-
-    def undisturbed(self) -> None:
-        """Nobody was disconnected, and nothing was lost."""
-        assert self.source.error is None
-        assert self.source.is_alive()
-        assert self.encoder.poll() is None
-        for listener in self.listeners:
-            heard = listener.heard
-            assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
-            assert heard.bytes > 100_000, heard
-            assert heard.longest_gap < 5, heard
-
-
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """Release 0.1.0 on a node, installed from its own tree, with two customers."""
-    folder = Path(tmp_path_factory.mktemp("upgrade"))
-    made = FromTree(f"upgrade{secrets.token_hex(3)}", folder / "state", last_port=9999)
-    made.tree = folder / "0.1.0"
-    release_tree.unpack("0.1.0", made.tree)
-    made.start()
+    state = Path(tmp_path_factory.mktemp("upgrade")) / "state"
+    made = FromTree(f"upgrade{secrets.token_hex(3)}", state, last_port=9999)
     try:
-        made.run("install.yml")
-        made.hand_over()
-        people = [{"username": name, "name": name, "email": f"{name}@live.example"} for name in ("ada", "lin")]
-        services = [
-            {"slug": "ada-fm", "name": "Ada FM", "customer": "ada", "engine": "icecast"},
-            {"slug": "lin-tv", "name": "Lin TV", "customer": "lin", "engine": "nginx_rtmp"},
-        ]
-        made.api().request("POST", "/apply", {"document": {"customers": people, "media_services": services}})
-        wait_until_running(made.api(), ("ada-fm", "lin-tv"))
-        made.tree = ROOT
+        install_old(made)
         yield made
     finally:
         made.remove()
@@ -148,29 +82,9 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
 
 @pytest.fixture(scope="module")
 def air(stage: FromTree) -> Iterator[Air]:
-    """A station with a listener at its own port and one over HTTPS, and a channel with an encoder."""
-    service = stage.api().request("GET", "/media-services/ada-fm").data
-    source = Source(stage.address, service["port"], "/stream", credentials(stage.api(), "ada-fm")["source_password"])
-    source.start()
-    assert source.accepted.wait(15), source.error
-    listeners = [
-        Listener(stage.address, service["port"], STREAM_HOST, "/stream"),
-        Listener(stage.address, 443, STREAM_HOST, "/listen/ada-fm/stream", str(stage.ca)),
-    ]
-    key = credentials(stage.api(), "lin-tv")["stream_key"]
-    encoder = subprocess.Popen(
-        stage.inside(media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=3000)),
-        cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    try:
-        for listener in listeners:
-            listener.start()
-            assert listener.playing.wait(20), listener.heard
-        yield Air(source, listeners, encoder)
-    finally:
-        encoder.terminate()
-        encoder.wait(20)
-        source.stop()
+    """Everybody on the air, from before the upgrade until after it."""
+    with on_air(stage) as made:
+        yield made
 
 
 def objects(stage: Stage) -> dict[str, Any]:
@@ -226,8 +140,8 @@ def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, 
     assert stage.on_node(["python3", "-c", TABLES]).split() == []
     # It can be worked with, and so can its nodes.
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM again"})
-    wait_until_running(stage.api(), ("ada-fm", "lin-tv"))
-    air.undisturbed()
+    wait_until_running(stage.api(), SLUGS)
+    assert air.faults() == []
 
 
 def test_a_probe_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_path: Path) -> None:
@@ -254,11 +168,11 @@ def test_a_probe_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_
     while (node := api.request("GET", "/nodes/demo1").data)["observed_generation"] < node["generation"]:
         assert time.monotonic() < deadline, node
         time.sleep(1)
-    wait_until_running(api, ("ada-fm", "lin-tv"))
+    wait_until_running(api, SLUGS)
     secret = credentials(api, "ada-fm")["source_password"]
     config = stage.on_node(["cat", "/etc/streamfleet/instances/icecast/ada-fm/icecast.xml"])
     assert f"<password>{secret}</password>" in config
-    air.undisturbed()
+    assert air.faults() == []
 
 
 def test_the_upgrade_is_told_beforehand_and_nobody_on_the_air_notices(stage: FromTree, air: Air) -> None:
@@ -274,17 +188,17 @@ def test_the_upgrade_is_told_beforehand_and_nobody_on_the_air_notices(stage: Fro
     assert version(stage) == "0.2.0-dev0"
     assert objects(stage) == before
     assert stage.api().request("GET", "/media-services?search=upgrade-probe").data["items"] == []
-    air.undisturbed()
+    assert air.faults() == []
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM of a new time"})
-    wait_until_running(stage.api(), ("ada-fm", "lin-tv"))
-    air.undisturbed()
+    wait_until_running(stage.api(), SLUGS)
+    assert air.faults() == []
 
 
 def test_a_second_run_changes_nothing(stage: FromTree, air: Air) -> None:
     said = stage.upgrade()
     assert changed(said) == 0, said[-6000:]
     assert "of this very release; nothing to do" in said
-    air.undisturbed()
+    assert air.faults() == []
 
 
 def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) -> None:
@@ -309,13 +223,14 @@ def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) 
     assert objects(stage) == before
     said = stage.upgrade(ok=False)
     assert "Another upgrade is under way on demo1: 0.2.0-dev0 to 9.9.9, begun by a test at" in said
+    assert "An upgrade is under way on demo1, or was killed" in stage.run("install.yml", ok=False)
     said = stage.upgrade("-e", "upgrade_take_over=yes")
     assert "An upgrade that was killed was undone" in said
     assert objects(stage) == before
     stage.api().request("PUT", "/customers/ada", {"name": "Ada"})
     units = ["streamfleet-panel", "streamfleet-panel-jobs", "streamfleet-worker"]
     assert stage.on_node(["systemctl", "is-active", *units]).split() == ["active"] * 3
-    air.undisturbed()
+    assert air.faults() == []
 
 
 def once(stage: Stage) -> None:
