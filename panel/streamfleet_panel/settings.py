@@ -35,6 +35,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     }
     # Where engines.yml and roles/<engine>/engine/spec.yml lie: the checkout, or /opt/streamfleet/current.
     RELEASE_DIR = Path(env.str("RELEASE_DIR", str(PACKAGE.parents[1])))
+    # Which environment this process has loaded: an upgrade switches the link that leads to it.
+    ENVIRONMENT = Path(sys.prefix).resolve().name
     STATIC_ROOT = env.str("STATIC_ROOT", str(Path(sys.prefix) / "share" / "streamfleet-panel" / "static"))
     GRACE_DAYS = env.int("GRACE_DAYS", 7)
     # Of sessions of listeners: days that they are kept, and what is kept of addresses (the worker stores them).

@@ -10,8 +10,11 @@ import json
 import os
 import secrets
 import shutil
+import ssl
 import subprocess
+import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,6 +63,15 @@ class Migration(migrations.Migration):
 '''
 
 
+MORE = '''"""A double of a further migration."""
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("panel", "{last}")]
+    operations = [migrations.RunSQL("CREATE TABLE panel_more (id INTEGER PRIMARY KEY)")]
+'''
 #: Prints the tables that only the broken migration makes.
 TABLES = """
 import sqlite3
@@ -239,3 +251,56 @@ def once(stage: Stage) -> None:
     client._sleep = lambda _seconds: None
     with contextlib.closing(client):
         client.request("PUT", "/customers/ada", {"name": "Lost"})
+
+
+class Reader(threading.Thread):
+    """Asks the panel again and again, until it is stopped; ``refused`` has what was no answer."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(daemon=True)
+        self._stage, self._ended = stage, threading.Event()
+        self.answers, self.refused = 0, list[str]()
+
+    def run(self) -> None:
+        """Read, ten times a second; a try that fails is not repeated."""
+        known = self._stage.variables()
+        context = ssl.create_default_context(cafile=str(self._stage.ca))
+        url = f"{known['STREAMFLEET_URL']}/api/v1/media-services/ada-fm"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {known['STREAMFLEET_TOKEN']}"})
+        while not self._ended.wait(0.1):
+            try:
+                with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+                    self.answers += json.load(answer)["slug"] == "ada-fm"
+            except OSError as error:
+                self.refused.append(str(error))
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+        self.join(30)
+
+
+def test_from_a_release_that_can_be_read_only_it_is_read_all_the_time(
+    stage: FromTree, air: Air, tmp_path: Path
+) -> None:
+    before = objects(stage)
+    tree = tree_in(tmp_path)
+    migrations = tree / "panel/streamfleet_panel/migrations"
+    last = sorted(path.stem for path in migrations.glob("0*.py"))[-1]
+    (migrations / "9998_more.py").write_text(MORE.replace("{last}", last))
+    stage.tree = tree
+    reader = Reader(stage)
+    reader.start()
+    try:
+        said = stage.upgrade()
+    finally:
+        stage.tree = ROOT
+        reader.stop()
+    assert "panel: 0.2.0-dev0, of another state of it" in said
+    assert "panel: 1 migrations of its sqlite database, which is saved before: panel.9998_more" in said
+    assert "panel: can be read and takes no changes" in said
+    assert (reader.refused, reader.answers > 100) == ([], True), reader.refused
+    assert objects(stage) == before
+    assert air.faults() == []
+    # It has had a migration that this tree does not know.
+    assert "has had migrations that this release does not know (panel.9998_more)" in stage.upgrade(ok=False)

@@ -34,6 +34,10 @@ class PanelDouble:
         self.running = set(places.UNITS)
         self.calls: list[str] = []
         self.refuse = ""
+        #: Migrations that the database has had, and the new release has not.
+        self.unknown: list[str] = []
+        #: The environment that the processes have loaded.
+        self.loaded = NEW[1].rpartition("/")[2]
         for path in (*OLD, *NEW):
             (root / path[1:]).mkdir(parents=True)
             (root / path[1:] / ".complete").touch()
@@ -100,23 +104,23 @@ class PanelDouble:
     def _ask(self, url: str, stdin: str) -> Finished:
         if places.PANEL not in self.running:
             return Finished(7, err="curl: (7) Couldn't connect to server")
-        if url.endswith("/health"):
-            version = versions.version_of(str((self.root / places.CURRENT[1:]).readlink()))
-            return Finished(0, json.dumps({"version": version}) + "\n200")
         if TOKEN not in stdin:
             return Finished(0, "{}\n401")
+        if url.endswith("/whoami"):
+            version = versions.version_of(str((self.root / places.CURRENT[1:]).readlink()))
+            told = {"version": version} if version == "0.1.0" else {"version": version, "environment": self.loaded}
+            return Finished(0, json.dumps(told) + "\n200")
         return Finished(0, json.dumps({"count": self.rows("SELECT count(*) FROM panel_account")[0][0]}) + "\n200")
 
     def _command(self, argv: list[str]) -> Finished:
         venv = argv[1].partition("=")[2]
         assert (self.root / venv[1:]).is_dir()
         words = argv[4:]
-        if words[0] == "migrate":
-            planned = "Planned operations:\npanel.0004_more\n    Add field\n" if venv == NEW[1] else "  No planned\n"
-            return Finished(0, planned)
         if words[0] == "check_ready":
             return Finished(0, "{}")
         code = words[-1]
+        if "MigrationExecutor" in code:
+            return Finished(0, json.dumps({"pending": ["panel.0004_more"], "unknown": self.unknown}))
         if "panel_node" in code:
             return Finished(0, json.dumps(dict(self.rows("SELECT name, generation FROM panel_node"))))
         if "generation__lte" in code:
@@ -169,6 +173,12 @@ def test_a_downgrade_is_refused_with_the_reason(double: PanelDouble) -> None:
     double.switch(*NEW)
     with pytest.raises(UpgradeError, match=r"has 0\.2\.0, and 0\.1\.0 is older.*at least 0\.2\.0"):
         steps.look(double.host(), *OLD)
+
+
+def test_a_database_that_is_ahead_of_the_release_is_refused(double: PanelDouble) -> None:
+    double.unknown = ["panel.0099_later"]
+    with pytest.raises(UpgradeError, match=r"does not know \(panel\.0099_later\)"):
+        steps.look(double.host(), *NEW)
 
 
 def test_it_is_held_and_read_only_until_the_gate_then_open_to_the_probe_then_to_all(double: PanelDouble) -> None:
@@ -285,6 +295,9 @@ def test_the_gate_misses_objects_and_wrong_versions(double: PanelDouble) -> None
     with double.database() as link:
         link.execute("DELETE FROM panel_account WHERE username = 'ada'")
     with pytest.raises(UpgradeError, match=r"missing after the upgrade \(Account: 1 of 2\)"):
+        steps.open_gate(host, "r1")
+    double.loaded = "0.2.0-fedcba9876543210"
+    with pytest.raises(UpgradeError, match=r"does not answer as version 0\.2\.0, but with 200 .*fedcba9876543210"):
         steps.open_gate(host, "r1")
     double.switch(*OLD)
     with pytest.raises(UpgradeError, match=r"does not answer as version 0\.2\.0, but with 200"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +33,13 @@ _COUNT = (
     "import json; from django.apps import apps; "
     "print(json.dumps({{m.__name__: m._default_manager.count() for m in apps.get_app_config('panel').get_models() "
     "if m.__name__ in {kinds!r}}}))"
+)
+_MIGRATIONS = (
+    "import json; from django.db import connection; from django.db.migrations.executor import MigrationExecutor; "
+    "x = MigrationExecutor(connection); n = x.loader; plan = x.migration_plan(n.graph.leaf_nodes()); "
+    "gone = [k for k in n.applied_migrations if k[0] in n.migrated_apps and k not in n.disk_migrations]; "
+    "print(json.dumps({'pending': ['.'.join((m.app_label, m.name)) for m, _back in plan], "
+    "'unknown': sorted('.'.join(k) for k in gone)}))"
 )
 _GENERATIONS = (
     "import json; from django.db import connection; c = connection.cursor(); "
@@ -81,12 +87,12 @@ def _shell(host: Host, code: str, release: str, venv: str) -> Any:
         raise UpgradeError(f"The panel's command line of {venv} does not answer: {error}") from None
 
 
-def pending(host: Host, release: str, venv: str) -> list[str]:
-    """Migrations of a release that its database has not had, as ``0005_playlists``. Only looks. Raises UpgradeError."""
-    done = command(host, ["migrate", "--plan", "--no-color"], release, venv)
-    if done.code != 0:
-        raise UpgradeError(f"The new release cannot read the database: {done.last_words}")
-    return re.findall(r"^(\w+\.\d{4}\w*)$", done.out, re.MULTILINE)
+def migrations(host: Host, release: str, venv: str) -> dict[str, list[str]]:
+    """What a release would do to its database, as ``panel.0005_playlists``. Only looks. Raises UpgradeError.
+
+    ``pending``: migrations that the database has not had; ``unknown``: those that it has had and the release has not.
+    """
+    return dict(_shell(host, _MIGRATIONS, release, venv))
 
 
 def get(host: Host, path: str, token: str = "") -> tuple[int, Any]:
@@ -112,14 +118,21 @@ def get(host: Host, path: str, token: str = "") -> tuple[int, Any]:
         return int(code), text[:200]
 
 
-def wait_for(host: Host, version: str) -> None:
-    """Wait until the panel answers as this version. Raises UpgradeError."""
+def wait_for(host: Host, version: str, venv: str, token: str) -> None:
+    """Wait until the panel answers as this version, out of this environment. Raises UpgradeError.
+
+    Two states of a version are told apart by the environment; 0.1.0 does not tell it.
+    """
     seen: Any = ""
     deadline = host.clock() + PATIENCE
+    name = venv.rpartition("/")[2]
     while True:
-        status, seen = get(host, "/api/v1/health")
-        if status == 200 and isinstance(seen, dict) and seen.get("version") == version:
+        status, seen = get(host, "/api/v1/whoami", token)
+        good = status == 200 and isinstance(seen, dict) and seen.get("version") == version
+        if good and seen.get("environment", name) == name:
             return
+        if isinstance(seen, dict):
+            seen = {key: seen[key] for key in ("version", "environment", "error") if key in seen}
         if host.clock() > deadline:
             raise UpgradeError(
                 f"The panel does not answer as version {version}, but with {status} {seen}: "

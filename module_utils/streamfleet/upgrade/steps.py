@@ -45,11 +45,17 @@ def look(host: Host, release: str, venv: str) -> dict[str, Any]:
             f"This host has no {', '.join(lacking)}, by which the database is saved: apt-get install {database.package}"
         )
     switched = [found["release"], found["venv"]] != [release, venv]
+    told = panel.migrations(host, release, venv) if staged and switched and begun is None else None
+    if told and told["unknown"]:
+        raise UpgradeError(
+            f"The database has had migrations that this release does not know ({', '.join(told['unknown'])}): it is of an"
+            " older state than what is installed. Use a newer one."
+        )
     return {
         "from": found,
         "to": new,
         "changes": switched or begun is not None,
-        "migrations": panel.pending(host, release, venv) if staged and switched and begun is None else None,
+        "migrations": told and told["pending"],
         "read_only": _knows_maintenance(host, found["venv"]),
         "database": database.kind,
         "database_mb": databases.size_mb(host, database),
@@ -109,14 +115,14 @@ def open_gate(host: Host, run: str) -> dict[str, Any]:
     with journal.locked(host):
         data = journal.of_run(host, run)
         new = data["to"]
-        panel.wait_for(host, new["version"])
+        tokens = _tokens(host)
+        panel.wait_for(host, new["version"], new["venv"], tokens[0])
         done = panel.command(host, ["check_ready"], new["release"], new["venv"])
         if done.code != 0:
             raise UpgradeError(f"The new release is not ready: {done.last_words}")
         counted = panel.without_loss(
             "Database", lambda: panel.counts(host, new["release"], new["venv"]), data["counts"]
         )
-        tokens = _tokens(host)
         listed = panel.without_loss("API", lambda: panel.lists(host, tokens[0]), data.get("lists", {}))
         data["phase"] = "open"
         journal.write(host, data)
@@ -162,7 +168,7 @@ def undo(host: Host, run: str) -> dict[str, Any]:
             _systemctl(host, ["daemon-reload"], UNIT_PATIENCE)
             panel.raise_generations(host, seen, old["release"], old["venv"])
         _systemctl(host, ["start", places.PANEL], UNIT_PATIENCE)
-        panel.wait_for(host, old["version"])
+        panel.wait_for(host, old["version"], old["venv"], _tokens(host)[0])
         if saved:
             panel.without_loss("Rollback", lambda: panel.counts(host, old["release"], old["venv"]), data["counts"])
         _release(host, data)
