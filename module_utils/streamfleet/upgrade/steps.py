@@ -48,8 +48,8 @@ def look(host: Host, release: str, venv: str) -> dict[str, Any]:
     told = panel.migrations(host, release, venv) if staged and switched and begun is None else None
     if told and told["unknown"]:
         raise UpgradeError(
-            f"The database has had migrations that this release does not know ({', '.join(told['unknown'])}): it is of an"
-            " older state than what is installed. Use a newer one."
+            f"The database has had migrations that this release does not know ({', '.join(told['unknown'])}): it is of"
+            " an older state than what is installed. Use a newer one."
         )
     return {
         "from": found,
