@@ -135,7 +135,8 @@ def run(stage: FromTree, report: Report) -> None:
             for line in said.partition("TASK [Say what is going to be done]")[2].splitlines()[3:]:
                 if line.strip() == "]":
                     break
-                print(f"         {line.strip()[:110]}")
+                shown = line.strip().strip('",')
+                print(f"         {shown[:110]}")
             version = stage.api().request("GET", "/health").data["version"]
             report.check("The panel answers as another version", version != OLD, version)
             again = stage.upgrade()
