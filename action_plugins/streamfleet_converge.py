@@ -42,6 +42,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "lock_timeout": {"type": "float", "default": 60},
     "start_timeout": {"type": "float", "default": 10},
     "fail_on_services": {"type": "bool", "default": True},
+    "document": {"type": "dict", "no_log": True},
 }
 
 
@@ -58,15 +59,19 @@ class ActionModule(ActionBase):
         _result, options = self.validate_argument_spec(argument_spec=SPEC)
         node = options["node"] or task_vars.get("inventory_hostname", "")
         try:
+            if options["document"]:
+                if not self._task.check_mode:
+                    raise errors.BadOption("document: is for check mode; leave it out, and the panel is asked.")
+                return self._converge(None, node, options, task_vars)
             with client_of(options, "this node or of the worker") as client:
                 return self._converge(client, node, options, task_vars)
         except errors.Error as error:
             return {"failed": True, "changed": False, "msg": f"Node {node}: {error}"}
 
     def _converge(
-        self, client: Client, node: str, options: dict[str, Any], task_vars: dict[str, Any]
+        self, client: Client | None, node: str, options: dict[str, Any], task_vars: dict[str, Any]
     ) -> dict[str, Any]:
-        document = _document(client, node)
+        document = _document(client, node) if client else _checked(options["document"], "The panel")
         instances, failed = render_all(document)
         payload = encode(
             {
@@ -92,7 +97,7 @@ class ActionModule(ActionBase):
         results = result.get("services") or {}
         # A node without services has something to report, too: that it has seen this generation.
         applied = result.get("services") is not None and (results or not result.get("failed"))
-        if not self._task.check_mode and not result.get("skipped_older") and applied:
+        if client and not self._task.check_mode and not result.get("skipped_older") and applied:
             try:
                 client.request("PUT", f"/nodes/{segment(node)}/status", status_of(document, results))
             except errors.Error as error:
@@ -123,10 +128,14 @@ def _document(client: Client, node: str) -> dict[str, Any]:
         document = client.request("GET", f"/nodes/{segment(node)}/document").data
     except errors.NotFound as error:
         raise errors.NotFound(f"{client.url} does not know this node: run install.yml for it. ({error})") from None
+    return _checked(document, client.url)
+
+
+def _checked(document: Any, whose: str) -> dict[str, Any]:
     known = isinstance(document, dict) and document.get("schema") == 1
     if not known or not all(key in document for key in ("epoch", "generation", "stream_host", "services")):
         raise errors.ServerError(
-            f"{client.url} answered with a node document that this release does not read (schema 1)."
+            f"{whose} answered with a node document that this release does not read (schema 1)."
             " Panel and this repository must be of releases that go together."
         )
     return dict(document)

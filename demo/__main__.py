@@ -1,4 +1,4 @@
-"""``python -m demo up``, ``python -m demo domain`` and ``python -m demo clean``."""
+"""``python -m demo up``, ``python -m demo domain``, ``python -m demo upgrade`` and ``python -m demo clean``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from demo import names, on_air, show
+from demo import names, on_air, show, upgrade
 from demo.report import Report
 from demo.stage import ROOT, DemoError, Stage
 
@@ -29,17 +29,30 @@ def domain() -> int:
 
 def verified(file: str, run: Callable[[Stage, Report], None]) -> int:
     """Exit code of what is verified; its report lies in ``file``."""
-    stage = Stage("demo", STATE)
-    report = Report(STATE / file)
+    return _shown(Report(STATE / file), lambda report: run(Stage("demo", STATE), report))
+
+
+def upgraded() -> int:
+    """Upgrade release 0.1.0 with streams on the air, and count."""
+    state = STATE / "upgrade"
+    stage = upgrade.FromTree("demo-upgrade", state, last_port=9999)
+    status = _shown(Report(state / "report.json"), lambda report: upgrade.run(stage, report))
+    if status == 0:
+        shutil.rmtree(state)
+    return status
+
+
+def _shown(report: Report, run: Callable[[Report], None]) -> int:
+    """Run, write the report, and say what was not ok."""
     try:
-        run(stage, report)
+        run(report)
     except (DemoError, OSError, subprocess.TimeoutExpired) as error:
         report.check("The demo runs through", False, str(error))
     report.write()
     bad = [entry["name"] for entry in report.checks if not entry["ok"]]
     if not report.ok:
         print(f"\n{len(bad)} of {len(report.checks)} checks failed: {'; '.join(bad)}", file=sys.stderr)
-        print("The logs are in .demo/; `make demo-clean` removes everything.", file=sys.stderr)
+        print(f"The logs are in {report.path.parent}; `make demo-clean` removes everything.", file=sys.stderr)
         return 1
     return 0
 
@@ -57,8 +70,8 @@ def clean() -> int:
 def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("what", choices=["up", "domain", "clean"])
-    return {"up": up, "domain": domain, "clean": clean}[parser.parse_args().what]()
+    parser.add_argument("what", choices=["up", "domain", "upgrade", "clean"])
+    return {"up": up, "domain": domain, "upgrade": upgraded, "clean": clean}[parser.parse_args().what]()
 
 
 if __name__ == "__main__":

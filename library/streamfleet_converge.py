@@ -32,6 +32,11 @@ options:
     description: Whether the task fails when single services have failed (after all others are applied).
     type: bool
     default: true
+  document:
+    description:
+      - The node document, where it has been read already. Only for check mode, and then the panel is not asked.
+      - It holds the credentials of all services; give it to a task with C(no_log).
+    type: dict
 extends_documentation_fragment:
   - streamfleet
 attributes:

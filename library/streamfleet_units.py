@@ -51,6 +51,10 @@ options:
         type: str
         choices: [nothing, reload, restart]
         default: nothing
+      idle:
+        description: Whether nobody uses it now, so that its restart would interrupt nobody. Told in the facts.
+        type: bool
+        default: false
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying the target.
@@ -79,15 +83,26 @@ units:
   type: dict
   sample:
     streamfleet-example.service: [enable, start]
+ansible_facts:
+  description: Of each unit what would be done with it, by its name behind C(streamfleet_unit_), with underscores.
+  returned: in check mode
+  type: dict
+  sample:
+    streamfleet_unit_streamfleet_example_service: {unit: streamfleet-example.service, verbs: [restart], idle: false}
 daemon_reload:
   description: Whether systemd has read its units again.
   returned: always
   type: bool
 """
 
+import re
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.host_units import Unit, UnitsError, ensure
 from ansible.module_utils.streamfleet.node_apply.host import Host
+
+#: What the facts are called in which check mode tells what is due.
+FORETOLD = "streamfleet_unit_"
 
 
 def main() -> None:
@@ -102,6 +117,7 @@ def main() -> None:
         "ask": {"type": "list", "elements": "str", "default": []},
         "answers": {"type": "dict", "default": {}},
         "pending": {"type": "str", "choices": ["nothing", "reload", "restart"], "default": "nothing"},
+        "idle": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
         argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": unit}},
@@ -111,6 +127,16 @@ def main() -> None:
         result = ensure(Host(), [Unit.of(item) for item in module.params["units"]], module.check_mode)
     except UnitsError as error:
         module.fail_json(msg=str(error))
+    if module.check_mode:
+        # For a playbook that says beforehand what many roles would do, each with a task of its own.
+        result["ansible_facts"] = {
+            FORETOLD + re.sub(r"[^A-Za-z0-9]", "_", unit["name"]): {
+                "unit": unit["name"],
+                "verbs": result["units"].get(unit["name"], []),
+                "idle": unit["idle"],
+            }
+            for unit in module.params["units"]
+        }
     module.exit_json(**result)
 
 

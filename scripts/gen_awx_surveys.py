@@ -112,6 +112,12 @@ def named_choices() -> dict[str, tuple[str, ...]]:
     return {"engines": tuple(specs), "service_types": tuple(kinds)}
 
 
+def playbook_text(name: str) -> str:
+    """A playbook, with the variables that its plays share."""
+    paths = [ROOT / "playbooks" / f"{name}.yml", ROOT / "playbooks" / "vars" / f"{name}.yml"]
+    return "\n".join(path.read_text() for path in paths if path.is_file())
+
+
 def read_as(playbook: str, variable: str) -> str | None:
     """The kind of answer that the playbook's text reads ``variable`` as; None where it does not read it."""
     found = re.findall(
@@ -145,7 +151,7 @@ def question(
         raise SurveyError(
             f"{where}: {plan.get('module') or plan.get('role')} has no such option. Give help, or take it out."
         )
-    kind = read_as((ROOT / "playbooks" / f"{plan['playbook']}.yml").read_text(), variable)
+    kind = read_as(playbook_text(plan["playbook"]), variable)
     if kind is None:
         raise SurveyError(f"{where}: playbooks/{plan['playbook']}.yml does not read {variable}.")
     if option is not None and kind not in KINDS[option.kind]:

@@ -81,8 +81,8 @@ KINDS = {
         stop=signal.SIGINT,
     ),
     "mariadb": Kind(
-        packages=("mariadb-server-core", "mariadb-client-core"),
-        present="test -x /usr/sbin/mariadbd && command -v mariadb-install-db && command -v mariadb",
+        packages=("mariadb-server-core", "mariadb-client"),
+        present="test -x /usr/sbin/mariadbd && command -v mariadb-install-db && command -v mariadb-dump",
         make=lambda folder: [
             "mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", "--skip-test-db",
             "--auth-root-authentication-method=normal", "--innodb-flush-method=nosync", "--innodb-log-file-size=4M",

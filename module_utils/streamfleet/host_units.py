@@ -53,7 +53,8 @@ class Unit:
 def ensure(host: Host, wanted: Iterable[Unit], check: bool = False) -> dict[str, Any]:
     """Enable and start what does not run, restart or reload what is out of date, in this order.
 
-    Returns ``{"changed", "units": {name: [verbs]}, "daemon_reload"}``. Raises UnitsError.
+    Returns ``{"changed", "units": {name: [verbs]}, "daemon_reload"}``; those with
+    verbs. Raises UnitsError.
     """
     names = list(wanted)
     shown = _show(host, [unit.name for unit in names])

@@ -124,7 +124,8 @@ class Client:
         :param body: anything that JSON can say; None sends no body. ``bytes`` are sent as they are.
         :param query: parameters; None values are left out, booleans become ``true`` and ``false``.
         :param idempotent: whether a second try is harmless. Default: by the method. Only then are 429, 502, 503, a
-            refused connection and a broken one tried again.
+            refused connection and a broken one tried again. What a panel refuses because it is being upgraded (503 with
+            the code ``maintenance``) is always tried again.
         """
         method = method.upper()
         target = self._target(path, query)
@@ -145,7 +146,9 @@ class Client:
                 self.close()
                 raise self._unreachable(error) from None
             else:
-                if status not in TRY_AGAIN or last:
+                # Whatever it was, a panel in maintenance has not done it.
+                again = attempt < len(BACKOFF) and _in_maintenance(status, raw)
+                if not again and (status not in TRY_AGAIN or last):
                     return self._answer(status, headers, raw)
                 delay = _retry_after(headers, delay)
             self._sleep(delay)
@@ -343,6 +346,17 @@ def _retry_after(headers: Mapping[str, str], default: float) -> float:
         return min(max(float(headers.get("retry-after", "")), 0.0), MAX_RETRY_AFTER)
     except ValueError:
         return default
+
+
+def _in_maintenance(status: int, raw: bytes) -> bool:
+    """Whether a panel says that it is being upgraded and has done nothing."""
+    if status != 503:
+        return False
+    try:
+        error = json.loads(raw)["error"]
+        return bool(error["code"] == "maintenance")
+    except (ValueError, LookupError, TypeError):
+        return False
 
 
 def _plain_message(status: int, url: str) -> str:

@@ -25,6 +25,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     # Fernet keys for stored credentials, newest first: the first encrypts, all decrypt. `rotate_keys` re-encrypts.
     FIELD_KEYS: list[str] = env.list("FIELD_KEYS")
     DEBUG = env.bool("DEBUG", False)
+    # There while an upgrade works, see maintenance.py.
+    MAINTENANCE_FILE = env.str("MAINTENANCE_FILE", "/var/lib/streamfleet/upgrade/maintenance.json")
     # The URL that people and machines use; links in mail, and what CSRF trusts.
     PUBLIC_URL = env.str("PUBLIC_URL", "https://localhost").rstrip("/")
     ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [urlsplit(PUBLIC_URL).hostname or "localhost"])
@@ -33,6 +35,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     }
     # Where engines.yml and roles/<engine>/engine/spec.yml lie: the checkout, or /opt/streamfleet/current.
     RELEASE_DIR = Path(env.str("RELEASE_DIR", str(PACKAGE.parents[1])))
+    # Which environment this process has loaded: an upgrade switches the link that leads to it.
+    ENVIRONMENT = Path(sys.prefix).resolve().name
     STATIC_ROOT = env.str("STATIC_ROOT", str(Path(sys.prefix) / "share" / "streamfleet-panel" / "static"))
     GRACE_DAYS = env.int("GRACE_DAYS", 7)
     # Of sessions of listeners: days that they are kept, and what is kept of addresses (the worker stores them).
@@ -115,6 +119,8 @@ MIDDLEWARE = [
     "streamfleet_panel.portal.security.PageHeaders",
     "streamfleet_panel.middleware.ApiErrors",
     "streamfleet_panel.middleware.ClientAddress",
+    # Before anything that writes: a session, a count of failures.
+    "streamfleet_panel.maintenance.ReadOnly",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",

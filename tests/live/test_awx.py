@@ -1,7 +1,7 @@
 """Job templates of hosts, run as AWX runs them, on real nodes; those that only talk to the panel are in tests/contract.
 
-Tests playbooks: site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml uninstall.yml
-hardening.yml reset_admin_password.yml domain_change.yml.
+Tests playbooks: upgrade.yml site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml
+uninstall.yml hardening.yml reset_admin_password.yml domain_change.yml.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         succeeded(jobs.launch("install", "check"))
         succeeded(jobs.launch("site"))
         assert "changed=0" in succeeded(jobs.launch("install")).output
+        assert "of this very release; nothing to do" in succeeded(jobs.launch("upgrade")).output
         units = ["find", "/etc/systemd/system", "-name", "*streamfleet*"]
         assert "streamfleet-panel.service" in stage.on_node(units)
         refused = jobs.launch("hardening", hardening_remove="roof")

@@ -112,3 +112,18 @@ def test_a_node_that_is_unreachable_is_reported_as_such(tmp_path: Path) -> None:
     assert "unreachable=1" in output
     assert "secret" not in output
     assert double.reports == []
+
+
+def test_a_document_that_was_read_already_is_for_check_mode_only(tmp_path: Path) -> None:
+    play = [
+        {
+            "hosts": "localhost",
+            "connection": "local",
+            "gather_facts": False,
+            "tasks": [{"streamfleet_converge": {"node": "n1", "document": document("n1", 1)}}],
+        }
+    ]
+    (tmp_path / "play.yml").write_text(json.dumps(play))
+    done = forked_ansible.playbook([str(tmp_path / "play.yml")], env={**os.environ}, timeout=60)
+    assert done.returncode != 0
+    assert "document: is for check mode; leave it out" in done.stdout

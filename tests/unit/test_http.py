@@ -320,3 +320,23 @@ def test_the_request_is_seen_whole() -> None:
 
     with serving(echo) as server:
         assert make_client(server.url)[0].request("POST", "/x", b"y" * 100_000).data == {"length": 100_000}
+
+
+def test_what_an_upgrade_refuses_is_tried_again_whatever_it_was() -> None:
+    refusal = {"error": {"code": "maintenance", "message": "An upgrade is under way", "errors": []}}
+    away = Reply(503, refusal, {"Retry-After": "20"})
+    with serving(away, away, Reply(200, {"changed": True})) as server:
+        client, slept = make_client(server.url)
+        assert client.request("POST", "/apply", {}).data == {"changed": True}
+    assert slept == [20.0, 20.0]
+    with serving(away) as server:
+        client, slept = make_client(server.url)
+        with pytest.raises(errors.Busy, match="An upgrade is under way") as caught:
+            client.request("POST", "/apply", {})
+    assert (caught.value.code, len(slept)) == ("maintenance", 4)
+    # Any other 503 may have come after the work was done.
+    with serving(Reply(503, {"error": {"code": "unavailable"}})) as server:
+        client, slept = make_client(server.url)
+        with pytest.raises(errors.Busy):
+            client.request("POST", "/apply", {})
+    assert slept == []

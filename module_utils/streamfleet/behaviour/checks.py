@@ -197,7 +197,7 @@ def restored(subject: Subject) -> str:
 def _off(subject: Subject, act: Callable[[], None]) -> str:
     """Take a service that is published off the air; login and address are asked for before, as its people know them."""
     login = subject.client.login(subject.slug)
-    known = Subject(subject.slug, subject.spec, _Known(login), subject.route)
+    known = Subject(subject.slug, subject.spec, Known(login), subject.route)
     with known.publishing(440) as sending:
         if not sending.on_air:
             raise Misbehaved(f"its encoder went by itself: {sending.words}")
@@ -207,14 +207,14 @@ def _off(subject: Subject, act: Callable[[], None]) -> str:
     return f"{known.gone()}; its encoder: {known.refuses()}"
 
 
-class _Known:
-    """What somebody has written down of a service that is no longer there."""
+class Known:
+    """Stands for the panel of a service of which only the login is known: it is gone, or is not to be changed."""
 
     def __init__(self, login: Login) -> None:
         self._login = login
 
     def __getattr__(self, name: str) -> Any:
-        raise AttributeError(f"{name}: this service is no longer there")
+        raise AttributeError(f"{name}: of this service only the login is known")
 
     def login(self, _slug: str) -> Login:
         """As it was."""

@@ -21,7 +21,7 @@ from ninja.security import HttpBearer
 from streamfleet_panel import journal
 from streamfleet_panel.access import Actor, Forbidden, actor_of_token
 from streamfleet_panel.apply.document import MOST_BYTES, parse_json
-from streamfleet_panel.apply.problems import ApiError, Problem
+from streamfleet_panel.apply.problems import RETRY_AFTER, ApiError, Problem
 from streamfleet_panel.models import ApiToken, AuthFailure
 
 log = logging.getLogger("streamfleet_panel.api")
@@ -46,8 +46,8 @@ def refusal(error: ApiError) -> HttpResponse:
     response = answer(error.as_dict(), error.status)
     if error.status == 401:
         response["WWW-Authenticate"] = "Bearer"
-    if error.status == 429:
-        response["Retry-After"] = "60"
+    if error.code in RETRY_AFTER:
+        response["Retry-After"] = str(RETRY_AFTER[error.code])
     return response
 
 

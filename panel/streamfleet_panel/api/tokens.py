@@ -46,6 +46,7 @@ def whoami(request: HttpRequest) -> HttpResponse:
             "account": represent.customer(actor.account) if actor.account is not None else None,
             "token": represent.token(token),
             "version": streamfleet_panel.__version__,
+            "environment": settings.ENVIRONMENT,
             "url": settings.PUBLIC_URL,
         }
     )

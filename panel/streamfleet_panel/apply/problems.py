@@ -21,7 +21,11 @@ STATUS = {
     "too_many_requests": 429,
     "internal_error": 500,
     "unavailable": 503,
+    "maintenance": 503,
 }
+
+#: Seconds after which whoever was refused with one of these may try again.
+RETRY_AFTER = {"too_many_requests": 60, "maintenance": 20}
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection
 from django.utils import timezone
 
+from streamfleet_panel import maintenance
 from streamfleet_panel.stopping import StopRequest
 from streamfleet_panel.worker import queue, runner
 from streamfleet_panel.worker.collector import Collector
@@ -67,7 +68,7 @@ class Worker:
                     # Between turns only: a turn may be part of its caller's transaction, which closing would end.
                     close_old_connections()
                     self.step(pool)
-                    if not self._stop.is_set():
+                    if not self._stop.is_set() and not maintenance.holds("worker"):
                         self._collector.turn()
                 except DatabaseError as error:
                     # A database that is away comes back; what runs goes on meanwhile.
@@ -83,7 +84,8 @@ class Worker:
         """One turn: write down what ended, give signs of life, start what is due."""
         self._collect()
         self._signs_of_life()
-        if self._stop.is_set() or not self._look():
+        # The look remembers what it has seen, so it is not taken while nothing may be begun.
+        if self._stop.is_set() or maintenance.holds("worker") or not self._look():
             return
         queue.close_caught_up()
         queue.enqueue_behind()

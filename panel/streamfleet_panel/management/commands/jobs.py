@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
-from streamfleet_panel import clock, jobs
+from streamfleet_panel import clock, jobs, maintenance
 from streamfleet_panel.domains.checks import Checks
 from streamfleet_panel.stopping import StopRequest
 
@@ -43,6 +43,11 @@ class Command(BaseCommand):
         next_tick = 0.0
         while not stop.is_set():
             worked = False
+            if maintenance.holds("jobs"):
+                if options["once"]:
+                    return
+                stop.wait(1)
+                continue
             try:
                 close_old_connections()
                 worked = jobs.run_next()

@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The steps of an upgrade on the panel's host. The work is in module_utils/streamfleet/upgrade."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: streamfleet_panel_upgrade
+short_description: Save, gate and put back a panel while it is upgraded
+version_added: 0.2.0
+description:
+  - The steps that C(upgrade.yml) takes on the panel's host around what the role C(panel) does there. Every step notes
+    what it begins, so that a run that was killed is finished or undone by the next.
+  - While an upgrade is under way the panel can be read and not written; worker and jobs begin nothing. A release that
+    cannot be read-only (0.1.0) is stopped meanwhile.
+  - The database is saved with SQLite's online backup, C(pg_dump) or C(mariadb-dump), and the settings with it, in
+    C(/var/lib/streamfleet/upgrade), where both stay until the next upgrade.
+options:
+  step:
+    description:
+      - V(look) says what would be done, and changes nothing; a downgrade is refused here.
+      - V(begin) holds worker and jobs, makes the panel read-only, and saves database and settings. Where that fails,
+        all runs on as before.
+      - V(open) looks whether the new release answers, and has every object that there was. Then it lets the writes of
+        the installation's own token through, and the worker work, for a probe.
+      - V(finish) lets everybody write again.
+      - V(undo) puts code, settings and database back, or finishes an upgrade that had passed its gate.
+    type: str
+    choices: [look, begin, open, finish, undo]
+    required: true
+  run:
+    description: Name of the run. Needed for all steps but V(look); only the run that has begun goes on.
+    type: str
+  by:
+    description: Who upgrades, for whoever finds it under way.
+    type: str
+    default: somebody
+  release:
+    description: Folder of the new release. Needed for V(look) and V(begin).
+    type: path
+  venv:
+    description: Folder of the new virtual environment. Needed for V(look) and V(begin).
+    type: path
+attributes:
+  check_mode:
+    description: V(look) runs; the other steps are skipped.
+    support: partial
+    details: There is nothing that could be foretold of the other steps.
+  diff_mode:
+    description: Returns no diff.
+    support: none
+author:
+  - Streamfleet (@streamfleet)
+"""
+
+EXAMPLES = r"""
+- name: Look what an upgrade would do
+  streamfleet_panel_upgrade:
+    step: look
+    release: /opt/streamfleet/releases/0.2.0-0123456789abcdef
+    venv: /opt/streamfleet/venvs/0.2.0-fedcba9876543210
+  register: found
+"""
+
+RETURN = r"""
+plan:
+  description: What was found and what is to be done.
+  returned: for V(look)
+  type: dict
+  contains:
+    from:
+      description: What is installed.
+      type: dict
+      sample:
+        version: 0.1.0
+        release: /opt/streamfleet/releases/0.1.0-5f2d5c0de9a4b7e1
+        venv: /opt/streamfleet/venvs/0.1.0-66b1a40ad20f1c3d
+    to:
+      description: What is to be.
+      type: dict
+    changes:
+      description: Whether there is anything to do.
+      type: bool
+    migrations:
+      description: What is done to the database; none where the new release is not there to be asked.
+      type: list
+      elements: str
+      sample: [panel.0004_limits_not_held]
+    read_only:
+      description: Whether the installed release can be read while it is upgraded. It is stopped otherwise.
+      type: bool
+    database:
+      description: Kind of the database.
+      type: str
+    database_mb:
+      description: Room that saving takes, in MB; 0 where that is not known.
+      type: int
+    free_mb:
+      description: Free space under C(/var/lib), in MB.
+      type: int
+    begun:
+      description: What another run has begun and not ended.
+      type: dict
+result:
+  description: What the step found; of V(undo) also whether all is as before, C(undone).
+  returned: for the other steps
+  type: dict
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.streamfleet.node_apply.host import Host
+from ansible.module_utils.streamfleet.upgrade import steps
+from ansible.module_utils.streamfleet.upgrade.errors import UpgradeError
+
+STEPS = {"open": steps.open_gate, "finish": steps.finish, "undo": steps.undo}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "step": {"type": "str", "choices": ["look", "begin", "open", "finish", "undo"], "required": True},
+            "run": {"type": "str"},
+            "by": {"type": "str", "default": "somebody"},
+            "release": {"type": "path"},
+            "venv": {"type": "path"},
+        },
+        required_if=[
+            ("step", "look", ("release", "venv")),
+            ("step", "begin", ("run", "release", "venv")),
+            ("step", "open", ("run",)),
+            ("step", "finish", ("run",)),
+            ("step", "undo", ("run",)),
+        ],
+        supports_check_mode=True,
+    )
+    given = module.params
+    try:
+        if given["step"] == "look":
+            module.exit_json(changed=False, plan=steps.look(Host(), given["release"], given["venv"]))
+        if module.check_mode:
+            module.exit_json(changed=False, skipped=True, msg=f"Check mode does not {given['step']} an upgrade.")
+        if given["step"] == "begin":
+            result = steps.begin(Host(), given["run"], given["by"], given["release"], given["venv"])
+        else:
+            result = STEPS[given["step"]](Host(), given["run"]) or {}
+    except (UpgradeError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=True, result=result)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What upgrade.yml says beforehand, and whom it takes for touched."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from filter_plugins.streamfleet_upgrade import (
+    streamfleet_cut,
+    streamfleet_due,
+    streamfleet_packages_due,
+    streamfleet_upgrade_plan,
+)
+
+PANEL: dict[str, Any] = {
+    "from": {"version": "0.1.0"},
+    "to": {"version": "0.2.0"},
+    "changes": True,
+    "migrations": ["panel.0004_more", "axes.0010_less"],
+    "read_only": True,
+    "database": "postgresql",
+}
+ON_AIR = [
+    {"node": "n1", "listeners": 12},
+    {"node": "n1", "listeners": None},
+    {"node": "n1", "listeners": 3},
+    {"node": "n2", "listeners": None},
+]
+HOSTS: dict[str, dict[str, Any]] = {
+    "panel": {"due": {"streamfleet-worker.service": ["restart"]}, "packages": []},
+    "n1": {"due": {"streamfleet-rtmp.service": ["restart"], "nginx.service": ["reload"]}, "packages": []},
+    "n2": {"due": {"nginx.service": ["reload"]}, "packages": ["icecast2"]},
+}
+
+
+def test_units_are_due_as_check_mode_has_foretold() -> None:
+    facts = {
+        "distribution": "Debian",
+        "streamfleet_unit_nginx_service": {"unit": "nginx.service", "verbs": ["reload"], "idle": False},
+        "streamfleet_unit_a_service": {"unit": "a.service", "verbs": [], "idle": False},
+        "streamfleet_unit_b_service": {"unit": "b.service", "verbs": ["restart"], "idle": False},
+        "streamfleet_unit_c_service": {"unit": "c.service", "verbs": ["restart"], "idle": True},
+    }
+    due = {"b.service": ["restart"], "c.service": ["restart while idle"], "nginx.service": ["reload"]}
+    assert streamfleet_due(facts) == due
+    assert streamfleet_cut(due) == ["b.service"]
+
+
+def test_only_a_restart_of_what_carries_streams_interrupts() -> None:
+    assert streamfleet_cut(HOSTS["n1"]["due"]) == ["streamfleet-rtmp.service"]
+    assert streamfleet_cut({"nginx.service": ["enable", "start"], "x.timer": ["restart"]}) == []
+    for unheard in ("streamfleet-worker.service", "streamfleet-usage.service", "fail2ban.service"):
+        assert streamfleet_cut({unheard: ["restart"]}) == []
+    # What is not known to be unheard counts as heard.
+    assert streamfleet_cut({"streamfleet-file-transfer.service": ["restart"]}) == ["streamfleet-file-transfer.service"]
+
+
+def test_packages_are_those_that_apt_would_put_there() -> None:
+    said = "Reading lists\nInst nginx [1.22.1-9] (1.22.1-9+deb12u1 Debian [amd64])\nConf nginx (1.22)\nInst a (2)\n"
+    assert streamfleet_packages_due(said) == ["a", "nginx"]
+    assert streamfleet_packages_due("") == []
+
+
+def test_the_plan_names_every_host_and_whom_it_touches() -> None:
+    assert streamfleet_upgrade_plan(PANEL, HOSTS, ON_AIR) == [
+        "panel: 0.1.0 to 0.2.0",
+        "panel: 2 migrations of its postgresql database, which is saved before: panel.0004_more, axes.0010_less",
+        "panel: can be read and takes no changes while it is changed and probed; nobody on the air notices",
+        "panel: restart streamfleet-worker.service",
+        "panel: touches nobody: nothing is on the air there",
+        "n1: restart streamfleet-rtmp.service",
+        "n1: reload nginx.service",
+        "n1: TOUCHES 3 services on the air, at least 15 listeners",
+        "n2: reload nginx.service",
+        "n2: new packages icecast2, whose own scripts may restart what they serve",
+        "n2: TOUCHES 1 services on the air, an unknown number of listeners",
+    ]
+
+
+def test_the_plan_of_a_panel_that_is_as_it_should_be() -> None:
+    still = {**PANEL, "from": PANEL["to"], "changes": False}
+    assert streamfleet_upgrade_plan(still, {}, []) == ["panel: is 0.2.0 already, of this very release; nothing to do"]
+    away = streamfleet_upgrade_plan({**PANEL, "read_only": False, "migrations": None}, {}, [])
+    assert away[1] == "panel: migrations are known once the new release lies beside the old one"
+    assert away[2].startswith("panel: is away, since it cannot be read-only yet,")
