@@ -16,8 +16,8 @@ FILES = sorted(
 )
 PLAYBOOKS = sorted(ROOT.glob("playbooks/*.yml"))
 LOOKS = [
-    ("install", "Read the worker's public key on the panel's host"),
-    ("install", "Read the installation's token on the panel's host"),
+    ("tasks/host", "Read the worker's public key on the panel's host"),
+    ("tasks/register", "Read the installation's token on the panel's host"),
     ("uninstall", "Look for the installation's token on a panel that stays"),
 ]
 STARTED = {"start": "2026-01-01 00:00:00"}
@@ -28,9 +28,12 @@ def _careless(tasks: list[dict[str, Any]]) -> list[str]:
 
 
 def _of_playbook(path: Path) -> list[dict[str, Any]]:
-    plays = yaml.safe_load(path.read_text())
+    """Of a playbook, or of a file of tasks that playbooks import."""
+    items = yaml.safe_load(path.read_text())
+    if path.parent.name == "tasks":
+        return list(_tasks(items))
     return [
-        task for play in plays for part in ("pre_tasks", "tasks", "post_tasks") for task in _tasks(play.get(part) or [])
+        task for play in items for part in ("pre_tasks", "tasks", "post_tasks") for task in _tasks(play.get(part) or [])
     ]
 
 

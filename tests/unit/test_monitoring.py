@@ -16,7 +16,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "streamfleet.rules.yml"
-CASES = Path(__file__).with_name("alerts.yml")
+CASES = ROOT / "monitoring" / "streamfleet.test.yml"
 FAMILIES = (ROOT / "panel/streamfleet_panel/metrics/families.py").read_text()
 #: Families as Prometheus names their samples: an info's ends on _info.
 METRICS = {
