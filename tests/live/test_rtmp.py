@@ -85,10 +85,14 @@ def processes(edge: Edge) -> str:
 
 def test_a_stream_is_published_played_and_ended(edge: Edge, channel: tuple[str, str], tmp_path: Path) -> None:
     slug, key = channel
+    # As the module itself makes it: viewers could not get in.
+    edge.run(f"install -d -o streamfleet-rtmp -g www-data -m 0744 {HLS}/{slug}")
     with watched(edge, slug) as seen:
         with edge.publishing(key):
             live = edge.wait_for_playlist(slug, r"(?s)(EXTINF.*){2}", 40)
             assert "#EXT-X-ENDLIST" not in live
+            # With a file that the module's cleaner does not know, it is not removed before its first segment.
+            assert "in-use" in edge.run(f"ls {HLS}/{slug}").split()
             time.sleep(9)
         ended = edge.wait_for_playlist(slug, "#EXT-X-ENDLIST", 10)
     assert len(seen) >= 3
