@@ -23,8 +23,8 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
     if _place.is_dir() and str(_place) not in sys.path:
         sys.path.append(str(_place))
 
-from streamfleet import arguments, domains, errors
-from streamfleet.engine import Instance, Renderer, RenderError, companions_of, instances_of, load_renderer
+from streamfleet import arguments, domains, engine, errors
+from streamfleet.engine import Instance, Renderer, RenderError
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
 from streamfleet.on_controller import client_of
@@ -162,8 +162,8 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
             made = []
             for name in [service["engine"], *companions[service["engine"]]]:
                 if name not in renderers:
-                    renderers[name] = load_renderer(RELEASE, name)
-                made += instances_of(renderers[name](service, node))
+                    renderers[name] = engine.load_renderer(RELEASE, name)
+                made += engine.instances_of(renderers[name](service, node))
             if names:
                 made = [_reached_by(instance, names, ways) for instance in made]
             instances += [instance.as_dict() for instance in made]
@@ -202,11 +202,11 @@ def _reached_by(instance: Instance, names: list[str], ways: dict[str, str]) -> I
     """The instance with these names, if it is the engine's own. ``ways``: what is known of engines, filled in here."""
     if instance.companion:
         return instance
-    engine = instance.engine
-    if engine not in ways:
-        spec = yaml.safe_load((RELEASE / "roles" / engine / "engine" / "spec.yml").read_text())
-        ways[engine] = domains.WAYS[spec["kind"]]
-    return replace(instance, domains=names, way=ways[engine])
+    name = instance.engine
+    if name not in ways:
+        spec = yaml.safe_load((RELEASE / "roles" / name / "engine" / "spec.yml").read_text())
+        ways[name] = domains.WAYS[spec["kind"]]
+    return replace(instance, domains=names, way=ways[name])
 
 
 def companions_here() -> dict[str, list[str]]:
@@ -216,7 +216,7 @@ def companions_here() -> dict[str, list[str]]:
     companions = {
         name: yaml.safe_load((folder / name / "engine" / "spec.yml").read_text()) for name in listed["companions"]
     }
-    return companions_of({name: {} for name in listed["engines"]}, companions)
+    return engine.companions_of({name: {} for name in listed["engines"]}, companions)
 
 
 def _check_head(service: Mapping[str, Any], engines: list[str], seen: set[str]) -> None:

@@ -20,8 +20,8 @@ options:
         fields that are the options of M(streamfleet_reseller_plan), M(streamfleet_customer),
         M(streamfleet_node), M(streamfleet_media_service),
         M(streamfleet_playlist), M(streamfleet_dj), M(streamfleet_schedule),
-        M(streamfleet_relay), M(streamfleet_domain), M(streamfleet_mount) and M(streamfleet_media_user),
-        and may have C(state=absent).
+        M(streamfleet_relay), M(streamfleet_domain),
+        M(streamfleet_mount) and M(streamfleet_media_user), and may have C(state=absent).
       - At most 100,000 objects and 32 MiB.
     type: dict
   files:

@@ -139,8 +139,8 @@ def _matches(name: str, pattern: str) -> bool:
     return bool(name) and (name.endswith(pattern) if pattern.startswith(".") else name == pattern)
 
 
-def _swap(name: str, old: str, new: str) -> str:
-    return name.removesuffix(old) + new
+def _swap(name: str, ending: str, other: str) -> str:
+    return name.removesuffix(ending) + other
 
 
 def _as_it_is(host: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -133,7 +133,7 @@ def run(*, as_json: bool) -> int:
         print(json.dumps(found, indent=2))
     else:
         rows = [("release", found["version"] or "none"), *_rows(found)]
-        width = max(len(name) for name, _ in rows)
+        width = max(len(name) for name, words in rows)
         for name, words in rows:
             print(f"{name:<{width}}  {words}")
         print()
