@@ -26,10 +26,13 @@ class ActionModule(ActionBase):
 
 
 def where(process: int) -> str:
-    """This controller as it was booted, a process of it, when that began (ticks); empty where that is not known."""
+    """This controller as it was booted, a process of it, when that began (ticks); empty where that is not known.
+
+    Containers of a machine are booted with it and have processes of their own.
+    """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {process} {_began(process)}"
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()} {process} {_began(process)}"
     except (OSError, IndexError):
         return ""
 

@@ -355,6 +355,15 @@ def test_what_a_host_was_called_is_remembered(journal: Journal) -> None:
     )
 
 
+def test_no_name_is_changed_while_an_upgrade_is_under_way(journal: Journal) -> None:
+    upgrade = journal.folder.parent / "upgrade"
+    upgrade.mkdir()
+    (upgrade / "journal.json").touch()
+    with pytest.raises(DomainError, match=r"upgrade is under way.*upgrade\.yml"):
+        journal.take_back(Holder("r1"), take_over=True, now=NOW)
+    assert not (journal.folder / "journal.json").exists()
+
+
 def test_a_run_of_this_controller_is_known_to_be_gone() -> None:
     assert gone(where(os.getpid())) is False
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:

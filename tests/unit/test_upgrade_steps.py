@@ -175,6 +175,18 @@ def test_a_downgrade_is_refused_with_the_reason(double: PanelDouble) -> None:
         steps.look(double.host(), *OLD)
 
 
+@pytest.mark.parametrize(("state", "refused"), [("changing", True), ("stuck", True), ("done", False)])
+def test_names_and_release_are_not_changed_at_once(double: PanelDouble, state: str, refused: bool) -> None:
+    double.file(places.NAMES, json.dumps({"state": state}))
+    if refused:
+        with pytest.raises(UpgradeError, match="change of host names"):
+            steps.begin(double.host(), "r1", "a test", *NEW)
+        assert maintenance(double) is None
+    else:
+        steps.begin(double.host(), "r1", "a test", *NEW)
+    assert (double.root / places.JOURNAL[1:]).exists() is not refused
+
+
 def test_a_database_that_is_ahead_of_the_release_is_refused(double: PanelDouble) -> None:
     double.unknown = ["panel.0099_later"]
     with pytest.raises(UpgradeError, match=r"does not know \(panel\.0099_later\)"):

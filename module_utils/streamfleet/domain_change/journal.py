@@ -62,6 +62,7 @@ class Journal:
         alive.
         """
         with self._locked(write):
+            self._alone()
             there = self.unfinished()
             if there is None:
                 entry = {**change, "state": "changing", "step": "begun", "began": _text(now)}
@@ -75,9 +76,19 @@ class Journal:
                 self._write(entry)
         return {**entry, "resumed": there is not None}
 
+    def _alone(self) -> None:
+        """Raise DomainError while an upgrade works here, whose way back leads over the same settings."""
+        other = self.folder.parent / "upgrade" / NAME
+        if other.exists():
+            raise DomainError(
+                f"An upgrade is under way, or was killed ({other}). Wait for its end, or have it finished or undone by "
+                "upgrade.yml"
+            )
+
     def take_back(self, holder: Holder, *, take_over: bool, now: datetime, write: bool = True) -> dict[str, Any]:
         """Go on with the change that was left, backwards. Raises DomainError where there is none."""
         with self._locked(write):
+            self._alone()
             there = self.unfinished()
             if there is None:
                 last = self.read()

@@ -25,6 +25,7 @@ KINDS = (
         "Schedule",
         "Relay",
         "MediaUser",
+        "Domain",
         "ApiToken",
     ),
     *("AuditLog", "Installation"),

@@ -10,6 +10,7 @@ JOURNAL = f"{UPGRADE}/journal.json"
 #: What came of the last one.
 LAST = f"{UPGRADE}/last.json"
 #: Read by the panel at every request (streamfleet_panel/maintenance.py).
+NAMES = "/var/lib/streamfleet/domain_change/journal.json"
 MAINTENANCE = f"{UPGRADE}/maintenance.json"
 LOCK = "/run/streamfleet-upgrade.lock"
 PANEL_ENV = "/etc/streamfleet/panel/panel.env"

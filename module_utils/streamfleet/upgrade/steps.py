@@ -6,12 +6,14 @@ look → begin (held, read-only, saved) → [the role panel migrates and switche
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import shutil
 import time
 from pathlib import Path
 from typing import Any
 
+from ..domain_change.journal import UNFINISHED
 from ..node_apply.host import Host
 from . import databases, journal, panel, places, versions
 from .errors import UpgradeError
@@ -84,6 +86,11 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
         begun = journal.read(host)
         if begun is not None:
             raise UpgradeError(f"An upgrade is under way already: {journal.describe(begun)}")
+        if _names_change(host):
+            raise UpgradeError(
+                f"A change of host names is under way, or was left ({places.NAMES}). Wait for its end, or have it "
+                "finished or taken back by domain_change.yml"
+            )
         found = installed(host)
         new = {"release": release, "venv": venv, "version": versions.version_of(release)}
         name = f"{Path(found['release']).name}-to-{Path(release).name}"
@@ -101,13 +108,25 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
         try:
             _hold(host, data)
             _save(host, data)
-        except (UpgradeError, OSError) as error:
+        except Exception as error:
+            # Whatever it is, the panel is not left held. Where it cannot be released, the journal tells the next run.
             _release(host, data)
             journal.close(host, data, "refused")
             raise UpgradeError(f"Nothing was changed: {error}") from None
         data["phase"] = "snapshot"
         journal.write(host, data)
         return data
+
+
+def _names_change(host: Host) -> bool:
+    """Whether host names are being changed."""
+    try:
+        state = json.loads(host.path(places.NAMES).read_text())["state"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError):
+        return True
+    return state in UNFINISHED
 
 
 def open_gate(host: Host, run: str) -> dict[str, Any]:
