@@ -235,12 +235,37 @@ def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     # The secret was put back before; the panel was stopped for it, and nobody has started it.
     assert ("stop", ["panel.service"]) in host.units.asked
     assert ("start", ["panel.service"]) not in host.units.asked
+    with pytest.raises(BackupError, match=r"has not ended\. Run restore\.yml again.*Nothing was stored"):
+        host.backup()
+    # Another host with the same name, or an older version, may have stored something meanwhile.
+    host.restic.backup([str(host.secret)], [backup.DATA_TAG])
+    late = host.restic.made[-1]["id"]
+    host.restic.backup([str(host.secret)], [backup.MANIFEST_TAG, f"data:{late}"])
     fetched = host.restic.acts.count("restore")
     host.restore(confirm=True)
     # The manifest, and nothing else: the song lay there.
     assert host.restic.acts.count("restore") == fetched + 1
     assert host.song.read_bytes() == b"music" * 1000
     assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_the_timer_stores_nothing_of_a_host_that_was_made_anew_until_somebody_has_decided(host: Host) -> None:
+    def timer() -> dict[str, Any]:
+        return backup.run(host.settings, Status(host.settings.run, "backup"), host.restic, by_hand=False)
+
+    timer()
+    timer()
+    host.wipe()
+    with pytest.raises(BackupError, match=r"this host has made none of them.*restore\.yml .*backup\.yml"):
+        timer()
+    host.restore()
+    with pytest.raises(BackupError, match="Nothing was stored"):
+        timer()
+    host.restore(confirm=True)
+    timer()
+    shutil.rmtree(host.settings.data)
+    host.backup()
+    timer()
 
 
 def test_no_link_of_a_tenant_leads_out_of_its_folder(host: Host, tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ UNITS = {"backup": "streamfleet-backup.service", "restore": "streamfleet-restore
 #: States of a unit whose program works.
 BUSY = ("activating", "deactivating")
 POLL_SECONDS = 0.5
+#: Written by begin backup: the unit is the timer's, too, and is told who wants it.
+BY_HAND = "backup.by-hand"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _backup(_asked: argparse.Namespace) -> int:
     settings = load()
-    return _job(settings, "backup", lambda status: backup.run(settings, status))
+    asked = settings.run / BY_HAND
+
+    def work(status: Status) -> dict[str, Any]:
+        by_hand = asked.exists()
+        asked.unlink(missing_ok=True)
+        return backup.run(settings, status, by_hand=by_hand)
+
+    return _job(settings, "backup", work)
 
 
 def _restore(_asked: argparse.Namespace) -> int:
@@ -79,10 +88,14 @@ def _begin(asked: argparse.Namespace) -> int:
     before = _state(unit)
     running = before["ActiveState"] in BUSY
     if not running:
+        if asked.job == "backup":
+            RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_whole(RUN / BY_HAND, "")
         done = subprocess.run(
             ["systemctl", "start", "--no-block", unit], stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
+            (RUN / BY_HAND).unlink(missing_ok=True)
             raise BackupError(f"systemctl start {unit} failed: {' '.join(done.stderr.split())}")
     deadline = time.monotonic() + 30
     while (now := _state(unit))["InvocationID"] in ("", before["InvocationID"]) and not running:

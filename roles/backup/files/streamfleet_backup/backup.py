@@ -26,12 +26,16 @@ UNFINISHED = timedelta(days=2)
 CLOCKS = timedelta(minutes=10)
 
 
-def run(settings: Settings, status: Status, restic: Restic | None = None) -> dict[str, Any]:
-    """Make one; what was written: ``{"snapshot", "manifest", "files", "bytes", …, "warnings"}``. Raises BackupError."""
+def run(settings: Settings, status: Status, restic: Restic | None = None, by_hand: bool = True) -> dict[str, Any]:
+    """Make one; what was written: ``{"snapshot", "manifest", "files", "bytes", …, "warnings"}``. Raises BackupError.
+
+    ``by_hand``: somebody has asked for it; the timer has not.
+    """
     restic = restic or Restic(settings)
+    whole(settings)
     status.phase("repository", restic_name(settings))
     begun, warnings = stamp(), []
-    known = open_repository(settings, restic)
+    known = open_repository(settings, restic, by_hand)
     warnings += clock(restic)
     with stage(settings) as folder:
         summary: dict[str, Any] = {"host": settings.host, "release": release_of(settings), "begun": begun}
@@ -85,8 +89,27 @@ def run(settings: Settings, status: Status, restic: Restic | None = None) -> dic
     return result
 
 
-def open_repository(settings: Settings, restic: Restic) -> str:
-    """Its id; made where there was none ever. Raises BackupError where it is another one than before, or has gone."""
+def whole(settings: Settings) -> None:
+    """Raises BackupError where a restore has begun and not ended: half of a host would be stored as its newest state."""
+    journal = settings.data / "restoring.json"
+    if not journal.exists():
+        return
+    try:
+        snapshot = str(json.loads(journal.read_text())["snapshot"])[:8]
+    except (OSError, ValueError, KeyError, TypeError):
+        snapshot = "a backup"
+    raise BackupError(
+        f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If what"
+        f" is here shall count as it is, remove {journal} and start what is stopped. Nothing was stored."
+    )
+
+
+def open_repository(settings: Settings, restic: Restic, by_hand: bool = True) -> str:
+    """Its id; made where there was none ever. Raises BackupError where it is another one than before, or has gone.
+
+    A host that has never stored anything here, though backups of its name are here, was made anew. What it has would
+    become the newest backup, so somebody has to restore first, or to say that this is meant.
+    """
     remembered = settings.data / "repository.json"
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -108,6 +131,11 @@ def open_repository(settings: Settings, restic: Restic) -> str:
         raise BackupError(
             f"repository {where} is another one than before ({found[:8]}, not {expected[:8]}). Likely another disk is"
             f" mounted there. If that is meant, remove {remembered} and run it again."
+        )
+    if not by_hand and not remembered.exists() and complete(restic):
+        raise BackupError(
+            f"repository {where} holds backups of {settings.host}, and this host has made none of them: it was made anew."
+            " Run restore.yml to have its data back, or backup.yml if what is here shall count. Nothing was stored."
         )
     restic.unlock()
     write_whole(remembered, json.dumps({"id": found, "repository": where}) + "\n")

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, manifest, plan
-from .backup import complete
+from .backup import complete, restic_name
 from .database import Panel, objects
 from .errors import BackupError
 from .place import Place
@@ -59,8 +59,8 @@ def run(
     """Show what would be done, or do it. Raises BackupError."""
     restic, units = restic or Restic(settings), units or Units()
     status.phase("repository")
-    restic.config()
-    chosen = choose(complete(restic), request.snapshot)
+    repository = str(restic.config()["id"])
+    chosen = choose(complete(restic), request.snapshot, _begun(settings))
     with _scratch(settings) as folder:
         status.phase("manifest", chosen["time"])
         restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
@@ -85,24 +85,28 @@ def run(
             if dumped and doing:
                 status.phase("database")
                 _load(settings, dumped, chosen["id"], database or {}, folder)
+        _known(settings, repository)
+        again = f"Run the restore again, with restore_snapshot={chosen['id'][:8]}."
         if faults:
-            raise BackupError(" ".join(faults))
+            raise BackupError(f"{' '.join(faults)} {again}")
         status.phase("verify")
         result = _verify(settings, entries)
         if result["differing"]:
             raise BackupError(
                 f"{result['differing']} of {result['compared']} are not as the manifest says, among them"
-                f" {', '.join(result['paths'])}. Run the restore again."
+                f" {', '.join(result['paths'])}. {again}"
             )
     return {**told, **result, "done": True}
 
 
-def choose(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any]:
-    """The backup that is asked for. Raises BackupError."""
+def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") -> Mapping[str, Any]:
+    """The backup that is asked for; for latest the one whose restore has ``begun``. Raises BackupError."""
     if not backups:
         raise BackupError(
             "the repository holds no complete backup of this host. Run backup.yml, or name another repository or host."
         )
+    if asked == "latest" and begun:
+        asked = begun
     if asked == "latest":
         return backups[-1]
     found = [item for item in backups if item["id"].startswith(asked)]
@@ -113,6 +117,20 @@ def choose(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any
             f" {known}."
         )
     return found[0]
+
+
+def _begun(settings: Settings) -> str:
+    """The backup whose restore was interrupted here, or nothing."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.loads((settings.data / "restoring.json").read_text())["snapshot"])
+    return ""
+
+
+def _known(settings: Settings, repository: str) -> None:
+    """Have the timer go on: this host has what was stored of it."""
+    remembered = settings.data / "repository.json"
+    if not remembered.exists():
+        write_whole(remembered, json.dumps({"id": repository, "repository": restic_name(settings)}) + "\n")
 
 
 def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
