@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
@@ -598,3 +599,36 @@ def test_secrets_that_are_made_on_a_host_are_in_its_backup() -> None:
         made = {Path(item["path"]).name for item in files if "<secret" in item.get("generate", "")}
         kept = {Path(each).name for item in declared().get(role, []) for each in item["paths"]}
         assert made <= kept or role in MADE_ANEW, f"roles/{role}: {made - kept} would be lost with the host"
+
+
+@pytest.mark.parametrize(
+    ("ended", "installed"),
+    [
+        ({}, False),
+        ({"__streamfleet_backup_ended": {"skipped": True}}, False),
+        ({"__streamfleet_backup_ended": {"status": {"result": {"done": False}}}}, False),
+        ({"__streamfleet_backup_ended": {"status": {"result": {"done": True}}}}, True),
+    ],
+)
+def test_only_a_host_that_was_restored_is_installed_whatever_was_answered(
+    ended: dict[str, Any], installed: bool
+) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (imported,) = [play for play in plays if play.get("ansible.builtin.import_playbook") == "install.yml"]
+    language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
+    found = language.compile_expression(imported["when"])(restore_confirm="no", ansible_check_mode=False, **ended)
+    assert bool(found) is installed
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted"),
+    [("", True), ("yes", True), ("no", True), (True, True), (False, True), ("Audio1", True), ("audio2", False)],
+)
+def test_a_yes_for_a_host_that_is_not_of_the_run_is_refused(answer: Any, accepted: bool) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (check,) = [task for task in plays[0]["tasks"] if task["name"] == "Check whom the yes is for"]
+    language = jinja2.Environment(autoescape=True)
+    language.filters["intersect"] = lambda one, other: [item for item in one if item in other]
+    condition = language.compile_expression(check["ansible.builtin.assert"]["that"])
+    said = {"ansible_play_hosts_all": ["audio1", "web1"], "groups": {"backup": ["audio1", "audio2"]}}
+    assert condition(restore_confirm=answer, **said) is accepted
