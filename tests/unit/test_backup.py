@@ -478,6 +478,59 @@ def test_the_backup_of_a_newer_version_is_refused(panel: database.Panel, host: H
         restore._versions(chosen, summary, {"migrations": ["0042_new"]})
 
 
+EPOCH = "6b1f0a52-9d57-4f0c-8a9b-0c1d2e3f4a5b"
+
+
+def test_how_the_database_here_is_seen_before_it_is_believed(panel: database.Panel, host: Host, tmp_path: Path) -> None:
+    chosen = dataclasses.replace(host.settings, database=panel._database)
+    stored = {"objects": database.objects(panel.dump(tmp_path / "dump"))}
+    path = Path(panel.where.name)
+
+    def state() -> str:
+        shutil.rmtree(tmp_path / "look", ignore_errors=True)
+        (tmp_path / "look").mkdir()
+        found = restore._database(chosen, "abc", stored, False, tmp_path / "look")
+        assert ("reason" in found) == (found["database"] == "unreadable")
+        return str(found["database"])
+
+    assert state() == "same"
+    base = sqlite3.connect(path)
+    base.execute("CREATE TABLE panel_installation (id INTEGER, epoch TEXT)")
+    base.execute("INSERT INTO panel_installation VALUES (1, ?)", (EPOCH.replace("-", ""),))
+    base.commit()
+    base.close()
+    chosen.data.mkdir()
+    (chosen.data / "restored.json").write_text(json.dumps({"snapshot": "abc", "epoch": EPOCH}))
+    assert state() == "restored"
+    (chosen.data / "restored.json").write_text(json.dumps({"snapshot": "abc", "epoch": EPOCH[::-1]}))
+    assert state() == "other"
+    (chosen.data / "restored.json").write_text(json.dumps({"snapshot": "abc", "epoch": EPOCH}))
+    path.write_bytes(b"no database, and yet somebody's only one" * 200)
+    for end in ("-wal", "-shm"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+    assert state() == "unreadable"
+    path.write_bytes(b"")
+    assert state() == "empty"
+    path.unlink()
+    assert state() == "empty"
+
+
+def test_the_database_that_was_here_is_kept_as_it_is(
+    panel: database.Panel, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = dataclasses.replace(host.settings, database=panel._database)
+    chosen.data.mkdir()
+    dumped = panel.dump(tmp_path / "dump")
+    path = Path(panel.where.name)
+    path.write_bytes(b"damaged")
+    monkeypatch.setattr(database.Panel, "manage", lambda *asked: json.dumps({"epoch": EPOCH}))
+    stored = {"objects": database.objects(dumped)}
+    kept = restore._load(chosen, dumped, "abc", stored, tmp_path, keep=True)
+    assert Path(kept).read_bytes() == b"damaged"
+    assert kept.startswith(f"{path}.before-")
+    assert json.loads((chosen.data / "restored.json").read_text())["epoch"] == EPOCH
+
+
 POSTGRESQL = b"""--
 CREATE SCHEMA public;
 COPY public.panel_account (id, name) FROM stdin;
