@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -401,7 +402,44 @@ def test_patterns_mean_the_path_and_nothing_else() -> None:
     assert restic.escaped("/a/we[ir]d*?\\") == "/a/we\\[ir]d\\*\\?\\\\"
 
 
-def test_hashes_are_remembered_by_inode_size_and_time(tmp_path: Path) -> None:
+def test_backups_that_do_not_count_take_no_place_of_those_that_do(host: Host) -> None:
+    for _day in range(3):
+        host.backup()
+    first, second, third = (item["id"] for item in backup.complete(host.restic))
+    for item in host.restic.made:
+        if item["id"] in (second, third):
+            item["time"] = f"2026-01-05T0{1 + (item['id'] == third)}:00:00.5Z"
+    assert backup.outdated(backup.complete(host.restic), {"daily": 7}) == [second]
+    assert backup.outdated(backup.complete(host.restic), {"daily": 1, "monthly": 0}) == [first, second]
+    assert backup.outdated(backup.complete(host.restic), {"daily": 0}) == []
+    host.restic.backup([str(host.secret)], [backup.DATA_TAG])
+    host.restic.made[-1]["time"] = "2026-01-05T23:00:00Z"
+    backup.forget(dataclasses.replace(host.settings, keep={"daily": 1}), host.restic)
+    assert [item["id"] for item in backup.complete(host.restic)] == [third]
+
+
+def test_a_file_that_was_changed_and_given_its_old_time_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RACY", -1)
+    path = tmp_path / "f"
+    found = []
+    for text in ("one", "two"):
+        time.sleep(0.02)
+        path.write_text(text)
+        os.utime(path, (1, 1))
+        hashes = files.Hashes(tmp_path / "h.sqlite3")
+        found += list(files.walk([str(path)], hashes))
+        hashes.close()
+    assert found[0].sha256 != found[1].sha256
+    changed = files.changed_since(found[0])
+    assert changed is not None
+    assert changed.sha256 is None
+    assert "ctime" not in found[0].as_dict()
+
+
+def test_hashes_are_remembered_by_inode_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "RACY", -1)
     path = tmp_path / "f"
     path.write_text("one")
     os.utime(path, (1, 1))

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ DATA_TAG, MANIFEST_TAG = "streamfleet", "streamfleet-manifest"
 UNFINISHED = timedelta(days=2)
 #: Clocks of two hosts may differ by so much.
 CLOCKS = timedelta(minutes=10)
+#: Backups of one period have this in common.
+PERIODS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m"}
 
 
 def run(settings: Settings, status: Status, restic: Restic | None = None, by_hand: bool = True) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
 
 
 def whole(settings: Settings) -> None:
-    """Raises BackupError where a restore has begun and not ended: half of a host would be stored as its newest state."""
+    """Raises BackupError where a restore has begun and not ended: half a host would be stored as its newest."""
     journal = settings.data / "restoring.json"
     if not journal.exists():
         return
@@ -99,8 +101,8 @@ def whole(settings: Settings) -> None:
     except (OSError, ValueError, KeyError, TypeError):
         snapshot = "a backup"
     raise BackupError(
-        f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If what"
-        f" is here shall count as it is, remove {journal} and start what is stopped. Nothing was stored."
+        f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If"
+        f" what is here shall count as it is, remove {journal} and start what is stopped. Nothing was stored."
     )
 
 
@@ -230,13 +232,16 @@ def complete(restic: Restic) -> list[dict[str, Any]]:
 
 def forget(settings: Settings, restic: Restic) -> int:
     """Forget by the policy, and halves without the other; how many backups have gone. Raises BackupError."""
-    whole = {item["id"] for item in complete(restic)}
+    backups = complete(restic)
+    whole = {item["id"] for item in backups}
     limit = datetime.now(UTC) - UNFINISHED
     unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
     if unfinished:
         restic.forget(*unfinished)
-    keep = [f"--keep-{period}={count}" for period, count in settings.keep.items() if count]
-    gone = restic.forget("--host", settings.host, "--tag", DATA_TAG, "--group-by", "host", *keep) if keep else []
+    # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
+    gone = outdated(backups, settings.keep)
+    if gone:
+        restic.forget(*gone)
     paired = {item["manifest"] for item in complete(restic)}
     alone = [item["id"] for item in restic.snapshots(MANIFEST_TAG) if item["id"] not in paired]
     if alone:
@@ -245,7 +250,23 @@ def forget(settings: Settings, restic: Restic) -> int:
     return len(gone)
 
 
-def moment(snapshot: dict[str, Any]) -> datetime:
+def outdated(backups: Sequence[Mapping[str, Any]], keep: Mapping[str, int]) -> list[str]:
+    """Ids of those that no period keeps; a period (daily, weekly, monthly) keeps the newest of each of its last ones.
+
+    ``backups``: the oldest first. Where nothing says what to keep, all are kept.
+    """
+    if not any(keep.values()):
+        return []
+    kept: set[str] = set()
+    for period, count in keep.items():
+        newest: dict[str, str] = {}
+        for item in reversed(backups):
+            newest.setdefault(moment(item).strftime(PERIODS[period]), item["id"])
+        kept.update(list(newest.values())[:count])
+    return [item["id"] for item in backups if item["id"] not in kept]
+
+
+def moment(snapshot: Mapping[str, Any]) -> datetime:
     """When a snapshot was made."""
     # Nanoseconds are more than Python 3.11 reads.
     return datetime.fromisoformat(re.sub(r"\.[0-9]+", "", str(snapshot["time"])))
