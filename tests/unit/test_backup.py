@@ -144,12 +144,50 @@ def test_a_file_that_goes_while_it_is_stored_is_left_out(host: Host) -> None:
 
 def test_what_the_repository_has_lost_is_found_when_it_is_written(host: Host) -> None:
     listing = host.restic.listing
-    host.restic.listing = lambda snapshot: (node for node in listing(snapshot) if not node["path"].endswith("song.mp3"))
-    with pytest.raises(BackupError, match=r"song\.mp3 is missing.*The backup does not count"):
+    host.restic.listing = lambda snapshot: (n for n in listing(snapshot) if not n["path"].endswith("secrets.env"))
+    with pytest.raises(BackupError, match=r"secrets\.env is missing.*The backup does not count"):
         host.backup()
     assert backup.complete(host.restic) == []
     with pytest.raises(BackupError, match="holds no complete backup of this host"):
         host.restore()
+
+
+def test_a_folder_that_a_tenant_moves_away_while_it_is_stored_ends_no_backup(host: Host) -> None:
+    away = host.folder / "away"
+
+    def move(act: str) -> None:
+        if act == "backup" and host.song.exists():
+            host.song.parent.rename(away)
+
+    host.restic.before = move
+    changed = files.changed_since
+
+    def late(entry: files.Entry) -> files.Entry | None:
+        if away.exists():
+            away.rename(host.song.parent)
+        return changed(entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "changed_since", late)
+        made = host.backup()
+    assert "moved about while they were stored" in made["warnings"][0]
+    assert "song.mp3 is missing" in made["warnings"][0]
+    assert len(backup.complete(host.restic)) == 1
+
+
+def test_names_that_are_no_utf8_and_look_alike_are_all_stored() -> None:
+    def entry(name: bytes, size: int, sha256: str | None = "0") -> files.Entry:
+        return files.Entry("/m/" + os.fsdecode(name), "file", 0o644, "root", "root", size, 0, sha256)
+
+    entries = [entry(b"\xff", 1), entry(b"\xfe", 2), entry(b"\xe2\x82", 3), entry(b"\xfd", 9, None)]
+    # restic writes a sign for each byte.
+    nodes = [{"path": f"/m/{sign}", "size": size} for sign, size in
+             (("\ufffd", 2), ("\ufffd", 7), ("\ufffd", 1), ("\ufffd\ufffd", 3))]  # fmt: skip
+    assert manifest.stored(entries, nodes, ["/m"], ["/m"]) == (entries, [])
+    with pytest.raises(BackupError, match="instead of 1"):
+        manifest.stored(entries, [nodes[0], nodes[1], nodes[3]], ["/m"], ["/m"])
+    found, moved = manifest.stored(entries[:1], [nodes[0]], ["/m"])
+    assert (found[0].sha256, len(moved)) == (None, 1)
 
 
 def test_a_damaged_file_is_not_put_back_and_all_others_are(host: Host) -> None:

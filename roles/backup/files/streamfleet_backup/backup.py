@@ -38,7 +38,8 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
     status.phase("repository", restic_name(settings))
     begun, warnings = stamp(), []
     known = open_repository(settings, restic, by_hand)
-    warnings += clock(restic)
+    late = clock(restic)
+    warnings += late
     with stage(settings) as folder:
         summary: dict[str, Any] = {"host": settings.host, "release": release_of(settings), "begun": begun}
         summary["database"] = dump(settings, status, folder)
@@ -56,12 +57,17 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
         status.phase("compare")
         # What has changed since it was hashed may have been stored as it was before, in between or after.
         now = [entry for entry in (files.changed_since(each) for each in entries) if entry is not None]
-        kept = manifest.stored(now, restic.listing(snapshot), settings.roots)
+        strict = [path for part in settings.parts if part.units for path in part.paths]
+        kept, moved = manifest.stored(now, restic.listing(snapshot), settings.roots, strict)
+        if moved:
+            warnings.append(
+                f"{len(moved)} files were moved about while they were stored, among them {'; '.join(moved[:3])}"
+            )
         changing = [entry.path for entry in kept if entry.kind == "file" and entry.sha256 is None]
         summary |= {
             "data": snapshot,
             "ended": stamp(),
-            "gone": len(gone) + len(entries) - len(now),
+            "gone": len(gone) + len(entries) - len(kept),
             "skipped": counted.skipped,
             "changing": changing[:100],
             "roots": manifest.by_root(kept, settings.roots),
@@ -84,7 +90,7 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
         "ended": stamp(),
         "warnings": warnings,
     }
-    if settings.prune and not warnings:
+    if settings.prune and not late:
         status.phase("prune")
         result["forgotten"] = forget(settings, restic)
     write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known}) + "\n")

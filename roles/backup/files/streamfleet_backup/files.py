@@ -178,7 +178,9 @@ def _one(
 
 def _entry(path: str, kind: str, found: os.stat_result, size: int, sha256: str | None) -> Entry:
     mode = stat.S_IMODE(found.st_mode)
-    return Entry(path, kind, mode, user(found.st_uid), group(found.st_gid), size, found.st_mtime_ns, sha256, found.st_ctime_ns)
+    return Entry(
+        path, kind, mode, user(found.st_uid), group(found.st_gid), size, found.st_mtime_ns, sha256, found.st_ctime_ns
+    )
 
 
 def changed_since(entry: Entry) -> Entry | None:
