@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from streamfleet_backup import __main__ as program
 from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
@@ -761,3 +762,32 @@ def test_a_yes_for_a_host_that_is_not_of_the_run_is_refused(answer: Any, accepte
     condition = language.compile_expression(check["ansible.builtin.assert"]["that"])
     said = {"ansible_play_hosts_all": ["audio1", "web1"], "groups": {"backup": ["audio1", "audio2"]}}
     assert condition(restore_confirm=answer, **said) is accepted
+
+
+def test_the_order_of_a_restore_is_on_no_command_line_and_in_no_log() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/backup/tasks/restore.yml").read_text())
+    (begin,) = [task for task in tasks if "ansible.builtin.command" in task]
+    assert "repository" not in str(begin["ansible.builtin.command"]["argv"])
+    assert begin["no_log"] is True
+    order = dict.fromkeys(("snapshot", "host", "repository"), "x") | {"confirm": True, "again": False}
+    language = jinja2.Environment(autoescape=False)
+    language.filters |= {"to_json": json.dumps, "bool": bool}
+    asked = {f"streamfleet_backup_restore_{name}": value for name, value in order.items()}
+    said = language.from_string(begin["ansible.builtin.command"]["stdin"]).render(ansible_check_mode=False, **asked)
+    assert json.loads(said) == order
+    assert program._read_order(json.dumps(order)) == order
+    for wrong in ("", "[]", '{"confirm": "secret"}', '{"secret": "x"}'):
+        with pytest.raises(BackupError, match="must be a JSON object") as caught:
+            program._read_order(wrong)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_became_a_pipe_stops_no_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    path.write_text("x")
+    found = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(place.stat, "S_ISREG", lambda _mode: True)
+    name, group = str(found.st_uid), str(found.st_gid)
+    place.Place(str(tmp_path), True, ".s").owner(files.Entry(str(path), "file", 0o600, name, group, 1, 0, "0"))

@@ -82,6 +82,8 @@ def _begin(asked: argparse.Namespace) -> int:
             )
     if asked.job == "restore":
         order = {name: getattr(asked, name) for name in ("snapshot", "confirm", "again", "host", "repository")}
+        if asked.order:
+            order |= _read_order(sys.stdin.read())
         RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_whole(RUN / "restore.json", json.dumps(order) + "\n")
         _settings_of(order)
@@ -104,6 +106,18 @@ def _begin(asked: argparse.Namespace) -> int:
         time.sleep(POLL_SECONDS)
     print(json.dumps({"id": now["InvocationID"], "running": running}))
     return 0
+
+
+def _read_order(text: str) -> dict[str, Any]:
+    """What restore.yml asks for. Raises BackupError, without what was read: it may hold a password."""
+    kinds = {"snapshot": str, "confirm": bool, "again": bool, "host": str, "repository": str}
+    try:
+        order = json.loads(text)
+    except ValueError:
+        order = None
+    if not isinstance(order, dict) or any(type(value) is not kinds.get(name) for name, value in order.items()):
+        raise BackupError(f"the order must be a JSON object of {', '.join(kinds)}; confirm and again true or false.")
+    return order
 
 
 def _wait(asked: argparse.Namespace) -> int:
@@ -190,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--snapshot", default="latest")
     begin.add_argument("--confirm", action="store_true")
     begin.add_argument("--again", action="store_true")
+    begin.add_argument("--order", action="store_true", help="read these from standard input, as JSON")
     wait = command("wait", _wait, "wait for a job")
     wait.add_argument("job", choices=sorted(UNITS))
     wait.add_argument("id")

@@ -142,8 +142,8 @@ def open_repository(settings: Settings, restic: Restic, by_hand: bool = True) ->
         )
     if not by_hand and not remembered.exists() and complete(restic):
         raise BackupError(
-            f"repository {where} holds backups of {settings.host}, and this host has made none of them: it was made anew."
-            " Run restore.yml to have its data back, or backup.yml if what is here shall count. Nothing was stored."
+            f"repository {where} holds backups of {settings.host}, and this host has made none of them: it was made"
+            " anew. Run restore.yml to have its data back, or backup.yml if this shall count. Nothing was stored."
         )
     restic.unlock()
     write_whole(remembered, json.dumps({"id": found, "repository": where}) + "\n")
