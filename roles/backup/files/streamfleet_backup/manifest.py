@@ -86,7 +86,9 @@ def stored(
         if _promised(entry) and entry.size in sizes:
             sizes.remove(entry.size)
             exact.add(entry.path)
-    found, moved, wrong = [], [], []
+    found: list[Entry] = []
+    moved: list[str] = []
+    wrong: list[str] = []
     for entry in entries:
         sizes = inside.get(shown(entry.path), [])
         if entry.path in exact:
