@@ -7,12 +7,15 @@ import json
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
+from streamfleet_backup import __main__ as program
 from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
@@ -142,12 +145,50 @@ def test_a_file_that_goes_while_it_is_stored_is_left_out(host: Host) -> None:
 
 def test_what_the_repository_has_lost_is_found_when_it_is_written(host: Host) -> None:
     listing = host.restic.listing
-    host.restic.listing = lambda snapshot: (node for node in listing(snapshot) if not node["path"].endswith("song.mp3"))
-    with pytest.raises(BackupError, match=r"song\.mp3 is missing.*The backup does not count"):
+    host.restic.listing = lambda snapshot: (n for n in listing(snapshot) if not n["path"].endswith("secrets.env"))
+    with pytest.raises(BackupError, match=r"secrets\.env is missing.*The backup does not count"):
         host.backup()
     assert backup.complete(host.restic) == []
     with pytest.raises(BackupError, match="holds no complete backup of this host"):
         host.restore()
+
+
+def test_a_folder_that_a_tenant_moves_away_while_it_is_stored_ends_no_backup(host: Host) -> None:
+    away = host.folder / "away"
+
+    def move(act: str) -> None:
+        if act == "backup" and host.song.exists():
+            host.song.parent.rename(away)
+
+    host.restic.before = move
+    changed = files.changed_since
+
+    def late(entry: files.Entry) -> files.Entry | None:
+        if away.exists():
+            away.rename(host.song.parent)
+        return changed(entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "changed_since", late)
+        made = host.backup()
+    assert "moved about while they were stored" in made["warnings"][0]
+    assert "song.mp3 is missing" in made["warnings"][0]
+    assert len(backup.complete(host.restic)) == 1
+
+
+def test_names_that_are_no_utf8_and_look_alike_are_all_stored() -> None:
+    def entry(name: bytes, size: int, sha256: str | None = "0") -> files.Entry:
+        return files.Entry("/m/" + os.fsdecode(name), "file", 0o644, "root", "root", size, 0, sha256)
+
+    entries = [entry(b"\xff", 1), entry(b"\xfe", 2), entry(b"\xe2\x82", 3), entry(b"\xfd", 9, None)]
+    # restic writes a sign for each byte.
+    nodes = [{"path": f"/m/{sign}", "size": size} for sign, size in
+             (("\ufffd", 2), ("\ufffd", 7), ("\ufffd", 1), ("\ufffd\ufffd", 3))]  # fmt: skip
+    assert manifest.stored(entries, nodes, ["/m"], ["/m"]) == (entries, [])
+    with pytest.raises(BackupError, match="instead of 1"):
+        manifest.stored(entries, [nodes[0], nodes[1], nodes[3]], ["/m"], ["/m"])
+    found, moved = manifest.stored(entries[:1], [nodes[0]], ["/m"])
+    assert (found[0].sha256, len(moved)) == (None, 1)
 
 
 def test_a_damaged_file_is_not_put_back_and_all_others_are(host: Host) -> None:
@@ -235,12 +276,37 @@ def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     # The secret was put back before; the panel was stopped for it, and nobody has started it.
     assert ("stop", ["panel.service"]) in host.units.asked
     assert ("start", ["panel.service"]) not in host.units.asked
+    with pytest.raises(BackupError, match=r"has not ended\. Run restore\.yml again.*Nothing was stored"):
+        host.backup()
+    # Another host with the same name, or an older version, may have stored something meanwhile.
+    host.restic.backup([str(host.secret)], [backup.DATA_TAG])
+    late = host.restic.made[-1]["id"]
+    host.restic.backup([str(host.secret)], [backup.MANIFEST_TAG, f"data:{late}"])
     fetched = host.restic.acts.count("restore")
     host.restore(confirm=True)
     # The manifest, and nothing else: the song lay there.
     assert host.restic.acts.count("restore") == fetched + 1
     assert host.song.read_bytes() == b"music" * 1000
     assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_the_timer_stores_nothing_of_a_host_that_was_made_anew_until_somebody_has_decided(host: Host) -> None:
+    def timer() -> dict[str, Any]:
+        return backup.run(host.settings, Status(host.settings.run, "backup"), host.restic, by_hand=False)
+
+    timer()
+    timer()
+    host.wipe()
+    with pytest.raises(BackupError, match=r"this host has made none of them.*restore\.yml .*backup\.yml"):
+        timer()
+    host.restore()
+    with pytest.raises(BackupError, match="Nothing was stored"):
+        timer()
+    host.restore(confirm=True)
+    timer()
+    shutil.rmtree(host.settings.data)
+    host.backup()
+    timer()
 
 
 def test_no_link_of_a_tenant_leads_out_of_its_folder(host: Host, tmp_path: Path) -> None:
@@ -375,7 +441,44 @@ def test_patterns_mean_the_path_and_nothing_else() -> None:
     assert restic.escaped("/a/we[ir]d*?\\") == "/a/we\\[ir]d\\*\\?\\\\"
 
 
-def test_hashes_are_remembered_by_inode_size_and_time(tmp_path: Path) -> None:
+def test_backups_that_do_not_count_take_no_place_of_those_that_do(host: Host) -> None:
+    for _day in range(3):
+        host.backup()
+    first, second, third = (item["id"] for item in backup.complete(host.restic))
+    for item in host.restic.made:
+        if item["id"] in (second, third):
+            item["time"] = f"2026-01-05T0{1 + (item['id'] == third)}:00:00.5Z"
+    assert backup.outdated(backup.complete(host.restic), {"daily": 7}) == [second]
+    assert backup.outdated(backup.complete(host.restic), {"daily": 1, "monthly": 0}) == [first, second]
+    assert backup.outdated(backup.complete(host.restic), {"daily": 0}) == []
+    host.restic.backup([str(host.secret)], [backup.DATA_TAG])
+    host.restic.made[-1]["time"] = "2026-01-05T23:00:00Z"
+    backup.forget(dataclasses.replace(host.settings, keep={"daily": 1}), host.restic)
+    assert [item["id"] for item in backup.complete(host.restic)] == [third]
+
+
+def test_a_file_that_was_changed_and_given_its_old_time_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "RACY", -1)
+    path = tmp_path / "f"
+    found = []
+    for text in ("one", "two"):
+        time.sleep(0.02)
+        path.write_text(text)
+        os.utime(path, (1, 1))
+        hashes = files.Hashes(tmp_path / "h.sqlite3")
+        found += list(files.walk([str(path)], hashes))
+        hashes.close()
+    assert found[0].sha256 != found[1].sha256
+    changed = files.changed_since(found[0])
+    assert changed is not None
+    assert changed.sha256 is None
+    assert "ctime" not in found[0].as_dict()
+
+
+def test_hashes_are_remembered_by_inode_size_and_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "RACY", -1)
     path = tmp_path / "f"
     path.write_text("one")
     os.utime(path, (1, 1))
@@ -450,6 +553,59 @@ def test_the_backup_of_a_newer_version_is_refused(panel: database.Panel, host: H
     summary = {"release": {"name": "0.9.0-abc", "version": "0.9.0"}}
     with pytest.raises(BackupError, match=r"0\.9\.0-abc, whose database is newer.*0042_new"):
         restore._versions(chosen, summary, {"migrations": ["0042_new"]})
+
+
+EPOCH = "6b1f0a52-9d57-4f0c-8a9b-0c1d2e3f4a5b"
+
+
+def test_how_the_database_here_is_seen_before_it_is_believed(panel: database.Panel, host: Host, tmp_path: Path) -> None:
+    chosen = dataclasses.replace(host.settings, database=panel._database)
+    stored = {"objects": database.objects(panel.dump(tmp_path / "dump"))}
+    path = Path(panel.where.name)
+
+    def state() -> str:
+        shutil.rmtree(tmp_path / "look", ignore_errors=True)
+        (tmp_path / "look").mkdir()
+        found = restore._database(chosen, "abc", stored, False, tmp_path / "look")
+        assert ("reason" in found) == (found["database"] == "unreadable")
+        return str(found["database"])
+
+    assert state() == "same"
+    base = sqlite3.connect(path)
+    base.execute("CREATE TABLE panel_installation (id INTEGER, epoch TEXT)")
+    base.execute("INSERT INTO panel_installation VALUES (1, ?)", (EPOCH.replace("-", ""),))
+    base.commit()
+    base.close()
+    chosen.data.mkdir()
+    (chosen.data / "restored.json").write_text(json.dumps({"snapshot": "abc", "epoch": EPOCH}))
+    assert state() == "restored"
+    (chosen.data / "restored.json").write_text(json.dumps({"snapshot": "abc", "epoch": EPOCH[::-1]}))
+    assert state() == "other"
+    (chosen.data / "restored.json").write_text(json.dumps({"snapshot": "abc", "epoch": EPOCH}))
+    path.write_bytes(b"no database, and yet somebody's only one" * 200)
+    for end in ("-wal", "-shm"):
+        Path(f"{path}{end}").unlink(missing_ok=True)
+    assert state() == "unreadable"
+    path.write_bytes(b"")
+    assert state() == "empty"
+    path.unlink()
+    assert state() == "empty"
+
+
+def test_the_database_that_was_here_is_kept_as_it_is(
+    panel: database.Panel, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = dataclasses.replace(host.settings, database=panel._database)
+    chosen.data.mkdir()
+    dumped = panel.dump(tmp_path / "dump")
+    path = Path(panel.where.name)
+    path.write_bytes(b"damaged")
+    monkeypatch.setattr(database.Panel, "manage", lambda *asked: json.dumps({"epoch": EPOCH}))
+    stored = {"objects": database.objects(dumped)}
+    kept = restore._load(chosen, dumped, "abc", stored, tmp_path, keep=True)
+    assert Path(kept).read_bytes() == b"damaged"
+    assert kept.startswith(f"{path}.before-")
+    assert json.loads((chosen.data / "restored.json").read_text())["epoch"] == EPOCH
 
 
 POSTGRESQL = b"""--
@@ -573,3 +729,65 @@ def test_secrets_that_are_made_on_a_host_are_in_its_backup() -> None:
         made = {Path(item["path"]).name for item in files if "<secret" in item.get("generate", "")}
         kept = {Path(each).name for item in declared().get(role, []) for each in item["paths"]}
         assert made <= kept or role in MADE_ANEW, f"roles/{role}: {made - kept} would be lost with the host"
+
+
+@pytest.mark.parametrize(
+    ("ended", "installed"),
+    [
+        ({}, False),
+        ({"__streamfleet_backup_ended": {"skipped": True}}, False),
+        ({"__streamfleet_backup_ended": {"status": {"result": {"done": False}}}}, False),
+        ({"__streamfleet_backup_ended": {"status": {"result": {"done": True}}}}, True),
+    ],
+)
+def test_only_a_host_that_was_restored_is_installed_whatever_was_answered(
+    ended: dict[str, Any], installed: bool
+) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (imported,) = [play for play in plays if play.get("ansible.builtin.import_playbook") == "install.yml"]
+    language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
+    found = language.compile_expression(imported["when"])(restore_confirm="no", ansible_check_mode=False, **ended)
+    assert bool(found) is installed
+
+
+@pytest.mark.parametrize(
+    ("answer", "accepted"),
+    [("", True), ("yes", True), ("no", True), (True, True), (False, True), ("Audio1", True), ("audio2", False)],
+)
+def test_a_yes_for_a_host_that_is_not_of_the_run_is_refused(answer: Any, accepted: bool) -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (check,) = [task for task in plays[0]["tasks"] if task["name"] == "Check whom the yes is for"]
+    language = jinja2.Environment(autoescape=True)
+    language.filters["intersect"] = lambda one, other: [item for item in one if item in other]
+    condition = language.compile_expression(check["ansible.builtin.assert"]["that"])
+    said = {"ansible_play_hosts_all": ["audio1", "web1"], "groups": {"backup": ["audio1", "audio2"]}}
+    assert condition(restore_confirm=answer, **said) is accepted
+
+
+def test_the_order_of_a_restore_is_on_no_command_line_and_in_no_log() -> None:
+    tasks = yaml.safe_load((ROOT / "roles/backup/tasks/restore.yml").read_text())
+    (begin,) = [task for task in tasks if "ansible.builtin.command" in task]
+    assert "repository" not in str(begin["ansible.builtin.command"]["argv"])
+    assert begin["no_log"] is True
+    order = dict.fromkeys(("snapshot", "host", "repository"), "x") | {"confirm": True, "again": False}
+    language = jinja2.Environment(autoescape=False)
+    language.filters |= {"to_json": json.dumps, "bool": bool}
+    asked = {f"streamfleet_backup_restore_{name}": value for name, value in order.items()}
+    said = language.from_string(begin["ansible.builtin.command"]["stdin"]).render(ansible_check_mode=False, **asked)
+    assert json.loads(said) == order
+    assert program._read_order(json.dumps(order)) == order
+    for wrong in ("", "[]", '{"confirm": "secret"}', '{"secret": "x"}'):
+        with pytest.raises(BackupError, match="must be a JSON object") as caught:
+            program._read_order(wrong)
+        assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_became_a_pipe_stops_no_restore(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "f"
+    path.write_text("x")
+    found = path.stat()
+    path.unlink()
+    os.mkfifo(path)
+    monkeypatch.setattr(place.stat, "S_ISREG", lambda _mode: True)
+    name, group = str(found.st_uid), str(found.st_gid)
+    place.Place(str(tmp_path), True, ".s").owner(files.Entry(str(path), "file", 0o600, name, group, 1, 0, "0"))

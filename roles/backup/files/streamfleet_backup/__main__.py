@@ -22,6 +22,8 @@ UNITS = {"backup": "streamfleet-backup.service", "restore": "streamfleet-restore
 #: States of a unit whose program works.
 BUSY = ("activating", "deactivating")
 POLL_SECONDS = 0.5
+#: Written by begin backup: the unit is the timer's, too, and is told who wants it.
+BY_HAND = "backup.by-hand"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +38,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _backup(_asked: argparse.Namespace) -> int:
     settings = load()
-    return _job(settings, "backup", lambda status: backup.run(settings, status))
+    asked = settings.run / BY_HAND
+
+    def work(status: Status) -> dict[str, Any]:
+        by_hand = asked.exists()
+        asked.unlink(missing_ok=True)
+        return backup.run(settings, status, by_hand=by_hand)
+
+    return _job(settings, "backup", work)
 
 
 def _restore(_asked: argparse.Namespace) -> int:
@@ -73,16 +82,22 @@ def _begin(asked: argparse.Namespace) -> int:
             )
     if asked.job == "restore":
         order = {name: getattr(asked, name) for name in ("snapshot", "confirm", "again", "host", "repository")}
+        if asked.order:
+            order |= _read_order(sys.stdin.read())
         RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
         write_whole(RUN / "restore.json", json.dumps(order) + "\n")
         _settings_of(order)
     before = _state(unit)
     running = before["ActiveState"] in BUSY
     if not running:
+        if asked.job == "backup":
+            RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
+            write_whole(RUN / BY_HAND, "")
         done = subprocess.run(
             ["systemctl", "start", "--no-block", unit], stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
+            (RUN / BY_HAND).unlink(missing_ok=True)
             raise BackupError(f"systemctl start {unit} failed: {' '.join(done.stderr.split())}")
     deadline = time.monotonic() + 30
     while (now := _state(unit))["InvocationID"] in ("", before["InvocationID"]) and not running:
@@ -91,6 +106,18 @@ def _begin(asked: argparse.Namespace) -> int:
         time.sleep(POLL_SECONDS)
     print(json.dumps({"id": now["InvocationID"], "running": running}))
     return 0
+
+
+def _read_order(text: str) -> dict[str, Any]:
+    """What restore.yml asks for. Raises BackupError, without what was read: it may hold a password."""
+    kinds = {"snapshot": str, "confirm": bool, "again": bool, "host": str, "repository": str}
+    try:
+        order = json.loads(text)
+    except ValueError:
+        order = None
+    if not isinstance(order, dict) or any(type(value) is not kinds.get(name) for name, value in order.items()):
+        raise BackupError(f"the order must be a JSON object of {', '.join(kinds)}; confirm and again true or false.")
+    return order
 
 
 def _wait(asked: argparse.Namespace) -> int:
@@ -177,6 +204,7 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--snapshot", default="latest")
     begin.add_argument("--confirm", action="store_true")
     begin.add_argument("--again", action="store_true")
+    begin.add_argument("--order", action="store_true", help="read these from standard input, as JSON")
     wait = command("wait", _wait, "wait for a job")
     wait.add_argument("job", choices=sorted(UNITS))
     wait.add_argument("id")

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,15 +24,22 @@ DATA_TAG, MANIFEST_TAG = "streamfleet", "streamfleet-manifest"
 UNFINISHED = timedelta(days=2)
 #: Clocks of two hosts may differ by so much.
 CLOCKS = timedelta(minutes=10)
+#: Backups of one period have this in common.
+PERIODS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m"}
 
 
-def run(settings: Settings, status: Status, restic: Restic | None = None) -> dict[str, Any]:
-    """Make one; what was written: ``{"snapshot", "manifest", "files", "bytes", …, "warnings"}``. Raises BackupError."""
+def run(settings: Settings, status: Status, restic: Restic | None = None, by_hand: bool = True) -> dict[str, Any]:
+    """Make one; what was written: ``{"snapshot", "manifest", "files", "bytes", …, "warnings"}``. Raises BackupError.
+
+    ``by_hand``: somebody has asked for it; the timer has not.
+    """
     restic = restic or Restic(settings)
+    whole(settings)
     status.phase("repository", restic_name(settings))
     begun, warnings = stamp(), []
-    known = open_repository(settings, restic)
-    warnings += clock(restic)
+    known = open_repository(settings, restic, by_hand)
+    late = clock(restic)
+    warnings += late
     with stage(settings) as folder:
         summary: dict[str, Any] = {"host": settings.host, "release": release_of(settings), "begun": begun}
         summary["database"] = dump(settings, status, folder)
@@ -50,12 +57,17 @@ def run(settings: Settings, status: Status, restic: Restic | None = None) -> dic
         status.phase("compare")
         # What has changed since it was hashed may have been stored as it was before, in between or after.
         now = [entry for entry in (files.changed_since(each) for each in entries) if entry is not None]
-        kept = manifest.stored(now, restic.listing(snapshot), settings.roots)
+        strict = [path for part in settings.parts if part.units for path in part.paths]
+        kept, moved = manifest.stored(now, restic.listing(snapshot), settings.roots, strict)
+        if moved:
+            warnings.append(
+                f"{len(moved)} files were moved about while they were stored, among them {'; '.join(moved[:3])}"
+            )
         changing = [entry.path for entry in kept if entry.kind == "file" and entry.sha256 is None]
         summary |= {
             "data": snapshot,
             "ended": stamp(),
-            "gone": len(gone) + len(entries) - len(now),
+            "gone": len(gone) + len(entries) - len(kept),
             "skipped": counted.skipped,
             "changing": changing[:100],
             "roots": manifest.by_root(kept, settings.roots),
@@ -78,15 +90,34 @@ def run(settings: Settings, status: Status, restic: Restic | None = None) -> dic
         "ended": stamp(),
         "warnings": warnings,
     }
-    if settings.prune and not warnings:
+    if settings.prune and not late:
         status.phase("prune")
         result["forgotten"] = forget(settings, restic)
     write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known}) + "\n")
     return result
 
 
-def open_repository(settings: Settings, restic: Restic) -> str:
-    """Its id; made where there was none ever. Raises BackupError where it is another one than before, or has gone."""
+def whole(settings: Settings) -> None:
+    """Raises BackupError where a restore has begun and not ended: half a host would be stored as its newest."""
+    journal = settings.data / "restoring.json"
+    if not journal.exists():
+        return
+    try:
+        snapshot = str(json.loads(journal.read_text())["snapshot"])[:8]
+    except (OSError, ValueError, KeyError, TypeError):
+        snapshot = "a backup"
+    raise BackupError(
+        f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If"
+        f" what is here shall count as it is, remove {journal} and start what is stopped. Nothing was stored."
+    )
+
+
+def open_repository(settings: Settings, restic: Restic, by_hand: bool = True) -> str:
+    """Its id; made where there was none ever. Raises BackupError where it is another one than before, or has gone.
+
+    A host that has never stored anything here, though backups of its name are here, was made anew. What it has would
+    become the newest backup, so somebody has to restore first, or to say that this is meant.
+    """
     remembered = settings.data / "repository.json"
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -108,6 +139,11 @@ def open_repository(settings: Settings, restic: Restic) -> str:
         raise BackupError(
             f"repository {where} is another one than before ({found[:8]}, not {expected[:8]}). Likely another disk is"
             f" mounted there. If that is meant, remove {remembered} and run it again."
+        )
+    if not by_hand and not remembered.exists() and complete(restic):
+        raise BackupError(
+            f"repository {where} holds backups of {settings.host}, and this host has made none of them: it was made"
+            " anew. Run restore.yml to have its data back, or backup.yml if this shall count. Nothing was stored."
         )
     restic.unlock()
     write_whole(remembered, json.dumps({"id": found, "repository": where}) + "\n")
@@ -202,13 +238,16 @@ def complete(restic: Restic) -> list[dict[str, Any]]:
 
 def forget(settings: Settings, restic: Restic) -> int:
     """Forget by the policy, and halves without the other; how many backups have gone. Raises BackupError."""
-    whole = {item["id"] for item in complete(restic)}
+    backups = complete(restic)
+    whole = {item["id"] for item in backups}
     limit = datetime.now(UTC) - UNFINISHED
     unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
     if unfinished:
         restic.forget(*unfinished)
-    keep = [f"--keep-{period}={count}" for period, count in settings.keep.items() if count]
-    gone = restic.forget("--host", settings.host, "--tag", DATA_TAG, "--group-by", "host", *keep) if keep else []
+    # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
+    gone = outdated(backups, settings.keep)
+    if gone:
+        restic.forget(*gone)
     paired = {item["manifest"] for item in complete(restic)}
     alone = [item["id"] for item in restic.snapshots(MANIFEST_TAG) if item["id"] not in paired]
     if alone:
@@ -217,7 +256,23 @@ def forget(settings: Settings, restic: Restic) -> int:
     return len(gone)
 
 
-def moment(snapshot: dict[str, Any]) -> datetime:
+def outdated(backups: Sequence[Mapping[str, Any]], keep: Mapping[str, int]) -> list[str]:
+    """Ids of those that no period keeps; a period (daily, weekly, monthly) keeps the newest of each of its last ones.
+
+    ``backups``: the oldest first. Where nothing says what to keep, all are kept.
+    """
+    if not any(keep.values()):
+        return []
+    kept: set[str] = set()
+    for period, count in keep.items():
+        newest: dict[str, str] = {}
+        for item in reversed(backups):
+            newest.setdefault(moment(item).strftime(PERIODS[period]), item["id"])
+        kept.update(list(newest.values())[:count])
+    return [item["id"] for item in backups if item["id"] not in kept]
+
+
+def moment(snapshot: Mapping[str, Any]) -> datetime:
     """When a snapshot was made."""
     # Nanoseconds are more than Python 3.11 reads.
     return datetime.fromisoformat(re.sub(r"\.[0-9]+", "", str(snapshot["time"])))

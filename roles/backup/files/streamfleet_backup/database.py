@@ -23,6 +23,10 @@ URL = "STREAMFLEET_PANEL_DATABASE_URL"
 _MASK = (1 << 256) - 1
 
 
+class NoTables(BackupError):
+    """A database in which nothing is."""
+
+
 @dataclass(frozen=True)
 class Where:
     """A database: its kind (sqlite, postgresql, mariadb), and how it is reached."""
@@ -98,6 +102,30 @@ class Panel:
             stream.flush()
             os.fsync(stream.fileno())
         return target
+
+    def absent(self) -> bool:
+        """Whether there is no database: of SQLite no file; of others, which a server holds, one without tables."""
+        at = self.where
+        return at.kind == "sqlite" and not os.path.lexists(at.name)
+
+    def keep(self, folder: Path, stamp: str) -> str:
+        """Keep what is there before another takes its place; the file. Raises BackupError.
+
+        SQLite's lies beside it, as it is, whether it can be read or not; of others a dump lies in ``folder``.
+        """
+        at = self.where
+        if at.kind == "sqlite":
+            kept = f"{at.name}.before-{stamp}"
+            self._run([*_PYTHON, _KEEP, at.name, kept])
+            return kept
+        inner = folder / f"before-{stamp}"
+        inner.mkdir(mode=0o700)
+        dumped = self.dump(inner)
+        if not ended(dumped):
+            raise BackupError(
+                f"the dump of the database that is here, {dumped}, is not complete. It was left as it is."
+            )
+        return str(dumped)
 
     def load(self, dump: Path) -> None:
         """Put a dump into the database's place; of SQLite and PostgreSQL all or nothing. Raises BackupError."""
@@ -213,6 +241,13 @@ with tempfile.NamedTemporaryFile(dir=os.path.dirname(sys.argv[1]), prefix='.back
         while piece := stream.read(1 << 20):
             sys.stdout.buffer.write(piece)
 """
+#: Gives the files of a database, which nobody has open, a second name.
+_KEEP = """\
+import os, sys
+for end in ('-wal', ''):
+    if os.path.lexists(sys.argv[1] + end):
+        os.link(sys.argv[1] + end, sys.argv[2] + end, follow_symlinks=False)
+"""
 #: Puts a database from standard input into its place; who reads it sees the old one or the new one.
 _PLACE = """\
 import os, sqlite3, sys
@@ -263,7 +298,7 @@ def as_user(name: str) -> list[str]:
 
 def objects(dump: Path) -> dict[str, dict[str, Any]]:
     """Table → ``{"count", "digest"}`` of a dump. The order of rows does not count. Raises BackupError."""
-    read = {".sqlite": _sqlite_rows, ".postgresql": _postgresql_rows, ".mariadb": _mariadb_rows}[dump.suffix]
+    read = _READERS[dump.suffix]
     counts: dict[str, int] = {}
     sums: dict[str, int] = {}
     for table, row in read(dump):
@@ -273,8 +308,18 @@ def objects(dump: Path) -> dict[str, dict[str, Any]]:
             counts[table] += 1
             sums[table] = (sums[table] + int.from_bytes(hashlib.sha256(row).digest(), "big")) & _MASK
     if not counts:
-        raise BackupError(f"{dump} holds no table: it is no database of a panel")
+        raise NoTables(f"{dump} holds no table: it is no database of a panel")
     return {table: {"count": counts[table], "digest": f"{sums[table]:064x}"} for table in sorted(counts)}
+
+
+def is_installation(dump: Path, epoch: str) -> bool:
+    """Whether a dump is of the installation with that epoch. Raises BackupError."""
+    wanted = epoch.replace("-", "").encode()
+    # Some write it with dashes, and some without.
+    return any(
+        table.endswith("_installation") and row is not None and wanted in row.replace(b"-", b"")
+        for table, row in _READERS[dump.suffix](dump)
+    )
 
 
 def _sqlite_rows(dump: Path) -> Iterator[tuple[str, bytes | None]]:
@@ -314,6 +359,9 @@ def _mariadb_rows(dump: Path) -> Iterator[tuple[str, bytes | None]]:
                 yield made[1].decode(), None
             elif row := re.match(rb"INSERT INTO `([^`]+)`", line):
                 yield row[1].decode(), line
+
+
+_READERS = {".sqlite": _sqlite_rows, ".postgresql": _postgresql_rows, ".mariadb": _mariadb_rows}
 
 
 def ended(dump: Path) -> bool:

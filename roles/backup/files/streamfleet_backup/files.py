@@ -29,6 +29,7 @@ class Entry:
     """One thing on the disk.
 
     ``kind``: file, directory or link. ``owner``, ``group``: names, or numbers of who has none. ``mtime``: nanoseconds.
+    ``ctime``: nanoseconds, of this host alone: whoever owns a file sets its mtime as he likes, and this one he cannot.
     ``sha256``: of a file's content or a link's target; None where it changed while it was stored.
     """
 
@@ -40,6 +41,7 @@ class Entry:
     size: int
     mtime: int
     sha256: str | None
+    ctime: int = 0
 
     @property
     def same(self) -> tuple[Any, ...]:
@@ -47,8 +49,8 @@ class Entry:
         return (self.path, self.kind, self.mode, self.owner, self.group, self.size, self.sha256)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
-        return asdict(self)
+        """For JSON: what is true of it on another disk, too."""
+        return {name: value for name, value in asdict(self).items() if name != "ctime"}
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Counted:
 
 
 class Hashes:
-    """SHA-256 of files, remembered by device, inode, size and time of change."""
+    """SHA-256 of files, remembered by device, inode, size and ctime."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -75,36 +77,37 @@ class Hashes:
     def _open(path: Path) -> sqlite3.Connection:
         base = sqlite3.connect(path)
         base.execute(
-            "CREATE TABLE IF NOT EXISTS hashes (device INTEGER, inode INTEGER, size INTEGER, mtime INTEGER,"
+            "CREATE TABLE IF NOT EXISTS contents (device INTEGER, inode INTEGER, size INTEGER, ctime INTEGER,"
             " sha256 TEXT, seen INTEGER DEFAULT 0, PRIMARY KEY (device, inode))"
         )
-        base.execute("UPDATE hashes SET seen = 0")
+        base.execute("DROP TABLE IF EXISTS hashes")
+        base.execute("UPDATE contents SET seen = 0")
         return base
 
     def of(self, descriptor: int, found: os.stat_result, tell: Callable[[int], None]) -> str:
         """The hash of an open file that looked like ``found``; ``tell`` hears of each piece that had to be read."""
         key = (found.st_dev, found.st_ino)
         known = self._base.execute(
-            "SELECT size, mtime, sha256 FROM hashes WHERE device = ? AND inode = ?", key
+            "SELECT size, ctime, sha256 FROM contents WHERE device = ? AND inode = ?", key
         ).fetchone()
-        if known and known[:2] == (found.st_size, found.st_mtime_ns):
-            self._base.execute("UPDATE hashes SET seen = 1 WHERE device = ? AND inode = ?", key)
+        if known and known[:2] == (found.st_size, found.st_ctime_ns):
+            self._base.execute("UPDATE contents SET seen = 1 WHERE device = ? AND inode = ?", key)
             return str(known[2])
         digest = hashlib.sha256()
         while piece := os.read(descriptor, PIECE):
             digest.update(piece)
             tell(len(piece))
         # A file that was written a moment ago may be written again within the same tick of the clock.
-        if time.time_ns() - found.st_mtime_ns > RACY:
+        if time.time_ns() - found.st_ctime_ns > RACY:
             self._base.execute(
-                "INSERT OR REPLACE INTO hashes VALUES (?, ?, ?, ?, ?, 1)",
-                (*key, found.st_size, found.st_mtime_ns, digest.hexdigest()),
+                "INSERT OR REPLACE INTO contents VALUES (?, ?, ?, ?, ?, 1)",
+                (*key, found.st_size, found.st_ctime_ns, digest.hexdigest()),
             )
         return digest.hexdigest()
 
     def forget_unseen(self) -> None:
         """Forget files that this walk, which has come to its end, did not meet."""
-        self._base.execute("DELETE FROM hashes WHERE seen = 0")
+        self._base.execute("DELETE FROM contents WHERE seen = 0")
 
     def close(self) -> None:
         """Keep what is known."""
@@ -175,7 +178,9 @@ def _one(
 
 def _entry(path: str, kind: str, found: os.stat_result, size: int, sha256: str | None) -> Entry:
     mode = stat.S_IMODE(found.st_mode)
-    return Entry(path, kind, mode, user(found.st_uid), group(found.st_gid), size, found.st_mtime_ns, sha256)
+    return Entry(
+        path, kind, mode, user(found.st_uid), group(found.st_gid), size, found.st_mtime_ns, sha256, found.st_ctime_ns
+    )
 
 
 def changed_since(entry: Entry) -> Entry | None:
@@ -184,7 +189,7 @@ def changed_since(entry: Entry) -> Entry | None:
         found = os.lstat(entry.path)
     except OSError:
         return None
-    if entry.kind == "file" and (found.st_size, found.st_mtime_ns) != (entry.size, entry.mtime):
+    if entry.kind == "file" and (found.st_size, found.st_ctime_ns) != (entry.size, entry.ctime):
         return replace(entry, sha256=None)
     return entry
 

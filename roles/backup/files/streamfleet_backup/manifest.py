@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,30 +64,57 @@ def by_root(entries: Iterable[Entry], roots: Iterable[str]) -> dict[str, dict[st
     return found
 
 
-def stored(entries: Iterable[Entry], listing: Iterator[Mapping[str, Any]], roots: Iterable[str]) -> list[Entry]:
-    """The entries as the snapshot has them: without those that had gone, with those that came meanwhile.
+def stored(
+    entries: Sequence[Entry], listing: Iterable[Mapping[str, Any]], roots: Iterable[str], strict: Iterable[str] = ()
+) -> tuple[list[Entry], list[str]]:
+    """The entries as the snapshot has them, and paths of those that were moved about meanwhile.
 
-    Raises BackupError where the snapshot lacks a file, or has it in another size though nobody has changed it.
+    Tenants move whole folders while a backup runs, and no file in them is changed by that: such a file is left out
+    where it is missing, and promised nothing where another one is in its place. Below ``strict`` nobody does so: raises
+    BackupError where the snapshot lacks a file, or has it in another size.
     """
-    inside = {str(node["path"]): node for node in listing if under(str(node["path"]), roots)}
-    found, wrong = [], []
+    roots, strict = list(roots), list(strict)
+    # Names that are no UTF-8 may look alike: then their sizes tell how many of them are there.
+    inside: dict[str, list[int]] = {}
+    for node in listing:
+        if under(str(node["path"]), roots):
+            inside.setdefault(shown(str(node["path"])), []).append(int(node.get("size") or 0))
+    # First those that need a certain size; what is left is for those of any.
+    exact: set[str] = set()
     for entry in entries:
-        node = inside.pop(shown(entry.path), None)
-        changing = entry.kind == "file" and entry.sha256 is None
-        if node is None:
-            if not changing:
-                wrong.append(f"{entry.path} is missing")
-            continue
-        if entry.kind == "file" and not changing and int(node.get("size", 0)) != entry.size:
-            wrong.append(f"{entry.path} has {node.get('size', 0)} bytes instead of {entry.size}")
-        found.append(entry)
+        sizes = inside.get(shown(entry.path), [])
+        if _promised(entry) and entry.size in sizes:
+            sizes.remove(entry.size)
+            exact.add(entry.path)
+    found: list[Entry] = []
+    moved: list[str] = []
+    wrong: list[str] = []
+    for entry in entries:
+        sizes = inside.get(shown(entry.path), [])
+        if entry.path in exact:
+            found.append(entry)
+        elif not sizes:
+            if entry.kind != "file" or _promised(entry):
+                (wrong if under(entry.path, strict) else moved).append(f"{entry.path} is missing")
+        else:
+            size = sizes.pop()
+            if _promised(entry):
+                (wrong if under(entry.path, strict) else moved).append(
+                    f"{entry.path} has {size} bytes instead of {entry.size}"
+                )
+                entry = replace(entry, sha256=None)
+            found.append(entry)
     if wrong:
         raise BackupError(
             f"what was stored is not what there is: {'; '.join(wrong[:5])}{' and more' if len(wrong) > 5 else ''}."
             " The backup does not count; run it again."
         )
     # What is left came while the backup ran: it is there, and nothing is promised of it.
-    return found
+    return found, moved
+
+
+def _promised(entry: Entry) -> bool:
+    return entry.kind == "file" and entry.sha256 is not None
 
 
 def under(path: str, roots: Iterable[str]) -> bool:
@@ -94,8 +123,8 @@ def under(path: str, roots: Iterable[str]) -> bool:
 
 
 def shown(path: str) -> str:
-    """A path as restic shows it: what is no UTF-8 is replaced."""
-    return path.encode(errors="surrogateescape").decode(errors="replace")
+    """A path as restic shows it: what is no UTF-8 is replaced, by one sign, however many others would write."""
+    return re.sub("\ufffd+", "\ufffd", path.encode(errors="surrogateescape").decode(errors="replace"))
 
 
 def differing(entries: Iterable[Entry], now: Mapping[str, Entry]) -> list[str]:

@@ -68,7 +68,7 @@ class Place:
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             os.chown(name, uid(entry.owner), gid(entry.group), dir_fd=folder, follow_symlinks=False)
             if stat.S_ISREG(found.st_mode):
-                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
                 try:
                     os.fchmod(descriptor, entry.mode)
                 finally:

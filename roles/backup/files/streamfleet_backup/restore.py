@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from . import files, manifest, plan
-from .backup import complete
-from .database import Panel, objects
+from .backup import complete, restic_name
+from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
 from .place import Place
 from .restic import MOST_INCLUDES, Restic
@@ -59,8 +59,8 @@ def run(
     """Show what would be done, or do it. Raises BackupError."""
     restic, units = restic or Restic(settings), units or Units()
     status.phase("repository")
-    restic.config()
-    chosen = choose(complete(restic), request.snapshot)
+    repository = str(restic.config()["id"])
+    chosen = choose(complete(restic), request.snapshot, _begun(settings))
     with _scratch(settings) as folder:
         status.phase("manifest", chosen["time"])
         restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
@@ -74,35 +74,48 @@ def run(
         dumped = None
         if database:
             dumped = _fetch_database(restic, chosen["id"], database, folder)
-            told["database"], told["tables"] = _database(settings, chosen["id"], database, request.again, folder)
+            told |= _database(settings, chosen["id"], database, request.again, folder)
         if not request.confirm:
             return {**told, "done": False}
         plan.room(work, settings.roots)
         plan.owners_known(work)
-        doing = told.get("database") in ("other", "empty")
+        doing = told.get("database") in ("other", "empty", "unreadable")
+        if (
+            told.get("database") == "unreadable"
+            and settings.database
+            and Panel(settings.database).where.kind != "sqlite"
+        ):
+            raise BackupError(
+                f"{told['reason']}. It cannot be kept, so nothing was changed. Mend it, or drop and make it."
+            )
         with _stopped(settings, units, chosen["id"], work, doing):
             faults = _put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
-                _load(settings, dumped, chosen["id"], database or {}, folder)
+                kept = _load(settings, dumped, chosen["id"], database or {}, folder, told["database"] != "empty")
+                told |= {"database_kept": kept} if kept else {}
+        _known(settings, repository)
+        again = f"Run the restore again, with restore_snapshot={chosen['id'][:8]}."
         if faults:
-            raise BackupError(" ".join(faults))
+            raise BackupError(f"{' '.join(faults)} {again}")
         status.phase("verify")
         result = _verify(settings, entries)
         if result["differing"]:
             raise BackupError(
                 f"{result['differing']} of {result['compared']} are not as the manifest says, among them"
-                f" {', '.join(result['paths'])}. Run the restore again."
+                f" {', '.join(result['paths'])}. {again}"
             )
     return {**told, **result, "done": True}
 
 
-def choose(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any]:
-    """The backup that is asked for. Raises BackupError."""
+def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") -> Mapping[str, Any]:
+    """The backup that is asked for; for latest the one whose restore has ``begun``. Raises BackupError."""
     if not backups:
         raise BackupError(
             "the repository holds no complete backup of this host. Run backup.yml, or name another repository or host."
         )
+    if asked == "latest" and begun:
+        asked = begun
     if asked == "latest":
         return backups[-1]
     found = [item for item in backups if item["id"].startswith(asked)]
@@ -113,6 +126,20 @@ def choose(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any
             f" {known}."
         )
     return found[0]
+
+
+def _begun(settings: Settings) -> str:
+    """The backup whose restore was interrupted here, or nothing."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        return str(json.loads((settings.data / "restoring.json").read_text())["snapshot"])
+    return ""
+
+
+def _known(settings: Settings, repository: str) -> None:
+    """Have the timer go on: this host has what was stored of it."""
+    remembered = settings.data / "repository.json"
+    if not remembered.exists():
+        write_whole(remembered, json.dumps({"id": repository, "repository": restic_name(settings)}) + "\n")
 
 
 def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
@@ -167,27 +194,45 @@ def _fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], 
 
 def _database(
     settings: Settings, snapshot: str, database: Mapping[str, Any], again: bool, folder: Path
-) -> tuple[str, dict[str, list[int]]]:
-    """How the database here is: restored, same, other or empty; and of tables that differ, rows [here, backup]."""
+) -> dict[str, Any]:
+    """How the database here is: ``{"database", "tables", "reason"}``.
+
+    ``database``: restored, same, other, empty, unreadable or elsewhere; ``tables``: of those that differ, rows
+    [here, backup]; ``reason``: why it cannot be read.
+    """
     if not settings.database:
-        return "elsewhere", {}
-    with contextlib.suppress(OSError, ValueError):
-        if json.loads((settings.data / "restored.json").read_text())["snapshot"] == snapshot and not again:
-            return "restored", {}
+        return {"database": "elsewhere", "tables": {}}
+    panel = Panel(settings.database)
     (folder / "here").mkdir(mode=0o700)
     try:
-        here = objects(Panel(settings.database).dump(folder / "here"))
-    except BackupError:
-        return "empty", {}
+        if panel.absent():
+            return {"database": "empty", "tables": {}}
+        dumped = panel.dump(folder / "here")
+        here = objects(dumped)
+    except NoTables:
+        return {"database": "empty", "tables": {}}
+    except BackupError as error:
+        return {"database": "unreadable", "tables": {}, "reason": str(error)}
     there = database["objects"]
     if here == there:
-        return "same", {}
+        return {"database": "same", "tables": {}}
+    if not again and _is_restored(settings, snapshot, dumped):
+        return {"database": "restored", "tables": {}}
     tables = {
         name: [here.get(name, {"count": 0})["count"], there.get(name, {"count": 0})["count"]]
         for name in sorted({*here, *there})
         if here.get(name) != there.get(name)
     }
-    return "other", tables
+    return {"database": "other", "tables": tables}
+
+
+def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
+    """Whether the database here is the one that was made of this backup, by its epoch, whatever has come into it."""
+    try:
+        told = json.loads((settings.data / "restored.json").read_text())
+        return bool(told["snapshot"] == snapshot and is_installation(dumped, str(told["epoch"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 @contextlib.contextmanager
@@ -290,11 +335,17 @@ def _fetch(restic: Restic, snapshot: str, place: Place, left: Sequence[files.Ent
     restic.restore(snapshot, place.scratch, wanted, watch)
 
 
-def _load(settings: Settings, dumped: Path, snapshot: str, database: Mapping[str, Any], folder: Path) -> None:
-    """Put the database back, see that every row is there, and bring it to the installed version."""
+def _load(
+    settings: Settings, dumped: Path, snapshot: str, database: Mapping[str, Any], folder: Path, keep: bool
+) -> str:
+    """Put the database back, see that every row is there, and bring it to the installed version.
+
+    What is kept of the one that was here: a file, or nothing.
+    """
     if not settings.database:
-        return
+        return ""
     panel = Panel(settings.database)
+    kept = panel.keep(settings.data, stamp().replace(":", "")) if keep else ""
     panel.load(dumped)
     (folder / "loaded").mkdir(mode=0o700)
     found = objects(panel.dump(folder / "loaded"))
@@ -304,9 +355,12 @@ def _load(settings: Settings, dumped: Path, snapshot: str, database: Mapping[str
             f"the database is not what was stored, in {', '.join(wrong[:5]) or 'tables that it did not have'}."
         )
     panel.manage("migrate", "--noinput")
-    panel.manage("restored")
+    epoch = json.loads(panel.manage("restored").strip().splitlines()[-1])["epoch"]
     # From here on it is the panel's own again: whoever repeats the restore takes nothing of what comes away.
-    write_whole(settings.data / "restored.json", json.dumps({"snapshot": snapshot, "at": stamp()}) + "\n")
+    write_whole(
+        settings.data / "restored.json", json.dumps({"snapshot": snapshot, "epoch": epoch, "at": stamp()}) + "\n"
+    )
+    return kept
 
 
 @contextlib.contextmanager
