@@ -311,6 +311,44 @@ def test_a_limit_of_the_directory_ends_the_look(host: Host, monkeypatch: pytest.
     assert list(known) == [A]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        'too many certificates (50) already issued for "example.com" in the last 168h0m0s',
+        "too many certificates (5) already issued for this exact set of identifiers in the last 168h0m0s",
+        'too many failed authorizations (5) for "a.example.com" in the last 1h0m0s',
+    ],
+)
+def test_a_limit_of_one_name_or_domain_is_no_other_ones(host: Host, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    host.have(A, B, C)
+    asked = []
+
+    def refuse(_self: lego.Lego, request: Path) -> bytes:
+        asked.append(request.stem)
+        raise lego.Refused(f"acme: error: 429 :: urn:ietf:params:acme:error:rateLimited :: {text}")
+
+    monkeypatch.setattr(lego.Lego, "obtain", refuse)
+    host.look()
+    assert asked == [A, B, C]
+
+
+def test_what_the_directory_refused_waits_though_it_goes_and_comes_back(host: Host) -> None:
+    host.have("bad.example.com")
+    host.look()
+    host.have()
+    host.have("bad.example.com")
+    host.look()
+    assert host.ordered() == ["bad.example.com"]
+
+
+def test_a_kill_while_a_folder_is_made_keeps_nobody_from_a_certificate(host: Host) -> None:
+    (host.place.directory / f".{A}.new").mkdir()
+    assert host.have(A) == []
+    host.look()
+    assert host.served(A)
+    assert not (host.place.directory / f".{A}.new").exists()
+
+
 def test_the_hosts_own_come_first_and_a_directory_that_is_down_costs_nobody_a_wait(host: Host) -> None:
     host.have(A)
     host.unusable = "the directory cannot be reached"

@@ -59,9 +59,11 @@ class Keys:
         if not (folder / MARK).is_file():
             if folder.exists() or folder.is_symlink():
                 raise TlsError(f"{folder} is there already, and is no tenant's: remove it, or give the name up")
-            folder.mkdir(mode=0o700)
-            # First: what has it may be taken away again.
-            (folder / MARK).touch(mode=0o644)
+            # Beside, and whole: what has the mark may be taken away again, what has not is nobody's to touch.
+            made = folder.with_name(f".{name}.new")
+            made.mkdir(mode=0o700, exist_ok=True)
+            (made / MARK).touch(mode=0o644)
+            made.rename(folder)
         # For a key that is there already, too: a name that comes back has what it had.
         csr.ask(self._place, Names(name, (name,), (), ACME), self._shelf.domain_request(name), self._group)
         if left:

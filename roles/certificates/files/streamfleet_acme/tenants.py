@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -137,7 +138,9 @@ class Tenants:
         found = []
         for name, made in self._requests.items():
             entry = self._names.get(name, {})
-            if entry.get("request") != made or not self._rests(entry, now):
+            # A name that goes and comes back has a new request; what the directory has refused waits all the same.
+            anew = entry.get("request") != made and ("next_try" not in entry or entry.get("here"))
+            if anew or not self._rests(entry, now):
                 found.append((str(entry.get("not_after") or "9") > urgent, str(entry.get("tried_at") or ""), name))
         return [name for _urgent, _tried, name in sorted(found)]
 
@@ -194,8 +197,7 @@ class Tenants:
             pem.put(self._chain(order.name), chain, 0o644)
         except (Refused, TlsError) as failure:
             self._failed(order.name, str(failure), found_here=False)
-            # What it says of one it is likely to say of all.
-            self._limited = "rateLimited" in str(failure)
+            self._limited = _is_of_all(str(failure))
         except Exception as failure:
             self._failed(order.name, f"this host: {type(failure).__name__}: {failure}", found_here=True)
         else:
@@ -300,6 +302,15 @@ def tell(shelf: Shelf) -> int:
         )
     )
     return 0
+
+
+def _is_of_all(refusal: str) -> bool:
+    """Whether a directory has refused for a limit of the account or of all, not of one name or domain.
+
+    Those name what they are of, in quotation marks, or the set of names: texts of Boulder's limits.
+    """
+    limited = re.search(r"rateLimited.*", refusal, re.DOTALL)
+    return limited is not None and re.search(r"\bfor \\?\"|exact set of", limited[0]) is None
 
 
 def _text(known: dict[str, Any]) -> str:
