@@ -228,6 +228,7 @@ def killed(site: Stage, task: str, times: int) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Stage) -> None:
     before = there(site)
     with everybody(site):

@@ -175,18 +175,18 @@ def test_the_meter_can_write_nothing_and_read_no_keys(platform: Stage) -> None:
 
 
 def test_the_meter_sees_of_run_its_own_and_the_rtmp_servers_folder(platform: Stage) -> None:
-    def seen() -> tuple[str, set[str]]:
-        pid = platform.on_node(["systemctl", "show", "streamfleet-usage", "-p", "MainPID", "--value"]).strip()
-        return pid, set(platform.on_node(["nsenter", "-t", pid, "-m", "ls", "/run"]).split())
+    def process() -> str:
+        return platform.on_node(["systemctl", "show", "streamfleet-usage", "-p", "MainPID", "--value"]).strip()
 
-    pid, found = seen()
+    pid = process()
+    found = set(platform.on_node(["nsenter", "-t", pid, "-m", "ls", "/run"]).split())
     # systemd's own, in which nothing is.
     assert found - {"systemd"} == {"streamfleet-usage", "streamfleet-rtmp"}
     assert platform.on_node(["nsenter", "-t", pid, "-m", "find", "/run/systemd", "-type", "s"]) == ""
     # Its folder is another one after that.
     platform.on_node(["systemctl", "restart", "streamfleet-rtmp"])
-    until(lambda: seen()[0] not in ("0", pid), 30)
-    assert platform.on_node(["nsenter", "-t", seen()[0], "-m", "ls", "/run/streamfleet-rtmp/control.sock"])
+    until(lambda: process() not in ("0", pid), 30)
+    assert platform.on_node(["nsenter", "-t", process(), "-m", "ls", "/run/streamfleet-rtmp/control.sock"])
 
 
 def test_self_check_names_what_is_wrong(platform: Stage) -> None:
