@@ -85,14 +85,10 @@ def processes(edge: Edge) -> str:
 
 def test_a_stream_is_published_played_and_ended(edge: Edge, channel: tuple[str, str], tmp_path: Path) -> None:
     slug, key = channel
-    # As the module itself makes it: viewers could not get in.
-    edge.run(f"install -d -o streamfleet-rtmp -g www-data -m 0744 {HLS}/{slug}")
     with watched(edge, slug) as seen:
         with edge.publishing(key):
             live = edge.wait_for_playlist(slug, r"(?s)(EXTINF.*){2}", 40)
             assert "#EXT-X-ENDLIST" not in live
-            # With a file that the module's cleaner does not know, it is not removed before its first segment.
-            assert "in-use" in edge.run(f"ls {HLS}/{slug}").split()
             time.sleep(9)
         ended = edge.wait_for_playlist(slug, "#EXT-X-ENDLIST", 10)
     assert len(seen) >= 3
@@ -108,6 +104,18 @@ def test_a_stream_is_published_played_and_ended(edge: Edge, channel: tuple[str, 
     assert key not in edge.run(
         f"ls -R {HLS} /run/streamfleet-rtmp; journalctl -o cat -u streamfleet-rtmp -t streamfleet_rtmp; ps axww"
     )
+
+
+def test_viewers_get_into_a_directory_that_the_module_has_made(edge: Edge, channel: tuple[str, str]) -> None:
+    slug, key = channel
+    edge.run(f"install -d -o streamfleet-rtmp -g www-data -m 0744 {HLS}/{slug}; touch {HLS}/{slug}/1.ts")
+    with edge.publishing(key):
+        deadline = time.monotonic() + 20
+        # With a file that the module's cleaner does not know, it is not removed before its first segment.
+        while "in-use" not in edge.run(f"ls {HLS}/{slug}").split():
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        edge.wait_for_playlist(slug, "EXTINF")
 
 
 @pytest.mark.full
