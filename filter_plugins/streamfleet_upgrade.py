@@ -11,7 +11,8 @@ _FORETOLD = "streamfleet_unit_"
 _IDLE = "restart while idle"
 #: Units that no listener and no encoder goes through.
 _UNHEARD = re.compile(
-    r"streamfleet-(panel|panel-jobs|worker|sessions|usage|acme|acme-install|acme-keys|acme-domains|backup|file-transfer-quota|firewall|tenants)\.(service|timer|path)"
+    r"streamfleet-(panel|panel-jobs|worker|sessions|usage|acme|acme-install|acme-keys|acme-domains|backup"
+    r"|file-transfer-quota|firewall|tenants)\.(service|timer|path)"
     r"|fail2ban\.service|.*\.(timer|path|mount)"
 )
 

@@ -115,7 +115,7 @@ def _read_order(text: str) -> dict[str, Any]:
         order = json.loads(text)
     except ValueError:
         order = None
-    if not isinstance(order, dict) or any(type(value) is not kinds.get(name) for name, value in order.items()):
+    if not isinstance(order, dict) or not all(isinstance(value, kinds.get(name, ())) for name, value in order.items()):
         raise BackupError(f"the order must be a JSON object of {', '.join(kinds)}; confirm and again true or false.")
     return order
 
