@@ -270,12 +270,12 @@ def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work
     status.phase("files", f"{len(work.work)} to put back")
     faults: list[str] = []
     for root in settings.roots:
-        todo = [entry for entry in work.work if manifest.under(entry.path, [root])]
+        due = [entry for entry in work.work if manifest.under(entry.path, [root])]
         owners = [entry for entry in work.owners if manifest.under(entry.path, [root])]
-        if not todo and not owners:
+        if not due and not owners:
             continue
         try:
-            fault = _put_root(status, restic, snapshot, root, todo, owners)
+            fault = _put_root(status, restic, snapshot, root, due, owners)
         except OSError as error:
             raise BackupError(f"{root} cannot be put back: {error}") from None
         if fault and any(part.units for part in settings.parts if root in part.paths):
@@ -290,15 +290,15 @@ def _put_root(
     restic: Restic,
     snapshot: str,
     root: str,
-    todo: Sequence[files.Entry],
+    due: Sequence[files.Entry],
     owners: Sequence[files.Entry],
 ) -> str:
     """One root; what is wrong with it, or nothing. What an interrupted run has fetched is not fetched again."""
-    first = (*todo, *owners)[0]
+    first = (*due, *owners)[0]
     place = Place(root, first.path != root or first.kind == "directory", SCRATCH)
     place.prepare(first)
     fault, lost = "", []
-    left = [entry for entry in todo if not place.put(entry)]
+    left = [entry for entry in due if not place.put(entry)]
     if left:
         try:
             _fetch(restic, snapshot, place, left, status)
@@ -308,7 +308,7 @@ def _put_root(
         lost = [entry.path for entry in left if not place.put(entry)]
     for entry in owners:
         place.owner(entry)
-    for entry in todo:
+    for entry in due:
         # Files that came into it have changed nothing of a folder but its time.
         if entry.kind == "directory":
             place.put(entry)
