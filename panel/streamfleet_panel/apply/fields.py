@@ -109,6 +109,11 @@ KINDS: dict[str, dict[str, Field]] = {
         limit("max_mounts", "Sum of max_mounts over all services."),
         limit("max_mounts_per_service", "Greatest max_mounts of each service."),
         limit("max_bitrate_kbps", "Greatest max_bitrate_kbps of each service whose engine holds that limit."),
+        limit("max_renditions", "Greatest max_renditions of each service for which something can be encoded."),
+        limit(
+            "max_transcode_mpixels",
+            "Greatest max_transcode_mpixels of each service for which something can be encoded.",
+        ),
         Field(
             "allowed_engines",
             _engines,
@@ -213,6 +218,11 @@ KINDS: dict[str, dict[str, Field]] = {
         limit("disk_quota_mb", "Space for media and recordings.", MOST_MB),
         limit("max_mounts", "Mount points."),
         limit("max_domains", "Custom domains. Default: 5."),
+        limit("max_renditions", "Smaller pictures that are encoded on the node."),
+        limit(
+            "max_transcode_mpixels",
+            "Megapixels that are encoded in a second for these, counted at 16:9 and 30 pictures a second.",
+        ),
     ),
     "playlist": table(
         text("media_service", "Slug of the media service that plays it; part of the key.", 63, SLUG, _NAME_FIX),
