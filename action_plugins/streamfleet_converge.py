@@ -154,10 +154,12 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
     ways: dict[str, str] = {}
     for service in document["services"]:
         slug = str(service.get("slug"))
+        names: list[str] | None = None
         try:
             _check_head(service, list(companions), seen)
             seen.add(slug)
             names = _domains_of(service, claimed)
+            way = _way_of(service["engine"], ways)
             # All of a service or nothing of it: its instances go together.
             made = []
             for name in [service["engine"], *companions[service["engine"]]]:
@@ -165,7 +167,7 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
                     renderers[name] = engine.load_renderer(RELEASE, name)
                 made += engine.instances_of(renderers[name](service, node))
             if names:
-                made = [_reached_by(instance, names, ways) for instance in made]
+                made = [_reached_by(instance, names, way) for instance in made]
             instances += [instance.as_dict() for instance in made]
         except RenderError as error:
             message = f"{error.field}: {error.value!r} {error.message}"
@@ -177,6 +179,9 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
         else:
             continue
         failed[slug] = {"message": message, "generation": service.get("generation", 0)}
+        if names is not None and service["engine"] in ways:
+            # Whose a name is does not wait for a configuration that can be.
+            failed[slug] |= {"domains": names, "way": ways[service["engine"]]}
         if service.get("state") in OFF_STATES:
             # A setting that cannot be is no way to stay on the air.
             failed[slug]["state"] = service["state"]
@@ -198,15 +203,17 @@ def _domains_of(service: Mapping[str, Any], claimed: dict[str, str]) -> list[str
     return sorted(set(names)) if service["state"] in domains.HELD_IN else []
 
 
-def _reached_by(instance: Instance, names: list[str], ways: dict[str, str]) -> Instance:
-    """The instance with these names, if it is the engine's own. ``ways``: what is known of engines, filled in here."""
-    if instance.companion:
-        return instance
-    name = instance.engine
+def _way_of(name: str, ways: dict[str, str]) -> str:
+    """How services of the engine are served under their names. ``ways``: what is known of engines, filled in here."""
     if name not in ways:
         spec = yaml.safe_load((RELEASE / "roles" / name / "engine" / "spec.yml").read_text())
         ways[name] = domains.WAYS[spec["kind"]]
-    return replace(instance, domains=names, way=ways[name])
+    return ways[name]
+
+
+def _reached_by(instance: Instance, names: list[str], way: str) -> Instance:
+    """The instance with these names, if it is the engine's own."""
+    return instance if instance.companion else replace(instance, domains=names, way=way)
 
 
 def companions_here() -> dict[str, list[str]]:
