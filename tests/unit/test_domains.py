@@ -133,10 +133,26 @@ def test_of_two_that_claim_a_name_the_first_has_it(node: NodeDouble) -> None:
         "changed": False,
         "actions": [],
     }
-    own = apply(node, 2, station(*A, domains=["stream.example.net"]))
-    assert "is the node's already" in own["services"]["rock-fm"]["message"]
     twice = apply(node, 3, station(*A, domains=[RADIO, RADIO]))
     assert twice["services"]["rock-fm"]["state"] == "running"
+
+
+def test_a_name_of_the_nodes_own_is_left_out_and_told(node: NodeDouble) -> None:
+    doc = document("n1", 1, station(*A, domains=["old.example.net", RADIO, "stream.example.net"]), station(*B))
+    doc["former_stream_hosts"] = ["old.example.net"]
+    warnings: list[str] = []
+    instances, failed = action.render_all(doc, warnings)
+    assert failed == {}
+    assert [instance["domains"] for instance in instances if instance["slug"] == "rock-fm"] == [[RADIO]]
+    assert warnings == [
+        f"rock-fm: domain {name} is a name of the node itself, and does not lead to it"
+        for name in ("old.example.net", "stream.example.net")
+    ]
+    whole = {"epoch": "e", "generation": 1, "services": instances, "failed": {}, "secrets": [], "warnings": warnings}
+    result = module.apply(node.host(), decode(encode(whole)), Options())
+    assert result["warnings"] == warnings
+    assert result["services"]["rock-fm"]["state"] == "running"
+    assert list(there(node)) == [RADIO]
 
 
 @pytest.mark.parametrize("turn", [1, -1])

@@ -39,6 +39,7 @@ def _guarded(host: Host, payload: Mapping[str, Any], options: Options) -> dict[s
         message = f"generation {payload['generation']} is older than {applied}, which is applied already"
         return {"changed": False, "skipped_older": True, "generation": applied, "msg": message, "services": {}}
     run = Run(host, options, payload, known, journal, users.Accounts.of(host))
+    run.warnings += payload.get("warnings", [])
     _plan(run)
     differences = _diff(run) if options.diff else []
     if not options.check:
