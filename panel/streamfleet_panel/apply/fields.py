@@ -81,6 +81,17 @@ def _engines(value: Any) -> list[str]:
     return list(value)
 
 
+_one_host = one_line(253, HOST, "Write host names, as stream.example.net.")
+
+
+def _hosts(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise Bad(f"must be a list, is {kind_of(value)}", "Write host names as a list; [] for none.")
+    if len(value) > 50:
+        raise Bad(f"has {len(value)} items, at most 50 fit", "Leave out what nobody uses any more.")
+    return sorted({_one_host(item).lower() for item in value})
+
+
 def _facts(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Bad(f"must be a mapping, is {kind_of(value)}", "Give facts as name: value.")
@@ -173,6 +184,12 @@ KINDS: dict[str, dict[str, Field]] = {
         Field("engines", _engines, {"type": "array", "items": {"type": "string"}}, "Engines installed on the node."),
         text(
             "stream_host", "Host name that listeners and encoders use.", 253, HOST, "Write a host name.", nullable=True
+        ),
+        Field(
+            "former_stream_hosts",
+            _hosts,
+            {"type": "array", "items": {"type": "string", "maxLength": 253, "pattern": HOST}},
+            "Host names that its streams had before, and that it still answers to.",
         ),
         integer("port_range_start", "First port of services.", 1024, 65535),
         integer("port_range_end", "Last port of services.", 1024, 65535),
