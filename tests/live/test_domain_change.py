@@ -6,7 +6,6 @@ Tests playbooks: domain_change.yml.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -15,20 +14,18 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import m3u8
 import pytest
 
 from demo import media
 from demo.show import credentials, wait_until_running
 from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Recap, Stage
-from tests.live.hls import check_playlist, check_successor
+from demo.viewer import Viewer
 from tests.live.streams import Listener, Source, on_air
 from tests.ports import free_port
 
@@ -104,54 +101,6 @@ def whole(site: Stage, panel: str, stream: str) -> bool:
     except OSError:
         return False
     return found == (200, 200, 200)
-
-
-class Viewer(threading.Thread):
-    """Watches a channel over new connections, and fetches each segment; ``faults`` is what was missed."""
-
-    def __init__(self, site: Stage, host: str, path: str) -> None:
-        super().__init__(daemon=True)
-        self._site, self._host, self._folder = site, host, path
-        self._ended = threading.Event()
-        self.segments, self.faults = 0, list[str]()
-
-    def run(self) -> None:
-        """Watch until stopped."""
-        before = ""
-        while not self._ended.wait(0.5):
-            try:
-                text = self._get("index.m3u8").decode()
-                listed = check_playlist(text).segments
-                if before:
-                    # Beside Ansible's runs the encoder does not always come to work in time.
-                    check_successor(before, text, paced=False)
-                    known = m3u8.loads(before)
-                    step = (m3u8.loads(text).media_sequence or 0) - (known.media_sequence or 0)
-                    assert step <= len(known.segments), "segments came and went unseen"
-                for segment in listed:
-                    if segment.uri not in before:
-                        assert self._get(segment.uri)
-                        self.segments += 1
-                before = text
-            except (OSError, AssertionError) as error:
-                self.faults.append(f"{type(error).__name__}: {error}")
-
-    def _get(self, name: str) -> bytes:
-        context = ssl.create_default_context(cafile=str(self._site.ca))
-        with (
-            socket.create_connection((self._site.address, 443), timeout=20) as plain,
-            context.wrap_socket(plain, server_hostname=self._host) as link,
-        ):
-            link.sendall(f"GET {self._folder}/{name} HTTP/1.0\r\nHost: {self._host}\r\n\r\n".encode())
-            answer = http.client.HTTPResponse(link)
-            answer.begin()
-            assert answer.status == 200, f"{name}: {answer.status}"
-            return answer.read()
-
-    def stop(self) -> None:
-        """End it."""
-        self._ended.set()
-        self.join(25)
 
 
 def on_the_air(site: Stage, path: str) -> None:
