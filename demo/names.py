@@ -65,7 +65,7 @@ def change(stage: Stage, asked: dict[str, str]) -> None:
 
 @contextlib.contextmanager
 def listening(stage: Stage, report: Report) -> Iterator[None]:
-    """Somebody on every engine by the old name, and the encoders; at the end nobody was dropped or has missed anything."""
+    """Somebody on every engine by the old name, and the encoders; at the end nobody was dropped or missed anything."""
     known = {name: on_air.running(stage, name) for name in ENCODERS}
     if not all(known.values()):
         raise DemoError(
