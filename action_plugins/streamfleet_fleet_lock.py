@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ansible import context
+from ansible.errors import AnsibleConnectionFailure
+from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 
 #: The root of the release (or of the collection) that this file belongs to.
@@ -34,10 +36,27 @@ class ActionModule(ActionBase):
         # Tasks run in children of the run itself.
         known = {"process": named(os.getppid()), "who": who(task_vars or {}), "what": what()}
         arguments = {**self._task.args, **known}
-        result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
-        if result.get("failed") and gone(result.get("process", "")):
-            result = self._execute_module(module_args={**arguments, "take_over": True}, task_vars=task_vars)
+        try:
+            result: dict[str, Any] = self._execute_module(module_args=arguments, task_vars=task_vars)
+            if result.get("failed") and gone(result.get("process", "")):
+                result = self._execute_module(module_args={**arguments, "take_over": True}, task_vars=task_vars)
+        except AnsibleConnectionFailure as error:
+            return self._away(str(error))
         return result
+
+    def _away(self, why: str) -> dict[str, Any]:
+        """The result where the panel's host cannot be reached. As an error of the connection it would name the node."""
+        giving_back = self._task.args.get("state") == "released"
+        if giving_back or boolean(self._task.args.get("optional", False)):
+            return {"changed": False, "away": True, "released": False, "msg": why}
+        return {
+            "failed": True,
+            "msg": (
+                f"{self._task.delegate_to or 'The host'}, the panel's host, cannot be reached, so nobody can say "
+                "whether somebody else changes the fleet just now. Nothing was changed. Bring it back, or mend its "
+                f"ansible_host in the inventory, and run again. The connection says: {why}"
+            ),
+        }
 
 
 def who(variables: dict[str, Any]) -> str:

@@ -29,6 +29,12 @@ options:
     description: Whether the run that has the lock is dead for certain.
     type: bool
     default: false
+  optional:
+    description:
+      - Whether to go on without the lock where the host cannot be reached. Otherwise that is an error; of
+        O(state=released) it never is.
+    type: bool
+    default: false
   process:
     description: The run's controller and process; filled in by the action plugin.
     type: str
@@ -93,6 +99,10 @@ released:
   description: Whether this run had it.
   returned: with O(state=released)
   type: bool
+away:
+  description: That the host could not be reached.
+  returned: when it is so, and no error
+  type: bool
 process:
   description: Controller and process of the run that has it.
   returned: when it cannot be had
@@ -114,6 +124,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["taken", "released"], "default": "taken"},
             "minutes": {"type": "int", "default": 120},
             "take_over": {"type": "bool", "default": False},
+            "optional": {"type": "bool", "default": False},
             "process": {"type": "str", "default": ""},
             "who": {"type": "str", "default": "somebody"},
             "what": {"type": "str", "default": "Ansible"},

@@ -34,4 +34,8 @@ def named(process: int) -> str:
 
 
 def _began(process: int) -> str:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]
+    """Raises OSError where there is no such process, or one that has ended and is not taken leave of."""
+    state, *fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    if state in "ZX":
+        raise ProcessLookupError(process)
+    return fields[18]

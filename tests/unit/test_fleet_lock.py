@@ -5,6 +5,7 @@ What playbooks make of it on hosts: tests/live/test_domain_change.py. Tests modu
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -121,6 +122,14 @@ def test_a_controller_that_knows_no_processes_is_told_apart_and_waited_for(monke
     monkeypatch.setattr("streamfleet.controller_process.where", lambda _process: "")
     assert named(17).endswith("/17")
     assert gone(named(17)) is False
+
+
+def test_a_process_that_nobody_has_waited_for_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        holder = where(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert gone(holder) is True
 
 
 def test_a_process_is_named_by_when_it_began() -> None:
