@@ -1,21 +1,24 @@
-"""TLS of a node with every engine and file transfer, and what else is open there: scanned from outside.
+"""A node with every engine and file transfer, as others find it: open ports, TLS on each, how its units are shut in.
 
-The quick scan is with the web server's other tests (tests/live/test_web.py). ``STREAMFLEET_LIVE_RELEASE`` chooses the
-Debian release.
+The quick scan of TLS is with the web server's other tests (tests/live/test_web.py). ``STREAMFLEET_LIVE_RELEASE`` says
+which release of Debian.
 
-Tests roles: certificates file_transfer web.
+Tests roles: certificates file_transfer firewall web.
+Tests playbooks: hardening.yml.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import re
 import socket
 import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,8 @@ pytestmark = [pytest.mark.live, pytest.mark.full]
 
 PANEL, TENANT = "panel.example.net", "radio.tenant.test"
 HTTPS, FTPS, SFTP = 443, 21, 2022
+#: Somebody else's program.
+STRANGE = 7777
 #: Of the host, beside the services' own: SSH, HTTP, HTTPS, file transfer, and RTMP of each engine for video.
 OF_THE_HOST = {22, 80, HTTPS, FTPS, SFTP, 1935, *(getattr(adapter(name), "RTMP_PORT", 1935) for name in NAMES)}
 MODERN = {
@@ -41,7 +46,7 @@ MODERN = {
 }
 
 
-class TlsNode(EnginesNode):
+class WholeNode(EnginesNode):
     """A node whose web server has a panel, too, and that takes files."""
 
     def __init__(self, folder: Path) -> None:
@@ -50,8 +55,13 @@ class TlsNode(EnginesNode):
             streamfleet_certificates_names=[{"name": name} for name in (STREAM, PANEL, TENANT)],
             streamfleet_web_panel_host=PANEL,
             streamfleet_file_transfer_host=STREAM,
+            streamfleet_node_port_range_start=8100,
+            streamfleet_node_port_range_end=9099,
+            streamfleet_hardening=["firewall"],
+            streamfleet_firewall_close_others=True,
         )
-        groups = {"streamfleet_nodes": {"hosts": {NODE: {}}, "vars": self.variables}}
+        groups: dict[str, Any] = {name: {"hosts": {NODE: {}}} for name in (*NAMES, "file_transfer", "hardening")}
+        groups["streamfleet_nodes"] = {"hosts": {NODE: {}}, "vars": self.variables}
         (folder / "groups.json").write_text(json.dumps(groups))
         self.roles("common", "certificates", *NAMES, "file_transfer", "web")
 
@@ -66,7 +76,7 @@ class TlsNode(EnginesNode):
         return [*web, Server(self.address, FTPS, STREAM, ftp=True)]
 
     def open_ports(self) -> set[int]:
-        """TCP ports that answer here, which is another host than the node."""
+        """TCP ports that let this machine, another host than the node, in."""
         done = subprocess.run(
             [sys.executable, "-c", PROGRAM, self.address, "65535"], capture_output=True, text=True, check=True
         )
@@ -74,9 +84,9 @@ class TlsNode(EnginesNode):
 
 
 @pytest.fixture(scope="module")
-def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsNode]:
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeNode]:
     """The node, with a service of each engine, one of which has a name of its own."""
-    with TlsNode(Path(tmp_path_factory.mktemp("tls"))).started() as it:
+    with WholeNode(Path(tmp_path_factory.mktemp("outside"))).started() as it:
         it.play(it.folder / "roles.yml")
         services = [adapter(name).service(f"{name.replace('_', '-')}-a", 1) for name in NAMES]
         told = it.converge(*services)
@@ -88,7 +98,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsNode]:
         yield it
 
 
-def deviations(node: TlsNode, profile: str, tmp_path: Path) -> dict[str, list[str]]:
+def deviations(node: WholeNode, profile: str, tmp_path: Path) -> dict[str, list[str]]:
     """By server what its scan finds, printed with what it offers."""
     found = {}
     for server in node.servers:
@@ -99,24 +109,41 @@ def deviations(node: TlsNode, profile: str, tmp_path: Path) -> dict[str, list[st
     return found
 
 
-def test_only_what_the_node_is_for_is_open_and_tls_is_where_it_is_scanned(node: TlsNode) -> None:
+def test_only_what_the_node_is_for_is_open_and_tls_is_where_it_is_scanned(node: WholeNode) -> None:
     services: list[dict[str, Any]] = node.panel.documents[NODE]["services"]
     own = {int(service["port"]) for service in services if service.get("port")}
     # Sources of Shoutcast come by the port beside.
     own |= {int(service["port"]) + 1 for service in services if service["engine"] == "shoutcast2"}
-    found = node.open_ports()
-    assert found == OF_THE_HOST | own, (found - OF_THE_HOST - own, (OF_THE_HOST | own) - found)
-    speaking = {port: said for port in sorted(found) if (said := speaks_tls(node.address, port))}
+    # Nothing of ours listens anywhere else; what is somebody else's is shut off by the firewall.
+    assert node.open_ports() == OF_THE_HOST | own
+    node.sh(f"systemd-run --quiet --unit=strange python3 -m http.server --bind :: {STRANGE}")
+    wait_for(lambda: STRANGE in node.open_ports())
+    node.play("playbooks/hardening.yml")
+    assert node.open_ports() == OF_THE_HOST | own
+    speaking = {port: said for port in sorted(OF_THE_HOST | own) if (said := speaks_tls(node.address, port))}
     assert speaking == {HTTPS: "tls", FTPS: "ftp"}
 
 
-def test_there_is_no_deviation_from_the_intermediate_profile(node: TlsNode, tmp_path: Path) -> None:
+def test_every_unit_of_ours_is_shut_in(node: WholeNode) -> None:
+    """What tests/unit/test_sandboxes.py asks of files, of what systemd has made of them, drop-ins and all."""
+    listed = node.sh("systemctl list-units --all --plain --no-legend --type=service 'streamfleet-*' | awk '{print $1}'")
+    units = listed.split()
+    for name in ("icecast@icecast-a", "shoutcast2@shoutcast2-a", "rtmp", "wowza", "file-transfer", "flussonic-gate"):
+        assert f"streamfleet-{name}.service" in units, units
+    said = node.sh("for unit in " + " ".join(units) + "; do systemd-analyze security --no-pager $unit | tail -1; done")
+    scores = dict(re.findall(r"Overall exposure level for (\S+): ([0-9.]+)", said))
+    print(scores)
+    assert set(scores) == set(units), said
+    assert not {unit: score for unit, score in scores.items() if float(score) > 3.0}
+
+
+def test_there_is_no_deviation_from_the_intermediate_profile(node: WholeNode, tmp_path: Path) -> None:
     found = deviations(node, "intermediate", tmp_path)
     assert len(found) == 4
     assert not any(found.values()), found
 
 
-def test_there_is_none_from_the_modern_one_where_that_is_chosen(node: TlsNode, tmp_path: Path) -> None:
+def test_there_is_none_from_the_modern_one_where_that_is_chosen(node: WholeNode, tmp_path: Path) -> None:
     node.sh(f"rm -r /etc/streamfleet/tls/{STREAM} /etc/streamfleet/tls/{PANEL} /etc/streamfleet/tls/{TENANT}")
     node.roles("certificates", "file_transfer", "web")
     node.play(node.folder / "roles.yml", "-e", json.dumps(MODERN))
@@ -124,6 +151,14 @@ def test_there_is_none_from_the_modern_one_where_that_is_chosen(node: TlsNode, t
     assert not any(found.values()), found
     node.play(node.folder / "roles.yml")
     assert any("TLSv1.2" in line for line in deviations(node, "modern", tmp_path)[f"{PANEL}:{HTTPS}"])
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 20) -> None:
+    """Until it is so."""
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 @contextlib.contextmanager
