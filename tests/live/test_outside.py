@@ -143,6 +143,14 @@ def test_there_is_no_deviation_from_the_intermediate_profile(node: WholeNode, tm
     assert not any(found.values()), found
 
 
+def test_there_is_none_with_keys_for_old_players_either(node: WholeNode, tmp_path: Path) -> None:
+    node.roles("certificates", "file_transfer", "web")
+    node.play(node.folder / "roles.yml", "-e", "streamfleet_certificates_key_type=rsa2048")
+    assert "rsaEncryption" in node.sh(f"openssl x509 -noout -text -in /etc/streamfleet/tls/{STREAM}/fullchain.pem")
+    found = deviations(node, "intermediate", tmp_path)
+    assert not any(found.values()), found
+
+
 def test_there_is_none_from_the_modern_one_where_that_is_chosen(node: WholeNode, tmp_path: Path) -> None:
     node.sh(f"rm -r /etc/streamfleet/tls/{STREAM} /etc/streamfleet/tls/{PANEL} /etc/streamfleet/tls/{TENANT}")
     node.roles("certificates", "file_transfer", "web")
