@@ -33,6 +33,7 @@ players:
 lock: deps ## Renew the lock files after a change in pyproject.toml
 	$(UV_COMPILE) --upgrade pyproject.toml panel/pyproject.toml --extra dev -o requirements/dev.lock
 	$(UV_COMPILE) panel/pyproject.toml -c requirements/dev.lock -o requirements/panel.lock
+	$(UV_COMPILE) --upgrade requirements/tls-scanner.in -o requirements/tls-scanner.lock
 
 .PHONY: lint lint-python lint-yaml lint-ansible
 lint: lint-python lint-yaml lint-ansible ## ruff, mypy, yamllint, ansible-lint (profile production)

@@ -51,7 +51,7 @@ options:
   certificate_days:
     description: Validity of what is signed, in days.
     type: int
-    default: 397
+    default: 365
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying the target.
@@ -106,7 +106,7 @@ def main() -> None:
             "days": {"type": "int", "default": 3650},
             "permitted_names": {"type": "list", "elements": "str", "default": []},
             "requests": {"type": "list", "elements": "dict", "default": [], "options": request},
-            "certificate_days": {"type": "int", "default": 397},
+            "certificate_days": {"type": "int", "default": 365},
         },
         supports_check_mode=True,
     )

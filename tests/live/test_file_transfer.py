@@ -178,14 +178,18 @@ def test_who_may_not_is_refused(door: Door, track: Path) -> None:
     with pytest.raises(ftplib.error_perm, match="550 SSL/TLS required"):
         plain.login("alice.up", SECRET)
     plain.close()
-    old = ssl.create_default_context(cadata=door.ca)
-    old.check_hostname, old.minimum_version, old.maximum_version = False, ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
-    old.set_ciphers("ALL:@SECLEVEL=0")
-    client = ftplib.FTP_TLS(context=old, timeout=10)
-    client.connect(door.address, FTPS)
-    with pytest.raises(ssl.SSLError):
-        client.auth()
-    client.close()
+    for least, most, suites in (
+        (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, "ALL"),
+        (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2, "ECDHE-ECDSA-AES128-SHA256:ECDHE-ECDSA-AES256-SHA"),
+    ):
+        old = ssl.create_default_context(cadata=door.ca)
+        old.check_hostname, old.minimum_version, old.maximum_version = False, least, most
+        old.set_ciphers(f"{suites}:@SECLEVEL=0")
+        client = ftplib.FTP_TLS(context=old, timeout=10)
+        client.connect(door.address, FTPS)
+        with pytest.raises(ssl.SSLError):
+            client.auth()
+        client.close()
 
 
 @pytest.mark.full

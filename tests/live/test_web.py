@@ -10,6 +10,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.live.edge import HLS, STREAM, Edge
 from tests.live.edge import PANEL as PANEL_HOST
 from tests.live.streams import Listener
 from tests.live.test_check_mode import changes
+from tests.live.tls_scan import Server, scan_tls
 
 pytestmark = pytest.mark.live
 
@@ -336,7 +338,7 @@ def test_the_panel_sees_who_asks(web: Edge) -> None:
     assert "8.8.8.8" not in text
     assert "evil" not in text
     assert answer.headers["set-cookie"].startswith("sessionid=panel")
-    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert answer.headers["strict-transport-security"] == "max-age=63072000"
     assert answer.headers["x-frame-options"] == "DENY"
 
 
@@ -412,6 +414,12 @@ def test_tls_is_modern(web: Edge) -> None:
         assert link.selected_alpn_protocol() == "h2"
     old = web.run("echo | openssl s_client -connect 127.0.0.1:443 -tls1_1 -cipher 'ALL@SECLEVEL=0' 2>&1", check=False)
     assert "Cipher is (NONE)" in old or "alert" in old
+
+
+def test_a_scanner_finds_no_deviation_from_mozillas_intermediate_profile(web: Edge, tmp_path: Path) -> None:
+    found = scan_tls(Server(web.address, 443, PANEL_HOST, hsts=True), web.ca.read_text(), "intermediate", tmp_path)
+    assert found.deviations == [], found.offers
+    assert {"tls_1_2", "tls_1_3"} < set(found.offers)
 
 
 # Long listeners

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from streamfleet.tls import acme, certificates, csr, orders, pem
 from streamfleet.tls.authority import Authority
 from streamfleet.tls.certificates import Place
@@ -139,7 +141,7 @@ class Host:
         own = Authority(folder / "own", "Own", 3650, ())
         own.ensure()
         asked = [(name, certificates.request(self.place, name)) for name in names]
-        certificates.install(self.place, names, own.sign(asked, 397), own.text)
+        certificates.install(self.place, names, own.sign(asked, 365), own.text)
         self.ca = Authority(folder / "directory", "Directory", 3650, ())
         self.ca.ensure()
         self.double = folder / "directory"
@@ -619,6 +621,38 @@ def test_what_the_operator_brings(host: Host, bring: Callable[..., list[str]], t
     assert bring("a.example.net", chain, key) == []
     placed = tmp_path / "brought/a.example.net"
     assert ((placed / "privkey.pem").stat().st_mode & 0o7777, placed.stat().st_mode & 0o7777) == (0o640, 0o750)
+
+
+def made(key: Any, *, bits: hashes.HashAlgorithm | None, features: bool = False) -> tuple[str, str]:
+    """A certificate for a.example.net that its own key has signed, and the key (PEM)."""
+    name, now = x509.Name([]), datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(1).not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("a.example.net")]), critical=True)
+    )  # fmt: skip
+    if features:
+        builder = builder.add_extension(x509.TLSFeature([x509.TLSFeatureType.status_request]), critical=False)
+    pkcs8, plain = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    chain = builder.sign(key, bits).public_bytes(serialization.Encoding.PEM)
+    return chain.decode(), key.private_bytes(serialization.Encoding.PEM, pkcs8, plain).decode()
+
+
+def test_what_browsers_would_not_take_is_refused(bring: Callable[..., list[str]], tmp_path: Path) -> None:
+    curve, sha256 = ec.generate_private_key(ec.SECP256R1()), hashes.SHA256()
+    for key, options, message in (
+        (rsa.generate_private_key(65537, 1024), {"bits": sha256}, "its RSA key has 1024 bits; have one made with 2048"),
+        (ec.generate_private_key(ec.SECP521R1()), {"bits": sha256}, "its key is neither an RSA key nor one on the"),
+        (ec.generate_private_key(ec.SECP256K1()), {"bits": sha256}, "its key is neither an RSA key nor one on the"),
+        (ed25519.Ed25519PrivateKey.generate(), {"bits": None}, "its key is neither an RSA key nor one on the curve"),
+        (curve, {"bits": hashes.SHA224()}, "it is signed with SHA224; have it issued with SHA-256 or better"),
+        (curve, {"bits": sha256, "features": True}, r"it demands an OCSP staple \(must-staple\)"),
+    ):  # fmt: skip
+        with pytest.raises(TlsError, match=f"streamfleet_certificates_files: a.example.net: certificate: {message}"):
+            bring("a.example.net", *made(key, **options))
+    assert not (tmp_path / "brought").exists()
+    for key in (curve, ec.generate_private_key(ec.SECP384R1()), rsa.generate_private_key(65537, 2048)):
+        assert len(bring("a.example.net", *made(key, bits=sha256))) == 3
 
 
 def test_the_client_has_the_files_that_the_module_has() -> None:

@@ -1,6 +1,6 @@
 """Every unit that the roles bring is sandboxed: systemd's own score of its exposure is 3.0 or less.
 
-Of installed units tests/live/test_hardening.py asks the same.
+Of installed units tests/live/test_outside.py asks the same.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def place(tmp_path: Path) -> Place:
     return Place(tmp_path / "tls", tmp_path / "host-ca.pem", os.getgid(), 60)
 
 
-def run(authority: Authority, place: Place, *wanted: Names, days: int = 397) -> list[str]:
+def run(authority: Authority, place: Place, *wanted: Names, days: int = 365) -> list[str]:
     """What the role does: names of those that were signed."""
     asked = [(names, request(place, names)) for names in due(place, wanted)]
     install(place, wanted, authority.sign(asked, days), authority.text)
@@ -102,7 +102,7 @@ def test_another_kind_of_key_comes_with_the_next_certificate(authority: Authorit
         old = (folder / "privkey.pem").read_bytes()
         asked = [(names, request(other, names)) for names in due(other, [STREAM])]
         assert (folder / "privkey.pem").read_bytes() == old, "the old pair is used until the new one is whole"
-        install(other, [STREAM], authority.sign(asked, 397), authority.text)
+        install(other, [STREAM], authority.sign(asked, 365), authority.text)
         assert pem.kind(pem.read_key(folder / "privkey.pem")) == kind
         assert due(other, [STREAM]) == []
         assert openssl(place, STREAM).returncode == 0

@@ -156,6 +156,8 @@ def brought(place: Place, names: Names, pair: Mapping[str, Any]) -> tuple[bytes,
             f"{option}: the certificate is not for this key; the server's own certificate comes first in the file, "
             "then those of its authorities"
         )
+    if fault := pem.unfit(leaf):
+        raise TlsError(f"{option}: certificate: {fault}")
     missing = [host for host in names.hosts if host not in pem.hosts(leaf) and not pem.covers(leaf, host)]
     if missing:
         has = ", ".join(sorted(pem.hosts(leaf))) or "no host name"

@@ -23,6 +23,8 @@ else:
 
 #: Kinds of keys that can be made.
 KINDS = ("ec256", "ec384", "rsa2048", "rsa3072", "rsa4096")
+#: Bits of the smallest RSA key that Mozilla's intermediate profile takes.
+WEAKEST_RSA = 2048
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\s?", re.DOTALL)
 
 
@@ -72,10 +74,11 @@ def new_key(kind: str = "ec256") -> tuple[Any, bytes]:
 
 
 def kind(key: Any) -> str:
-    """The key's kind, as ``new_key`` takes it; of other keys something that is none of ``KINDS``."""
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return f"ec{key.curve.key_size}"
-    return f"{'rsa' if isinstance(key, rsa.RSAPrivateKey) else 'other'}{getattr(key, 'key_size', '')}"
+    """The kind of a private or a public key, as ``new_key`` takes it; of others something that is none of ``KINDS``."""
+    if isinstance(key, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)):
+        return {"secp256r1": "ec256", "secp384r1": "ec384"}.get(key.curve.name, key.curve.name)
+    known = isinstance(key, (rsa.RSAPrivateKey, rsa.RSAPublicKey))
+    return f"{'rsa' if known else 'other'}{getattr(key, 'key_size', '')}"
 
 
 def read_key(path: Path) -> Any:
@@ -117,6 +120,26 @@ def hosts(thing: x509.Certificate | x509.CertificateSigningRequest) -> frozenset
 def covers(certificate: x509.Certificate, host: str) -> bool:
     """Whether clients take the certificate for ``host``."""
     return bool(hosts(certificate) & {host, f"*.{host.partition('.')[2]}"})
+
+
+def unfit(certificate: x509.Certificate) -> str | None:
+    """Why clients that keep to Mozilla's profiles do not take the certificate, and what to do; None if they do."""
+    key: Any = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey):
+        if key.key_size < WEAKEST_RSA:
+            return f"its RSA key has {key.key_size} bits; have one made with {WEAKEST_RSA} or more"
+    elif kind(key) not in KINDS:
+        return "its key is neither an RSA key nor one on the curve P-256 or P-384; have one of these made"
+    algorithm = certificate.signature_hash_algorithm
+    if algorithm is not None and algorithm.name in ("md5", "sha1", "sha224"):
+        return f"it is signed with {algorithm.name.upper()}; have it issued with SHA-256 or better"
+    try:
+        features = certificate.extensions.get_extension_for_class(x509.TLSFeature).value
+    except x509.ExtensionNotFound:
+        return None
+    if x509.TLSFeatureType.status_request in features:
+        return "it demands an OCSP staple (must-staple), which is not sent here; have it issued without"
+    return None
 
 
 def public(thing: Any) -> bytes:
