@@ -17,9 +17,10 @@ from .errors import UpgradeError
 #: Seconds after its last step for which an upgrade counts as being under way.
 LEASE = 1800
 
+#: claimed: nothing was changed, but nobody else may begin.
 #: begun: units are held, nothing was written. snapshot: all is saved. open: the new release runs, and is probed.
 #: passed: it stays. undoing: the old one is being put back.
-PHASES = ("begun", "snapshot", "open", "passed", "undoing")
+PHASES = ("claimed", "begun", "snapshot", "open", "passed", "undoing")
 
 
 @contextlib.contextmanager
@@ -38,14 +39,14 @@ def locked(host: Host) -> Iterator[None]:
         os.close(descriptor)
 
 
-def read(host: Host) -> dict[str, Any] | None:
+def read(host: Host, path: str = places.JOURNAL) -> dict[str, Any] | None:
     """What was begun, or None. Raises UpgradeError for a file that makes no sense."""
     try:
-        data: dict[str, Any] = json.loads(host.path(places.JOURNAL).read_text())
+        data: dict[str, Any] = json.loads(host.path(path).read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UpgradeError(f"{places.JOURNAL} cannot be read: {error}. It is written whole or not at all") from None
+        raise UpgradeError(f"{path} cannot be read: {error}. It is written whole or not at all") from None
     return data
 
 

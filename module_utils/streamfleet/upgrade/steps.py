@@ -1,12 +1,14 @@
 """The steps of an upgrade on the panel's host, in the order of an upgrade; each can be repeated, and all can be undone.
 
-look → begin (held, read-only, saved) → [the role panel migrates and switches] → open (the gate) → finish, or undo.
+look → claim (nobody else may begin; the probe is heard before) → begin (held, read-only, saved) → [the role panel
+migrates and switches] → open (the gate) → finish, or undo.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import time
@@ -15,12 +17,14 @@ from typing import Any
 
 from ..domain_change.journal import UNFINISHED
 from ..node_apply.host import Host
-from . import databases, journal, panel, places, versions
+from . import databases, draining, journal, panel, places, versions
 from .errors import UpgradeError
 
 #: Seconds for a worker to end the run that it is in.
 HOLD_PATIENCE = 1000.0
 UNIT_PATIENCE = 180.0
+#: Bytes beside the database's own size that going back may need: journal, settings, a unit that is started.
+RESERVE = 32 * 2**20
 _TOKEN = re.compile(r"sft_([a-z0-9]{8})_")
 
 
@@ -63,6 +67,7 @@ def look(host: Host, release: str, venv: str) -> dict[str, Any]:
         "database_mb": databases.size_mb(host, database),
         "free_mb": shutil.disk_usage(host.path("/var/lib")).free // 2**20,
         "begun": begun and {"run": begun["run"], "text": journal.describe(begun), "fresh": journal.is_fresh(begun)},
+        "draining": draining.noted(host),
     }
 
 
@@ -77,11 +82,8 @@ def installed(host: Host) -> dict[str, str]:
     return {**found, "version": versions.version_of(found["release"])}
 
 
-def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, Any]:
-    """Hold the worker and the jobs, make the panel read-only, and save database and settings. Raises UpgradeError.
-
-    Where saving fails, all runs on as before.
-    """
+def claim(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, Any]:
+    """Have nobody else begin, before anything is changed. Raises UpgradeError."""
     with journal.locked(host):
         begun = journal.read(host)
         if begun is not None:
@@ -98,12 +100,26 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
             "run": run,
             "by": by,
             "since": int(time.time()),
-            "phase": "begun",
+            "phase": "claimed",
             "from": found,
             "to": new,
             "read_only": _knows_maintenance(host, found["venv"]),
             "snapshot": f"{places.UPGRADE}/{name}",
         }
+        journal.write(host, data)
+        return data
+
+
+def begin(host: Host, run: str) -> dict[str, Any]:
+    """Hold the worker and the jobs, make the panel read-only, and save database and settings. Raises UpgradeError.
+
+    Where saving fails, all runs on as before.
+    """
+    with journal.locked(host):
+        data = journal.of_run(host, run)
+        if data["phase"] != "claimed":
+            raise UpgradeError(f"The upgrade cannot begin: it is {data['phase']} already")
+        data["phase"] = "begun"
         journal.write(host, data)
         try:
             _hold(host, data)
@@ -111,6 +127,7 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
         except Exception as error:
             # Whatever it is, the panel is not left held. Where it cannot be released, the journal tells the next run.
             _release(host, data)
+            _drop_reserve(host, data)
             journal.close(host, data, "refused")
             raise UpgradeError(f"Nothing was changed: {error}") from None
         data["phase"] = "snapshot"
@@ -159,19 +176,30 @@ def finish(host: Host, run: str) -> None:
         data["phase"] = "passed"
         journal.write(host, data)
         _release(host, data)
+        _drop_reserve(host, data)
         journal.close(host, data, "done")
 
 
 def undo(host: Host, run: str) -> dict[str, Any]:
     """Have all be as it was before ``begin``: code, settings and database. Raises UpgradeError.
 
-    A run that had passed its gate is finished instead.
+    ``undone``: the release is the one of before; a run that had passed its gate is finished instead. ``restored``:
+    something had been changed, and was put back. Where no upgrade is under way, nothing is done: its own last step
+    has failed, and has put back itself what there was.
     """
+    if journal.read(host) is None:
+        last = journal.read(host, places.LAST) or {}
+        kept = (last.get("run"), last.get("phase")) == (run, "done")
+        return {"undone": not kept, "restored": False, "version": installed(host)["version"]}
     data = journal.of_run(host, run)
     if data["phase"] == "passed":
         finish(host, run)
-        return {"undone": False, "version": data["to"]["version"]}
+        return {"undone": False, "restored": False, "version": data["to"]["version"]}
     with journal.locked(host):
+        if data["phase"] == "claimed":
+            journal.close(host, data, "refused")
+            return {"undone": True, "restored": False, "version": data["from"]["version"]}
+        _drop_reserve(host, data)
         saved = data["phase"] != "begun" and data.get("saved", False)
         old = data["from"]
         if saved:
@@ -192,7 +220,7 @@ def undo(host: Host, run: str) -> dict[str, Any]:
             panel.without_loss("Rollback", lambda: panel.counts(host, old["release"], old["venv"]), data["counts"])
         _release(host, data)
         journal.close(host, data, "undone")
-        return {"undone": True, "version": old["version"]}
+        return {"undone": True, "restored": saved, "version": old["version"]}
 
 
 def _seen(host: Host, data: dict[str, Any]) -> dict[str, int]:
@@ -238,8 +266,20 @@ def _save(host: Host, data: dict[str, Any]) -> None:
     if done.code != 0:
         raise UpgradeError(f"The settings cannot be saved: {done.last_words}")
     archive.chmod(0o600)
+    _keep_reserve(host, data)
     host.sync()
     data["saved"] = True
+
+
+def _keep_reserve(host: Host, data: dict[str, Any]) -> None:
+    """Room for the way back. Raises OSError where there is none, before anything is changed."""
+    size = RESERVE + databases.size_mb(host, databases.database_of(host)) * 2**20
+    with host.path(f"{data['snapshot']}/{places.RESERVE}").open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, size)
+
+
+def _drop_reserve(host: Host, data: dict[str, Any]) -> None:
+    host.path(f"{data['snapshot']}/{places.RESERVE}").unlink(missing_ok=True)
 
 
 def _restore_settings(host: Host, folder: str) -> None:
