@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import secrets
-import shutil
 import ssl
 import subprocess
 import threading
@@ -23,61 +22,32 @@ import pytest
 from streamfleet.errors import Busy
 
 from demo.show import credentials, wait_until_running
-from demo.stage import ROOT, Stage
+from demo.stage import NODE, ROOT, Stage
 from demo.upgrade import PROGRAMS, SLUGS, Air, FromTree, install_old, on_air
+from tests.live.upgrades import (
+    BROKEN,
+    MORE,
+    PROBE,
+    add_migration,
+    changed,
+    done,
+    foretold,
+    held,
+    left_of_probes,
+    objects,
+    tables,
+    tree_in,
+    version,
+)
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-#: Of this tree, what an operator's checkout has.
-TREE = (
-    *("action_plugins", "doc_fragments", "filter_plugins", "inventories", "library", "module_utils", "playbooks"),
-    *(
-        "requirements",
-        "roles",
-        "scripts",
-        "panel",
-        "engines.yml",
-        "ansible.cfg",
-        "LICENSE",
-        "pyproject.toml",
-        "README.md",
-    ),
+#: Of roles whose units are restarted for a new program, or reloaded for a new setting.
+PROGRAMS_OF_UNITS = (
+    "roles/sessions/files/streamfleet_sessions/__init__.py",
+    "roles/file_transfer/files/quota.py",
+    "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
 )
-BROKEN = '''"""A double of a migration that fails when the half of it is done, and cannot be taken back."""
-
-from django.db import migrations
-
-
-def fail(apps, schema_editor):
-    raise RuntimeError("this migration is broken")
-
-
-class Migration(migrations.Migration):
-    atomic = False
-    dependencies = [("panel", "{last}")]
-    operations = [
-        migrations.RunSQL("CREATE TABLE panel_half_done (id INTEGER PRIMARY KEY)"),
-        migrations.RunSQL("UPDATE panel_account SET name = 'half done'"),
-        migrations.RunPython(fail),
-    ]
-'''
-
-
-MORE = '''"""A double of a further migration."""
-
-from django.db import migrations
-
-
-class Migration(migrations.Migration):
-    dependencies = [("panel", "{last}")]
-    operations = [migrations.RunSQL("CREATE TABLE panel_more (id INTEGER PRIMARY KEY)")]
-'''
-#: Prints the tables that only the broken migration makes.
-TABLES = """
-import sqlite3
-link = sqlite3.connect("/var/lib/streamfleet/panel/panel.sqlite3")
-print(*(row[0] for row in link.execute("SELECT name FROM sqlite_master WHERE name = 'panel_half_done'")))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +55,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """Release 0.1.0 on a node, installed from its own tree, with two customers."""
     state = Path(tmp_path_factory.mktemp("upgrade")) / "state"
     made = FromTree(f"upgrade{secrets.token_hex(3)}", state, last_port=9999)
+    # Debian's release of the node, where another than the usual one is asked for.
+    made.release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "")
+    groups = state / "groups.json"
+    groups.write_text(json.dumps({"file_transfer": {"hosts": {NODE: {}}}}))
+    made.more = ("-i", str(groups))
     try:
         install_old(made)
         yield made
@@ -99,46 +74,10 @@ def air(stage: FromTree) -> Iterator[Air]:
         yield made
 
 
-def objects(stage: Stage) -> dict[str, Any]:
-    """All customers and services that the panel lists, by what people have declared of them."""
-    found = {}
-    for kind, key in (("customers", "username"), ("media-services", "slug")):
-        items = stage.api().request("GET", f"/{kind}?limit=1000").data["items"]
-        for item in items:
-            names = (key, "name", "email", "customer", "engine", "port", "label", "created_at")
-            found[item[key]] = {name: item.get(name) for name in names}
-    return found
-
-
-def version(stage: Stage) -> str:
-    return str(stage.api().request("GET", "/health").data["version"])
-
-
-def changed(output: str) -> int:
-    """How many tasks of a run say that they changed something."""
-    recap = output.partition("PLAY RECAP")[2]
-    return sum(int(line.partition("changed=")[2].split()[0]) for line in recap.splitlines() if "changed=" in line)
-
-
-def tree_in(folder: Path) -> Path:
-    """A checkout of this tree, for a double of a release that is broken; what is built of both is kept in one place."""
-    tree = folder / "tree"
-    tree.mkdir()
-    for name in TREE:
-        place = ROOT / name
-        skip = shutil.ignore_patterns("__pycache__", ".venv", "*.pyc", "tests")
-        shutil.copytree(place, tree / name, ignore=skip) if place.is_dir() else shutil.copy(place, tree / name)
-    (ROOT / ".cache").mkdir(exist_ok=True)
-    (tree / ".cache").symlink_to(ROOT / ".cache")
-    return tree
-
-
 def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, tmp_path: Path) -> None:
     before = objects(stage)
     tree = tree_in(tmp_path)
-    migrations = tree / "panel/streamfleet_panel/migrations"
-    last = sorted(path.stem for path in migrations.glob("0*.py"))[-1]
-    (migrations / "9999_broken.py").write_text(BROKEN.replace("{last}", last))
+    add_migration(tree, "9999_broken", BROKEN)
     stage.tree = tree
     try:
         said = stage.upgrade(ok=False)
@@ -149,7 +88,8 @@ def test_a_migration_that_fails_leaves_all_as_it_was(stage: FromTree, air: Air, 
     assert "Code, settings and database are as they were before; 0.1.0 answers again" in said
     assert version(stage) == "0.1.0"
     assert objects(stage) == before
-    assert stage.on_node(["python3", "-c", TABLES]).split() == []
+    assert tables(stage) == []
+    assert left_of_probes(stage) == []
     # It can be worked with, and so can its nodes.
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM again"})
     wait_until_running(stage.api(), SLUGS)
@@ -199,7 +139,7 @@ def test_the_upgrade_is_told_beforehand_and_nobody_on_the_air_notices(stage: Fro
     assert "panel.0004_limits_not_held" in said
     assert version(stage) == "0.2.0-dev0"
     assert objects(stage) == before
-    assert stage.api().request("GET", "/media-services?search=upgrade-probe").data["items"] == []
+    assert (left_of_probes(stage), held(stage)) == ([], "")
     assert air.faults() == []
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM of a new time"})
     wait_until_running(stage.api(), SLUGS)
@@ -217,19 +157,16 @@ def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) 
     before = objects(stage)
     root = "/opt/streamfleet"
     paths = {name: f"{root}/{name}s/9.9.9-0123456789abcdef" for name in ("release", "venv")}
-    values = json.dumps({"step": "begin", "run": "killed", "by": "a test", **paths})
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-    command = [
-        *(
-            str(PROGRAMS / "ansible"),
-            "demo1",
-            "-i",
-            str(ROOT / f".nodes/{stage.fleet}/inventory.yml"),
-        ),
-        *("--become", "-m", "streamfleet_panel_upgrade", "-a", values),
-    ]
-    done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    # What a killed run may have left beside: a station, and a node that takes no services.
+    probe = {"customer": "upgrade-probe-killed", "engine": "icecast"}
+    document = {"customers": [{"username": probe["customer"]}], "media_services": [{"slug": "probe-killed-a", **probe}]}
+    stage.api().request("POST", "/apply", {"document": document, "label": PROBE})
+    stage.api().request("PUT", f"/nodes/{NODE}", {"status": "draining"})
+    assert left_of_probes(stage) == ["upgrade-probe-killed", "probe-killed-a"]
+    before.update(objects(stage))
+    step(stage, {"step": "drain", "run": "killed", "nodes": [NODE]})
+    step(stage, {"step": "claim", "run": "killed", "by": "a test", **paths})
+    step(stage, {"step": "begin", "run": "killed"})
     with pytest.raises(Busy, match=r"is being upgraded from 0\.2\.0-dev0 to 9\.9\.9"):
         once(stage)
     assert objects(stage) == before
@@ -238,11 +175,23 @@ def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) 
     assert "An upgrade is under way on demo1, or was killed" in stage.run("install.yml", ok=False)
     said = stage.upgrade("-e", "upgrade_take_over=yes")
     assert "An upgrade that was killed was undone" in said
-    assert objects(stage) == before
+    assert f"had left these draining; they take services again: {NODE}." in said
+    assert stage.api().request("GET", f"/nodes/{NODE}").data["status"] == "active"
+    assert (left_of_probes(stage), held(stage)) == ([], "")
+    assert objects(stage) == {name: item for name, item in before.items() if item["label"] != PROBE}
     stage.api().request("PUT", "/customers/ada", {"name": "Ada"})
-    units = ["streamfleet-panel", "streamfleet-panel-jobs", "streamfleet-worker"]
-    assert stage.on_node(["systemctl", "is-active", *units]).split() == ["active"] * 3
     assert air.faults() == []
+
+
+def step(stage: FromTree, values: dict[str, Any]) -> None:
+    """One step of an upgrade by itself, on the node."""
+    inventory = str(ROOT / f".nodes/{stage.fleet}/inventory.yml")
+    module = ["--become", "-m", "streamfleet_panel_upgrade", "-a", json.dumps(values)]
+    ran = subprocess.run(
+        [str(PROGRAMS / "ansible"), NODE, "-i", inventory, *module],
+        cwd=ROOT, env=stage.surroundings(), text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
 def once(stage: Stage) -> None:
@@ -285,14 +234,16 @@ def test_from_a_release_that_can_be_read_only_it_is_read_all_the_time(
 ) -> None:
     before = objects(stage)
     tree = tree_in(tmp_path)
-    migrations = tree / "panel/streamfleet_panel/migrations"
-    last = sorted(path.stem for path in migrations.glob("0*.py"))[-1]
-    (migrations / "9998_more.py").write_text(MORE.replace("{last}", last))
+    add_migration(tree, "9998_more", MORE)
+    for program in PROGRAMS_OF_UNITS:
+        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
     stage.tree = tree
     reader = Reader(stage)
+    since = int(stage.on_node(["date", "+%s"])) - 1
     reader.start()
     try:
-        said = stage.upgrade()
+        # Without the probe, for whose station nodes do more than what is foretold.
+        said = stage.upgrade("-e", "upgrade_probe=no")
     finally:
         stage.tree = ROOT
         reader.stop()
@@ -301,6 +252,31 @@ def test_from_a_release_that_can_be_read_only_it_is_read_all_the_time(
     assert "panel: can be read and takes no changes" in said
     assert (reader.refused, reader.answers > 100) == ([], True), reader.refused
     assert objects(stage) == before
+    assert tables(stage) == ["panel_more_9998"]
     assert air.faults() == []
+    plan, seen = foretold(said), done(stage, since)
+    assert plan["restart"] == {
+        *("streamfleet-sessions.service", "streamfleet-usage.service"),
+        *("streamfleet-file-transfer.service", "streamfleet-file-transfer-quota.service"),
+    }
+    assert {verb: seen[verb] for verb in ("restart", "reload")} == {verb: plan[verb] for verb in ("restart", "reload")}
+    assert ", which ends transfers of files that are under way" in said
     # It has had a migration that this tree does not know.
     assert "has had migrations that this release does not know (panel.9998_more)" in stage.upgrade(ok=False)
+
+
+def test_a_downgrade_is_refused_before_anything_is_changed(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    tree = tree_in(tmp_path)
+    for name in ("panel/pyproject.toml", "panel/streamfleet_panel/__init__.py", "pyproject.toml"):
+        (tree / name).write_text((tree / name).read_text().replace("0.2.0-dev0", "0.1.9"))
+    stage.tree = tree
+    try:
+        for words in (["--check"], []):
+            said = " ".join(stage.upgrade(*words, ok=False).split())
+            assert "This host has 0.2.0-dev0, and 0.1.9 is older." in said
+            assert "Use a checkout of at least 0.2.0-dev0" in said
+    finally:
+        stage.tree = ROOT
+    assert version(stage) == "0.2.0-dev0"
+    assert (objects(stage), held(stage), air.faults()) == (before, "", [])
