@@ -1,4 +1,4 @@
-"""An upgrade killed at ten points of its run, with a full disk, with the network cut: the next run ends right.
+"""Upgrades killed at ten points of their run, with a full disk, with the network cut: the next run ends right.
 
 ``STREAMFLEET_SEED`` repeats the moments of a campaign, ``STREAMFLEET_FAULT_ROUNDS`` says how many there are.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import random
-import secrets
 import signal
 import subprocess
 import threading
@@ -18,15 +17,27 @@ from pathlib import Path
 import pytest
 
 from demo.show import wait_until_running
-from demo.upgrade import SLUGS, Air, FromTree, install, on_air
+from demo.upgrade import SLUGS, Air, FromTree, on_air
 from tests.faults.conftest import ROUNDS
-from tests.live.upgrades import BROKEN, MORE, add_migration, held, left_of_probes, objects, tables, tree_in
+from tests.live.upgrades import (
+    BROKEN,
+    MORE,
+    add_migration,
+    held,
+    installed,
+    left_of_probes,
+    objects,
+    on_node,
+    tables,
+    tree_in,
+)
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
 FOLDER = "/var/lib/streamfleet/upgrade"
 CUT = "add table inet fault; add chain inet fault i { type filter hook input priority -300; }; "
 CUT += "add rule inet fault i tcp dport 22 drop"
+TAKE_OVER = ("-e", "upgrade_take_over=yes")
 #: The brackets keep the pattern from matching the shell that it stands in.
 KILL = "pkill -KILL -f '[A]nsiballZ|[s]et_up.py|[m]anage.py migrate'; true"
 
@@ -34,15 +45,11 @@ KILL = "pkill -KILL -f '[A]nsiballZ|[s]et_up.py|[m]anage.py migrate'; true"
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """This tree on a node with two customers, and a tree to upgrade it to, which each test goes on with."""
-    state = Path(tmp_path_factory.mktemp("upgrade_faults")) / "state"
-    made = FromTree(f"upgrade{secrets.token_hex(3)}", state, last_port=9999)
-    try:
-        made.start()
-        install(made)
-        made.tree = tree_in(state)
+    folder = Path(tmp_path_factory.mktemp("upgrade_faults"))
+    with on_node(folder) as made:
+        installed(made)
+        made.tree = tree_in(folder)
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +104,7 @@ class Run:
 
 def ends_right(stage: FromTree, before: dict[str, object], wanted: list[str], at: str) -> None:
     """The next run finishes what a broken one has begun, whatever that was."""
-    run = Run(stage, "-e", "upgrade_take_over=yes")
+    run = Run(stage, *TAKE_OVER)
     assert run.end() == 0, f"{at}\n{run.said[-6000:]}"
     assert tables(stage) == wanted, at
     assert objects(stage) == before, at
@@ -107,20 +114,30 @@ def ends_right(stage: FromTree, before: dict[str, object], wanted: list[str], at
     wait_until_running(stage.api(), SLUGS)
 
 
+def moments(tasks: list[str], rounds: int, chance: random.Random) -> list[int]:
+    """Numbers of tasks, ascending: a fifth of them before anything is changed, the others spread over what follows."""
+    first = tasks.index("Have nobody else begin")
+    before = rounds // 5
+    spread = [(0, first, before)] * bool(before) + [(first, len(tasks) - 1, rounds - before)]
+    return [int(a + (n + chance.random()) * (b - a) / count) for a, b, count in spread for n in range(count)]
+
+
 def test_killed_at_points_spread_over_its_run(stage: FromTree, air: Air, chance: random.Random) -> None:
+    """Each run has to come further than the one before, which was killed: so it has taken back what that has left."""
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM"})
     before = objects(stage)
     wanted = ["panel_more_9000"]
     add_migration(stage.tree, "9000_more", MORE)
     whole = Run(stage)
     assert whole.end() == 0, whole.said[-6000:]
-    for number in range(ROUNDS):
+    assert tables(stage) == wanted
+    for number, point in enumerate(moments(whole.tasks, ROUNDS, chance)):
+        # Another release each time, so that there is something to do wherever the last one has come to.
         add_migration(stage.tree, f"{9001 + number}_more", MORE)
         wanted.append(f"panel_more_{9001 + number}")
-        point = int((number + chance.random()) / ROUNDS * len(whole.tasks))
         delay = chance.uniform(0.0, 1.5)
-        run = Run(stage)
-        run.wait_for(lambda tasks, point=point: len(tasks) > point)  # type: ignore[misc]
+        run = Run(stage, *TAKE_OVER)
+        reached = run.wait_for(lambda tasks, point=point: len(tasks) > point)  # type: ignore[misc]
         time.sleep(delay)
         run.kill()
         if number % 2:
@@ -128,8 +145,10 @@ def test_killed_at_points_spread_over_its_run(stage: FromTree, air: Air, chance:
             stage.on_node(["sh", "-c", KILL])
         at = f"round {number}, killed {delay:.2f} s into task {point}: {(run.tasks or ['none'])[-1]}"
         print(at, flush=True)
-        ends_right(stage, before, wanted, at)
+        assert reached, f"{at}\n{run.said[-6000:]}"
         assert air.faults() == [], at
+    ends_right(stage, before, wanted, "after all of them")
+    assert air.faults() == []
 
 
 @pytest.fixture

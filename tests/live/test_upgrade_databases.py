@@ -7,8 +7,6 @@ saved. Tests playbooks: upgrade.yml. SQLite is in tests/live/test_upgrade.py.
 from __future__ import annotations
 
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from tests.live.upgrades import (
     held,
     left_of_probes,
     objects,
+    on_node,
     tables,
     tree_in,
 )
@@ -47,19 +46,15 @@ VARIABLES = {
 @pytest.fixture(scope="module", params=sorted(VARIABLES))
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """This tree on a node, with the database of one kind and two customers."""
-    state = Path(tmp_path_factory.mktemp("upgrade")) / "state"
-    made = FromTree(f"upgrade{secrets.token_hex(3)}", state, last_port=9999)
-    made.release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "")
-    try:
+    with on_node(Path(tmp_path_factory.mktemp("upgrade"))) as made:
         made.start()
         if request.param == "mariadb":
             made.on_node(["sh", "-c", MARIADB], stdin=PASSWORD.replace("'", "''"), timeout=600)
         quoted = "".join(letter if letter.isalnum() else f"%{ord(letter):02X}" for letter in PASSWORD)
-        made.more = ("-e", json.dumps(VARIABLES[request.param]).replace("{password}", quoted))
+        variables = json.dumps(VARIABLES[request.param]).replace("{password}", quoted)
+        made.more = (*made.more, "-e", variables)
         install(made)
         yield made
-    finally:
-        made.remove()
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
+import secrets
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from demo.stage import NODE, ROOT, Stage
+from demo.upgrade import FromTree, install
 
 #: Of this tree, what an operator's checkout has.
 TREE = (
@@ -48,6 +53,34 @@ PROBE = "upgrade.yml:probe"
 _PLAN = re.compile(rf"{NODE}: ((?:enable, )?(?:start|restart while idle|restart|reload)) (\S+\.\w+)")
 #: Units of the panel, which the plan has a line of its own for.
 _OF_PANEL = re.compile(r"streamfleet-(panel|panel-jobs|worker)\.service")
+
+
+@contextlib.contextmanager
+def on_node(folder: Path) -> Iterator[FromTree]:
+    """A node that customers can bring media to, with nothing on it; gone at the end.
+
+    ``STREAMFLEET_LIVE_RELEASE`` chooses Debian's release. ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use
+    again, for the inner loop: ``installed`` leaves it as it is.
+    """
+    kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
+    state = ROOT / ".cache" / f"live-{kept}" if kept else folder / "state"
+    made = FromTree(kept or f"upgrade{secrets.token_hex(3)}", state, last_port=9999)
+    made.release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "")
+    groups = state / "groups.json"
+    groups.write_text(json.dumps({"file_transfer": {"hosts": {NODE: {}}}}))
+    made.more = ("-i", str(groups))
+    try:
+        yield made
+    finally:
+        if not kept:
+            made.remove()
+
+
+def installed(stage: FromTree) -> None:
+    """Have this tree on the node, which runs, with the two customers."""
+    stage.start()
+    if not stage.variables():
+        install(stage)
 
 
 def tree_in(folder: Path) -> Path:

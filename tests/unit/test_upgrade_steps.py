@@ -368,6 +368,16 @@ def test_two_upgrades_exclude_each_other(double: PanelDouble) -> None:
         steps.finish(host, "r1")
 
 
+def test_what_still_changes_the_database_is_waited_for_before_it_is_put_back(double: PanelDouble) -> None:
+    host = upgraded(double)
+    with journal.locked(host, places.SET_UP_LOCK):
+        with pytest.raises(UpgradeError, match=r"still being changed, by a run that was killed \(set_up\.py\)"):
+            steps.undo(host, "r1")
+        assert steps.installed(host)["release"] == NEW[0]
+        assert double.rows("SELECT count(*) FROM sqlite_master WHERE name = 'panel_more'") == [(1,)]
+    assert steps.undo(host, "r1")["restored"]
+
+
 def test_the_gate_misses_objects_and_wrong_versions(double: PanelDouble) -> None:
     host = upgraded(double)
     with double.database() as link:

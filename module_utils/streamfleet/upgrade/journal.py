@@ -23,17 +23,31 @@ LEASE = 1800
 PHASES = ("claimed", "begun", "snapshot", "open", "passed", "undoing")
 
 
+#: Seconds to wait for a step of a run that was killed, which goes on without it.
+PATIENCE = 60.0
+
+
 @contextlib.contextmanager
-def locked(host: Host) -> Iterator[None]:
-    """One step at a time. Raises UpgradeError where another one works."""
-    path = host.path(places.LOCK)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def locked(
+    host: Host,
+    path: str = places.LOCK,
+    patience: float = PATIENCE,
+    busy: str = "A step of another upgrade works on this host. Run again when it has ended.",
+) -> Iterator[None]:
+    """One at a time. Raises UpgradeError (``busy``) where another works for longer than ``patience``, in seconds."""
+    place = host.path(path)
+    deadline = host.clock() + patience
+    place.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UpgradeError("A step of another upgrade works on this host. Run again when it has ended.") from None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if host.clock() > deadline:
+                    raise UpgradeError(busy) from None
+                host.sleep(1)
         yield
     finally:
         os.close(descriptor)

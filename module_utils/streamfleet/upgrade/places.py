@@ -17,6 +17,8 @@ NAMES = "/var/lib/streamfleet/domain_change/journal.json"
 #: Read by the panel at every request (streamfleet_panel/maintenance.py).
 MAINTENANCE = f"{UPGRADE}/maintenance.json"
 LOCK = "/run/streamfleet-upgrade.lock"
+#: Held by whatever changes the database (roles/panel/files/set_up.py).
+SET_UP_LOCK = "/run/streamfleet-panel-set-up.lock"
 PANEL_ENV = "/etc/streamfleet/panel/panel.env"
 SOCKET = "/run/streamfleet-panel/panel.sock"
 COMMAND = "/usr/local/bin/streamfleet-panel"

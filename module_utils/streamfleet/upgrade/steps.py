@@ -25,6 +25,9 @@ HOLD_PATIENCE = 1000.0
 UNIT_PATIENCE = 180.0
 #: Bytes beside the database's own size that going back may need: journal, settings, a unit that is started.
 RESERVE = 32 * 2**20
+_SETTING_UP = (
+    "The panel's database is still being changed, by a run that was killed (set_up.py). Wait for its end, and run again"
+)
 _TOKEN = re.compile(r"sft_([a-z0-9]{8})_")
 
 
@@ -170,14 +173,17 @@ def open_gate(host: Host, run: str) -> dict[str, Any]:
 def finish(host: Host, run: str) -> None:
     """Let everybody write again. The snapshot stays until the next upgrade. Raises UpgradeError."""
     with journal.locked(host):
-        data = journal.of_run(host, run)
-        if data["phase"] not in ("open", "passed"):
-            raise UpgradeError(f"The upgrade cannot be finished: it is {data['phase']}, and the gate was not passed")
-        data["phase"] = "passed"
-        journal.write(host, data)
-        _release(host, data)
-        _drop_reserve(host, data)
-        journal.close(host, data, "done")
+        _finish(host, journal.of_run(host, run))
+
+
+def _finish(host: Host, data: dict[str, Any]) -> None:
+    if data["phase"] not in ("open", "passed"):
+        raise UpgradeError(f"The upgrade cannot be finished: it is {data['phase']}, and the gate was not passed")
+    data["phase"] = "passed"
+    journal.write(host, data)
+    _release(host, data)
+    _drop_reserve(host, data)
+    journal.close(host, data, "done")
 
 
 def undo(host: Host, run: str) -> dict[str, Any]:
@@ -187,33 +193,25 @@ def undo(host: Host, run: str) -> dict[str, Any]:
     something had been changed, and was put back. Where no upgrade is under way, nothing is done: its own last step
     has failed, and has put back itself what there was.
     """
-    if journal.read(host) is None:
-        last = journal.read(host, places.LAST) or {}
-        kept = (last.get("run"), last.get("phase")) == (run, "done")
-        return {"undone": not kept, "restored": False, "version": installed(host)["version"]}
-    data = journal.of_run(host, run)
-    if data["phase"] == "passed":
-        finish(host, run)
-        return {"undone": False, "restored": False, "version": data["to"]["version"]}
     with journal.locked(host):
+        if journal.read(host) is None:
+            last = journal.read(host, places.LAST) or {}
+            kept = (last.get("run"), last.get("phase")) == (run, "done")
+            return {"undone": not kept, "restored": False, "version": installed(host)["version"]}
+        data = journal.of_run(host, run)
+        if data["phase"] == "passed":
+            _finish(host, data)
+            return {"undone": False, "restored": False, "version": data["to"]["version"]}
         if data["phase"] == "claimed":
             journal.close(host, data, "refused")
             return {"undone": True, "restored": False, "version": data["from"]["version"]}
-        _drop_reserve(host, data)
         saved = data["phase"] != "begun" and data.get("saved", False)
-        old = data["from"]
+        _drop_reserve(host, data)
         if saved:
-            data["phase"] = "undoing"
-            journal.write(host, data)
-            _say(host, data, admit=[], hold=["worker", "jobs"])
-            seen = _seen(host, data)
-            _systemctl(host, ["stop", *places.UNITS], HOLD_PATIENCE)
-            _restore_settings(host, data["snapshot"])
-            databases.restore(host, databases.database_of(host), data["snapshot"])
-            _link(host, places.CURRENT, old["release"])
-            _link(host, places.VENV, old["venv"])
-            _systemctl(host, ["daemon-reload"], UNIT_PATIENCE)
-            panel.raise_generations(host, seen, old["release"], old["venv"])
+            # What a killed run has begun to do to the database may go on without it.
+            with journal.locked(host, places.SET_UP_LOCK, HOLD_PATIENCE, _SETTING_UP):
+                _put_back(host, data)
+        old = data["from"]
         _systemctl(host, ["start", places.PANEL], UNIT_PATIENCE)
         panel.wait_for(host, old["version"], old["venv"], _tokens(host)[0])
         if saved:
@@ -221,6 +219,21 @@ def undo(host: Host, run: str) -> dict[str, Any]:
         _release(host, data)
         journal.close(host, data, "undone")
         return {"undone": True, "restored": saved, "version": old["version"]}
+
+
+def _put_back(host: Host, data: dict[str, Any]) -> None:
+    old = data["from"]
+    data["phase"] = "undoing"
+    journal.write(host, data)
+    _say(host, data, admit=[], hold=["worker", "jobs"])
+    seen = _seen(host, data)
+    _systemctl(host, ["stop", *places.UNITS], HOLD_PATIENCE)
+    _restore_settings(host, data["snapshot"])
+    databases.restore(host, databases.database_of(host), data["snapshot"])
+    _link(host, places.CURRENT, old["release"])
+    _link(host, places.VENV, old["venv"])
+    _systemctl(host, ["daemon-reload"], UNIT_PATIENCE)
+    panel.raise_generations(host, seen, old["release"], old["venv"])
 
 
 def _seen(host: Host, data: dict[str, Any]) -> dict[str, int]:
