@@ -128,7 +128,7 @@ test-full: check contract pages-and-collection molecule live-full-and-demo panel
 
 .PHONY: faults
 faults: deps players ## A short sample of the fault campaign
-	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m live tests/faults
+	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m "live and not full" tests/faults
 
 .PHONY: test-faults
 test-faults: deps players ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
