@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from . import files, manifest, plan
 from .backup import complete, restic_name
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
-from .place import Place
+from .place import InTheWay, Place
 from .restic import MOST_INCLUDES, Restic
 from .settings import SCRATCH, Settings
 from .status import Status, stamp, write_whole
@@ -68,7 +68,9 @@ def run(
         database = summary["database"] if settings.database else None
         _versions(settings, summary, database)
         status.phase("compare")
-        work = _compare(settings, entries)
+        own = [] if request.again or not _has_gone_on(settings, chosen["id"]) else lenient(settings)
+        with _now(settings) as now:
+            work = plan.make(entries, settings.roots, now, own)
         work.elsewhere = plan.elsewhere(list(summary["roots"]), settings.roots)
         told = {"snapshot": chosen["id"], "time": chosen["time"], "release": summary["release"], **work.told()}
         dumped = None
@@ -89,7 +91,7 @@ def run(
                 f"{told['reason']}. It cannot be kept, so nothing was changed. Mend it, or drop and make it."
             )
         with _stopped(settings, units, chosen["id"], work, doing):
-            faults = _put(settings, status, restic, chosen["id"], work)
+            faults, warnings = _put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
                 kept = _load(settings, dumped, chosen["id"], database or {}, folder, told["database"] != "empty")
@@ -99,13 +101,20 @@ def run(
         if faults:
             raise BackupError(f"{' '.join(faults)} {again}")
         status.phase("verify")
-        result = _verify(settings, entries)
-        if result["differing"]:
+        result = _verify(settings, entries, work.stay)
+        if result["differing"] > result["moved"]:
             raise BackupError(
                 f"{result['differing']} of {result['compared']} are not as the manifest says, among them"
                 f" {', '.join(result['paths'])}. {again}"
             )
-    return {**told, **result, "done": True}
+        if result["moved"]:
+            warnings.append(
+                f"{result['moved']} of {result['compared']} are not as the manifest says, since somebody has changed"
+                f" them or moved their folders meanwhile, among them {', '.join(result['paths'][:3])}"
+            )
+        del result["moved"]
+        _done(settings, chosen["id"])
+    return {**told, **result, "done": True, "warnings": warnings}
 
 
 def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") -> Mapping[str, Any]:
@@ -142,6 +151,14 @@ def _known(settings: Settings, repository: str) -> None:
         write_whole(remembered, json.dumps({"id": repository, "repository": restic_name(settings)}) + "\n")
 
 
+def _done(settings: Settings, snapshot: str) -> None:
+    """Remember that its files are back: whoever repeats the restore takes nothing of what they become."""
+    before = _restored(settings)
+    epoch = before.get("epoch") if before.get("snapshot") == snapshot else None
+    told = {"snapshot": snapshot, "epoch": epoch, "at": stamp(), "files": True}
+    write_whole(settings.data / "restored.json", json.dumps(told) + "\n")
+
+
 def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
     if not database or not settings.database:
         return
@@ -155,24 +172,57 @@ def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[
         )
 
 
-def _now(settings: Settings, roots: Sequence[str]) -> dict[str, files.Entry]:
+@contextlib.contextmanager
+def _now(settings: Settings) -> Iterator[Iterator[files.Entry]]:
+    """What lies on the disk."""
     hashes = files.Hashes(settings.data / "hashes.sqlite3")
     try:
-        return {entry.path: entry for entry in files.walk(roots, hashes)}
+        yield files.walk(settings.roots, hashes)
     finally:
         hashes.close()
 
 
-def _compare(settings: Settings, entries: Sequence[files.Entry]) -> plan.Plan:
-    return plan.make(entries, settings.roots, _now(settings, settings.roots))
+def lenient(settings: Settings) -> list[str]:
+    """Roots in which tenants work on meanwhile: those of no part whose units are stopped."""
+    stopped = {path for part in settings.parts if part.units for path in part.paths}
+    return [root for root in settings.roots if not any(manifest.under(path, [root]) for path in stopped)]
 
 
-def _verify(settings: Settings, entries: Sequence[files.Entry]) -> dict[str, Any]:
-    """Ask the disk anew: ``{"compared", "equal", "differing", "paths"}``."""
+def _has_gone_on(settings: Settings, snapshot: str) -> bool:
+    """Whether this backup's files were all put back here, and services have worked with them since."""
+    if (settings.data / "restoring.json").exists():
+        return False
+    told = _restored(settings)
+    return bool(told.get("snapshot") == snapshot and told.get("files"))
+
+
+def _restored(settings: Settings) -> dict[str, Any]:
+    """What was put back here last: ``{"snapshot", "epoch", "at", "files"}``, or nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((settings.data / "restored.json").read_text())
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _verify(settings: Settings, entries: Sequence[files.Entry], stay: Collection[str]) -> dict[str, Any]:
+    """Ask the disk anew: ``{"compared", "equal", "differing", "paths", "moved"}``.
+
+    ``moved``: how many of them differ where tenants work on. Each was compared when it was put there, so that somebody
+    has changed it since. ``stay``: paths of those that were left as they are.
+    """
     here = [entry for entry in entries if manifest.under(entry.path, settings.roots)]
     # What was changing when it was stored, and is there, is whatever it has become.
-    wrong = manifest.differing(here, _now(settings, settings.roots))
-    return {"compared": len(here), "equal": len(here) - len(wrong), "differing": len(wrong), "paths": wrong[:10]}
+    with _now(settings) as now:
+        wrong = manifest.differing((entry for entry in here if entry.path not in stay), now)
+    theirs = lenient(settings)
+    moved = sum(1 for path in wrong if manifest.under(path, theirs))
+    return {
+        "compared": len(here),
+        "equal": len(here) - len(wrong),
+        "differing": len(wrong),
+        "paths": wrong[:10],
+        "moved": moved,
+    }
 
 
 def _fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], folder: Path) -> Path:
@@ -228,11 +278,9 @@ def _database(
 
 def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
     """Whether the database here is the one that was made of this backup, by its epoch, whatever has come into it."""
-    try:
-        told = json.loads((settings.data / "restored.json").read_text())
-        return bool(told["snapshot"] == snapshot and is_installation(dumped, str(told["epoch"])))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    told = _restored(settings)
+    epoch = told.get("epoch")
+    return bool(told.get("snapshot") == snapshot and epoch and is_installation(dumped, str(epoch)))
 
 
 @contextlib.contextmanager
@@ -262,27 +310,58 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     journal.unlink(missing_ok=True)
 
 
-def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan) -> list[str]:
-    """Fetch and put back, root by root; what is wrong with files that cannot be had. Raises BackupError.
+def _put(
+    settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan
+) -> tuple[list[str], list[str]]:
+    """Fetch and put back, root by root: what is wrong with files that cannot be had, and warnings. Raises BackupError.
 
-    Of programs that are stopped meanwhile nothing may be missing; for a lost recording nobody has to wait.
+    Of programs that are stopped meanwhile nothing may be missing; for a lost recording, or for a tenant who moves his
+    folders about, nobody has to wait.
     """
     status.phase("files", f"{len(work.work)} to put back")
     faults: list[str] = []
+    warnings: list[str] = []
     for root in settings.roots:
         due = [entry for entry in work.work if manifest.under(entry.path, [root])]
         owners = [entry for entry in work.owners if manifest.under(entry.path, [root])]
         if not due and not owners:
             continue
+        way = _Way(root in lenient(settings))
         try:
-            fault = _put_root(status, restic, snapshot, root, due, owners)
+            fault = _put_root(status, restic, snapshot, root, due, owners, way)
         except OSError as error:
             raise BackupError(f"{root} cannot be put back: {error}") from None
         if fault and any(part.units for part in settings.parts if root in part.paths):
             raise BackupError(fault)
         faults += [fault] if fault else []
+        warnings += way.told(root)
     os.sync()
-    return faults
+    return faults, warnings
+
+
+class _Way:
+    """Puts things into a root; what is in their way is remembered where others work on, and an error elsewhere."""
+
+    def __init__(self, is_lenient: bool) -> None:
+        self._is_lenient = is_lenient
+        self._met: dict[str, str] = {}
+
+    def over(self, act: Callable[[files.Entry], Any], entry: files.Entry) -> Any:
+        """What ``act`` returns; None where something was in its way. Raises BackupError."""
+        try:
+            return act(entry)
+        except InTheWay as error:
+            if not self._is_lenient:
+                raise
+            self._met[entry.path] = str(error)
+            return None
+
+    def told(self, root: str) -> list[str]:
+        """One warning, or none."""
+        if not self._met:
+            return []
+        first = next(iter(self._met.values()))
+        return [f"{len(self._met)} in {root} could not be put back; the first: {first}"]
 
 
 def _put_root(
@@ -292,26 +371,27 @@ def _put_root(
     root: str,
     due: Sequence[files.Entry],
     owners: Sequence[files.Entry],
+    way: _Way,
 ) -> str:
     """One root; what is wrong with it, or nothing. What an interrupted run has fetched is not fetched again."""
     first = (*due, *owners)[0]
     place = Place(root, first.path != root or first.kind == "directory", SCRATCH)
     place.prepare(first)
     fault, lost = "", []
-    left = [entry for entry in due if not place.put(entry)]
+    left = [entry for entry in due if way.over(place.put, entry) is False]
     if left:
         try:
             _fetch(restic, snapshot, place, left, status)
         except BackupError as error:
             # What has come whole is put back nevertheless.
             fault = str(error)
-        lost = [entry.path for entry in left if not place.put(entry)]
+        lost = [entry.path for entry in left if way.over(place.put, entry) is False]
     for entry in owners:
-        place.owner(entry)
+        way.over(place.owner, entry)
     for entry in due:
         # Files that came into it have changed nothing of a folder but its time.
         if entry.kind == "directory":
-            place.put(entry)
+            way.over(place.put, entry)
     if not lost:
         shutil.rmtree(place.scratch, ignore_errors=True)
         return ""
