@@ -59,8 +59,10 @@ def change(stage: Stage, asked: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def listening(stage: Stage, report: Report) -> Iterator[None]:
-    """A listener by the old name and the encoders; at the end neither has been dropped."""
+def listening(
+    stage: Stage, report: Report, who: str = "A listener by the old name", through: str = "both changes"
+) -> Iterator[None]:
+    """A listener and the encoders; at the end neither has been dropped."""
     url = f"https://{STREAM_HOST}/listen/ada-fm/stream"
     known = {name: on_air.running(stage, name) for name in ENCODERS}
     if not all(known.values()):
@@ -75,9 +77,7 @@ def listening(stage: Stage, report: Report) -> Iterator[None]:
             yield
             took = time.monotonic() - began
             alive = listener.poll() is None
-            report.check(
-                "A listener by the old name stayed through both changes", alive, f"one connection, {took:.0f} s"
-            )
+            report.check(f"{who} stayed through {through}", alive, f"one connection, {took:.0f} s")
             still = [name for name in ENCODERS if on_air.running(stage, name)]
             report.check("The encoders stayed on the air through it", len(still) == len(ENCODERS), ", ".join(still))
         finally:
