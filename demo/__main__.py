@@ -1,4 +1,4 @@
-"""``python -m demo up``, ``python -m demo domain``, ``python -m demo backup``, ``python -m demo upgrade`` and ``python -m demo clean``."""
+"""``python -m demo`` with ``up``, ``domain``, ``backup``, ``upgrade`` or ``clean``."""
 
 from __future__ import annotations
 
