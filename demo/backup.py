@@ -33,7 +33,8 @@ def run(stage: Stage, report: Report) -> None:
         )
         report.step(f"Losing the libraries, what {STATION} has kept, and a customer's e-mail address")
         stage.on_node(["sh", "-c", f"rm -rf {LIBRARIES}/*/* /var/lib/streamfleet/services/{STATION}"])
-        stage.api().request("PATCH", "/customers/ada", {"email": "lost@radio.example"})
+        changed = {"customers": [{"username": "ada", "email": "lost@radio.example"}]}
+        stage.api().request("POST", "/apply", {"document": changed})
         report.step("Looking what a restore would do (playbooks/restore.yml)")
         play(stage, "restore")
         shown = told(stage)

@@ -661,7 +661,7 @@ def test_the_backup_of_a_newer_version_is_refused(panel: database.Panel, host: H
     chosen = dataclasses.replace(host.settings, database=panel._database)
     summary = {"release": {"name": "0.9.0-abc", "version": "0.9.0"}}
     with pytest.raises(BackupError, match=r"0\.9\.0-abc, whose database is newer.*0042_new"):
-        restore._versions(chosen, summary, {"migrations": ["0042_new"]})
+        restore.versions(chosen, summary, {"migrations": ["0042_new"]})
 
 
 EPOCH = "6b1f0a52-9d57-4f0c-8a9b-0c1d2e3f4a5b"
@@ -878,10 +878,12 @@ def test_the_order_of_a_restore_is_on_no_command_line_and_in_no_log() -> None:
     (begin,) = [task for task in tasks if "ansible.builtin.command" in task]
     assert "repository" not in str(begin["ansible.builtin.command"]["argv"])
     assert begin["no_log"] is True
-    order = dict.fromkeys(("snapshot", "host", "repository"), "x") | {"confirm": True, "again": False}
+    order = {name: "x" if isinstance(value, str) else value for name, value in program.ORDER.items()}
+    order["confirm"] = True
     language = jinja2.Environment(autoescape=False)
     language.filters |= {"to_json": json.dumps, "bool": bool}
     asked = {f"streamfleet_backup_restore_{name}": value for name, value in order.items()}
+    asked["streamfleet_backup_restore_service"] = asked.pop("streamfleet_backup_restore_slug")
     said = language.from_string(begin["ansible.builtin.command"]["stdin"]).render(ansible_check_mode=False, **asked)
     assert json.loads(said) == order
     assert program._read_order(json.dumps(order)) == order

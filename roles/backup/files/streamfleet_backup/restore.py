@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, manifest, plan
-from .backup import complete, restic_name
+from .backup import complete, moment, restic_name
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
 from .place import InTheWay, Place
@@ -25,11 +26,22 @@ from .status import Status, stamp, write_whole
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. ``snapshot``: an id or latest; ``again``: the database, too, though it was put back before."""
+    """What is asked for.
+
+    ``snapshot``: an id, latest, or a moment (RFC 3339), which means the newest that is not later. ``again``: what has
+    gone on since this backup was put back here, too. Of a part: ``username`` or ``slug`` of whom or what, ``node`` for
+    services that are not here; or ``only``, paths below which things are put back, and ``missing``, where only what is
+    missing is.
+    """
 
     snapshot: str = "latest"
     confirm: bool = False
     again: bool = False
+    username: str = ""
+    slug: str = ""
+    node: str = ""
+    only: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class Units:
@@ -61,21 +73,19 @@ def run(
     status.phase("repository")
     repository = str(restic.config()["id"])
     chosen = choose(complete(restic), request.snapshot, _begun(settings))
-    with _scratch(settings) as folder:
-        status.phase("manifest", chosen["time"])
-        restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
-        summary, entries = manifest.read(Path(f"{folder}{settings.data / 'stage' / 'manifest'}"))
+    with scratch(settings) as folder:
+        summary, entries = fetch_manifest(settings, status, restic, chosen, folder)
         database = summary["database"] if settings.database else None
-        _versions(settings, summary, database)
+        versions(settings, summary, database)
         status.phase("compare")
         own = [] if request.again or not _has_gone_on(settings, chosen["id"]) else lenient(settings)
-        with _now(settings) as now:
-            work = plan.make(entries, settings.roots, now, own)
+        with now(settings, settings.roots) as here:
+            work = plan.make(entries, settings.roots, here, own)
         work.elsewhere = plan.elsewhere(list(summary["roots"]), settings.roots)
         told = {"snapshot": chosen["id"], "time": chosen["time"], "release": summary["release"], **work.told()}
         dumped = None
         if database:
-            dumped = _fetch_database(restic, chosen["id"], database, folder)
+            dumped = fetch_database(restic, chosen["id"], database, folder)
             told |= _database(settings, chosen["id"], database, request.again, folder)
         if not request.confirm:
             return {**told, "done": False}
@@ -91,7 +101,7 @@ def run(
                 f"{told['reason']}. It cannot be kept, so nothing was changed. Mend it, or drop and make it."
             )
         with _stopped(settings, units, chosen["id"], work, doing):
-            faults, warnings = _put(settings, status, restic, chosen["id"], work)
+            faults, warnings = put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
                 kept = _load(settings, dumped, chosen["id"], database or {}, folder, told["database"] != "empty")
@@ -127,6 +137,8 @@ def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") ->
         asked = begun
     if asked == "latest":
         return backups[-1]
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})", asked):
+        return _not_later(backups, asked)
     found = [item for item in backups if item["id"].startswith(asked)]
     if len(asked) < 6 or len(found) != 1:
         known = ", ".join(f"{item['id'][:8]} of {item['time'][:19]}" for item in backups[-10:])
@@ -135,6 +147,29 @@ def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") ->
             f" {known}."
         )
     return found[0]
+
+
+def _not_later(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any]:
+    """The newest of before that moment. Raises BackupError."""
+    try:
+        limit = moment({"time": asked})
+    except ValueError:
+        raise BackupError(
+            f"restore_snapshot is {asked!r}, which is no moment. Write it as 2026-11-28T02:00:00Z."
+        ) from None
+    found = [item for item in backups if moment(item) <= limit]
+    if not found:
+        raise BackupError(f"restore_snapshot is {asked!r}; the oldest backup is of {backups[0]['time'][:19]}.")
+    return found[-1]
+
+
+def fetch_manifest(
+    settings: Settings, status: Status, restic: Restic, chosen: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], list[files.Entry]]:
+    """Summary and entries of a backup. Raises BackupError."""
+    status.phase("manifest", chosen["time"])
+    restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
+    return manifest.read(Path(f"{folder}{settings.data / 'stage' / 'manifest'}"))
 
 
 def _begun(settings: Settings) -> str:
@@ -159,7 +194,8 @@ def _done(settings: Settings, snapshot: str) -> None:
     write_whole(settings.data / "restored.json", json.dumps(told) + "\n")
 
 
-def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
+def versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
+    """Raises BackupError where the backup's database is newer than what is installed."""
     if not database or not settings.database:
         return
     unknown = sorted(set(database["migrations"]) - set(Panel(settings.database).migrations()))
@@ -173,11 +209,11 @@ def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[
 
 
 @contextlib.contextmanager
-def _now(settings: Settings) -> Iterator[Iterator[files.Entry]]:
-    """What lies on the disk."""
+def now(settings: Settings, roots: Sequence[str]) -> Iterator[Iterator[files.Entry]]:
+    """What lies on the disk, at these paths and below."""
     hashes = files.Hashes(settings.data / "hashes.sqlite3")
     try:
-        yield files.walk(settings.roots, hashes)
+        yield files.walk(roots, hashes)
     finally:
         hashes.close()
 
@@ -212,8 +248,8 @@ def _verify(settings: Settings, entries: Sequence[files.Entry], stay: Collection
     """
     here = [entry for entry in entries if manifest.under(entry.path, settings.roots)]
     # What was changing when it was stored, and is there, is whatever it has become.
-    with _now(settings) as now:
-        wrong = manifest.differing((entry for entry in here if entry.path not in stay), now)
+    with now(settings, settings.roots) as found:
+        wrong = manifest.differing((entry for entry in here if entry.path not in stay), found)
     theirs = lenient(settings)
     moved = sum(1 for path in wrong if manifest.under(path, theirs))
     return {
@@ -225,7 +261,8 @@ def _verify(settings: Settings, entries: Sequence[files.Entry], stay: Collection
     }
 
 
-def _fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], folder: Path) -> Path:
+def fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], folder: Path) -> Path:
+    """The dump, compared with what the manifest says of it. Raises BackupError."""
     restic.restore(snapshot, folder, [str(database["path"])])
     dumped = Path(f"{folder}{database['path']}")
     digest = hashlib.sha256()
@@ -310,7 +347,7 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     journal.unlink(missing_ok=True)
 
 
-def _put(
+def put(
     settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan
 ) -> tuple[list[str], list[str]]:
     """Fetch and put back, root by root: what is wrong with files that cannot be had, and warnings. Raises BackupError.
@@ -444,7 +481,8 @@ def _load(
 
 
 @contextlib.contextmanager
-def _scratch(settings: Settings) -> Iterator[Path]:
+def scratch(settings: Settings) -> Iterator[Path]:
+    """A folder of root's own for what is fetched."""
     folder = settings.data / "restore"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)
