@@ -107,7 +107,7 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
             assert "No host of this run is in the group backup" in refused.told
         refused = jobs.launch("restore customer", restore_customer_username="ada")
         assert refused.code != 0
-        assert "must be in the group backup and in this run" in refused.told
+        assert "and in this run: its backup holds the customers" in refused.told
         refused = jobs.launch("uninstall", streamfleet_uninstall_confirm="another")
         assert refused.code != 0
         assert f"-e streamfleet_uninstall_confirm={NODE}" in refused.told
