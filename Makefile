@@ -147,6 +147,10 @@ demo: deps players ## From nothing to streams on the air, on one test node
 demo-domain: deps players ## The demo's host names change, and change back, with everything on the air
 	$(PY) -m demo domain
 
+.PHONY: demo-backup
+demo-backup: deps players ## The demo is backed up with everything on the air; what is lost comes back
+	$(PY) -m demo backup
+
 .PHONY: demo-upgrade
 demo-upgrade: deps players ## Release 0.1.0 with streams on the air becomes this one; what anybody loses is counted
 	$(PY) -m demo upgrade

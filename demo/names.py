@@ -6,7 +6,7 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from demo import media, on_air
@@ -64,15 +64,24 @@ def change(stage: Stage, asked: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def listening(stage: Stage, report: Report) -> Iterator[None]:
-    """Somebody on every engine by the old name, and the encoders; at the end nobody was dropped or missed anything."""
+def listening(
+    stage: Stage,
+    report: Report,
+    stations: Mapping[str, str] = STATIONS,
+    how: str = ", by the old name,",
+    through: str = "both changes",
+) -> Iterator[None]:
+    """Somebody on each of these and on the channel, and the encoders; at the end nobody was dropped or missed anything.
+
+    ``stations``: slug by what the report calls them. ``how``: they listen, and ``through`` what, in the report's words.
+    """
     known = {name: on_air.running(stage, name) for name in ENCODERS}
     if not all(known.values()):
         raise DemoError(
             f"Not on the air: {', '.join(name for name, alive in known.items() if not alive)}. Run make demo."
         )
     with contextlib.ExitStack() as ends:
-        listeners = {name: _listener(stage, slug, ends) for name, slug in STATIONS.items()}
+        listeners = {name: _listener(stage, slug, ends) for name, slug in stations.items()}
         viewer = Viewer(stage, STREAM_HOST, "/hls/lin-tv")
         viewer.start()
         ends.callback(viewer.stop)
@@ -84,13 +93,13 @@ def listening(stage: Stage, report: Report) -> Iterator[None]:
             # What was on its way when it was looked at, and what the station's own clock lags behind.
             whole = size > (took - 3) * BYTES_A_SECOND
             report.check(
-                f"A listener of {name}, by the old name, was not dropped through both changes, and lost nothing",
+                f"A listener of {name}{how} was not dropped through {through}, and lost nothing",
                 alive and whole,
                 f"one connection, {took:.0f} s, {size} bytes, at {BYTES_A_SECOND} bytes a second",
             )
         viewer.stop()
         report.check(
-            "A viewer of the channel, by the old name, missed no segment",
+            f"A viewer of the channel{how} missed no segment",
             not viewer.faults and viewer.segments > took / 4,
             "; ".join(viewer.faults[:3]) or f"{viewer.segments} segments in {took:.0f} s",
         )
