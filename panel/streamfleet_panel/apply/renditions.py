@@ -21,8 +21,7 @@ PICTURES, WIDTH = 30, 16 / 9
 
 def megapixels(renditions: Iterable[Mapping[str, Any]]) -> float:
     """Millions of pixels that are encoded in a second, to a tenth."""
-    area = sum(int(item["height"]) ** 2 for item in renditions) * WIDTH
-    return round(area * PICTURES / 1e6, 1)
+    return round(sum(int(item["height"]) ** 2 for item in renditions) * WIDTH * PICTURES / 1e6, 1)
 
 
 def judge_renditions(plan: Plan, entry: Entry, service: MediaService, engine: Engine) -> None:
