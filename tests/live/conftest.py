@@ -24,6 +24,7 @@ GROUPS = (
         "backup",
         "check_mode",
         "doctor",
+        "domains",
         "hostile_tenant",
         "operations",
         "platform",

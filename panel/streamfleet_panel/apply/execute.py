@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import F, Model, OuterRef, Q, Subquery
 
-from streamfleet_panel import secrets
+from streamfleet_panel import logins, secrets
 from streamfleet_panel.access import Actor
 from streamfleet_panel.apply.fields import OF_SERVICE
 from streamfleet_panel.apply.plan import Plan, Result
@@ -73,6 +73,7 @@ def execute(plan: Plan, counter: Counter) -> None:
         UniqueCredential.replace(service for service, _ in plan.rekeyed.values())
     _flip(plan)
     _remove(plan)
+    _end_sessions(plan)
     record(plan.actor, [result for result in plan.results if result.action != "unchanged"])
     _welcome(plan)
 
@@ -120,6 +121,23 @@ def _flip(plan: Plan) -> None:
     for affected in (Q(customer_id__in=ids), Q(customer__reseller_id__in=ids)):
         pks = MediaService.objects.filter(affected, deleted_at=None).values_list("pk", flat=True)
         MediaService.objects.filter(pk__in=lock_services(pks)).update(generation=Subquery(newest))
+
+
+def _end_sessions(plan: Plan) -> None:
+    """Whoever gets another password, or loses the account or its API, logs in anew, wherever that was changed.
+
+    A reseller's customers lose theirs with the reseller's.
+    """
+    ended, closed = set(), set()
+    for account, names in plan.updated.get(Account, {}).values():
+        off = account.status != Account.Status.ENABLED or account.deleted_at is not None
+        if off and {"status", "deleted_at"} & set(names):
+            closed.add(account.pk)
+        elif "password" in names or ("api_access" in names and not account.api_access):
+            ended.add(account.pk)
+    if closed:
+        ended |= closed | set(Account.objects.filter(reseller_id__in=closed).values_list("pk", flat=True))
+    logins.end(ended)
 
 
 def _remove(plan: Plan) -> None:

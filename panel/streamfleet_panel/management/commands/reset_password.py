@@ -8,11 +8,8 @@ from typing import Any
 
 from axes.models import AccessAttempt
 from axes.utils import reset
-from django.contrib.auth import SESSION_KEY
-from django.contrib.sessions.models import Session
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
-from django.utils import timezone
 
 from streamfleet_panel.access import system
 from streamfleet_panel.apply import ApiError, Options, apply_document
@@ -26,19 +23,6 @@ def _unlock(account: Account) -> int:
     """Lift locks after wrong passwords, however the name was typed. Returns how many there were."""
     typed = AccessAttempt.objects.filter(username__iexact=account.username).values_list("username", flat=True)
     return sum(reset(username=name) for name in set(typed))
-
-
-def _end_sessions(account: Account) -> None:
-    """End the account's sessions, those too in which it visits another account: they lead back to its own.
-
-    The others end by themselves, since a session holds for one password only.
-    """
-    ended = []
-    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
-        data = session.get_decoded()
-        if str(account.pk) in (str(pk) for pk in (data.get(SESSION_KEY), *data.get("hijack_history", ()))):
-            ended.append(session.session_key)
-    Session.objects.filter(session_key__in=ended).delete()
 
 
 class Command(BaseCommand):
@@ -78,8 +62,6 @@ class Command(BaseCommand):
                     audit_entry(actor, "deleted", "token", token.token_id, {}, account).save()
                     token.delete()
             unlocked = 0 if dry_run else _unlock(account)
-            if outcome is not None and outcome.changed and not dry_run:
-                _end_sessions(account)
         assert outcome is not None  # nothing was deferred
         self.stdout.write(
             json.dumps(
