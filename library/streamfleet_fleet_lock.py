@@ -24,7 +24,7 @@ options:
   minutes:
     description: How long the run is waited for from here on, if nothing is known of its process.
     type: int
-    default: 120
+    default: 60
   take_over:
     description: Whether the run that has the lock is dead for certain.
     type: bool
@@ -122,7 +122,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["taken", "released"], "default": "taken"},
-            "minutes": {"type": "int", "default": 120},
+            "minutes": {"type": "int", "default": 60},
             "take_over": {"type": "bool", "default": False},
             "optional": {"type": "bool", "default": False},
             "process": {"type": "str", "default": ""},

@@ -187,6 +187,6 @@ def failing(site: Stage, fault: Fault) -> str:  # noqa: F811
         return False
 
     try:
-        return " ".join(watched(site, MOVE, at)[1].split())
+        return " ".join(watched(site, MOVE, at, held=True)[1].split())
     finally:
         mend()

@@ -148,10 +148,13 @@ def everybody(site: Stage) -> Iterator[None]:
             encoder.terminate()
 
 
-def watched(site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool]) -> tuple[bool, str]:
+def watched(
+    site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], *, held: bool = False
+) -> tuple[bool, str]:
     """Run the playbook; ``at`` is called as a task begins, with its name and how many times it has begun.
 
-    Where ``at`` says so the run, and all that it has started here, is killed. Whether it was, and what it printed.
+    ``held``: the run stands still meanwhile. Where ``at`` says so the run, and all that it has started here, is killed.
+    Whether it was, and what it printed.
     """
     begun: Counter[str] = Counter()
     lines: list[str] = []
@@ -163,9 +166,13 @@ def watched(site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool
             lines.append(line)
             if found := re.match(r"TASK \[(.*)\] \**$", line):
                 begun[found[1]] += 1
+                if held:
+                    os.killpg(process.pid, signal.SIGSTOP)
                 if at(found[1], begun[found[1]]):
                     os.killpg(process.pid, signal.SIGKILL)
                     return True, "".join(lines)
+                if held:
+                    os.killpg(process.pid, signal.SIGCONT)
     return False, "".join(lines)
 
 
@@ -301,7 +308,7 @@ def test_two_operators_do_not_work_at_once(site: Stage) -> None:
             said[playbook] = " ".join(log.read_text().split())
         return True
 
-    assert watched(site, MOVE, at)[0]
+    assert watched(site, MOVE, at, held=True)[0]
     for playbook, text in said.items():
         assert " works on this fleet with domain_change.yml since 20" in text, (playbook, text)
         assert "Wait for its end" in text
