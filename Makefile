@@ -129,7 +129,7 @@ test-full: check contract pages-and-collection molecule live-full-and-demo panel
 
 .PHONY: faults
 faults: deps players ## A short sample of the fault campaign
-	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m live tests/faults
+	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m "live and not full" tests/faults
 
 .PHONY: test-faults
 test-faults: deps players ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
@@ -146,6 +146,10 @@ demo: deps players ## From nothing to streams on the air, on one test node
 .PHONY: demo-domain
 demo-domain: deps players ## The demo's host names change, and change back, with everything on the air
 	$(PY) -m demo domain
+
+.PHONY: demo-backup
+demo-backup: deps players ## The demo is backed up with everything on the air; what is lost comes back
+	$(PY) -m demo backup
 
 .PHONY: demo-upgrade
 demo-upgrade: deps players ## Release 0.1.0 with streams on the air becomes this one; what anybody loses is counted

@@ -72,7 +72,8 @@ class ActionModule(ActionBase):
         self, client: Client | None, node: str, options: dict[str, Any], task_vars: dict[str, Any]
     ) -> dict[str, Any]:
         document = _document(client, node) if client else _checked(options["document"], "The panel")
-        instances, failed = render_all(document)
+        warnings: list[str] = []
+        instances, failed = render_all(document, warnings)
         payload = encode(
             {
                 "epoch": document["epoch"],
@@ -80,6 +81,7 @@ class ActionModule(ActionBase):
                 "services": instances,
                 "failed": failed,
                 "secrets": secrets_of(document),
+                "warnings": warnings,
                 # A panel that says nothing of log-ins takes none away.
                 "media_users": document.get("media_users"),
             }
@@ -141,8 +143,13 @@ def _checked(document: Any, whose: str) -> dict[str, Any]:
     return dict(document)
 
 
-def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-    """Render all services of a node document: instances as plain data, and slug → message of those that cannot be."""
+def render_all(
+    document: Mapping[str, Any], warnings: list[str] | None = None
+) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
+    """Render all services of a node document: instances as plain data, and slug → message of those that cannot be.
+
+    ``warnings``: gets sentences about what is left out of a service that is as wanted otherwise.
+    """
     companions = companions_here()
     renderers: dict[str, Renderer] = {}
     node = {key: value for key, value in document.items() if key != "services"}
@@ -150,14 +157,19 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
     failed: dict[str, dict[str, Any]] = {}
     seen: set[str] = set()
     # Each name is the first's that has it.
-    claimed: dict[str, str] = {str(document["stream_host"]): ""}
+    claimed: dict[str, str] = {}
+    told: list[str] = [] if warnings is None else warnings
+    own = {str(host).lower() for host in (document["stream_host"], *document.get("former_stream_hosts", []))}
     ways: dict[str, str] = {}
     for service in document["services"]:
         slug = str(service.get("slug"))
+        names: list[str] | None = None
         try:
             _check_head(service, list(companions), seen)
             seen.add(slug)
-            names = _domains_of(service, claimed)
+            names, ours = _domains_of(service, own, claimed)
+            told += [f"{slug}: domain {name} is a name of the node itself, and does not lead to it" for name in ours]
+            way = _way_of(service["engine"], ways)
             # All of a service or nothing of it: its instances go together.
             made = []
             for name in [service["engine"], *companions[service["engine"]]]:
@@ -165,7 +177,7 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
                     renderers[name] = engine.load_renderer(RELEASE, name)
                 made += engine.instances_of(renderers[name](service, node))
             if names:
-                made = [_reached_by(instance, names, ways) for instance in made]
+                made = [_reached_by(instance, names, way) for instance in made]
             instances += [instance.as_dict() for instance in made]
         except RenderError as error:
             message = f"{error.field}: {error.value!r} {error.message}"
@@ -177,14 +189,20 @@ def render_all(document: Mapping[str, Any]) -> tuple[list[dict[str, Any]], dict[
         else:
             continue
         failed[slug] = {"message": message, "generation": service.get("generation", 0)}
+        if names is not None and service["engine"] in ways:
+            # Whose a name is does not wait for a configuration that can be.
+            failed[slug] |= {"domains": names, "way": ways[service["engine"]]}
         if service.get("state") in OFF_STATES:
             # A setting that cannot be is no way to stay on the air.
             failed[slug]["state"] = service["state"]
     return instances, failed
 
 
-def _domains_of(service: Mapping[str, Any], claimed: dict[str, str]) -> list[str]:
-    """The names of the tenant's own that are to lead to the service. Raises RenderError."""
+def _domains_of(service: Mapping[str, Any], own: set[str], claimed: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The names of the tenant's own that are to lead to the service, and those that are the node's. Raises RenderError.
+
+    ``claimed``: name → slug of the first that has it, filled in here.
+    """
     names = service.get("domains") or []
     if not isinstance(names, list):
         raise RenderError("domains", names, "is not a list of host names")
@@ -193,20 +211,22 @@ def _domains_of(service: Mapping[str, Any], claimed: dict[str, str]) -> list[str
             raise RenderError("domains", name, why)
         owner = claimed.setdefault(name, str(service["slug"]))
         if owner != service["slug"]:
-            whose = f"a name of {owner}" if owner else "the node"
-            raise RenderError("domains", name, f"is {whose}'s already: take it out of one of both")
-    return sorted(set(names)) if service["state"] in domains.HELD_IN else []
+            raise RenderError("domains", name, f"is a name of {owner}'s already: take it out of one of both")
+    led = sorted(set(names)) if service["state"] in domains.HELD_IN else []
+    return [name for name in led if name not in own], [name for name in led if name in own]
 
 
-def _reached_by(instance: Instance, names: list[str], ways: dict[str, str]) -> Instance:
-    """The instance with these names, if it is the engine's own. ``ways``: what is known of engines, filled in here."""
-    if instance.companion:
-        return instance
-    name = instance.engine
+def _way_of(name: str, ways: dict[str, str]) -> str:
+    """How services of the engine are served under their names. ``ways``: what is known of engines, filled in here."""
     if name not in ways:
         spec = yaml.safe_load((RELEASE / "roles" / name / "engine" / "spec.yml").read_text())
         ways[name] = domains.WAYS[spec["kind"]]
-    return replace(instance, domains=names, way=ways[name])
+    return ways[name]
+
+
+def _reached_by(instance: Instance, names: list[str], way: str) -> Instance:
+    """The instance with these names, if it is the engine's own."""
+    return instance if instance.companion else replace(instance, domains=names, way=way)
 
 
 def companions_here() -> dict[str, list[str]]:

@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+
+#: The root of the release (or of the collection) that this file belongs to.
+RELEASE = next(folder for folder in Path(__file__).resolve().parents if (folder / "engines.yml").is_file())
+
+# What modules import as ansible.module_utils.streamfleet is not on the controller's own path.
+for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
+    if _place.is_dir() and str(_place) not in sys.path:
+        sys.path.append(str(_place))
+
+from streamfleet.controller_process import gone, where
 
 
 class ActionModule(ActionBase):
@@ -23,28 +34,3 @@ class ActionModule(ActionBase):
         if result.get("failed") and gone(result.get("holder", "")):
             result = self._execute_module(module_args={**arguments, "take_over": True}, task_vars=task_vars)
         return result
-
-
-def where(process: int) -> str:
-    """This controller as it was booted, a process of it, when that began (ticks); empty where that is not known.
-
-    Containers of a machine are booted with it and have processes of their own.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}/{Path('/proc/self/ns/pid').readlink()} {process} {_began(process)}"
-    except (OSError, IndexError):
-        return ""
-
-
-def gone(holder: str) -> bool:
-    """Whether the process was one of this controller's, and is no more. Of other controllers nothing is known here."""
-    parts = holder.split()
-    if len(parts) != 3 or not parts[1].isdecimal():
-        return False
-    own = where(os.getpid()).split()
-    return bool(own) and own[0] == parts[0] and where(int(parts[1])) != holder
-
-
-def _began(process: int) -> str:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[19]

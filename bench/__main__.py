@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from bench import domains, measure, stations
+from bench import domains, measure, stations, usage
 from bench.figures import Results, machine
 from demo.stage import ROOT, Stage
 
@@ -16,7 +16,9 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=1000, help="customers and services of the large documents")
     parser.add_argument("--keep", action="store_true", help="leave the node running afterwards")
     parser.add_argument(
-        "--only", choices=("fleet", "stations", "domains"), help="one part, into a file of its own; docs/bench.md stays"
+        "--only",
+        choices=("fleet", "stations", "domains", "usage"),
+        help="one part, into a file of its own; docs/bench.md stays",
     )
     options = parser.parse_args()
     results = Results(ROOT / "bench" / (f"results-{options.only}.json" if options.only else "results.json"))
@@ -30,6 +32,8 @@ def main() -> int:
                 stage.remove()
         if options.only in (None, "domains"):
             domains.measure(results)
+        if options.only in (None, "usage"):
+            usage.measure(results)
         if options.only in (None, "stations"):
             # On a node of their own: what is deleted stays in the document, and five of them play.
             radio.start()

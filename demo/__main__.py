@@ -1,4 +1,4 @@
-"""``python -m demo up``, ``python -m demo domain``, ``python -m demo upgrade`` and ``python -m demo clean``."""
+"""``python -m demo`` with ``up``, ``domain``, ``backup``, ``upgrade`` or ``clean``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
-from demo import names, on_air, show, upgrade
+from demo import backup, names, on_air, show, upgrade
 from demo.report import Report
 from demo.stage import ROOT, DemoError, Stage
 
@@ -25,6 +25,13 @@ def domain() -> int:
     if not (STATE / "env").is_file() and (failed := up()):
         return failed
     return verified("domain-report.json", names.run)
+
+
+def backed_up() -> int:
+    """Back the demo up with everything on the air, lose things, and restore them; puts it up first if it is not."""
+    if not (STATE / "env").is_file() and (failed := up()):
+        return failed
+    return verified("backup-report.json", backup.run)
 
 
 def verified(file: str, run: Callable[[Stage, Report], None]) -> int:
@@ -70,8 +77,10 @@ def clean() -> int:
 def main() -> int:
     """Entry point; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("what", choices=["up", "domain", "upgrade", "clean"])
-    return {"up": up, "domain": domain, "upgrade": upgraded, "clean": clean}[parser.parse_args().what]()
+    parser.add_argument("what", choices=["up", "domain", "backup", "upgrade", "clean"])
+    return {"up": up, "domain": domain, "backup": backed_up, "upgrade": upgraded, "clean": clean}[
+        parser.parse_args().what
+    ]()
 
 
 if __name__ == "__main__":

@@ -6,17 +6,22 @@ import contextlib
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from demo import media, on_air
 from demo.report import Report
 from demo.show import ENCODERS, fetch
 from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, DemoError, Stage
+from demo.viewer import Viewer
 
 OLD, NEW = ".demo.localhost", ".moved.localhost"
 PANEL_MOVED, STREAM_MOVED = PANEL_HOST.replace(OLD, NEW), STREAM_HOST.replace(OLD, NEW)
 #: Longer than both changes take.
-SECONDS = 600
+SECONDS = 1800
+#: What is listened to: one of an encoder, one that plays by itself. Both are MP3 at 128 kbit/s.
+STATIONS = {"the station": "ada-fm", "the station that plays by itself": "ada-night"}
+BYTES_A_SECOND = 16_000
 
 
 def run(stage: Stage, report: Report) -> None:
@@ -59,26 +64,64 @@ def change(stage: Stage, asked: dict[str, str]) -> None:
 
 
 @contextlib.contextmanager
-def listening(stage: Stage, report: Report) -> Iterator[None]:
-    """A listener by the old name and the encoders; at the end neither has been dropped."""
-    url = f"https://{STREAM_HOST}/listen/ada-fm/stream"
+def listening(
+    stage: Stage,
+    report: Report,
+    stations: Mapping[str, str] = STATIONS,
+    how: str = ", by the old name,",
+    through: str = "both changes",
+) -> Iterator[None]:
+    """Somebody on each of these and on the channel, and the encoders; at the end nobody was dropped or missed anything.
+
+    ``stations``: slug by what the report calls them. ``how``: they listen, and ``through`` what, in the report's words.
+    """
     known = {name: on_air.running(stage, name) for name in ENCODERS}
     if not all(known.values()):
         raise DemoError(
             f"Not on the air: {', '.join(name for name, alive in known.items() if not alive)}. Run make demo."
         )
-    with subprocess.Popen(
-        stage.inside(media.curl(url, str(stage.ca), NODE, seconds=SECONDS)), cwd=ROOT, stdout=subprocess.PIPE, text=True
-    ) as listener:
+    with contextlib.ExitStack() as ends:
+        listeners = {name: _listener(stage, slug, ends) for name, slug in stations.items()}
+        viewer = Viewer(stage, STREAM_HOST, "/hls/lin-tv")
+        viewer.start()
+        ends.callback(viewer.stop)
         began = time.monotonic()
-        try:
-            yield
-            took = time.monotonic() - began
-            alive = listener.poll() is None
+        yield
+        took = time.monotonic() - began
+        for name, (process, heard) in listeners.items():
+            alive, size = process.poll() is None, heard.stat().st_size
+            # What was on its way when it was looked at, and what the station's own clock lags behind.
+            whole = size > (took - 3) * BYTES_A_SECOND
             report.check(
-                "A listener by the old name stayed through both changes", alive, f"one connection, {took:.0f} s"
+                f"A listener of {name}{how} was not dropped through {through}, and lost nothing",
+                alive and whole,
+                f"one connection, {took:.0f} s, {size} bytes, at {BYTES_A_SECOND} bytes a second",
             )
-            still = [name for name in ENCODERS if on_air.running(stage, name)]
-            report.check("The encoders stayed on the air through it", len(still) == len(ENCODERS), ", ".join(still))
-        finally:
-            listener.terminate()
+        viewer.stop()
+        report.check(
+            f"A viewer of the channel{how} missed no segment",
+            not viewer.faults and viewer.segments > took / 4,
+            "; ".join(viewer.faults[:3]) or f"{viewer.segments} segments in {took:.0f} s",
+        )
+        still = [name for name in ENCODERS if on_air.running(stage, name)]
+        report.check("The encoders stayed on the air through it", len(still) == len(ENCODERS), ", ".join(still))
+
+
+def _listener(stage: Stage, slug: str, ends: contextlib.ExitStack) -> tuple[subprocess.Popen[str], Path]:
+    """One connection to a station, which ends with ``ends``, and the file of what it hears."""
+    heard = stage.state / f"heard-{slug}.mp3"
+    heard.unlink(missing_ok=True)
+    url = f"https://{STREAM_HOST}/listen/{slug}/stream"
+    process = subprocess.Popen(
+        stage.inside(media.curl(url, str(stage.ca), NODE, seconds=SECONDS, output=str(heard))),
+        cwd=ROOT, stdout=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    ends.callback(heard.unlink, missing_ok=True)
+    ends.callback(process.wait)
+    ends.callback(process.terminate)
+    deadline = time.monotonic() + 30
+    while not (heard.is_file() and heard.stat().st_size):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise DemoError(f"{url} is not heard.")
+        time.sleep(0.2)
+    return process, heard

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +18,8 @@ class Report:
     path: Path
     checks: list[dict[str, Any]] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
+    # Parts of the demo that run side by side report to one file.
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def step(self, text: str) -> None:
         """Print what begins now, with the seconds since the start."""
@@ -23,9 +27,12 @@ class Report:
 
     def check(self, name: str, ok: bool, value: Any) -> bool:
         """Record one verified thing."""
-        self.checks.append({"name": name, "ok": bool(ok), "value": value})
-        print(f"         {'ok  ' if ok else 'FAIL'} {name}: {value}", flush=True)
-        self.write()
+        # On a terminal the task that runs beside it is shown in this line.
+        clear = "\r\033[K" if sys.stdout.isatty() else ""
+        with self._lock:
+            self.checks.append({"name": name, "ok": bool(ok), "value": value})
+            print(f"{clear}         {'ok  ' if ok else 'FAIL'} {name}: {value}", flush=True)
+            self.write()
         return bool(ok)
 
     def write(self) -> None:

@@ -7,6 +7,7 @@ import secrets
 import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -41,14 +42,23 @@ def run(stage: Stage, report: Report) -> None:
     report.step("Publishing and playing")
     publish(stage, api)
     play(stage, report)
-    report.step("Filling a station's library (playbooks/media_folder.yml), and a DJ who takes it over")
+    report.step("Filling a station's library (playbooks/media_folder.yml)")
     fill(stage)
-    take_over(stage, report, api)
-    report.step("Trying what must be refused")
-    refuse(stage, report, api)
-    report.step("Running everything a second time")
-    again(stage, report, variables)
+    report.step("At one time: a DJ takes that station over, what must be refused is tried, everything is run again")
+    at_once(
+        lambda: take_over(stage, report, api),
+        lambda: refuse(stage, report, api),
+        lambda: again(stage, report, variables),
+    )
     tell(stage, report, api)
+
+
+def at_once(*parts: Callable[[], None]) -> None:
+    """Run what waits for sound to pass side by side; raises what the first of them raised, after all have ended."""
+    with ThreadPoolExecutor(len(parts)) as threads:
+        running = [threads.submit(part) for part in parts]
+    for part in running:
+        part.result()
 
 
 def need_players() -> None:

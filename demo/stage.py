@@ -67,6 +67,8 @@ class Stage:
 
     def __init__(self, fleet: str, state: Path, *, image: str | None = None, last_port: int = 8199) -> None:
         self.fleet = fleet
+        #: Debian's release of the node; empty: the one that nodes have where nobody asks for another.
+        self.release = ""
         #: The inventory; paths are taken from the repository.
         self.hosts = "inventories/demo/hosts.yml"
         self.last_port = last_port
@@ -89,7 +91,9 @@ class Stage:
         arguments = [word for inner, outer in published.items() for word in ("--publish", f"{NODE}:{outer}:{inner}")]
         domains = ["--domain", f"{PANEL_HOST}={NODE}", "--domain", f"{STREAM_HOST}={NODE}"]
         image = ["--image", self.image] if self.image else []
-        self._tool("up", "--fleet", self.fleet, "--node", NODE, *domains, *arguments, *image)
+        self._tool(
+            "up", "--fleet", self.fleet, "--node", f"{NODE}:{self.release}".rstrip(":"), *domains, *arguments, *image
+        )
 
     def remove(self) -> None:
         """Remove the node and all that was started for it. The files in ``state`` stay."""

@@ -35,21 +35,31 @@ class FromTree(Stage):
     """The stage, whose playbooks come from another tree."""
 
     tree = ROOT
+    #: What every run is given beside.
+    more: tuple[str, ...] = ()
 
-    def run(self, playbook: str, *arguments: str, ok: bool = True) -> str:
-        """Run a playbook of the tree for the node, and return its output."""
+    def ansible(self, playbook: str, *arguments: str) -> list[str]:
+        """The command that runs a playbook of the tree for the node."""
         added = {"streamfleet_demo_https_port": self.ports.https, "streamfleet_node_port_range_end": self.last_port}
-        command = [
+        return [
             *(str(PROGRAMS / "ansible-playbook"), "-i", str(self.tree / "inventories/demo/hosts.yml")),
             *("-i", str(ROOT / ".nodes" / self.fleet / "inventory.yml"), str(self.tree / "playbooks" / playbook)),
-            *("-e", json.dumps(added), *arguments),
+            *("-e", json.dumps(added), *self.more, *arguments),
         ]
+
+    def surroundings(self) -> dict[str, str]:
+        """The environment of a run."""
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg")}
         # Each tree has its own.
         environment.pop("PYTHONPATH", None)
+        return environment
+
+    def run(self, playbook: str, *arguments: str, ok: bool = True) -> str:
+        """Run a playbook of the tree for the node, and return its output."""
         done = subprocess.run(
-            command, cwd=self.tree, env=environment, text=True, capture_output=True, check=False, timeout=1200
-        )
+            self.ansible(playbook, *arguments), cwd=self.tree, env=self.surroundings(), text=True,
+            capture_output=True, check=False, timeout=1200,
+        )  # fmt: skip
         with (self.state / "runs.log").open("a") as log:
             log.write(f"\n== {self.tree.name}: {playbook} {' '.join(arguments)}\n{done.stdout}{done.stderr}")
         if (done.returncode == 0) is not ok:
@@ -87,11 +97,16 @@ def install_old(stage: FromTree) -> None:
     if not stage.tree.exists():
         release_tree.unpack(OLD, stage.tree)
     stage.start()
+    install(stage)
+    stage.tree = ROOT
+
+
+def install(stage: FromTree) -> None:
+    """Install the stage's tree on its node, which runs, and have the two customers on it."""
     stage.run("install.yml")
     stage.hand_over()
     stage.api().request("POST", "/apply", {"document": DOCUMENT})
     wait_until_running(stage.api(), SLUGS)
-    stage.tree = ROOT
 
 
 @contextlib.contextmanager

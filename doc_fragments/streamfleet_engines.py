@@ -256,21 +256,26 @@ options:
     type: int
   record_minutes:
     description:
-    - Engine Wowza Streaming Engine. Of how many minutes each recording is of what the encoder sends; null for none.
-      They come into the customer's media library, folder C(recordings/<slug>), and O(disk_quota_mb) limits them.
+    - Engine Wowza Streaming Engine. Of how many minutes each recording is of what is sent to the channel, or of
+      what a relay takes over; null for none. They come into the customer's media library, folder C(recordings/<slug>),
+      and O(disk_quota_mb) limits them.
     - From V(1) to V(1440).
     - V(null) for none.
     type: int
   dvr_hours:
     description:
-    - Engine Wowza Streaming Engine, Flussonic Media Server. For how many hours what was sent is kept and can be
-      watched again; null for not at all. O(disk_quota_mb) limits it, too.
+    - Engine Wowza Streaming Engine. For how many hours what was shown is kept and can be watched again; null for
+      not at all. O(disk_quota_mb) limits it, too.
+    - From V(1) to V(8760).
+    - V(null) for none.
+    - Engine Flussonic Media Server. For how many hours what was sent is kept and can be watched again; null for
+      not at all. O(disk_quota_mb) limits it, too.
     - From V(1) to V(8760).
     - V(null) for none.
     type: int
   renditions:
     description:
-    - Engine Wowza Streaming Engine. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.
+    - Engine Wowza Streaming Engine. Smaller pictures beside the channel's own, for viewers with less bandwidth.
       Each is encoded on the node, which takes about a processor core for 720 lines, and needs a licence of Wowza
       that has its transcoder (C(streamfleet_wowza_transcoder)).
     - Engine Flussonic Media Server. Smaller pictures beside what the encoder sends, for viewers with less bandwidth.

@@ -155,6 +155,23 @@ def streamfleet_openings(specs: Iterable[Mapping[str, Any]], variables: Mapping[
     ]
 
 
+def streamfleet_servers(specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The engines' shared servers as the module streamfleet_doctor takes them; parameters as of the former.
+
+    Ports that others reach are the unit's own; the rest may be a helper's. The first is RTMP's where there is one.
+    """
+    return [
+        {
+            "unit": spec["server"],
+            "ports": [_host_port(plan, variables) for plan in plans.values()],
+            "protocol": "rtmp" if next(iter(plans)) == "RTMP" else "tcp",
+        }
+        for spec in specs
+        if spec.get("server")
+        and (plans := {use: plan for use, plan in (spec.get("host_ports") or {}).items() if plan.get("public")})
+    ]
+
+
 def _host_port(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> int:
     return int(variables.get(plan["variable"], plan["default"]) if "variable" in plan else plan["port"])
 
@@ -220,6 +237,7 @@ class FilterModule:
             "streamfleet_no_addresses": streamfleet_no_addresses,
             "streamfleet_no_networks": streamfleet_no_networks,
             "streamfleet_openings": streamfleet_openings,
+            "streamfleet_servers": streamfleet_servers,
             "streamfleet_shared_ports": streamfleet_shared_ports,
             "streamfleet_unknown": streamfleet_unknown,
         }

@@ -53,6 +53,10 @@ ansible_facts:
           description: The host's clock, in seconds since 1970, UTC.
           returned: always
           type: int
+        cores:
+          description: Processors that a process here may run on.
+          returned: always
+          type: int
         memory_mb:
           description: Memory in MiB.
           returned: always

@@ -63,6 +63,13 @@ options:
   max_domains:
     description: Number of custom domains. The panel takes 5 for a new service that names none.
     type: int
+  max_renditions:
+    description: Number of O(renditions), smaller pictures that are encoded on the node.
+    type: int
+  max_transcode_mpixels:
+    description: Megapixels that are encoded in a second for O(renditions), counted at 16:9 and 30 pictures a second;
+      720 lines are 27.6, 480 are 12.3. The encoder decides how many pictures really come.
+    type: int
 extends_documentation_fragment:
   - streamfleet
   - streamfleet.object
@@ -164,6 +171,8 @@ FIELDS = {
     "disk_quota_mb": {"type": "int"},
     "max_mounts": {"type": "int"},
     "max_domains": {"type": "int"},
+    "max_renditions": {"type": "int"},
+    "max_transcode_mpixels": {"type": "int"},
     **ENGINE_OPTIONS,
 }
 

@@ -36,6 +36,11 @@ options:
   stream_host:
     description: Public host name of the node's streams.
     type: str
+  former_stream_hosts:
+    description: Host names that its streams had before, and that it still answers to. Like O(stream_host) they are no
+      customer's domain.
+    type: list
+    elements: str
   port_range_start:
     description: First port that services on this node may get.
     type: int
@@ -112,6 +117,7 @@ FIELDS = {
     "host_key": {"type": "str", "no_log": False},
     "engines": {"type": "list", "elements": "str"},
     "stream_host": {"type": "str"},
+    "former_stream_hosts": {"type": "list", "elements": "str"},
     "port_range_start": {"type": "int"},
     "port_range_end": {"type": "int"},
     "max_media_services": {"type": "int"},

@@ -19,28 +19,37 @@ options:
   step:
     description:
       - V(look) says what would be done, and changes nothing; a downgrade is refused here.
+      - V(claim) has nobody else begin; nothing is changed by it.
       - V(begin) holds worker and jobs, makes the panel read-only, and saves database and settings. Where that fails,
         all runs on as before.
       - V(open) looks whether the new release answers, and has every object that there was. Then it lets the writes of
         the installation's own token through, and the worker work, for a probe.
       - V(finish) lets everybody write again.
       - V(undo) puts code, settings and database back, or finishes an upgrade that had passed its gate.
+      - V(drain) notes that O(nodes) are going to be set draining, and V(undrain) that they take services again. What
+        was noted and not taken back, V(look) tells to the next run.
     type: str
-    choices: [look, begin, open, finish, undo]
+    choices: [look, claim, begin, open, finish, undo, drain, undrain]
     required: true
   run:
-    description: Name of the run. Needed for all steps but V(look); only the run that has begun goes on.
+    description:
+      - Name of the run. Needed for all steps but V(look) and V(undrain); only the run that has claimed the host goes
+        on to V(begin), V(open) and V(finish), and is undone.
     type: str
   by:
     description: Who upgrades, for whoever finds it under way.
     type: str
     default: somebody
   release:
-    description: Folder of the new release. Needed for V(look) and V(begin).
+    description: Folder of the new release. Needed for V(look) and V(claim).
     type: path
   venv:
-    description: Folder of the new virtual environment. Needed for V(look) and V(begin).
+    description: Folder of the new virtual environment. Needed for V(look) and V(claim).
     type: path
+  nodes:
+    description: Names of nodes. Needed for V(drain) and V(undrain).
+    type: list
+    elements: str
 attributes:
   check_mode:
     description: V(look) runs; the other steps are skipped.
@@ -101,35 +110,48 @@ plan:
     begun:
       description: What another run has begun and not ended.
       type: dict
+    draining:
+      description: Nodes that an earlier run has set draining, and has not given back.
+      type: list
+      elements: str
 result:
-  description: What the step found; of V(undo) also whether all is as before, C(undone).
+  description:
+    - What the step found; of V(undo) whether the release of before is there (C(undone)), and whether anything had to
+      be put back (C(restored)).
   returned: for the other steps
   type: dict
 """
 
+from typing import Any
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.node_apply.host import Host
-from ansible.module_utils.streamfleet.upgrade import steps
+from ansible.module_utils.streamfleet.upgrade import draining, steps
 from ansible.module_utils.streamfleet.upgrade.errors import UpgradeError
 
-STEPS = {"open": steps.open_gate, "finish": steps.finish, "undo": steps.undo}
+CHOICES = ["look", "claim", "begin", "open", "finish", "undo", "drain", "undrain"]
+STEPS = {"begin": steps.begin, "open": steps.open_gate, "finish": steps.finish, "undo": steps.undo}
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "step": {"type": "str", "choices": ["look", "begin", "open", "finish", "undo"], "required": True},
+            "step": {"type": "str", "choices": CHOICES, "required": True},
             "run": {"type": "str"},
             "by": {"type": "str", "default": "somebody"},
             "release": {"type": "path"},
             "venv": {"type": "path"},
+            "nodes": {"type": "list", "elements": "str"},
         },
         required_if=[
             ("step", "look", ("release", "venv")),
-            ("step", "begin", ("run", "release", "venv")),
+            ("step", "claim", ("run", "release", "venv")),
+            ("step", "begin", ("run",)),
             ("step", "open", ("run",)),
             ("step", "finish", ("run",)),
             ("step", "undo", ("run",)),
+            ("step", "drain", ("run", "nodes")),
+            ("step", "undrain", ("nodes",)),
         ],
         supports_check_mode=True,
     )
@@ -139,8 +161,13 @@ def main() -> None:
             module.exit_json(changed=False, plan=steps.look(Host(), given["release"], given["venv"]))
         if module.check_mode:
             module.exit_json(changed=False, skipped=True, msg=f"Check mode does not {given['step']} an upgrade.")
-        if given["step"] == "begin":
-            result = steps.begin(Host(), given["run"], given["by"], given["release"], given["venv"])
+        result: dict[str, Any] = {}
+        if given["step"] == "claim":
+            result = steps.claim(Host(), given["run"], given["by"], given["release"], given["venv"])
+        elif given["step"] == "drain":
+            draining.note(Host(), given["run"], given["nodes"])
+        elif given["step"] == "undrain":
+            draining.forget(Host(), given["nodes"])
         else:
             result = STEPS[given["step"]](Host(), given["run"]) or {}
     except (UpgradeError, OSError) as error:

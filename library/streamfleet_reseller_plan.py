@@ -41,6 +41,14 @@ options:
   max_bitrate_kbps:
     description: Highest bit rate of each single service whose engine holds that limit, in kbit/s.
     type: int
+  max_renditions:
+    description: Most O(streamfleet_media_service#module:max_renditions) of each single service for which something
+      can be encoded.
+    type: int
+  max_transcode_mpixels:
+    description: Most O(streamfleet_media_service#module:max_transcode_mpixels) of each single service for which
+      something can be encoded.
+    type: int
   allowed_engines:
     description: Engines that the services may use; V(null) for all.
     type: list
@@ -109,6 +117,8 @@ FIELDS = {
     "max_mounts": {"type": "int"},
     "max_mounts_per_service": {"type": "int"},
     "max_bitrate_kbps": {"type": "int"},
+    "max_renditions": {"type": "int"},
+    "max_transcode_mpixels": {"type": "int"},
     "allowed_engines": {"type": "list", "elements": "str"},
 }
 

@@ -55,6 +55,13 @@ options:
         description: Whether nobody uses it now, so that its restart would interrupt nobody. Told in the facts.
         type: bool
         default: false
+  written:
+    description:
+      - Paths that earlier steps of the same run have written. In check mode they have not, so a unit is foretold to be
+        restarted or reloaded where O(units[].stale) names one of them.
+    type: list
+    elements: path
+    default: []
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying the target.
@@ -74,6 +81,7 @@ EXAMPLES = r"""
         stale:
           - stamp: /run/streamfleet-example/started
             paths: [/etc/streamfleet/example.env, /etc/systemd/system/streamfleet-example.service]
+    written: "{{ example_files.paths }}"
 """
 
 RETURN = r"""
@@ -84,18 +92,26 @@ units:
   sample:
     streamfleet-example.service: [enable, start]
 ansible_facts:
-  description: Of each unit what would be done with it, by its name behind C(streamfleet_unit_), with underscores.
+  description:
+    - Of each unit what would be done with it, by its name behind C(streamfleet_unit_), with underscores. A number at
+      the end tells tasks apart that have one unit in common.
   returned: in check mode
   type: dict
   sample:
-    streamfleet_unit_streamfleet_example_service: {unit: streamfleet-example.service, verbs: [restart], idle: false}
+    streamfleet_unit_streamfleet_example_service_2839161570:
+      unit: streamfleet-example.service
+      verbs: [restart]
+      idle: false
 daemon_reload:
   description: Whether systemd has read its units again.
   returned: always
   type: bool
 """
 
+import json
 import re
+import zlib
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.host_units import Unit, UnitsError, ensure
@@ -103,6 +119,12 @@ from ansible.module_utils.streamfleet.node_apply.host import Host
 
 #: What the facts are called in which check mode tells what is due.
 FORETOLD = "streamfleet_unit_"
+
+
+def _fact(unit: dict[str, Any]) -> str:
+    """What a fact is called: another where another task sees to the same unit, for another reason."""
+    reasons = json.dumps([unit["stale"], unit["ask"]], sort_keys=True)
+    return f"{FORETOLD}{re.sub(r'[^A-Za-z0-9]', '_', unit['name'])}_{zlib.crc32(reasons.encode())}"
 
 
 def main() -> None:
@@ -120,17 +142,21 @@ def main() -> None:
         "idle": {"type": "bool", "default": False},
     }
     module = AnsibleModule(
-        argument_spec={"units": {"type": "list", "elements": "dict", "required": True, "options": unit}},
+        argument_spec={
+            "units": {"type": "list", "elements": "dict", "required": True, "options": unit},
+            "written": {"type": "list", "elements": "path", "default": []},
+        },
         supports_check_mode=True,
     )
     try:
-        result = ensure(Host(), [Unit.of(item) for item in module.params["units"]], module.check_mode)
+        units = [Unit.of(item) for item in module.params["units"]]
+        result = ensure(Host(), units, module.check_mode, frozenset(module.params["written"]))
     except UnitsError as error:
         module.fail_json(msg=str(error))
     if module.check_mode:
         # For a playbook that says beforehand what many roles would do, each with a task of its own.
         result["ansible_facts"] = {
-            FORETOLD + re.sub(r"[^A-Za-z0-9]", "_", unit["name"]): {
+            _fact(unit): {
                 "unit": unit["name"],
                 "verbs": result["units"].get(unit["name"], []),
                 "idle": unit["idle"],

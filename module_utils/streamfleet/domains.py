@@ -33,6 +33,11 @@ def path_of(name: str) -> str:
     return f"{FOLDER}/{name}.json"
 
 
+def is_path(path: str) -> bool:
+    """Whether it is the file of a name."""
+    return path.startswith(f"{FOLDER}/")
+
+
 def content(slug: str, uid: int, way: str) -> str:
     """What stands in it: which service the name is for, whose that is, and how it is served."""
     return json.dumps({"slug": slug, "uid": uid, "way": way}) + "\n"

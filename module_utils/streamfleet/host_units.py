@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,16 +50,19 @@ class Unit:
         return cls(item["name"], stale, tuple(item["ask"]), dict(item["answers"]), item["pending"])
 
 
-def ensure(host: Host, wanted: Iterable[Unit], check: bool = False) -> dict[str, Any]:
+def ensure(host: Host, wanted: Iterable[Unit], check: bool = False, written: Collection[str] = ()) -> dict[str, Any]:
     """Enable and start what does not run, restart or reload what is out of date, in this order.
 
+    ``written``: paths that an earlier step has written, which ``check`` takes for newer than any stamp: in check mode
+    that step has written nothing.
     Returns ``{"changed", "units": {name: [verbs]}, "daemon_reload"}``; those with
     verbs. Raises UnitsError.
     """
     names = list(wanted)
     shown = _show(host, [unit.name for unit in names])
     reload_first = _wants_reload(shown)
-    actions: dict[str, list[str]] = {unit.name: _actions(host, unit, shown, check) for unit in names}
+    fresh = written if check else ()
+    actions: dict[str, list[str]] = {unit.name: _actions(host, unit, shown, check, fresh) for unit in names}
     if not check:
         if reload_first:
             _run(host, ["daemon-reload"], [])
@@ -75,7 +78,9 @@ def ensure(host: Host, wanted: Iterable[Unit], check: bool = False) -> dict[str,
     return {"changed": bool(changed) or reload_first, "units": changed, "daemon_reload": reload_first}
 
 
-def _actions(host: Host, unit: Unit, shown: Mapping[str, Mapping[str, str]], check: bool) -> list[str]:
+def _actions(
+    host: Host, unit: Unit, shown: Mapping[str, Mapping[str, str]], check: bool, fresh: Collection[str]
+) -> list[str]:
     values = shown.get(unit.name, {})
     if values.get("LoadState") != "loaded":
         if check:  # An earlier step of the same run would have put it there.
@@ -84,7 +89,8 @@ def _actions(host: Host, unit: Unit, shown: Mapping[str, Mapping[str, str]], che
     actions = [] if values["UnitFileState"] in _ENABLED else ["enable"]
     if values["ActiveState"] not in units.ON:
         return [*actions, "start"]
-    due = {stale.verb for stale in unit.stale if _newer(host, stale)} | {unit.pending}
+    stale = (each for each in unit.stale if _newer(host, each) or any(path in fresh for path in each.paths))
+    due = {each.verb for each in stale} | {unit.pending}
     if unit.ask:
         due.add(unit.answers.get(_answer(host, unit, check), ""))
     return [*actions, *[verb for verb in _VERBS if verb in due][:1]]

@@ -399,6 +399,8 @@ _SERVICE_OF_RESELLER = _SERVICE_OF_CUSTOMER | {
     "disk_quota_mb",
     "max_mounts",
     "max_domains",
+    "max_renditions",
+    "max_transcode_mpixels",
 }
 
 

@@ -26,6 +26,8 @@ _Made = TypeVar("_Made")
 
 #: Limits of a service that only its engine can hold; each engine's spec says which it does. All others are the panel's.
 ENGINE_LIMITS = ("max_listeners", "max_bitrate_kbps")
+#: Limits of what is encoded for a service, which the panel holds wherever something can be.
+RENDITION_LIMITS = ("max_renditions", "max_transcode_mpixels")
 #: Kinds of objects that services of every engine may have: the web server, not the engine, does something with them.
 EVERYWHERE = frozenset({"domains"})
 
@@ -67,6 +69,8 @@ class Property:
     bound_to: str | None
     # A service in which this is set has a library.
     library: bool
+    # A list of pictures that are encoded on the node, each of so many lines (`height`): RENDITION_LIMITS are for it.
+    transcoded: bool
     validator: Draft202012Validator
     _fitting: dict[str, bool] = field(default_factory=dict, repr=False)
 
@@ -213,10 +217,18 @@ class Engine:
         """Name of the field that lists mounts, where the engine has mounts."""
         return next((name for name, prop in self.fields.items() if prop.mounts), None)
 
-    def holds(self, limit: str) -> bool:
-        """Whether a limit of services means anything with this engine."""
+    def renditions_field(self, service_type: str) -> str | None:
+        """Name of the field that lists what is encoded for services of this type, where something can be."""
+        found = (name for name, prop in self.fields.items() if prop.transcoded and prop.is_for(service_type))
+        return next(found, None)
+
+    def holds(self, limit: str, service_type: str | None = None) -> bool:
+        """Whether a limit of services, of this type or of any, means anything with this engine."""
         if limit == "max_mounts":
             return self.mounts_field is not None
+        if limit in RENDITION_LIMITS:
+            types = self.service_types if service_type is None else (service_type,)
+            return any(self.renditions_field(kind) is not None for kind in types)
         return limit in self.limits or limit not in ENGINE_LIMITS
 
     def settings(self, stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -357,6 +369,7 @@ def _property(name: str, raw: Mapping[str, Any], *, secret: bool) -> Property:
         for_schemes={name: tuple(schemes) for name, schemes in (raw.get("for_schemes") or {}).items()},
         bound_to=raw.get("bound_to"),
         library=bool(raw.get("library")),
+        transcoded=bool(raw.get("transcoded")),
         validator=Draft202012Validator(schema, format_checker=_FORMATS),
     )
 

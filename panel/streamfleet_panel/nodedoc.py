@@ -81,6 +81,7 @@ def document(node: Node) -> dict[str, Any]:
         "node": node.name,
         "generation": node.generation,
         "stream_host": node.stream_host or node.address,
+        "former_stream_hosts": node.former_stream_hosts,
         "services": services,
         "media_users": _media_users(libraries),
     }

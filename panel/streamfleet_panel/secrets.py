@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -30,12 +30,12 @@ def encrypt(data: Mapping[str, Any]) -> str:
     return _cipher(tuple(settings.FIELD_KEYS)).encrypt(plain).decode()
 
 
-def decrypt(text: str) -> dict[str, Any]:
-    """The opposite of :func:`encrypt`. Raises SecretsError where no key fits."""
+def decrypt(text: str, more: Sequence[str] = ()) -> dict[str, Any]:
+    """The opposite of :func:`encrypt`; ``more``: further keys, a backup's. Raises SecretsError where no key fits."""
     if not text:
         return {}
     try:
-        plain = _cipher(tuple(settings.FIELD_KEYS)).decrypt(text.encode())
+        plain = _cipher((*settings.FIELD_KEYS, *more)).decrypt(text.encode())
     except InvalidToken:
         raise SecretsError(
             "A stored secret cannot be decrypted: STREAMFLEET_PANEL_FIELD_KEYS lacks the key it was written with"

@@ -259,3 +259,56 @@ def test_api(world: None, run: Run, api: Any) -> None:
     assert alice("GET", "/domains?media_service=rock")[1]["items"][0]["name"] == RADIO
     assert alice("DELETE", path)[1]["action"] == "deleted"
     assert alice("DELETE", path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"stream_host": RADIO},
+        {"stream_host": RADIO.upper()},
+        {"former_stream_hosts": ["a.net", RADIO]},
+        {"address": RADIO},
+    ],
+)
+def test_a_node_is_refused_a_name_that_a_customer_holds(world: None, run: Run, fields: dict[str, Any]) -> None:
+    run(domain())
+    document = {"nodes": [{"name": "node1", **fields}]}
+    assert run(document, dry_run=True)["changed"], "that somebody claims it is nothing"
+    verified()
+    problems = refused(run, document).errors
+    field = next(iter(fields))
+    assert [problem.as_dict()["path"] for problem in problems] == [f"nodes[0].{field}"]
+    assert "is a domain of alice's, who has proved it for rock" in str(problems[0].as_dict())
+    # Nor a new one; nor both in one document, in whichever order.
+    new = {"name": "node7", "address": "192.0.2.7", "engines": ["icecast"], **fields}
+    assert refused(run, {"nodes": [new]}).errors
+    assert run({**document, "domains": [{"media_service": "rock", "name": RADIO, "state": "absent"}]})["changed"]
+
+
+def test_a_node_that_has_such_a_name_may_be_changed_otherwise(world: None, run: Run) -> None:
+    run(domain())
+    verified()
+    Node.objects.filter(name="node1").update(stream_host=RADIO)
+    assert run({"nodes": [{"name": "node1", "max_media_services": 7}]})["changed"]
+
+
+def test_a_deleted_service_holds_no_name_against_a_node(world: None, run: Run) -> None:
+    run(domain())
+    verified()
+    run({"media_services": [{"slug": "rock", "state": "absent"}]})
+    assert run({"nodes": [{"name": "node1", "stream_host": RADIO}]})["changed"]
+
+
+def test_what_a_node_was_called_before_is_no_customers(world: None, run: Run, api: Callable[..., Api]) -> None:
+    run({"nodes": [{"name": "node1", "former_stream_hosts": ["Old.example.org", "older.example.org"]}]})
+    document = api(node="node1")("GET", "/nodes/node1/document")[1]
+    assert document["former_stream_hosts"] == ["old.example.org", "older.example.org"]
+    assert not run({"nodes": [{"name": "node1", "former_stream_hosts": ["older.example.org", "old.example.org"]}]})[
+        "changed"
+    ]
+    for name in ("old.example.org", "x.older.example.org"):
+        assert "is a name of this installation" in str(refused(run, domain(name)).errors[0].as_dict())
+    run({"nodes": [{"name": "node1", "former_stream_hosts": []}]})
+    assert run(domain("old.example.org"))["changed"]
+    for wrong in ("old.example.org", [7], ["a b"], ["x.net"] * 51):
+        assert refused(run, {"nodes": [{"name": "node1", "former_stream_hosts": wrong}]}).errors

@@ -292,6 +292,7 @@ def test_golden(world: None, run: Callable[..., dict[str, Any]]) -> None:
         "node": "node1",
         "generation": 2,
         "stream_host": "stream.example.net",
+        "former_stream_hosts": [],
         "media_users": [],
     }
 

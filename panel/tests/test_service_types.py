@@ -154,13 +154,40 @@ def test_what_it_cannot_play_is_refused(
     assert [(error.path, error.message) for error in raised.value.errors] == [(path, message)]
 
 
-def test_what_plays_by_itself_is_neither_recorded_nor_scaled(channel: Callable[..., dict[str, Any]]) -> None:
-    for fields in (
-        {"record_minutes": 5, "disk_quota_mb": 500},
-        {"dvr_hours": 5, "disk_quota_mb": 500},
-        {"renditions": [{"height": 144, "video_kbps": 100}]},
+@pytest.mark.parametrize("name", ["record_minutes", "dvr_hours"])
+def test_what_plays_by_itself_is_recorded_kept_and_scaled_as_live_is(
+    channel: Callable[..., dict[str, Any]], name: str
+) -> None:
+    assert refusal(channel, "tv_station", **{name: 5})["message"] == f"{name} needs disk_quota_mb"
+    assert channel("tv_station", **{name: 5}, disk_quota_mb=500)[name] == 5
+    small = {"renditions": [{"height": 144, "video_kbps": 100}]}
+    channel("tv_station", record_minutes=5, dvr_hours=None, disk_quota_mb=500, **small)
+    told = refusal(channel, "tv_station", dvr_hours=5)
+    assert told["message"] == "cannot be had together with dvr_hours"
+    (item,) = (item for item in document(Node.objects.get(name="node1"))["services"] if item["slug"] == "films")
+    assert (item["settings"]["record_minutes"], item["settings"]["renditions"]) == (5, small["renditions"])
+
+
+def test_a_relay_is_recorded_and_neither_kept_nor_scaled(channel: Callable[..., dict[str, Any]], run: Run) -> None:
+    user = {"customer": "bob", "name": "studio", "password": "correct horse battery"}
+    run({"media_users": [user]})
+    node = Node.objects.get(name="node1")
+    for kind, name, address in (
+        ("stream_relay", "stream_address", "rtmp://video.example.org/live/one"),
+        ("shoutcast_relay", "radio_address", "http://radio.example.org:8000/live"),
     ):
-        assert refusal(channel, "tv_station", **fields)["message"] == "is not for services of type tv_station"
+        own = {name: address, "slug": kind.replace("_", "-")}
+        assert refusal(channel, kind, **own, record_minutes=5)["message"] == "record_minutes needs disk_quota_mb"
+        channel(kind, **own, record_minutes=5, disk_quota_mb=500)
+        item = next(item for item in document(node)["services"] if item["slug"] == own["slug"])
+        assert (item["settings"]["record_minutes"], item["library_mb"]) == (5, 500)
+        assert "bob.studio" in [item["login"] for item in document(node)["media_users"]]
+        channel(kind, **own, record_minutes=None)
+        for fields in ({"dvr_hours": 5}, {"renditions": [{"height": 144, "video_kbps": 100}]}):
+            assert refusal(channel, kind, **own, **fields)["message"] == f"is not for services of type {kind}"
+
+
+def test_what_is_of_one_type_only(channel: Callable[..., dict[str, Any]]) -> None:
     assert refusal(channel, "live", timezone="Europe/Prague")["path"] == "media_services[0].timezone"
     assert refusal(channel, "tv_station", timezone="Europe/Nowhere")["message"].startswith("is not a time zone")
 

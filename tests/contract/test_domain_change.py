@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tests.contract.playbook import Runner, Step
@@ -69,3 +71,31 @@ def test_the_journal_knows_whose_a_change_is(runner: Runner, tmp_path: Path) -> 
     # What this run leaves, one of the same controller whose process is not there any more takes over.
     ended = runner.tasks([{"name": "end", module: {**change, "run": "three"}}])["end"]
     assert ended["resumed"] is True
+
+
+def test_one_run_at_a_time_has_the_fleet(runner: Runner, tmp_path: Path) -> None:
+    module, lock = "streamfleet_fleet_lock", tmp_path / "fleet.lock"
+    places = {"path": str(lock), "state_folder": str(tmp_path)}
+    outcome = runner.steps(
+        Step(module, {"state": "released", **places}, changed=False),
+        Step(module, {"minutes": 5, **places}, changed=False),
+    )[1]
+    assert outcome.real["lock"]["what"].endswith(".yml")
+    assert " on " in outcome.real["lock"]["who"]
+    assert (outcome.real["domain_change"], outcome.real["upgrade"]) == (None, False)
+    # That run's process is gone by now, so nobody waits for it. Of another controller's nothing is known here.
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    (tmp_path / "upgrade").mkdir()
+    (tmp_path / "upgrade" / "journal.json").touch()
+    other = tmp_path / "other.lock"
+    times = {"since": datetime.now(UTC).isoformat(), "until": until.isoformat()}
+    other.write_text(json.dumps({"process": "elsewhere 1 1", "who": "ann on control2", "what": "install.yml", **times}))
+    theirs = {**places, "path": str(other)}
+    outcomes = runner.steps(
+        Step(module, places, changed=False),
+        Step(module, theirs, error="ann on control2 works on this fleet with install.yml since 20"),
+        Step(module, {"state": "released", **theirs}, changed=False),
+        Step(module, {**theirs, "take_over": True}, changed=False),
+    )
+    assert outcomes[0].real["upgrade"] is True
+    assert outcomes[2].real["released"] is False

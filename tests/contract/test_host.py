@@ -59,6 +59,27 @@ def test_facts_of_this_machine(runner: Runner) -> None:
     assert seen["memory_mb"] > 100
 
 
+def test_the_doctor_looks_and_changes_nothing(runner: Runner) -> None:
+    """This machine is no host of ours: that is all that is asked of what it finds."""
+    nobody = {"unit": "streamfleet-none.service", "ports": [1]}
+    look = {"servers": [nobody], "open": [{"name": "web", "ports": ["443"]}]}
+    outcome = runner.steps(
+        Step("streamfleet_doctor", look, changed=False),
+        Step(
+            "streamfleet_doctor", {"open": [{"name": "web", "ports": ["http"]}]}, error="open: 'http' of web is no port"
+        ),
+        Step(
+            "streamfleet_doctor",
+            {"servers": [{**nobody, "protocol": "gopher"}]},
+            error="value of protocol must be one of",
+        ),
+    )[0]
+    assert outcome.real["fixed"] == []
+    assert {"check", "subject", "severity", "cause", "evidence", "fix", "safe_fix"} >= {
+        name for finding in outcome.real["findings"] for name in finding
+    }
+
+
 def test_a_vendors_file_is_the_one_that_was_meant(runner: Runner, tmp_path: Path) -> None:
     path = tmp_path / "program"
     path.write_text("#!/bin/sh\n")

@@ -1,6 +1,6 @@
 """`make demo` as a newcomer runs it: twice, then its removal, which leaves nothing.
 
-Tests playbooks: install.yml apply.yml converge.yml domain_change.yml.
+Tests playbooks: install.yml apply.yml converge.yml domain_change.yml backup.yml restore.yml.
 """
 
 from __future__ import annotations
@@ -71,6 +71,22 @@ def test_the_demos_names_change_with_everything_on_the_air() -> None:
         assert done.returncode == 0, f"{bad}\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
         assert not bad
         assert len(report["checks"]) >= 10
+    finally:
+        demo("clean")
+    assert left_behind() == []
+
+
+@pytest.mark.full
+def test_what_the_demo_loses_comes_back_from_its_backup() -> None:
+    if (ROOT / ".demo").exists():
+        demo("clean")
+    try:
+        done = demo("backup")
+        report = json.loads((ROOT / ".demo/backup-report.json").read_text())
+        bad = [entry for entry in report["checks"] if not entry["ok"]]
+        assert done.returncode == 0, f"{bad}\n{done.stdout[-3000:]}{done.stderr[-2000:]}"
+        assert not bad
+        assert len(report["checks"]) >= 8
     finally:
         demo("clean")
     assert left_behind() == []

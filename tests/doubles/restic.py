@@ -9,10 +9,26 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from streamfleet_backup.errors import BackupError, NoRepository
+
+
+def _left_out(patterns: Sequence[str]) -> Callable[[str, list[str]], list[str]]:
+    """As restic reads absolute patterns: part by part, of a path or of a folder above it."""
+    parts = [pattern.split("/") for pattern in patterns]
+
+    def of(folder: str, names: list[str]) -> list[str]:
+        inside = folder.split("/")
+        return [
+            name
+            for name in names
+            if any(len(part) == len(inside) + 1 and all(map(fnmatchcase, [*inside, name], part)) for part in parts)
+        ]
+
+    return of
 
 
 class ResticDouble:
@@ -54,8 +70,7 @@ class ResticDouble:
             target = Path(f"{self.folder / name}{path}")
             target.parent.mkdir(parents=True, exist_ok=True)
             if Path(path).is_dir():
-                skip = [Path(pattern).name for pattern in excludes if pattern.startswith(path)]
-                shutil.copytree(path, target, symlinks=True, ignore=shutil.ignore_patterns(*skip))
+                shutil.copytree(path, target, symlinks=True, ignore=_left_out(excludes))
             else:
                 shutil.copy2(path, target, follow_symlinks=False)
         moment = f"2026-01-{self.day:02d}T02:00:00.123456789Z"

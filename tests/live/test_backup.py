@@ -1,6 +1,6 @@
 """Backups of a real node that is on the air, and what comes back of them on a node that has nothing.
 
-Tests playbooks: backup.yml restore.yml.
+Tests playbooks: backup.yml restore.yml restore_customer.yml.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamfleet.errors import NotFound
 from streamfleet.http import Client
 
 from demo import media
@@ -141,6 +142,28 @@ def log_in(stage: Stage, name: str, password: str, jar: Path) -> str:
     return stage.run_inside([*curl, *told, "-e", page, *sent, page]).stdout.strip()
 
 
+#: Sets back when a customer and what is his were deleted, and waits until the panel has forgotten them.
+FORGET = """
+import sqlite3, sys, time
+base = sqlite3.connect('/var/lib/streamfleet/panel/panel.sqlite3', timeout=30)
+(number,) = base.execute('SELECT id FROM panel_account WHERE username = ?', sys.argv[1:]).fetchone()
+for table, column in (('account', 'id'), ('mediaservice', 'customer_id')):
+    base.execute(f"UPDATE panel_{table} SET deleted_at = '2026-01-01 00:00:00' WHERE {column} = ?", [number])
+base.commit()
+for _ in range(120):
+    if not base.execute('SELECT 1 FROM panel_account WHERE id = ?', [number]).fetchone():
+        sys.exit()
+    time.sleep(1)
+sys.exit('the panel has not forgotten ' + sys.argv[1])
+"""
+
+
+def forget(site: Site, username: str) -> None:
+    """Have the grace period of a deleted customer be over."""
+    command = ["runuser", "-u", "streamfleet-panel", "--", "python3", "-c", FORGET, username]
+    site.stage.on_node(command, timeout=180)
+
+
 def move(source: Stage, target: Stage, path: str) -> None:
     """Carry a folder from one node to another, as one carries a disk."""
     one, other = (Fleet(stage.fleet).node(NODE).container for stage in (source, target))
@@ -169,6 +192,65 @@ def test_a_backup_is_heard_by_nobody(platform: Stage, tmp_path: Path) -> None:
     shown = site.job("restore")["result"]
     assert (shown["done"], shown["missing"]) == (False, 0), shown
     assert shown["database"] in ("same", "other")
+
+
+@pytest.mark.full
+def test_one_customer_comes_back_beside_others_untouched(platform: Stage, tmp_path: Path) -> None:
+    site, api = Site(platform, tmp_path), platform.api()
+    names = [f"r{secrets.token_hex(3)}" for _ in range(2)]
+    lost, other = names
+    document = {
+        "customers": [
+            {"username": name, "name": name, "email": "r@live.example", "password": PASSWORD} for name in names
+        ],
+        "media_services": [
+            {"slug": lost, "name": lost, "customer": lost, "engine": "icecast", "autodj": {}},
+            {"slug": other, "name": other, "customer": other, "engine": "icecast"},
+        ],
+        "playlists": [{"media_service": lost, "name": "night", "folder": "night"}],
+        "djs": [{"media_service": lost, "username": "mara", "name": "Mara"}],
+    }
+    api.request("POST", "/apply", {"document": document})
+    site.play("install", "--tags", "backup")
+    wait_until_running(api, (lost, other), 120)
+    (tmp_path / "music" / "night").mkdir(parents=True)
+    subprocess.run(media.recording(tmp_path / "music" / "night" / "one.mp3", media.MUSIC), check=True, timeout=60)
+    given = json.dumps({"media_folder_customer": lost, "media_folder_src": str(tmp_path / "music")})
+    platform.playbook("playbooks/media_folder.yml", "-e", given)
+    site.play("backup")
+    password = credentials(api, lost)["source_password"]
+    mara = api.request("GET", f"/media-services/{lost}/djs/mara/credentials").data["credentials"]
+    uid = api.request("GET", f"/customers/{lost}").data["uid"]
+    files = f"find /var/lib/streamfleet/media/{uid} -type f -exec sha256sum {{}} + | sort"
+    library = site.sh(files)
+    assert "night/one.mp3" in library
+
+    # Deleted, and the grace period over: nothing is left of him.
+    api.request("POST", "/apply", {"document": {"customers": [{"username": lost, "state": "absent"}]}})
+    forget(site, lost)
+    site.sh(f"rm -rf /var/lib/streamfleet/media/{uid}")
+    api.request("POST", "/apply", {"document": {"customers": [{"username": other, "name": "Changed since"}]}})
+    with counted(platform, api, other):
+        named = ("-e", f"restore_customer_username={lost}")
+        refused = site.refused("restore_customer", *named, "-e", f"restore_customer_confirm={other}")
+        assert f"Give yes, no, or {lost}" in refused
+        site.play("restore_customer", *named)
+        with pytest.raises(NotFound):
+            api.request("GET", f"/customers/{lost}")
+        site.play("restore_customer", *named, "-e", f"restore_customer_confirm={lost}")
+        wait_until_running(api, (lost,), 120)
+    assert api.request("GET", f"/customers/{lost}").data["uid"] == uid
+    assert site.sh(files) == library
+    assert credentials(api, lost)["source_password"] == password
+    assert api.request("GET", f"/media-services/{lost}/djs/mara/credentials").data["credentials"] == mara
+    assert log_in(platform, lost, PASSWORD, tmp_path / "jar").startswith("302")
+    status, size = fetch_when_there(platform, f"https://{STREAM_HOST}/listen/{lost}/stream")
+    assert (status, size > 10_000) == (200, True)
+    assert api.request("GET", f"/customers/{other}").data["name"] == "Changed since"
+    asked = {"kind": "media_service", "key": lost, "actor": "restore of a backup"}
+    assert api.request("GET", "/audit-log", query=asked).data["items"]
+    # Once more: nothing is changed.
+    assert site.play("restore_customer", *named, "-e", "restore_customer_confirm=yes").changed == 0
 
 
 @pytest.mark.full

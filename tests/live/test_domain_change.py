@@ -6,7 +6,6 @@ Tests playbooks: domain_change.yml.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import os
 import re
@@ -15,39 +14,26 @@ import signal
 import socket
 import ssl
 import subprocess
-import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import m3u8
 import pytest
 
 from demo import media
 from demo.show import credentials, wait_until_running
 from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Recap, Stage
-from tests.live.hls import check_playlist, check_successor
+from demo.viewer import Viewer
 from tests.live.streams import Listener, Source, on_air
+from tests.ports import free_port
 
 pytestmark = pytest.mark.live
 
 OLD, NEW = ".demo.localhost", ".show.localhost"
 MOVE, UNDO = {"from": OLD, "to": NEW}, {"undo": True}
 NEW_PANEL, NEW_STREAM = f"panel{NEW}", f"stream{NEW}"
-#: What of a run is begun when it is killed, and how many times that is to begin.
-POINTS = [
-    ("Begin", 1),
-    ("certificates : Install them, and the authority's own", 1),
-    ("web : Put the web server's scripts, configuration and unit settings in place", 2),
-    ("web : Have the web server run, with what is configured, now and at boot", 1),
-    ("panel : Put the panel's secrets, settings, socket folder and units in place", 2),
-    ("panel : Have the panel run as it is installed, now and at boot", 1),
-    ("web : Have the web server run, with what is configured, now and at boot", 2),
-    ("Tell the panel of the streams' names", 1),
-    ("Wait until their services have it", 1),
-    ("web : Ask the web server as a client would", 2),
-]
 
 
 @pytest.fixture(scope="module")
@@ -117,53 +103,6 @@ def whole(site: Stage, panel: str, stream: str) -> bool:
     return found == (200, 200, 200)
 
 
-class Viewer(threading.Thread):
-    """Watches a channel over new connections, and fetches each segment; ``faults`` is what was missed."""
-
-    def __init__(self, site: Stage, host: str, path: str) -> None:
-        super().__init__(daemon=True)
-        self._site, self._host, self._folder = site, host, path
-        self._ended = threading.Event()
-        self.segments, self.faults = 0, list[str]()
-
-    def run(self) -> None:
-        """Watch until stopped."""
-        before = ""
-        while not self._ended.wait(0.5):
-            try:
-                text = self._get("index.m3u8").decode()
-                listed = check_playlist(text).segments
-                if before:
-                    check_successor(before, text)
-                    known = m3u8.loads(before)
-                    step = (m3u8.loads(text).media_sequence or 0) - (known.media_sequence or 0)
-                    assert step <= len(known.segments), "segments came and went unseen"
-                for segment in listed:
-                    if segment.uri not in before:
-                        assert self._get(segment.uri)
-                        self.segments += 1
-                before = text
-            except (OSError, AssertionError) as error:
-                self.faults.append(f"{type(error).__name__}: {error}")
-
-    def _get(self, name: str) -> bytes:
-        context = ssl.create_default_context(cafile=str(self._site.ca))
-        with (
-            socket.create_connection((self._site.address, 443), timeout=20) as plain,
-            context.wrap_socket(plain, server_hostname=self._host) as link,
-        ):
-            link.sendall(f"GET {self._folder}/{name} HTTP/1.0\r\nHost: {self._host}\r\n\r\n".encode())
-            answer = http.client.HTTPResponse(link)
-            answer.begin()
-            assert answer.status == 200, f"{name}: {answer.status}"
-            return answer.read()
-
-    def stop(self) -> None:
-        """End it."""
-        self._ended.set()
-        self.join(25)
-
-
 def on_the_air(site: Stage, path: str) -> None:
     """Wait until it is answered."""
     deadline = time.monotonic() + 60
@@ -180,7 +119,7 @@ def everybody(site: Stage) -> Iterator[None]:
     password, key = credentials(api, "move-fm")["source_password"], credentials(api, "move-tv")["stream_key"]
     with (
         subprocess.Popen(
-            site.inside(media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=900)),
+            site.inside(media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=3600)),
             cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         ) as encoder,
         on_air(Source(site.address, port, "/stream", password)) as source,
@@ -209,23 +148,39 @@ def everybody(site: Stage) -> Iterator[None]:
             encoder.terminate()
 
 
-def killed(site: Stage, task: str, times: int) -> None:
-    """Begin a run, and kill it and all that it has started here when the task begins for the given time."""
-    command = site.command("playbooks/domain_change.yml", *options(site, MOVE))
+def watched(site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool]) -> tuple[bool, str]:
+    """Run the playbook; ``at`` is called as a task begins, with its name and how many times it has begun.
+
+    Where ``at`` says so the run, and all that it has started here, is killed. Whether it was, and what it printed.
+    """
+    begun: Counter[str] = Counter()
+    lines: list[str] = []
     with subprocess.Popen(
-        command, cwd=ROOT, env=site.environment(), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        site.command("playbooks/domain_change.yml", *options(site, asked)), cwd=ROOT, env=site.environment(), text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     ) as process:  # fmt: skip
-        seen: list[str] = []
         for line in process.stdout or ():
-            seen.append(line)
-            times -= line.startswith(f"TASK [{task}]")
-            if not times:
-                break
-        assert not times, "".join(seen)
+            lines.append(line)
+            if found := re.match(r"TASK \[(.*)\] \**$", line):
+                begun[found[1]] += 1
+                if at(found[1], begun[found[1]]):
+                    os.killpg(process.pid, signal.SIGKILL)
+                    return True, "".join(lines)
+    return False, "".join(lines)
+
+
+def killed(site: Stage, task: str, times: int) -> None:
+    """Begin a run, and kill it when the task begins for the given time."""
+
+    def at(name: str, time_: int) -> bool:
+        if (name, time_) != (task, times):
+            return False
         # So that the task may have begun on the host.
         time.sleep(0.3)
-        os.killpg(process.pid, signal.SIGKILL)
+        return True
+
+    was_killed, said = watched(site, MOVE, at)
+    assert was_killed, said
 
 
 @pytest.mark.full
@@ -236,24 +191,6 @@ def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Sta
         assert whole(site, PANEL_HOST, STREAM_HOST)
         assert whole(site, NEW_PANEL, NEW_STREAM)
         assert ask(site, PANEL_HOST, "/login/?a=1") == (308, f"https://{NEW_PANEL}/login/?a=1")
-        change(site, UNDO)
-        assert whole(site, PANEL_HOST, STREAM_HOST)
-    assert there(site) == before
-
-
-@pytest.mark.full
-@pytest.mark.parametrize(("task", "times"), POINTS)
-def test_wherever_a_run_is_killed_a_name_works_whole_and_it_can_be_taken_back(
-    site: Stage, task: str, times: int
-) -> None:
-    before = there(site)
-    with everybody(site):
-        killed(site, task, times)
-        # The panel may be starting.
-        deadline = time.monotonic() + 20
-        while not (whole(site, PANEL_HOST, STREAM_HOST) or whole(site, NEW_PANEL, NEW_STREAM)):
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
         change(site, UNDO)
         assert whole(site, PANEL_HOST, STREAM_HOST)
     assert there(site) == before
@@ -350,16 +287,57 @@ def test_bad_names_are_refused_before_anything_is_touched(site: Stage, old: str,
 @pytest.mark.full
 def test_two_operators_do_not_work_at_once(site: Stage) -> None:
     before = there(site)
-    command = site.command("playbooks/domain_change.yml", *options(site, MOVE))
-    with subprocess.Popen(
-        command, cwd=ROOT, env=site.environment(), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    ) as first:  # fmt: skip
-        for line in first.stdout or ():
-            if line.startswith("TASK [Note the step]"):
-                break
-        _recap, said = change(site, MOVE, ok=False)
-        assert "Wait for it" in said
-        os.killpg(first.pid, signal.SIGKILL)
+    said: dict[str, str] = {}
+
+    def at(name: str, times: int) -> bool:
+        if (name, times) != ("Note the step", 1):
+            return False
+        said["change"] = change(site, MOVE, ok=False)[1]
+        for playbook in ("install", "certificates", "upgrade"):
+            log = site.state / f"{playbook}.log"
+            log.unlink(missing_ok=True)
+            # A node alone knows of it, too: the lock is on the panel's host.
+            assert site.playbook(f"playbooks/{playbook}.yml", "-e", json.dumps(site.added), check=False).failed
+            said[playbook] = " ".join(log.read_text().split())
+        return True
+
+    assert watched(site, MOVE, at)[0]
+    for playbook, text in said.items():
+        assert " works on this fleet with domain_change.yml since 20" in text, (playbook, text)
+        assert "Wait for its end" in text
+        assert "changed=0" in text
+    # The run is dead: whoever is next here waits for nobody, and is told what it has left.
+    log = site.state / "install.log"
+    log.unlink()
+    assert site.playbook("playbooks/install.yml", "-e", json.dumps(site.added), check=False).failed
+    assert f"A change of names from {OLD} to {NEW}, begun at 20" in " ".join(log.read_text().split())
     change(site, UNDO)
+    assert there(site) == before
+    assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
+
+
+@pytest.mark.full
+def test_the_panel_s_host_must_be_reached(site: Stage, tmp_path: Path) -> None:
+    nowhere = tmp_path / "panel.yml"
+    host = {"ansible_host": "127.0.0.1", "ansible_port": free_port(), "ansible_connection": "ssh"}
+    # An inventory in which another host, that is down, is the panel's, and this one a node.
+    groups = {"streamfleet_panel": {"hosts": {"away1": host}}, "streamfleet_nodes": {"hosts": {NODE: {}}}}
+    groups["icecast"] = {"hosts": {NODE: {}}}
+    nowhere.write_text(json.dumps({"all": {"children": groups}}))
+    known = site.hosts
+    site.hosts = str(nowhere)
+    names = {"streamfleet_panel_host": PANEL_HOST, "streamfleet_stream_host": STREAM_HOST}
+    before = there(site)
+    try:
+        for playbook in ("install", "certificates"):
+            log = site.state / f"{playbook}.log"
+            log.unlink(missing_ok=True)
+            recap = site.playbook(
+                f"playbooks/{playbook}.yml", "--limit", NODE, "-e", json.dumps(names | site.added), check=False
+            )
+            assert recap.failed
+            assert recap.changed == 0
+            assert "away1, the panel's host, cannot be reached" in " ".join(log.read_text().split())
+    finally:
+        site.hosts = known
     assert there(site) == before

@@ -95,6 +95,8 @@ def test_a_broken_configuration_never_lands(edge: Edge) -> None:
         ({"streamfleet_web_panel_alt_names": ["x{}"]}, "streamfleet_web_panel_alt_names"),
         ({"streamfleet_web_worker_shutdown_timeout": "1h; include /x"}, "streamfleet_web_worker_shutdown_timeout"),
         ({"streamfleet_web_stream_host": "", "streamfleet_web_panel_host": ""}, "both empty"),
+        ({"streamfleet_web_snippets": [{"name": "../x", "place": "http", "content": ""}]}, r"\.\./x is no name"),
+        ({"streamfleet_web_snippets": [{"name": "x", "place": "http", "content": ""}] * 2}, "two have the same name"),
     ],
 )
 def test_bad_input_is_named(edge: Edge, variables: dict[str, object], named: str) -> None:

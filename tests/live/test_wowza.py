@@ -309,6 +309,29 @@ def test_what_is_published_is_recorded_for_its_customer(two: Wowza, tmp_path: Pa
     assert names[0] in two.sh(f"ls {folder}")
 
 
+def heights_of(node: Wowza, slug: str, folder: Path) -> list[int]:
+    """Lines of the pictures that players may choose from."""
+    heights = []
+    for item in (line for line in node.get(slug)[1].decode().split() if line.startswith("chunklist")):
+        name = next(line for line in node.get(slug, item)[1].decode().split() if line.endswith(".ts"))
+        (folder / "one.ts").write_bytes(node.get(slug, name)[1])
+        probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=height"]
+        shown = [*probe, "-of", "csv=p=0", f"{folder}/one.ts"]
+        heights.append(int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0]))
+    return heights
+
+
+def recorded(node: Wowza, uid: int, slug: str, seconds: float = 120) -> str:
+    """The first recording that its customer has."""
+    folder = f"/var/lib/streamfleet/media/{uid}/recordings/{slug}"
+    end = time.monotonic() + seconds
+    while not (names := node.sh(f"ls {folder} 2>/dev/null", check=False).split()):
+        assert time.monotonic() < end, node.sh("journalctl -u streamfleet-wowza-recordings -o cat | tail -20")
+        time.sleep(2)
+    assert node.sh(f"stat -c '%U %a' {folder}/{names[0]}") == f"sf{uid} 640"
+    return f"{folder}/{names[0]}"
+
+
 def test_what_was_sent_is_watched_again_and_pictures_are_made_smaller(two: Wowza, tmp_path: Path) -> None:
     # The double encodes with it.
     two.sh("command -v ffmpeg || apt-get install -y -qq --no-install-recommends ffmpeg >/dev/null")
@@ -324,14 +347,7 @@ def test_what_was_sent_is_watched_again_and_pictures_are_made_smaller(two: Wowza
         assert {item["state"] for item in told.values()} == {"running"}, told
         with two.publishing(two.url("jazz-tv")):
             two.session("jazz-tv", 40)
-            first, second = (line for line in two.get("jazz-tv")[1].decode().split() if line.startswith("chunklist"))
-            heights = []
-            for item in (first, second):
-                name = next(line for line in two.get("jazz-tv", item)[1].decode().split() if line.endswith(".ts"))
-                (tmp_path / "one.ts").write_bytes(two.get("jazz-tv", name)[1])
-                probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=height"]
-                shown = [*probe, "-of", "csv=p=0", f"{tmp_path}/one.ts"]
-                heights.append(int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0]))
+            heights = heights_of(two, "jazz-tv", tmp_path)
             assert heights[1] == 144 != heights[0]
         status, body = two.get("rock-tv", "dvr.m3u8")
         assert status == 200, body
@@ -375,7 +391,8 @@ def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_
             "radio-tv",
             200005,
             service_type="shoutcast_relay",
-            settings={"radio_address": f"http://elsewhere.example:{radio.port}/live"},
+            settings={"radio_address": f"http://elsewhere.example:{radio.port}/live", "record_minutes": 1},
+            limits={"disk_quota_mb": 50},
         )
         told = two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
         assert {item["state"] for item in told.values()} == {"running"}, told
@@ -419,6 +436,11 @@ def test_what_is_elsewhere_is_relayed_and_nothing_of_the_inside(two: Wowza, tmp_
         two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8", state="suspended"), sound)
         assert two.get("third-tv")[0] == 404
         two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
+        # What is taken over is its customer's, as all recordings are.
+        file = recorded(two, 200005, "radio-tv")
+        probe = f"ffprobe -v error -show_entries stream=codec_name:format=duration -of csv=p=0 {file}"
+        codec, length = two.sh(probe).split()
+        assert (codec, 50 < float(length) < 70) == ("mp3", True)
         assert two.pid() == pid
     with elsewhere(tmp_path / "again") as port, radio.serving("0.0.0.0"):
         two.converge(*keep, relay(f"http://elsewhere.example:{port}/list.m3u8"), sound)
@@ -480,9 +502,9 @@ class Viewer(threading.Thread):
                 number = int(name.rpartition("_")[2][:-3])
                 if number not in self.numbers:
                     self.numbers.append(number)
-                    self.seen.append(self._look(self._node.get(self._slug, name)[1]))
+                    self.seen.append(self.look(self._node.get(self._slug, name)[1]))
 
-    def _look(self, data: bytes) -> tuple[int | None, str]:
+    def look(self, data: bytes) -> tuple[int | None, str]:
         """The tone of a segment's last second, and the colour of its last picture."""
         plain = ["ffmpeg", "-v", "error", "-i", "-", "-ac", "1", "-ar", str(RATE), "-f", "s16le", "-"]
         samples = array("h")
@@ -580,6 +602,59 @@ def test_a_channel_plays_by_itself_and_makes_room_for_a_broadcaster(two: Wowza, 
     two.converge(*keep, channel(*THIRD, **own, state="deleted"))
     two.converge(*keep)
     assert "third" not in two.sh("ls /etc/streamfleet/instances/tv /etc/systemd/system /etc/streamfleet/routes")
+
+
+def test_what_plays_by_itself_is_kept_and_made_smaller_and_its_broadcaster_recorded(two: Wowza, tmp_path: Path) -> None:
+    pid, keep = two.pid(), (channel(*FIRST), channel(*SECOND))
+    playlists = [
+        {"name": "films", "enabled": True, "type": "rotation", "folder": "films", "files": None, "order": "sequential"}
+        | {"weight": 1, "active": None, "every_tracks": None, "every_minutes": None}
+    ]
+    own = {"service_type": "tv_station", "playlists": playlists, "schedules": [], "limits": {"disk_quota_mb": 500}}
+    kept = {"timezone": "UTC", "record_minutes": 10, "dvr_hours": 1}
+    small = {**kept, "dvr_hours": None, "renditions": [{"height": 144, "video_kbps": 200}]}
+    two.sh("rm -rf /var/lib/streamfleet/media/200003/*")
+    with watched(two, "rock-tv"):
+        told = two.converge(*keep, channel(*THIRD, settings=kept, **own))
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        two.put_bytes(200003, "films/one.mp4", tone_film(tmp_path / "one.mp4", 440, "red"))
+        viewer = Viewer(two, "third-tv")
+        viewer.sees(440)
+        made = ["-re", "-f", "lavfi", "-i", "color=blue:size=320x180:rate=25", "-f", "lavfi", "-i", "sine=1320"]
+        coded = ["-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p", "-g", "25", "-c:a", "aac"]
+        sent = ["ffmpeg", "-nostdin", "-v", "error", *made, *coded, "-f", "flv", two.url("third-tv")]
+        with subprocess.Popen(sent) as broadcaster:
+            try:
+                viewer.sees(1320)
+            finally:
+                broadcaster.kill()
+        viewer.sees(440)
+        # What viewers saw can be watched again, and nothing but the broadcaster was recorded.
+        text = two.get("third-tv", two.get("third-tv", "dvr.m3u8")[1].decode().split()[-1])[1].decode()
+        names = [line for line in text.split() if line.endswith(".ts")]
+        again = [viewer.look(two.get("third-tv", name)[1])[0] for name in names]
+        assert [tone for tone in dict.fromkeys(again) if tone] == [440, 1320]
+        assert again[-1] == 440
+        viewer.stop()
+        file = recorded(two, 200003, "third-tv")
+        film = base64.b64decode(two.sh(f"base64 -w0 {file}"))
+        (tmp_path / "film.mp4").write_bytes(film)
+        cut = ["ffmpeg", "-v", "error", "-i", f"{tmp_path}/film.mp4", "-c", "copy", "-f", "mpegts", "-"]
+        assert viewer.look(subprocess.run(cut, capture_output=True, check=True).stdout) == (1320, "blue")
+        assert "changed=0" in two.play("playbooks/converge.yml")
+        # Smaller pictures need the transcoder, and are of what viewers see.
+        told = two.converge(*keep, channel(*THIRD, settings=small, **own), ok=False)
+        assert "renditions need Wowza's transcoder" in told["third-tv"]["message"]
+        two.engine({"streamfleet_wowza_transcoder": True})
+        told = two.converge(*keep, channel(*THIRD, settings=small, **own))
+        assert {item["state"] for item in told.values()} == {"running"}, told
+        two.session("third-tv", 40)
+        assert heights_of(two, "third-tv", tmp_path) == [180, 144]
+        assert two.get("third-tv", "dvr.m3u8")[0] == 404
+        assert "changed=0" in two.play("playbooks/converge.yml")
+    two.engine({})
+    two.converge(*keep)
+    assert two.pid() == pid
 
 
 @contextlib.contextmanager

@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from streamfleet import domains
 from streamfleet.tls import orders, pem
 from streamfleet.tls.authority import Authority
 from streamfleet.tls.certificates import Place
-from streamfleet.tls.shelf import Shelf
+from streamfleet.tls.shelf import Shelf, read
 from streamfleet_acme import installer, keys, lego, tenants
 from streamfleet_acme.keys import Keys
 from streamfleet_acme.tenants import Tenants
@@ -74,12 +75,16 @@ class Host:
         self.asked: list[str] = []
         self.unusable: str | None = None
 
-    def have(self, *names: str) -> list[str]:
-        """Have just these names, as converge does, and root's part done; what that had to say."""
+    def have(self, *names: str, **of: int) -> list[str]:
+        """Have just these names, as converge does, and root's part done; what that had to say.
+
+        ``of``: beginning of a name → uid of its tenant.
+        """
         for path in self.names.iterdir():
             path.unlink()
         for name in names:
-            (self.names / f"{name}.json").write_text("{}")
+            uid = next((uid for start, uid in of.items() if name.startswith(start)), 200001)
+            (self.names / f"{name}.json").write_text(domains.content("rock-fm", uid, "listen"))
         return self.keys().make(time.time())
 
     def keys(self) -> Keys:
@@ -112,7 +117,7 @@ class Host:
     def later(self, **past: float) -> None:
         """Have orders of before be so old."""
         known = self.known()
-        known["ordered"] = [orders.text(datetime.now(UTC) - timedelta(**past)) for _at in known["ordered"]]
+        known["ordered"] = [(orders.text(datetime.now(UTC) - timedelta(**past)), uid) for _at, uid in known["ordered"]]
         self.shelf.write_domains(json.dumps(known))
 
     def served(self, name: str) -> x509.Certificate:
@@ -285,7 +290,7 @@ def test_so_many_in_an_hour_and_no_more(host: Host) -> None:
     assert host.asked == []
 
 
-def test_who_is_about_to_lose_theirs_comes_first_then_who_is_new(host: Host) -> None:
+def test_who_is_about_to_lose_theirs_comes_first_and_who_is_new_last(host: Host) -> None:
     host.have(A, B, C)
     host.look()
     soon = orders.text(datetime.now(UTC) + timedelta(days=3))
@@ -294,7 +299,118 @@ def test_who_is_about_to_lose_theirs_comes_first_then_who_is_new(host: Host) -> 
     host.change(C, renew_at="2026-01-01T00:00:00Z", not_after=soon)
     host.have(A, B, C, "z.example.com")
     host.look()
-    assert host.ordered()[3:] == [C, "z.example.com", A]
+    assert host.ordered()[3:] == [C, A, "z.example.com"]
+
+
+def test_one_tenant_uses_up_no_hour(host: Host) -> None:
+    many, few = [f"m{n:02}.example.com" for n in range(21)], [f"f{n}.example.com" for n in range(3)]
+    host.settings["domains_per_hour"] = 25
+    # The one with many comes first, and alone.
+    host.have(*many[:8], m=200001)
+    host.look()
+    assert len(host.ordered()) == 8
+    host.have(*many, *few, m=200001, f=200002)
+    host.look()
+    assert host.ordered()[8:11] == few, "who has had more than a fifth lets the others go first"
+    assert len(host.ordered()) == 20 + 3, "then there is nobody else; a fifth is left to who comes"
+    assert len(set(host.ordered()) & set(many)) == 20
+    late = [f"l{n}.example.com" for n in range(5)]
+    host.have(*many, *few, *late, m=200001, f=200002, l=200003)
+    host.look()
+    assert host.ordered()[23:] == late[:2], "no more than all in an hour"
+    host.later(minutes=61)
+    host.look()
+    assert set(host.ordered()) == {*many, *few, *late}
+
+
+def test_of_several_who_wait_each_has_a_fifth_and_their_turn(host: Host) -> None:
+    letters = "abcdef"
+    names = [f"{letter}{n:02}.example.com" for letter in letters for n in range(6)]
+    host.settings["domains_per_hour"] = 25
+    host.have(*names, **{letter: 200001 + n for n, letter in enumerate(letters)})
+    host.look()
+    ordered = [name[0] for name in host.ordered()]
+    assert ordered[:12] == list(letters * 2), "by turns"
+    assert {letter: ordered.count(letter) for letter in letters} == {
+        "a": 5, "b": 4, "c": 4, "d": 4, "e": 4, "f": 4,
+    }  # fmt: skip
+
+
+def test_names_that_fail_take_no_other_tenants_turn(host: Host) -> None:
+    bad, good = [f"b{n:02}.example.com" for n in range(20)], [f"g{n}.example.com" for n in range(4)]
+    host.elsewhere = dict.fromkeys(bad, "it leads elsewhere")
+    host.have(*bad, *good, b=200001, g=200002)
+    host.look()
+    assert host.ordered() == good
+    assert [name for name in host.asked[:8] if name in good] == good
+    # Nor when all of them are tried again, though they have waited longest, and even if they had certificates.
+    soon = orders.text(datetime.now(UTC) + timedelta(days=3))
+    for name in bad:
+        host.change(name, next_try="2026-01-01T00:00:00Z", tried_at="2026-01-01T00:00:00Z", not_after=soon,
+                    renew_at="2026-01-01T00:00:00Z")  # fmt: skip
+    for name in good:
+        host.change(name, renew_at="2026-01-01T00:00:00Z")
+    host.look()
+    assert set(host.asked[:4]) == set(good)
+    assert host.ordered() == good * 2
+
+
+def test_what_the_directory_refuses_counts_for_whose_it_is(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, good = [f"bad{n}.example.com" for n in range(7)], [f"g{n}.example.com" for n in range(7)]
+    host.settings["domains_per_hour"] = 10
+    obtain = lego.Lego.obtain
+    tried: list[str] = []
+
+    def refuse(self: lego.Lego, request: Path) -> bytes:
+        tried.append(request.stem)
+        if request.stem in bad:
+            raise lego.Refused("acme: error: 403 :: urn:ietf:params:acme:error:unauthorized")
+        return obtain(self, request)
+
+    monkeypatch.setattr(lego.Lego, "obtain", refuse)
+    host.have(*bad, *good, bad=200001, g=200002)
+    host.look()
+    assert [name in bad for name in tried].count(True) == 5
+    assert host.ordered() == good[:5]
+    assert {uid for _at, uid in host.known()["ordered"]} == {200001, 200002}
+
+
+def test_whose_a_name_is_the_client_reads_and_root_alone_writes(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.have(A, B, a=200001, b=200002)
+    assert host.shelf.owners.stat().st_mode & 0o7777 == 0o640
+    assert {name: owner.uid for name, owner in host.shelf.read_owners().items()} == {A: 200001, B: 200002}
+    opened: list[str] = []
+    monkeypatch.setattr(keys, "read", lambda path, *most: opened.append(path.name) or read(path, *most))
+    assert host.keys().make(time.time()) == []
+    assert opened == [], "what is known is not read again"
+    # It passes to another tenant's service: the same name, another file.
+    path = host.names / f"{A}.json"
+    path.write_text(domains.content("jazz-fm", 200003, "listen"))
+    os.utime(path, ns=(1, 1))
+    assert host.keys().make(time.time()) == []
+    assert opened == [path.name]
+    assert host.shelf.read_owners()[A].uid == 200003
+    for text in ("", "[]", "{}", '{"uid": "200001"}', '{"uid": true}', '{"uid": 0}', '{"uid": 300000}', "x" * 5000):
+        path.write_text(text)
+        assert host.keys().make(time.time()) == []
+        assert host.shelf.read_owners()[A].uid == 0, "of what says nothing that can be, nobody knows whose it is"
+    host.look()
+    assert host.served(A)
+    for text in ("", "[]", '{"names": []}', '{"names": {"a": 1}}'):
+        host.shelf.owners.write_text(text)
+        assert host.shelf.read_owners() == {}
+    host.have(B)
+    assert list(host.shelf.read_owners()) == [B]
+
+
+def test_orders_of_which_only_the_time_is_known_count_all_the_same(host: Host) -> None:
+    now = orders.text(datetime.now(UTC))
+    host.shelf.write_domains(json.dumps({"names": {}, "ordered": [now, now], "error": ""}))
+    assert host.known()["ordered"] == [(now, 0), (now, 0)]
+    host.settings["domains_per_hour"] = 3
+    host.have(A, B)
+    host.look()
+    assert len(host.ordered()) == 1
 
 
 def test_a_limit_of_the_directory_ends_the_look(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:

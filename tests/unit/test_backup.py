@@ -316,9 +316,118 @@ def test_no_link_of_a_tenant_leads_out_of_its_folder(host: Host, tmp_path: Path)
     host.song.unlink()
     host.song.parent.rmdir()
     host.song.parent.symlink_to(outside)
-    with pytest.raises(BackupError, match="cannot be put back"):
+    # A tenant's link stops nobody's restore, and is named.
+    done = host.restore(confirm=True)
+    assert (done["done"], done["differing"], list(outside.iterdir())) == (True, 2, [])
+    assert "rock cannot be put back (Not a directory)" in done["warnings"][0]
+    assert "somebody has changed them" in done["warnings"][1]
+    host.song.parent.unlink()
+    done = host.restore(confirm=True)
+    assert (done["differing"], done["warnings"], host.song.read_bytes()) == (0, [], b"music" * 1000)
+
+
+def test_a_link_in_the_place_of_a_programs_own_file_is_replaced_and_a_folder_there_is_an_error(host: Host) -> None:
+    host.backup()
+    host.secret.unlink()
+    host.secret.mkdir()
+    with pytest.raises(BackupError, match=r"secrets\.env cannot be put back.*Stopped until the restore has ended"):
         host.restore(confirm=True)
-    assert list(outside.iterdir()) == []
+    host.secret.rmdir()
+    host.secret.symlink_to("/etc/passwd")
+    host.restore(confirm=True)
+    assert (host.secret.is_symlink(), host.secret.read_text()) == (False, "KEY='old'\n")
+
+
+def test_a_tenant_who_moves_folders_while_they_are_put_back_stops_no_restore(host: Host) -> None:
+    host.backup()
+    host.wipe()
+    host.secret.write_text("KEY='new'\n")
+    put = place.Place.put
+
+    def moved(self: place.Place, entry: files.Entry) -> bool:
+        if entry.path == str(host.song) and self.staged(entry).exists():
+            host.song.parent.rename(host.song.parent.with_name("pop"))
+        return put(self, entry)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(place.Place, "put", moved)
+        done = host.restore(confirm=True)
+    assert (done["done"], done["paths"]) == (True, [str(host.song)])
+    assert "1 in" in done["warnings"][0]
+    assert host.secret.read_text() == "KEY='old'\n"
+    assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_what_services_have_written_since_a_restore_stays_when_it_is_repeated(host: Host) -> None:
+    host.backup()
+    host.wipe()
+    host.restore(confirm=True)
+    host.song.write_text("a history that goes on")
+    host.secret.write_text("KEY='damaged'\n")
+    shown = host.restore()
+    assert (shown["kept"], shown["conflicts"]) == (1, [str(host.secret)])
+    done = host.restore(confirm=True)
+    assert (done["kept"], done["differing"], done["warnings"]) == (1, 0, [])
+    assert (host.song.read_text(), host.secret.read_text()) == ("a history that goes on", "KEY='old'\n")
+    assert host.restore(again=True)["conflicts"] == [str(host.song)]
+    host.restore(confirm=True, again=True)
+    assert host.song.read_bytes() == b"music" * 1000
+    # Another backup's files, or those of a restore that has not ended, are not what services have gone on from.
+    host.song.write_text("new")
+    (host.settings.data / "restoring.json").write_text("{}")
+    assert host.restore()["conflicts"] == [str(host.song)]
+    (host.settings.data / "restoring.json").unlink()
+    host.backup()
+    host.song.write_text("newer")
+    assert host.restore()["conflicts"] == [str(host.song)]
+
+
+def test_folders_that_are_too_deep_are_named_and_the_rest_is_stored(host: Host) -> None:
+    deep = host.media / "200001"
+    for _level in range(files.DEEPEST + 20):
+        deep = deep / "d"
+        deep.mkdir()
+        (deep / "song").write_text("x")
+    # As one makes it who goes into each folder: a path that is longer than the kernel takes.
+    inside, long = os.open(host.media / "200001", os.O_RDONLY), "n" * 250
+    for _level in range(18):
+        os.mkdir(long, dir_fd=inside)
+        inner = os.open(long, os.O_RDONLY, dir_fd=inside)
+        os.close(inside)
+        inside = inner
+    os.close(inside)
+    descriptors = len(list(Path("/proc/self/fd").iterdir()))
+    made = host.backup()
+    assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+    (warning,) = made["warnings"]
+    assert "2 were left out, since they lie more than 64 folders deep or have a path of more than 3900 bytes" in warning
+    # 200001 and 63 more.
+    assert made["files"] == 2 + files.DEEPEST - 2
+    shown = host.restore()
+    assert (shown["missing"], shown["different"], shown["extra"]) == (0, 0, 0)
+    listed = [node["path"] for node in host.restic.listing(host.restic.made[0]["id"])]
+    assert max(path.count("/d") for path in listed) == files.DEEPEST - 1
+    assert max(map(len, listed)) <= files.LONGEST
+    shutil.rmtree(host.media / "200001" / long)
+
+
+def test_a_folder_that_is_swapped_while_it_is_read_leads_nowhere(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = host.folder / "outside"
+    outside.mkdir()
+    (outside / "secret").write_text("x")
+    opened = os.open
+
+    def swap(path: Any, flags: int, *arguments: Any, **more: Any) -> int:
+        if path == "rock" and host.song.exists():
+            shutil.rmtree(host.song.parent)
+            host.song.parent.symlink_to(outside)
+        return opened(path, flags, *arguments, **more)
+
+    hashes = files.Hashes(host.folder / "h.sqlite3")
+    monkeypatch.setattr(files.os, "open", swap)
+    found = {entry.path for entry in files.walk([str(host.media)], hashes)}
+    assert str(host.song.parent) in found
+    assert not any("secret" in path for path in found)
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_done(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -552,7 +661,7 @@ def test_the_backup_of_a_newer_version_is_refused(panel: database.Panel, host: H
     chosen = dataclasses.replace(host.settings, database=panel._database)
     summary = {"release": {"name": "0.9.0-abc", "version": "0.9.0"}}
     with pytest.raises(BackupError, match=r"0\.9\.0-abc, whose database is newer.*0042_new"):
-        restore._versions(chosen, summary, {"migrations": ["0042_new"]})
+        restore.versions(chosen, summary, {"migrations": ["0042_new"]})
 
 
 EPOCH = "6b1f0a52-9d57-4f0c-8a9b-0c1d2e3f4a5b"
@@ -769,10 +878,12 @@ def test_the_order_of_a_restore_is_on_no_command_line_and_in_no_log() -> None:
     (begin,) = [task for task in tasks if "ansible.builtin.command" in task]
     assert "repository" not in str(begin["ansible.builtin.command"]["argv"])
     assert begin["no_log"] is True
-    order = dict.fromkeys(("snapshot", "host", "repository"), "x") | {"confirm": True, "again": False}
+    order = {name: "x" if isinstance(value, str) else value for name, value in program.ORDER.items()}
+    order["confirm"] = True
     language = jinja2.Environment(autoescape=False)
     language.filters |= {"to_json": json.dumps, "bool": bool}
     asked = {f"streamfleet_backup_restore_{name}": value for name, value in order.items()}
+    asked["streamfleet_backup_restore_service"] = asked.pop("streamfleet_backup_restore_slug")
     said = language.from_string(begin["ansible.builtin.command"]["stdin"]).render(ansible_check_mode=False, **asked)
     assert json.loads(said) == order
     assert program._read_order(json.dumps(order)) == order

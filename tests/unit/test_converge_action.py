@@ -21,7 +21,9 @@ def test_one_service_that_cannot_be_rendered_fails_alone() -> None:
     doc = document("n1", 7, station(*A, name="a\nb", generation=5), station(*B))
     instances, failed = action.render_all(doc)
     assert [instance["slug"] for instance in instances] == ["jazz-fm"]
-    assert failed == {"rock-fm": {"message": failed["rock-fm"]["message"], "generation": 5}}
+    assert failed == {
+        "rock-fm": {"message": failed["rock-fm"]["message"], "generation": 5, "domains": [], "way": "listen"},
+    }
     assert failed["rock-fm"]["message"].startswith("name: 'U+000A'")
 
 

@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
+from streamfleet.controller_process import gone, where
 from streamfleet.domain_change import inventory, names
 from streamfleet.domain_change.errors import DomainError
 from streamfleet.domain_change.journal import LEASE, Holder, Journal
 from streamfleet.domain_change.names import Rename
 
-from action_plugins.streamfleet_domain_change import gone, where
 from filter_plugins.streamfleet import streamfleet_kept
 from scripts import forked_ansible
 

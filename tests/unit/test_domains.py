@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from streamfleet import domains
 from streamfleet.node_apply import apply as module
+from streamfleet.node_apply import files
 from streamfleet.node_apply.payload import decode, encode
 from streamfleet.node_apply.run import Options
 
@@ -29,10 +31,11 @@ def apply(node: NodeDouble, generation: int, *services: dict[str, Any], spoil: A
     """As streamfleet_converge does it; ``spoil`` changes what is shipped."""
     doc = document("n1", generation, *services)
     instances, failed = action.render_all(doc)
+    host = node.host(options.pop("checkpoint")) if "checkpoint" in options else node.host()
     for instance in instances if spoil else []:
         spoil(instance)
     whole = {"epoch": "epoch-1", "generation": generation, "services": instances, "failed": failed, "secrets": []}
-    return module.apply(node.host(), decode(encode(whole)), Options(**options))
+    return module.apply(host, decode(encode(whole)), Options(**options))
 
 
 def there(node: NodeDouble) -> dict[str, Any]:
@@ -130,10 +133,26 @@ def test_of_two_that_claim_a_name_the_first_has_it(node: NodeDouble) -> None:
         "changed": False,
         "actions": [],
     }
-    own = apply(node, 2, station(*A, domains=["stream.example.net"]))
-    assert "is the node's already" in own["services"]["rock-fm"]["message"]
     twice = apply(node, 3, station(*A, domains=[RADIO, RADIO]))
     assert twice["services"]["rock-fm"]["state"] == "running"
+
+
+def test_a_name_of_the_nodes_own_is_left_out_and_told(node: NodeDouble) -> None:
+    doc = document("n1", 1, station(*A, domains=["old.example.net", RADIO, "stream.example.net"]), station(*B))
+    doc["former_stream_hosts"] = ["old.example.net"]
+    warnings: list[str] = []
+    instances, failed = action.render_all(doc, warnings)
+    assert failed == {}
+    assert [instance["domains"] for instance in instances if instance["slug"] == "rock-fm"] == [[RADIO]]
+    assert warnings == [
+        f"rock-fm: domain {name} is a name of the node itself, and does not lead to it"
+        for name in ("old.example.net", "stream.example.net")
+    ]
+    whole = {"epoch": "e", "generation": 1, "services": instances, "failed": {}, "secrets": [], "warnings": warnings}
+    result = module.apply(node.host(), decode(encode(whole)), Options())
+    assert result["warnings"] == warnings
+    assert result["services"]["rock-fm"]["state"] == "running"
+    assert list(there(node)) == [RADIO]
 
 
 @pytest.mark.parametrize("turn", [1, -1])
@@ -159,7 +178,123 @@ def test_a_name_that_was_passed_on_does_not_go_back_with_what_does_not_run(node:
     node.turn(taken=[8300])
     result = apply(node, 2, station(*A), station("jazz-fm", 200002, 8300, domains=[RADIO]))
     assert result["services"]["jazz-fm"]["state"] == "failed"
-    assert there(node) == {}, "neither to who has given it up nor to who does not run with it"
+    assert there(node)[RADIO]["slug"] == "jazz-fm", "with what it ran with before"
+    assert node.running() == {"rock-fm", "jazz-fm"}
+    apply(node, 3, station(*A), station("jazz-fm", 200002, 8300))
+    assert there(node) == {}
+
+
+def test_a_lost_name_stays_away_though_its_service_goes_back_to_what_it_ran_with(node: NodeDouble) -> None:
+    apply(node, 1, station(*A, domains=[RADIO, JAZZ]))
+    node.turn(taken=[8300])
+    result = apply(node, 2, station("rock-fm", 200001, 8300, domains=[JAZZ]))
+    assert "it is on the air again with its previous configuration" in result["services"]["rock-fm"]["message"]
+    assert list(there(node)) == [JAZZ]
+    # And what is lost or proved later is, though the configuration is not tried again.
+    node.calls.clear()
+    result = apply(node, 3, station("rock-fm", 200001, 8300, generation=3, domains=[VIDEO]))
+    assert list(there(node)) == [VIDEO]
+    assert {call[1] for call in node.calls if call[0] == "systemctl"} == {"list-units"}
+    assert (result["services"]["rock-fm"]["state"], result["services"]["rock-fm"]["changed"]) == ("failed", True)
+    assert not apply(node, 3, station("rock-fm", 200001, 8300, generation=3, domains=[VIDEO]))["changed"]
+    apply(node, 4, station(*A, state="suspended"))
+    assert there(node) == {}
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+@pytest.mark.parametrize("fault", ["full disk", "bad file", "cannot be rendered"])
+def test_a_name_is_who_it_has_passed_to_though_that_service_cannot_be_changed(
+    node: NodeDouble, monkeypatch: pytest.MonkeyPatch, fault: str, turn: int
+) -> None:
+    giver, taker = (A, B)[::turn]
+    apply(node, 1, station(*giver, domains=[RADIO]), station(*taker))
+    real = files.stage
+
+    def full(host: Any, target: Any, sync: bool) -> None:
+        if target.path.endswith(f"{taker[0]}/icecast.xml"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(host, target, sync)
+
+    def spoil(instance: dict[str, Any]) -> None:
+        if fault == "bad file" and instance["slug"] == taker[0]:
+            instance["files"][0]["content"] = "<icecast"
+
+    if fault == "full disk":
+        monkeypatch.setattr(files, "stage", full)
+    name = "a\nb" if fault == "cannot be rendered" else "New"
+    wanted = (station(*giver), station(*taker, name=name, generation=2, domains=[RADIO]))
+    result = apply(node, 2, *wanted, spoil=spoil)
+    assert result["services"][taker[0]]["state"] == "failed"
+    assert result["services"][giver[0]]["state"] == "running"
+    assert there(node)[RADIO]["slug"] == taker[0]
+    assert node.running() == {"rock-fm", "jazz-fm"}
+    # It is known whose it is: it goes with that service, whatever else is the matter with it.
+    apply(node, 3, station(*giver), station(*taker, name=name, generation=3), spoil=spoil)
+    assert there(node) == {}
+
+
+def test_a_name_that_has_gone_goes_though_its_service_cannot_be_rendered(node: NodeDouble) -> None:
+    apply(node, 1, station(*A, domains=[RADIO, JAZZ]))
+    result = apply(node, 2, station(*A, name="a\nb", domains=[JAZZ]))
+    assert list(there(node)) == [JAZZ]
+    assert result["services"]["rock-fm"]["state"] == "failed"
+    assert result["services"]["rock-fm"]["changed"]
+
+
+def test_a_new_service_that_cannot_be_made_has_no_names(node: NodeDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    apply(node, 1, station(*B))
+    apply(node, 2, station(*A, domains=[RADIO], name="a\nb"), station(*B))
+    assert there(node) == {}
+    real = files.stage
+
+    def full(host: Any, target: Any, sync: bool) -> None:
+        if "rock-fm/" in target.path:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(host, target, sync)
+
+    monkeypatch.setattr(files, "stage", full)
+    apply(node, 3, station(*A, domains=[RADIO]), station(*B))
+    assert there(node) == {}
+
+
+@pytest.mark.parametrize("verb", ["stage", "commit"])
+def test_a_name_that_cannot_be_written_is_told_and_tried_again(
+    node: NodeDouble, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    apply(node, 1, station(*A, domains=[JAZZ]))
+    real = getattr(files, verb)
+
+    def full(host: Any, target: Any, *more: Any) -> None:
+        if target.path.endswith(f"{RADIO}.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(host, target, *more)
+
+    monkeypatch.setattr(files, verb, full)
+    result = apply(node, 2, station(*A, domains=[RADIO, VIDEO]))
+    assert result["services"]["rock-fm"]["message"] == (
+        f"cannot write /etc/streamfleet/domains/{RADIO}.json: No space left on device"
+    )
+    assert list(there(node)) == [VIDEO]
+    monkeypatch.undo()
+    result = apply(node, 2, station(*A, domains=[RADIO, VIDEO]))
+    assert result["services"]["rock-fm"]["state"] == "running"
+    assert sorted(there(node)) == [RADIO, VIDEO]
+
+
+@pytest.mark.parametrize("point", ["journal", "committed rock-fm", "named", "written", "units"])
+def test_a_kill_at_any_moment_leaves_no_name_that_nobody_takes_away(node: NodeDouble, point: str) -> None:
+    apply(node, 1, station(*A), station(*B))
+
+    def kill(name: str) -> None:
+        if name == point:
+            raise KeyboardInterrupt
+
+    changed = (station(*A, name="New", domains=[RADIO]), station(*B))
+    with pytest.raises(KeyboardInterrupt):
+        apply(node, 2, *changed, checkpoint=kill)
+    # The name was lost meanwhile.
+    apply(node, 3, station(*A, name="New"), station(*B))
+    assert there(node) == {}
 
 
 def test_companions_have_no_names() -> None:
@@ -181,6 +316,22 @@ def test_the_node_believes_no_payload(node: NodeDouble, change: dict[str, Any], 
     result = apply(node, 1, station(*A), spoil=lambda instance: instance.update(change))
     assert message in result["services"]["rock-fm"]["message"]
     assert there(node) == {}
+    apply(node, 2, station(*A, domains=[JAZZ]))
+    apply(node, 3, station(*A), spoil=lambda instance: instance.update(change))
+    assert list(there(node)) == [JAZZ], "as it was"
+
+
+def test_the_node_has_a_name_lead_to_one_service_whatever_it_is_shipped(node: NodeDouble) -> None:
+    def spoil(instance: dict[str, Any]) -> None:
+        instance.update(domains=[RADIO], way="listen")
+
+    result = apply(node, 1, station(*A), station(*B), spoil=spoil)
+    assert there(node)[RADIO]["slug"] == "jazz-fm"
+    assert result["services"]["jazz-fm"]["state"] == "running"
+    assert result["services"]["rock-fm"]["message"] == (
+        f"file /etc/streamfleet/domains/{RADIO}.json belongs to service jazz-fm"
+    )
+    assert node.running() == {"rock-fm", "jazz-fm"}
 
 
 def test_check_mode_shows_what_would_come_and_writes_nothing(node: NodeDouble) -> None:

@@ -117,6 +117,7 @@ def test_ansible_finds_them() -> None:
         "streamfleet_no_addresses",
         "streamfleet_no_networks",
         "streamfleet_openings",
+        "streamfleet_servers",
         "streamfleet_shared_ports",
         "streamfleet_unknown",
     }

@@ -49,6 +49,7 @@ def test_this_machine() -> None:
     found = look()
     assert found["uid"] == os.geteuid()
     assert found["memory_mb"] > 100
+    assert 1 <= found["cores"] <= (os.cpu_count() or 1)
     assert found["open_files_most"] >= found["open_files"] > 0
 
 

@@ -167,3 +167,21 @@ def test_a_unit_that_does_not_start_is_named_with_its_last_words(double: Systemc
     double.broken = B
     with pytest.raises(UnitsError, match=r"start failed for b.service: exit-code, exit status 1; .*the last words"):
         ensure(double.host(), [unit(A), unit(B)])
+
+
+def test_what_earlier_steps_would_have_written_is_foretold_and_then_done(
+    double: SystemctlDouble, tmp_path: Path
+) -> None:
+    double.add(A, "active", "enabled")
+    (tmp_path / "run/started").touch()
+    stale = [
+        {"stamp": "/run/started", "paths": ["/unit"], "verb": "restart"},
+        {"stamp": "/run/started", "paths": ["/settings"], "verb": "reload"},
+    ]
+    one = [unit(A, stale=stale)]
+    assert ensure(double.host(), one, True, ["/other"])["units"] == {}
+    assert ensure(double.host(), one, True, ["/settings"])["units"] == {A: ["reload"]}
+    assert ensure(double.host(), one, True, ["/settings", "/unit"])["units"] == {A: ["restart"]}
+    assert double.acts == []
+    # What was written is newer than the stamp by itself; what was not, is not.
+    assert ensure(double.host(), one, False, ["/unit"])["units"] == {}

@@ -232,8 +232,18 @@ def test_a_move_to_a_taken_port_goes_back_on_air_and_is_not_tried_again(node: No
     assert again["services"]["rock-fm"]["state"] == "failed"
     assert not again["changed"]
     assert node.unit("rock-fm")["starts"] == starts
+    # Nor for another reason that its generation rises for, such as a host name that was proved.
+    node.calls.clear()
+    again = apply(node, 3, station(*A, port=8200, generation=3, domains=["radio.example.com"]), station(*B))
+    assert again["services"]["rock-fm"]["state"] == "failed"
+    assert again["services"]["rock-fm"]["generation"] == 3
+    assert {call[1] for call in node.calls if call[0] == "systemctl"} == {"list-units"}
+    # It is changed.
+    changed = apply(node, 4, station(*A, port=8200, generation=4, name="Another"), station(*B))
+    assert changed["services"]["rock-fm"]["state"] == "failed"
+    assert "start" in {call[1] for call in node.calls if call[0] == "systemctl"}
     node.turn(taken=[])
-    result = apply(node, 3, station(*A, port=8200, generation=3), station(*B))
+    result = apply(node, 5, station(*A, port=8200, generation=5, name="Another", restart=1), station(*B))
     assert result["services"]["rock-fm"]["state"] == "running"
     assert node.unit("rock-fm")["port"] == 8200
 

@@ -236,7 +236,8 @@ def test_a_move_to_a_taken_port_goes_back_with_its_autodj(node: NodeDouble) -> N
     assert not apply(node, 2, moved)["changed"]
     assert node.units[UNIT]["starts"] == starts
     node.turn(taken=[])
-    apply(node, 3, with_autodj(port=8200, generation=3))
+    assert not apply(node, 3, with_autodj(port=8200, generation=3))["changed"]
+    apply(node, 4, with_autodj(port=8200, generation=4, restart=1))
     assert '"port": 8200' in node.units[UNIT]["config"]
 
 

@@ -17,6 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = {"mounts_propagate": True, "open_files": 1024, "open_files_most": 1048576, "memory_mb": 4096, "ipv6": True}
+HOST |= {"cores": 4}
 """Facts of an ordinary host, as streamfleet_host_facts tells them."""
 #: Tenths. Of 10.0, which is a service with no sandbox at all.
 MOST = 30

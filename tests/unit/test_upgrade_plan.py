@@ -9,6 +9,7 @@ from filter_plugins.streamfleet_upgrade import (
     streamfleet_due,
     streamfleet_packages_due,
     streamfleet_upgrade_plan,
+    streamfleet_why,
 )
 
 PANEL: dict[str, Any] = {
@@ -28,7 +29,7 @@ ON_AIR = [
 HOSTS: dict[str, dict[str, Any]] = {
     "panel": {"due": {"streamfleet-worker.service": ["restart"]}, "packages": []},
     "n1": {"due": {"streamfleet-rtmp.service": ["restart"], "nginx.service": ["reload"]}, "packages": []},
-    "n2": {"due": {"nginx.service": ["reload"]}, "packages": ["icecast2"]},
+    "n2": {"due": {"nginx.service": ["reload"]}, "packages": ["icecast2 2.4.4-4 to 2.4.4-5", "lame 3 to 4"]},
 }
 
 
@@ -48,15 +49,51 @@ def test_units_are_due_as_check_mode_has_foretold() -> None:
 def test_only_a_restart_of_what_carries_streams_interrupts() -> None:
     assert streamfleet_cut(HOSTS["n1"]["due"]) == ["streamfleet-rtmp.service"]
     assert streamfleet_cut({"nginx.service": ["enable", "start"], "x.timer": ["restart"]}) == []
-    for unheard in ("streamfleet-worker.service", "streamfleet-usage.service", "fail2ban.service"):
-        assert streamfleet_cut({unheard: ["restart"]}) == []
+    for unheard in ("streamfleet-worker", "streamfleet-usage", "streamfleet-file-transfer", "fail2ban"):
+        assert streamfleet_cut({f"{unheard}.service": ["restart"]}) == []
     # What is not known to be unheard counts as heard.
-    assert streamfleet_cut({"streamfleet-file-transfer.service": ["restart"]}) == ["streamfleet-file-transfer.service"]
+    assert streamfleet_cut({"streamfleet-anything.service": ["restart"]}) == ["streamfleet-anything.service"]
+
+
+def test_what_several_tasks_would_do_with_a_unit_is_said_once() -> None:
+    def fact(*verbs: str) -> dict[str, Any]:
+        return {"unit": "a.service", "verbs": list(verbs), "idle": False}
+
+    said = {"streamfleet_unit_a_service_1": fact("reload"), "streamfleet_unit_a_service_2": fact()}
+    assert streamfleet_due(said) == {"a.service": ["reload"]}
+    assert streamfleet_due({**said, "streamfleet_unit_a_service_3": fact("restart")}) == {"a.service": ["restart"]}
+    started = {**said, "streamfleet_unit_a_service_3": fact("enable", "start")}
+    assert streamfleet_due(started) == {"a.service": ["enable", "start"]}
+
+
+def test_transfers_that_a_restart_ends_are_said_and_are_no_streams() -> None:
+    host = {"due": {"streamfleet-file-transfer.service": ["restart"]}, "packages": []}
+    still = {**PANEL, "from": PANEL["to"], "changes": False}
+    assert streamfleet_upgrade_plan(still, {"n1": host}, ON_AIR)[1:] == [
+        "n1: restart streamfleet-file-transfer.service, which ends transfers of files that are under way",
+        "n1: touches nobody: 3 services on the air, at least 15 listeners",
+    ]
+
+
+def test_why_a_task_failed_is_said_without_secrets() -> None:
+    hidden = {
+        "msg": "non-zero return code",
+        "stderr": "Traceback\n  File\nOperationalError: pw hunter2x of postgres://u:p%40ss@db/x, or hunter2\n\n",
+        "stdout": "hunter2",
+    }
+    said = streamfleet_why(hidden, "Bring the database", ["", "hunter2", "hunter2x", None])  # type: ignore[list-item]
+    assert said == (
+        "Bring the database: non-zero return code: OperationalError: pw ******** of postgres://u:********@db/x, "
+        "or ********"
+    )
+    items = {"msg": "One or more items failed", "results": [{"failed": True, "msg": "no"}, {"msg": "fine"}]}
+    assert streamfleet_why(items, "Do", []) == "Do: One or more items failed: no"
+    assert streamfleet_why({}, "Do", []) == "Do: it gives no reason"
 
 
 def test_packages_are_those_that_apt_would_put_there() -> None:
-    said = "Reading lists\nInst nginx [1.22.1-9] (1.22.1-9+deb12u1 Debian [amd64])\nConf nginx (1.22)\nInst a (2)\n"
-    assert streamfleet_packages_due(said) == ["a", "nginx"]
+    said = "Reading\nInst nginx [1.22.1-9] (1.22.1-9+deb12u1 Debian [amd64])\nConf nginx (1.22)\nInst a (2 x [all])\n"
+    assert streamfleet_packages_due(said) == ["a 2", "nginx 1.22.1-9 to 1.22.1-9+deb12u1"]
     assert streamfleet_packages_due("") == []
 
 
@@ -71,7 +108,9 @@ def test_the_plan_names_every_host_and_whom_it_touches() -> None:
         "n1: reload nginx.service",
         "n1: TOUCHES 3 services on the air, at least 15 listeners",
         "n2: reload nginx.service",
-        "n2: new packages icecast2, whose own scripts may restart what they serve",
+        "n2: new packages icecast2 2.4.4-4 to 2.4.4-5, lame 3 to 4",
+        "n2: stations go on with the Icecast that they run with, until they are next started",
+        "n2: lame: their own scripts may restart what they serve",
         "n2: TOUCHES 1 services on the air, an unknown number of listeners",
     ]
 

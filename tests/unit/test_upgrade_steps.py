@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from streamfleet.node_apply.host import Finished, Host
-from streamfleet.upgrade import databases, journal, panel, places, steps, versions
+from streamfleet.upgrade import databases, draining, journal, panel, places, steps, versions
 from streamfleet.upgrade.errors import UpgradeError
 
 OLD = ("/opt/streamfleet/releases/0.1.0-0123456789abcdef", "/opt/streamfleet/venvs/0.1.0-0123456789abcdef")
@@ -140,10 +140,16 @@ def double(request: pytest.FixtureRequest, tmp_path: Path) -> PanelDouble:
     return PanelDouble(tmp_path, request.param)
 
 
+def begun(host: Host, run: str = "r1") -> dict[str, Any]:
+    """An upgrade up to where all is saved."""
+    steps.claim(host, run, "a test", *NEW)
+    return steps.begin(host, run)
+
+
 def upgraded(double: PanelDouble, run: str = "r1") -> Host:
     """An upgrade up to where the role panel has migrated, switched and started."""
     host = double.host()
-    steps.begin(host, run, "a test", *NEW)
+    begun(host, run)
     with double.database() as link:
         link.executescript("CREATE TABLE panel_more (x); DELETE FROM panel_node WHERE name = 'gone';")
     double.file("/etc/systemd/system/streamfleet-panel.service", "new unit\n")
@@ -180,10 +186,10 @@ def test_names_and_release_are_not_changed_at_once(double: PanelDouble, state: s
     double.file(places.NAMES, json.dumps({"state": state}))
     if refused:
         with pytest.raises(UpgradeError, match="change of host names"):
-            steps.begin(double.host(), "r1", "a test", *NEW)
+            begun(double.host())
         assert maintenance(double) is None
     else:
-        steps.begin(double.host(), "r1", "a test", *NEW)
+        begun(double.host())
     assert (double.root / places.JOURNAL[1:]).exists() is not refused
 
 
@@ -196,7 +202,7 @@ def test_a_database_that_is_ahead_of_the_release_is_refused(double: PanelDouble)
 def test_it_is_held_and_read_only_until_the_gate_then_open_to_the_probe_then_to_all(double: PanelDouble) -> None:
     able = steps.look(double.host(), *NEW)["read_only"]
     host = double.host()
-    steps.begin(host, "r1", "a test", *NEW)
+    begun(host)
     assert double.running == ({places.PANEL} if able else set())
     held = maintenance(double)
     assert held == {
@@ -220,7 +226,7 @@ def test_what_is_undone_is_as_before(double: PanelDouble) -> None:
     with double.database() as link:
         link.execute("UPDATE panel_node SET generation = 9")
         link.execute("INSERT INTO panel_account VALUES ('probe')")
-    assert steps.undo(host, "r1") == {"undone": True, "version": "0.1.0"}
+    assert steps.undo(host, "r1") == {"undone": True, "restored": True, "version": "0.1.0"}
     assert double.rows("SELECT username FROM panel_account") == [("ada",), ("lin",)]
     assert double.rows("SELECT name FROM sqlite_master WHERE name = 'panel_more'") == []
     # Above what its nodes have been given meanwhile, so that they take what comes.
@@ -238,10 +244,70 @@ def test_what_is_undone_is_as_before(double: PanelDouble) -> None:
 def test_where_nothing_can_be_saved_nothing_is_changed(double: PanelDouble, where: str) -> None:
     double.refuse = where
     with pytest.raises(UpgradeError, match="Nothing was changed: "):
-        steps.begin(double.host(), "r1", "a test", *NEW)
+        begun(double.host())
     assert double.running == set(places.UNITS)
     assert maintenance(double) is None
     assert journal.read(double.host()) is None
+    # What the playbook does then, which does not know how far the step has come.
+    assert steps.undo(double.host(), "r1") == {"undone": True, "restored": False, "version": "0.1.0"}
+
+
+def test_who_has_claimed_it_keeps_others_away_and_has_changed_nothing(double: PanelDouble) -> None:
+    host = double.host()
+    steps.claim(host, "r1", "a test", *NEW)
+    assert double.calls == []
+    assert maintenance(double) is None
+    with pytest.raises(UpgradeError, match=r"under way already: 0\.1\.0 to 0\.2\.0, begun by a test at .*, claimed"):
+        steps.claim(host, "r2", "another", *NEW)
+    with pytest.raises(UpgradeError, match="that of another run"):
+        steps.begin(host, "r2")
+    assert steps.undo(host, "r1") == {"undone": True, "restored": False, "version": "0.1.0"}
+    assert double.calls == []
+    with pytest.raises(UpgradeError, match="No upgrade was begun"):
+        steps.begin(host, "r1")
+    begun(host, "r2")
+    with pytest.raises(UpgradeError, match="cannot begin: it is snapshot already"):
+        steps.begin(host, "r2")
+
+
+def test_without_room_for_the_way_back_nothing_is_changed(double: PanelDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _offset: int, size: int) -> None:
+        assert size >= steps.RESERVE
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.posix_fallocate", full)
+        with pytest.raises(UpgradeError, match=r"Nothing was changed: .*No space left on device"):
+            begun(double.host())
+    assert double.running == set(places.UNITS)
+    assert journal.read(double.host()) is None
+    host = upgraded(double)
+    saved = journal.of_run(host, "r1")["snapshot"]
+    reserve = double.root / saved[1:] / places.RESERVE
+    assert reserve.stat().st_size >= steps.RESERVE
+
+    def needs_room(*_arguments: Any) -> None:
+        assert not reserve.exists()
+
+    monkeypatch.setattr(databases, "restore", needs_room)
+    assert steps.undo(host, "r1")["restored"]
+
+
+def test_a_node_that_was_set_draining_is_known_until_it_is_given_back(double: PanelDouble) -> None:
+    host = double.host()
+    draining.note(host, "r1", ["n1", "edge.example"])
+    assert steps.look(host, *NEW)["draining"] == ["edge.example", "n1"]
+    # An upgrade of the panel in between takes nothing of it away.
+    upgraded(double)
+    steps.open_gate(host, "r1")
+    steps.finish(host, "r1")
+    assert draining.noted(host) == ["edge.example", "n1"]
+    draining.forget(host, ["n1", "n2"])
+    assert draining.noted(host) == ["edge.example"]
+    for bad in ("../../etc/x", "", "N1", "a/b", "-a"):
+        with pytest.raises(UpgradeError, match="is no name of a node"):
+            draining.note(host, "r1", ["n3", bad])
+    assert draining.noted(host) == ["edge.example"]
 
 
 @pytest.mark.parametrize("where", ["tar --extract", "daemon-reload", "generation__lte", "systemctl start", "curl"])
@@ -267,13 +333,13 @@ def test_a_run_killed_before_anything_was_saved_is_undone_without_a_snapshot(dou
     steps._release = lambda *_a: (_ for _ in ()).throw(KeyboardInterrupt)  # type: ignore[assignment]
     try:
         with pytest.raises(KeyboardInterrupt):
-            steps.begin(host, "r1", "a test", *NEW)
+            begun(host)
     finally:
         steps._release = original
     double.refuse = ""
-    begun = steps.look(host, *NEW)["begun"]
-    assert (begun["run"], begun["fresh"]) == ("r1", True)
-    assert steps.undo(host, "r1") == {"undone": True, "version": "0.1.0"}
+    found = steps.look(host, *NEW)["begun"]
+    assert (found["run"], found["fresh"]) == ("r1", True)
+    assert steps.undo(host, "r1") == {"undone": True, "restored": False, "version": "0.1.0"}
     assert double.running == set(places.UNITS)
 
 
@@ -284,7 +350,7 @@ def test_a_gate_that_was_passed_is_finished_and_not_undone(double: PanelDouble) 
     with pytest.raises(UpgradeError):
         steps.finish(host, "r1")
     double.refuse = ""
-    assert steps.undo(host, "r1") == {"undone": False, "version": "0.2.0"}
+    assert steps.undo(host, "r1") == {"undone": False, "restored": False, "version": "0.2.0"}
     assert double.rows("SELECT count(*) FROM sqlite_master WHERE name = 'panel_more'") == [(1,)]
     assert maintenance(double) is None
 
@@ -292,7 +358,7 @@ def test_a_gate_that_was_passed_is_finished_and_not_undone(double: PanelDouble) 
 def test_two_upgrades_exclude_each_other(double: PanelDouble) -> None:
     host = upgraded(double)
     with pytest.raises(UpgradeError, match=r"under way already: 0\.1\.0 to 0\.2\.0, begun by a test at"):
-        steps.begin(host, "r2", "another", *NEW)
+        steps.claim(host, "r2", "another", *NEW)
     for step in (steps.open_gate, steps.finish, steps.undo):
         with pytest.raises(UpgradeError, match="that of another run"):
             step(host, "r2")
@@ -300,6 +366,16 @@ def test_two_upgrades_exclude_each_other(double: PanelDouble) -> None:
         steps.open_gate(host, "r1")
     with pytest.raises(UpgradeError, match="the gate was not passed"):
         steps.finish(host, "r1")
+
+
+def test_what_still_changes_the_database_is_waited_for_before_it_is_put_back(double: PanelDouble) -> None:
+    host = upgraded(double)
+    with journal.locked(host, places.SET_UP_LOCK):
+        with pytest.raises(UpgradeError, match=r"still being changed, by a run that was killed \(set_up\.py\)"):
+            steps.undo(host, "r1")
+        assert steps.installed(host)["release"] == NEW[0]
+        assert double.rows("SELECT count(*) FROM sqlite_master WHERE name = 'panel_more'") == [(1,)]
+    assert steps.undo(host, "r1")["restored"]
 
 
 def test_the_gate_misses_objects_and_wrong_versions(double: PanelDouble) -> None:
@@ -318,12 +394,12 @@ def test_the_gate_misses_objects_and_wrong_versions(double: PanelDouble) -> None
 
 def test_a_run_is_given_up_after_its_lease(double: PanelDouble, monkeypatch: pytest.MonkeyPatch) -> None:
     host = upgraded(double)
-    begun = journal.read(host)
-    assert begun is not None
-    assert journal.is_fresh(begun)
+    found = journal.read(host)
+    assert found is not None
+    assert journal.is_fresh(found)
     later = time.time() + journal.LEASE
     monkeypatch.setattr(time, "time", lambda: later)
-    assert not journal.is_fresh(begun)
+    assert not journal.is_fresh(found)
 
 
 def test_versions_are_ordered_as_they_are_released() -> None:

@@ -571,6 +571,31 @@ def test_a_rate_needs_a_whole_minute_and_a_tenth_more_is_allowed() -> None:
     assert held.above(NOW + 60, "rock", source(0), 134) == 160
 
 
+class Untouched(dict[Any, Any]):
+    """What is known of all services, which nobody may go through for one of them."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("all services are gone through for one of them")
+
+    items = values = keys = __iter__  # type: ignore[assignment]
+
+
+def test_what_one_service_costs_does_not_grow_with_the_others() -> None:
+    held = Held()
+    held.see(NOW, "jazz", [source(0)])
+    held._seen, held._mounts = Untouched(held._seen), Untouched(held._mounts)
+    held.see(NOW, "rock", [source(0), source(0, "/gone")])
+    held.see(NOW + 60, "rock", [source(1_200_000)])
+    assert held.kbps("rock", source(0)) == held.above(NOW + 60, "rock", source(0), 128) == 160
+    held.dropped(NOW + 60, "rock", Drop(NOW, "/stream", 160, 128))
+    held.see(NOW + 75, "rock", [source(0, since=75.0)])
+    assert held.kbps("rock", source(0)) is None
+    held._seen, held._mounts = dict(dict.items(held._seen)), dict(dict.items(held._mounts))
+    held.forget(NOW + 75, {"jazz": 200001})
+    held.see(NOW + 90, "jazz", [source(2_400_000)])
+    assert held.kbps("jazz", source(0)) == 213
+
+
 def test_who_is_right_is_never_sent_away_however_late_the_engine_tells_of_bytes() -> None:
     for first in range(5):
         held = Held()

@@ -460,6 +460,13 @@ def test_renditions_are_smaller_pictures_of_the_same(
                         int(subprocess.run(shown, capture_output=True, text=True, check=True).stdout.split()[0])
                     )
                 assert heights[1] == 144 != heights[0]
+                # A second stream is let in, since its name begins alike, and is not encoded.
+                with subprocess.Popen(video_publisher(f"{url}2", 60), stdin=subprocess.DEVNULL) as second:
+                    try:
+                        awaited(program, 200, "live2")
+                        assert program.list(stream="ngrp:live2_all")[0] == 404
+                    finally:
+                        second.kill()
             finally:
                 encoder.kill()
 
@@ -478,7 +485,7 @@ def test_renditions_are_smaller_pictures_of_the_same(
 )
 def test_a_template_that_is_wrong_is_not_loaded(program: Program, old: str, new: str, said: str) -> None:
     program.put(settings={"renditions": [{"height": 480, "video_kbps": 1200}]})
-    path = program.vhost / "conf/rock-tv/renditions.xml"
+    path = program.vhost / "conf/rock-tv/live.xml"
     assert old in path.read_text()
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(Wrong, match=said):

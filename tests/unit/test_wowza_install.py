@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -163,6 +164,24 @@ def test_a_file_that_is_another_than_documented_is_refused(
     installed.edit(name, old, new)
     with pytest.raises(installed.module.Refused, match=said):
         installed.module.wanted(installed.settings)
+
+
+# Processors
+
+
+@pytest.mark.parametrize(
+    ("cores", "share", "quota"), [(1, 85, "85%"), (2, 85, "170%"), (16, 100, "1600%"), (4, 1, "4%")]
+)
+def test_wowza_leaves_some_of_the_processors_to_others(cores: int, share: int, quota: str) -> None:
+    role = yaml.safe_load((ROOT / "roles/wowza/vars/main.yml").read_text())
+    variables = {"ansible_facts": {"streamfleet_host": {"cores": cores}}, "streamfleet_wowza_cpu_share": share}
+    made = Environment(undefined=StrictUndefined).from_string(role["_streamfleet_wowza_cpu_quota"]).render(variables)
+    assert made == quota
+    needed = re.findall(r"{{ (\w+) }}", (ROOT / "roles/wowza/templates/streamfleet-wowza.service.j2").read_text())
+    lines = rendered(
+        "wowza", "streamfleet-wowza.service", **{**dict.fromkeys(needed, "x"), "_streamfleet_wowza_cpu_quota": made}
+    )
+    assert [line for line in lines if line.startswith("CPUQuota=")] == [f"CPUQuota={quota}"]
 
 
 # The firewall around tenants

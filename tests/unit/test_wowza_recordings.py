@@ -15,7 +15,8 @@ import pytest
 
 from demo.media import video_publisher
 from tests.doubles.wowza.recorder import fault_of
-from tests.unit.test_wowza_double import Program, application, program
+from tests.ports import free_port
+from tests.unit.test_wowza_double import Program, application, program, relayed
 from tests.unit.test_wowza_install import loaded
 
 __all__ = ["program"]
@@ -147,23 +148,70 @@ def test_what_is_published_is_given_to_the_customer_as_a_film(
     assert capsys.readouterr().out.count("have reached disk_quota_mb") == 1
 
 
-RECORDERS = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications/rock-tv/instances/_definst_/streamrecorders"
+@pytest.mark.slow
+def test_what_is_relayed_is_recorded_too(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program, helper = shelf.program, shelf.helper.application
+    shelf.want(stream="live.stream", pictures=False)
+    monkeypatch.setattr(shelf.helper.Recordings, "start", staticmethod(seconds(shelf)))
+    web = free_port()
+    relayed(program, f"http://127.0.0.1:{web}/radio", "shoutcast")
+    radio = ["-f", "mp3", "-listen", "1", f"http://127.0.0.1:{web}/radio"]
+    sound = ["ffmpeg", "-v", "error", "-re", "-f", "lavfi", "-i", "sine=440", "-c:a", "libmp3lame", *radio]
+    with program.running(), subprocess.Popen(sound, stdin=subprocess.DEVNULL) as sent:
+        try:
+            helper.one("on", "rock-tv")
+            shelf.look()
+            status, told = program.ask(f"{RECORDERS}/live.stream")
+            # With no picture there is no key frame to wait for; nobody else's stream is recorded.
+            assert (status, told["startOnKeyFrame"], told["outputPath"]) == (200, False, f"{shelf.place}")
+            assert not shelf.recorded()
+            end = time.monotonic() + 40
+            while not shelf.given():
+                assert time.monotonic() < end, list(shelf.spool.rglob("*"))
+                shelf.look()
+                time.sleep(0.5)
+        finally:
+            sent.kill()
+        probe = ["ffprobe", "-v", "error", "-show_entries", "stream=codec_name", "-of", "csv=p=0"]
+        told_of = subprocess.run([*probe, f"{shelf.given()[0]}"], capture_output=True, text=True, check=True)
+        assert told_of.stdout.split() == ["mp3"]
+        # Not recorded any more, it still is a relay, and its recorder ends.
+        unit = shelf.helper.UNITS / "streamfleet-wowza@rock-tv.service.d"
+        unit.mkdir(parents=True)
+        (unit / "10-user.conf").write_text(f"[Service]\nUser=sf{UID}\n")
+        (program.vhost / "conf/rock-tv/record.json").unlink()
+        shelf.look()
+        assert program.ask(f"{RECORDERS}/live.stream")[0] == 404
+        assert program.ask(f"{STREAMS}/live.stream")[0] == 200
+
+
+def test_a_stream_that_no_channel_has_is_not_recorded(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.want(stream="../jazz-tv")
+    with shelf.program.running():
+        shelf.look()
+        assert not shelf.recorded()
+    assert "rock-tv: ../jazz-tv is no stream of a channel" in capsys.readouterr().out
+
+
+INSTANCE = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications/rock-tv/instances/_definst_"
+STREAMS = f"{INSTANCE}/incomingstreams"
+RECORDERS = f"{INSTANCE}/streamrecorders"
 
 
 def seconds(shelf: Shelf) -> Any:
     """As the program asks for recordings, but of seconds instead of minutes."""
     start = shelf.helper.Recordings.start
 
-    def shorter(rest: Any, slug: str, spool: Path, minutes: int) -> None:
+    def shorter(rest: Any, slug: str, spool: Path, asked_for: dict[str, Any]) -> None:
         ask = rest.ask
 
         def asked(method: str, path: str, body: str) -> Any:
             wanted = json.loads(body)
-            assert wanted["segmentDuration"] == minutes * 60_000
+            assert wanted["segmentDuration"] == asked_for["minutes"] * 60_000
             return ask(method, path, json.dumps({**wanted, "segmentDuration": 4000}))
 
         rest.ask = asked
-        start(rest, slug, spool, minutes)
+        start(rest, slug, spool, asked_for)
 
     return shorter
 

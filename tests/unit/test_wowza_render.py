@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from streamfleet.engine import File, Instance, RenderError, load_renderer
+from streamfleet.engine import File, Instance, RenderError, instances_of, load_renderer
 from streamfleet_tv import videos
 
 from tests.doubles.panel import playlist, schedule
@@ -333,24 +333,76 @@ def test_a_type_of_service_that_the_role_does_not_have_is_refused() -> None:
     assert raised.value.field == "service_type"
 
 
-@pytest.mark.parametrize("kind", ["live", "low_latency"])
-def test_a_channel_that_is_recorded_says_so_in_a_file_of_its_own(kind: str) -> None:
-    wanted = {"service_type": kind, "settings": {"record_minutes": 30}, "limits": {"disk_quota_mb": 500}}
-    instance, plain = render(channel(*A, **wanted), NODE), render(channel(*A, service_type=kind), NODE)
-    assert isinstance(instance, Instance)
-    assert isinstance(plain, Instance)
+#: Types that are recorded: the settings that they need, the stream, and what is said of one without pictures.
+RECORDED: list[tuple[str, dict[str, str], str, dict[str, bool]]] = [
+    ("live", {}, "live", {}),
+    ("low_latency", {}, "live", {}),
+    ("tv_station", {}, "live", {}),
+    ("stream_relay", {"stream_address": "rtmp://video.example.net/live/one"}, "live.stream", {}),
+    ("shoutcast_relay", {"radio_address": "http://radio.example.net:8000/one"}, "live.stream", {"pictures": False}),
+]
+
+
+@pytest.mark.parametrize(("kind", "own", "stream", "more"), RECORDED)
+def test_a_channel_that_is_recorded_says_so_in_a_file_of_its_own(
+    kind: str, own: dict[str, str], stream: str, more: dict[str, bool]
+) -> None:
+    def made(settings_: dict[str, Any], **changes: Any) -> Instance:
+        made_of = {"service_type": kind, "playlists": [], "schedules": [], **changes}
+        return instances_of(render(channel(*A, settings={**own, **settings_}, **made_of), NODE))[0]
+
+    kept, limits = {"record_minutes": 30}, {"disk_quota_mb": 500}
+    instance, plain = made(kept, limits=limits), made({})
     record = files(instance)["record.json"]
-    assert json.loads(record.content) == {"uid": 200001, "quota_mb": 500, "minutes": 30, "running": True}
+    said = {"uid": 200001, "quota_mb": 500, "minutes": 30, "running": True, "stream": stream, **more}
+    assert json.loads(record.content) == said
     assert (record.path, record.group) == ("/etc/streamfleet/instances/wowza/rock-tv/record.json", "streamfleet-wowza")
     assert (instance.directories, plain.directories) == (["/var/lib/streamfleet/media/200001"], [])
-    limited = render(channel(*A, **wanted, library_mb=700), NODE)
+    limited = made(kept, limits=limits, library_mb=700)
     assert json.loads(files(limited)["record.json"].content)["library_mb"] == 700
     with pytest.raises(RenderError):
-        render(channel(*A, **wanted, library_mb="700"), NODE)
+        made(kept, limits=limits, library_mb="700")
     # Nobody is interrupted for it.
     assert instance.fingerprints == plain.fingerprints
-    off = render(channel(*A, **wanted, state="suspended"), NODE)
+    off = made(kept, limits=limits, state="suspended")
     assert json.loads(files(off)["record.json"].content)["running"] is False
+
+
+def test_what_plays_by_itself_is_kept_and_scaled_as_viewers_see_it(tmp_path: Path) -> None:
+    instance, programme = tv(settings={"dvr_hours": 2}, limits={"disk_quota_mb": 500})
+    app = settings(tmp_path / "kept", instance)
+    assert (app.dvr, app.window) == (Path("/var/lib/streamfleet-wowza/dvr/200001/rock-tv"), 7200)
+    assert json.loads(files(instance)["dvr.json"].content) == {"uid": 200001, "quota_mb": 500}
+    route = {"port": 1938, "hls": "/rock-tv/air", "archive": True}
+    assert json.loads(files(instance)["rock-tv.json"].content) == route
+    # What plays it goes on, whatever becomes of what is kept.
+    plain, same = tv()
+    assert programme.fingerprints == same.fingerprints
+    assert instance.fingerprints != plain.fingerprints
+    wanted = [{"height": 240, "video_kbps": 400}]
+    small, _programme = tv(settings={"renditions": wanted})
+    assert json.loads(files(small)["rock-tv.json"].content)["hls"] == "/rock-tv/ngrp:air_all"
+    app = settings(tmp_path / "small", small)
+    place = tmp_path / "small/conf/rock-tv/air.xml"
+    place.write_text(files(small)["air.xml"].content)
+    assert Template(place).groups == {"all": ["source", "240p"]}
+    # A broadcaster's stream becomes a part of that one: it is not encoded a second time.
+    assert (app.template("air"), app.template("live"), app.template("airs")) == (place, None, None)
+    off, _programme = tv(settings={"renditions": wanted}, state="stopped")
+    assert set(files(off)) == {"Application.xml"}
+    with pytest.raises(RenderError, match="cannot be had together with dvr_hours"):
+        tv(settings={"renditions": wanted, "dvr_hours": 2}, limits={"disk_quota_mb": 500})
+    with pytest.raises(RenderError, match="set disk_quota_mb, too"):
+        tv(settings={"dvr_hours": 2}, limits={"disk_quota_mb": None})
+
+
+@pytest.mark.parametrize("kind", ["stream_relay", "shoutcast_relay", "low_latency", "on_demand"])
+def test_what_a_type_does_not_have_is_not_in_its_files(tmp_path: Path, kind: str) -> None:
+    own = next((dict(item[1]) for item in RECORDED if item[0] == kind), {})
+    more = {"dvr_hours": 2, "renditions": [{"height": 240, "video_kbps": 400}]}
+    kept = render(channel(*A, service_type=kind, settings={**own, **more}, limits={"disk_quota_mb": 500}), NODE)
+    assert isinstance(kept, Instance)
+    assert kept.files == instances_of(render(channel(*A, service_type=kind, settings=own), NODE))[0].files
 
 
 def test_what_was_sent_is_kept_for_as_long_as_is_said(tmp_path: Path) -> None:
@@ -397,21 +449,24 @@ def test_renditions_are_a_template_of_the_channels_own(tmp_path: Path) -> None:
     found = files(instance)
     assert json.loads(found["rock-tv.json"].content)["hls"] == "/rock-tv/ngrp:live_all"
     app = settings(tmp_path, instance)
-    assert app.template == tmp_path / "conf/rock-tv/renditions.xml"
-    app.template.write_text(found["renditions.xml"].content)
-    template = Template(app.template)
+    place = tmp_path / "conf/rock-tv/live.xml"
+    assert app.template("live") is None
+    place.write_text(found["live.xml"].content)
+    # Another stream that whoever has the password publishes is not encoded.
+    assert (app.template("live"), app.template("live2")) == (place, None)
+    template = Template(place)
     assert template.encodes == {"source": None, "480p": (480, 1200000), "240p": (240, 400000)}
     assert template.groups == {"all": ["source", "480p", "240p"]}
-    widths = [int(item.text or 0) for item in ET.fromstring(found["renditions.xml"].content).iter("Width")]
+    widths = [int(item.text or 0) for item in ET.fromstring(found["live.xml"].content).iter("Width")]
     assert widths == [854, 426]
     other = render(channel(*A, settings={"renditions": wanted[:1]}), NODE)
     assert isinstance(other, Instance)
     assert instance.fingerprints != other.fingerprints
     plain = render(channel(*A), NODE)
     assert isinstance(plain, Instance)
-    assert settings(tmp_path / "plain", plain).template is None
+    assert settings(tmp_path / "plain", plain).template("live") is None
     off = render(channel(*A, settings={"renditions": wanted}, state="stopped"), NODE)
-    assert "renditions.xml" not in files(off)
+    assert set(files(off)) == {"Application.xml"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from typing import Any
 
-from . import diff, files, firewall, lock, outcome, state, transfer, units, users
+from . import diff, files, firewall, lock, names, outcome, state, transfer, units, users
 from .errors import ApplyError
 from .host import Host
 from .plan import Plan, make, slug_of
@@ -39,6 +39,7 @@ def _guarded(host: Host, payload: Mapping[str, Any], options: Options) -> dict[s
         message = f"generation {payload['generation']} is older than {applied}, which is applied already"
         return {"changed": False, "skipped_older": True, "generation": applied, "msg": message, "services": {}}
     run = Run(host, options, payload, known, journal, users.Accounts.of(host))
+    run.warnings += payload.get("warnings", [])
     _plan(run)
     differences = _diff(run) if options.diff else []
     if not options.check:
@@ -60,6 +61,7 @@ def _plan(run: Run) -> None:
             if taken.setdefault(target.path, key) != key:
                 plan.error = f"file {target.path} belongs to service {taken[target.path]}"
         run.plans.append(plan)
+    names.plan(run)
     _fail_together(run)
     _hand_over(run)
     _leftovers(run)
@@ -79,12 +81,12 @@ def _fail_together(run: Run) -> None:
 
 
 def _hand_over(run: Run) -> None:
-    """What one service gives up and another gets, such as a host name: the latter replaces it, nobody removes it.
+    """What one service gives up and another gets, such as a publish key: the latter replaces it, nobody removes it.
 
     Should the latter not run with what it gets, the file goes: nothing leads back to who has given it up.
     """
     wanted = _wanted(run)
-    passed = {path for plan in run.live for path, _found in plan.removals if path in wanted}
+    passed = run.passed = {path for plan in run.live for path, _found in plan.removals if path in wanted}
     for plan in run.live if passed else []:
         plan.removals = [(path, found) for path, found in plan.removals if path not in passed]
         plan.writes = [(target, files.Found() if target.path in passed else found) for target, found in plan.writes]
@@ -92,7 +94,8 @@ def _hand_over(run: Run) -> None:
 
 def _wanted(run: Run) -> set[str]:
     """Every path that shall be there."""
-    return {target.path for plan in run.live for target in plan.targets}
+    held = {target.path for holder in run.names for target in holder.targets}
+    return held | {target.path for plan in run.live for target in plan.targets}
 
 
 def _leftovers(run: Run) -> None:
@@ -141,6 +144,9 @@ def _diff(run: Run) -> list[dict[str, str]]:
     for plan in run.live:
         entries += [diff.of(target, target.path, found, secrets) for target, found in plan.writes]
         entries += [diff.of(None, path, found, secrets) for path, found in plan.removals]
+    for holder in run.names:
+        entries += [diff.of(target, target.path, found, secrets) for target, found in holder.writes]
+        entries += [diff.of(None, path, found, secrets) for path, found in holder.removals]
     for entry in run.retire.values():
         found_there = [(path, found) for path in entry["files"] if (found := files.look(run.host, path)).there]
         entries += [diff.of(None, path, found, secrets) for path, found in found_there]
@@ -154,12 +160,15 @@ def _diff(run: Run) -> list[dict[str, str]]:
 def _execute(run: Run) -> None:
     host = run.host
     working = [plan for plan in run.live if plan.changes]
-    if working or run.purge or run.retire or run.firewall_differs or run.journal["services"]:
+    naming = any(holder.changes for holder in run.names)
+    if working or naming or run.purge or run.retire or run.firewall_differs or run.journal["services"]:
         _journal(run, working)
         host.checkpoint("journal")
         _create_users(run, working)
         host.checkpoint("users")
         _write([plan for plan in working if not plan.error], run)
+        _remove_what_nobody_took(run)
+        names.write(run)
         host.checkpoint("written")
         if run.firewall_differs:
             problem = firewall.update(host, run.pairs)
@@ -189,6 +198,10 @@ def _journal(run: Run, working: list[Plan]) -> None:
             "files": sorted({*before["files"], *plan.paths}),
             "action": plan.action,
         }
+    units_of = {plan.key: plan.unit for plan in run.plans}
+    for holder in (holder for holder in run.names if holder.changes):
+        before = services.get(holder.key, {"unit": units_of.get(holder.key), "files": [], "action": "none"})
+        services[holder.key] = {**before, "files": sorted({*before["files"], *holder.paths})}
     for entry in services.values():
         for path in entry["files"]:
             files.unstage(run.host, path)
@@ -212,6 +225,15 @@ def _retire(run: Run) -> None:
         problem = outcome.stop_for_good(run.host, entry["unit"]) or _remove_files(run.host, slug_of(key), entry, kept)
         if problem:
             run.retire_problems[key] = problem
+
+
+def _remove_what_nobody_took(run: Run) -> None:
+    """What was given up, and whoever was to get it could not be written: it leads back to nobody."""
+    for path in sorted(run.passed - _wanted(run)):
+        try:
+            run.host.path(path).unlink(missing_ok=True)
+        except OSError as error:
+            run.warnings.append(f"cannot remove {path}: {error.strerror}")
 
 
 def _create_users(run: Run, working: list[Plan]) -> None:

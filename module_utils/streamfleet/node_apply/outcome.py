@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import diff, files, units
+from .. import domains
+from . import diff, files, names, units
 from .host import Host
-from .plan import Plan, slug_of
+from .plan import Plan, configuration, slug_of
 from .run import Run
 
 #: Seconds between two looks at units that are starting: first, longest.
@@ -154,11 +155,10 @@ def entries(run: Run) -> dict[str, Any]:
                 "files": [target.path for target in plan.targets],
             }
         elif plan.rolled_back:
-            keys = ("fingerprints", "restart", "generation")
             services[plan.key] = {
                 **plan.old,
                 "files": sorted({*plan.old.get("files", []), *plan.paths}),
-                "refused": {**{key: wanted[key] for key in keys}, "message": plan.error},
+                "refused": {"configuration": configuration(wanted), "message": plan.error},
             }
         elif plan.done:
             # Its files are the new ones, its unit is not what it should be: the next run acts on it again.
@@ -168,6 +168,10 @@ def entries(run: Run) -> dict[str, Any]:
                 "fingerprints": plan.old.get("fingerprints", {}),
                 "files": plan.paths,
             }
+    for holder in run.names:
+        if (entry := services.get(holder.key)) is not None:
+            others = [path for path in entry["files"] if not domains.is_path(path)]
+            services[holder.key] = {**entry, "files": others + names.kept(run.host, holder)}
     return services
 
 
@@ -185,6 +189,11 @@ def of(run: Run) -> dict[str, Any]:
             "changed": False,
             "actions": [],
         }
+    for holder in run.names:
+        result = results[holder.key]
+        result["changed"] |= holder.changes
+        if holder.error:
+            _fail(result, "", diff.masked(holder.error, secrets))
     for key in run.retire:
         slug, _plus, companion = key.partition("+")
         results[slug]["changed"] = True

@@ -6,6 +6,8 @@ the slug, and ``<slug>+<companion>``.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import posixpath
 import re
 from collections.abc import Mapping
@@ -24,6 +26,9 @@ WANTS = f"{UNITS}/streamfleet-instances.target.wants"
 
 #: Groups that a unit may run in beside its tenant's own.
 OWN_GROUP = re.compile(r"streamfleet-[a-z-]{1,20}")
+
+#: What says nothing of an instance's own configuration.
+_BESIDE = frozenset({"generation", "state", "reason", "domains", "way"})
 
 #: The stronger action wins when a run that was killed had begun another one.
 STRENGTH = {"none": 0, "reload": 1, "restart": 2}
@@ -127,7 +132,6 @@ def _files(host: Host, plan: Plan, begun: Mapping[str, Any] | None, accounts: us
     if plan.unit or any(own_group in (file["group"], file["owner"]) for file in plan.wanted["files"]):
         plan.new_user = accounts.require(plan.wanted["uid"])
     plan.targets = [_target(file, accounts) for file in plan.wanted["files"]]
-    plan.targets += _domain_targets(plan, accounts)
     if plan.unit:
         if plan.wanted.get("group"):
             accounts.group(plan.wanted["group"])
@@ -146,7 +150,8 @@ def _files(host: Host, plan: Plan, begun: Mapping[str, Any] | None, accounts: us
         if not files.is_made(host, directory := files.checked_directory(path, plan.wanted["uid"]))
     ]
     known = set(plan.old.get("files", [])) | set((begun or {}).get("files", []))
-    for path in sorted(known - paths):
+    # Host names follow rules of their own (names.py).
+    for path in sorted(path for path in known - paths if not domains.is_path(path)):
         found = files.look(host, path)
         if found.there:
             plan.removals.append((path, found))
@@ -163,23 +168,6 @@ def _target(file: Mapping[str, Any], accounts: users.Accounts) -> Target:
         validate=file["validate"],
         mask=file.get("mask"),
     )
-
-
-def _domain_targets(plan: Plan, accounts: users.Accounts) -> list[Target]:
-    """A file for each host name of the tenant's own, which the web server reads when it is asked for that name."""
-    names, way = plan.wanted["domains"], plan.wanted["way"]
-    if not names:
-        return []
-    if way not in domains.WAYS.values():
-        raise ServiceError(f"way {way!r} is none of {', '.join(domains.WAYS.values())}")
-    owner, group = accounts.user("root"), accounts.group("www-data")
-    content = domains.content(plan.slug, plan.wanted["uid"], way).encode()
-    targets = []
-    for name in names:
-        if (why := domains.problem(name)) is not None:
-            raise ServiceError(f"domain {name!r} {why}")
-        targets.append(Target(domains.path_of(name), content, 0o640, owner, group))
-    return targets
 
 
 def _unit_targets(plan: Plan, unit: str) -> list[Target]:
@@ -224,11 +212,18 @@ def _by_fingerprints(plan: Plan) -> str:
     return "reload" if before.get("reload") != after.get("reload") else "none"
 
 
+def configuration(wanted: Mapping[str, Any]) -> str:
+    """Digest of all that an instance is made of. Whether it is on the air and what its names are does not count."""
+    counted = {key: value for key, value in wanted.items() if key not in _BESIDE}
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()
+
+
 def _refused_before(plan: Plan, loaded: Mapping[str, Unit]) -> bool:
     """Whether just this was tried and taken back: trying again at every converge would cut it off each time."""
     refused = plan.old.get("refused")
     if not refused or not plan.runs or not plan.unit:
         return False
     unit = loaded.get(plan.unit)
-    same_wish = all(refused[key] == plan.wanted[key] for key in ("fingerprints", "restart", "generation"))
+    # The generation rises for other reasons, too, such as a host name that is proved.
+    same_wish = refused.get("configuration") == configuration(plan.wanted)
     return bool(same_wish and unit is not None and unit.on)

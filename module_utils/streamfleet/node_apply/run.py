@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from . import firewall, users
+from .holder import Holder
 from .host import Host
 from .plan import Plan
 from .transfer import Transfer
@@ -43,6 +44,9 @@ class Run:
     firewall_differs: bool = False
     warnings: list[str] = field(default_factory=list)
     transfer: Transfer = field(default_factory=Transfer)
+    names: list[Holder] = field(default_factory=list)
+    #: What one service gives up and another gets.
+    passed: set[str] = field(default_factory=set)
 
     @property
     def live(self) -> list[Plan]:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,14 @@ if pem.MISSING is None:
 
 #: A chain, a request or a file of state is not larger; that of all tenants' names is not larger than the second.
 LARGEST, LARGEST_OF_ALL = 1 << 20, 1 << 26
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whose a tenant's name is: ``uid``, 0 where that is not known. ``told``: time of the file that says so, in ns."""
+
+    uid: int
+    told: int
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,25 @@ class Shelf:
     def domain_request(self, name: str) -> Path:
         """The signing request of a tenant's name."""
         return self.domains / f"{name}.csr"
+
+    @property
+    def owners(self) -> Path:
+        """Whose the tenants' names are; written by root, read by the client. One file, for there may be thousands."""
+        return self.data / "owners.json"
+
+    def read_owners(self) -> dict[str, Owner]:
+        """Of each tenant's name whose it is; nothing where that cannot be read."""
+        try:
+            found = json.loads(read(self.owners, LARGEST_OF_ALL))["names"]
+            return {str(name): Owner(int(uid), int(told)) for name, (uid, told) in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def write_owners(self, owners: Mapping[str, Owner], group: int) -> None:
+        """Write it, whole, for the client's ``group``; only where it is another than before. Raises OSError."""
+        names = {name: [owner.uid, owner.told] for name, owner in owners.items()}
+        text = json.dumps({"names": names}, separators=(",", ":"), sort_keys=True) + "\n"
+        pem.put(self.owners, text.encode(), 0o640, group)
 
     def marker(self, name: str) -> Path:
         """What the installer says it has put in place for a tenant's name: the digest of the chain."""
@@ -124,11 +152,14 @@ class Shelf:
         pem.put(self.own / "state.json", text.encode(), 0o644)
 
     def read_domains(self) -> dict[str, Any]:
-        """What is known of tenants' names: ``names``, ``ordered`` and ``error``; of nothing where it cannot be read."""
+        """What is known of tenants' names: ``names``, ``ordered`` (when, and for whose uid) and ``error``.
+
+        Of nothing where it cannot be read.
+        """
         try:
             found = json.loads(read(self.own / "domains.json", LARGEST_OF_ALL))
             names = {name: entry for name, entry in found["names"].items() if isinstance(entry, dict)}
-            ordered = [str(at) for at in found["ordered"]]
+            ordered = [(str(at), int(uid)) for at, uid in map(_order, found["ordered"])]
             return {"names": names, "ordered": ordered, "error": str(found["error"])}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {"names": {}, "ordered": [], "error": ""}
@@ -142,6 +173,11 @@ class Shelf:
         new = self.own / f"{name}.issued"
         pem.put(new, chain, 0o644)
         new.replace(self.issued / f"{name}.pem")
+
+
+def _order(item: Any) -> Any:
+    """Of an order that only says when, nobody knows whose it was."""
+    return (item, 0) if isinstance(item, str) else item
 
 
 def read(path: Path, largest: int = LARGEST) -> bytes:

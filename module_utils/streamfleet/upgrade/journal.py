@@ -17,35 +17,50 @@ from .errors import UpgradeError
 #: Seconds after its last step for which an upgrade counts as being under way.
 LEASE = 1800
 
+#: claimed: nothing was changed, but nobody else may begin.
 #: begun: units are held, nothing was written. snapshot: all is saved. open: the new release runs, and is probed.
 #: passed: it stays. undoing: the old one is being put back.
-PHASES = ("begun", "snapshot", "open", "passed", "undoing")
+PHASES = ("claimed", "begun", "snapshot", "open", "passed", "undoing")
+
+
+#: Seconds to wait for a step of a run that was killed, which goes on without it.
+PATIENCE = 60.0
 
 
 @contextlib.contextmanager
-def locked(host: Host) -> Iterator[None]:
-    """One step at a time. Raises UpgradeError where another one works."""
-    path = host.path(places.LOCK)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+def locked(
+    host: Host,
+    path: str = places.LOCK,
+    patience: float = PATIENCE,
+    busy: str = "A step of another upgrade works on this host. Run again when it has ended.",
+) -> Iterator[None]:
+    """One at a time. Raises UpgradeError (``busy``) where another works for longer than ``patience``, in seconds."""
+    place = host.path(path)
+    deadline = host.clock() + patience
+    place.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UpgradeError("A step of another upgrade works on this host. Run again when it has ended.") from None
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if host.clock() > deadline:
+                    raise UpgradeError(busy) from None
+                host.sleep(1)
         yield
     finally:
         os.close(descriptor)
 
 
-def read(host: Host) -> dict[str, Any] | None:
+def read(host: Host, path: str = places.JOURNAL) -> dict[str, Any] | None:
     """What was begun, or None. Raises UpgradeError for a file that makes no sense."""
     try:
-        data: dict[str, Any] = json.loads(host.path(places.JOURNAL).read_text())
+        data: dict[str, Any] = json.loads(host.path(path).read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise UpgradeError(f"{places.JOURNAL} cannot be read: {error}. It is written whole or not at all") from None
+        raise UpgradeError(f"{path} cannot be read: {error}. It is written whole or not at all") from None
     return data
 
 

@@ -9,10 +9,16 @@ UPGRADE = "/var/lib/streamfleet/upgrade"
 JOURNAL = f"{UPGRADE}/journal.json"
 #: What came of the last one.
 LAST = f"{UPGRADE}/last.json"
-#: Read by the panel at every request (streamfleet_panel/maintenance.py).
+#: A node that an upgrade has set draining, and has to give back.
+DRAINING = "draining-{node}.json"
+#: Room in the folder of what is saved that nothing takes, so that going back finds it on a disk that is full by then.
+RESERVE = "reserve"
 NAMES = "/var/lib/streamfleet/domain_change/journal.json"
+#: Read by the panel at every request (streamfleet_panel/maintenance.py).
 MAINTENANCE = f"{UPGRADE}/maintenance.json"
 LOCK = "/run/streamfleet-upgrade.lock"
+#: Held by whatever changes the database (roles/panel/files/set_up.py).
+SET_UP_LOCK = "/run/streamfleet-panel-set-up.lock"
 PANEL_ENV = "/etc/streamfleet/panel/panel.env"
 SOCKET = "/run/streamfleet-panel/panel.sock"
 COMMAND = "/usr/local/bin/streamfleet-panel"

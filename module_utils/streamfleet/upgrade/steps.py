@@ -1,12 +1,14 @@
 """The steps of an upgrade on the panel's host, in the order of an upgrade; each can be repeated, and all can be undone.
 
-look → begin (held, read-only, saved) → [the role panel migrates and switches] → open (the gate) → finish, or undo.
+look → claim (nobody else may begin; the probe is heard before) → begin (held, read-only, saved) → [the role panel
+migrates and switches] → open (the gate) → finish, or undo.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import time
@@ -15,12 +17,17 @@ from typing import Any
 
 from ..domain_change.journal import UNFINISHED
 from ..node_apply.host import Host
-from . import databases, journal, panel, places, versions
+from . import databases, draining, journal, panel, places, versions
 from .errors import UpgradeError
 
 #: Seconds for a worker to end the run that it is in.
 HOLD_PATIENCE = 1000.0
 UNIT_PATIENCE = 180.0
+#: Bytes beside the database's own size that going back may need: journal, settings, a unit that is started.
+RESERVE = 32 * 2**20
+_SETTING_UP = (
+    "The panel's database is still being changed, by a run that was killed (set_up.py). Wait for its end, and run again"
+)
 _TOKEN = re.compile(r"sft_([a-z0-9]{8})_")
 
 
@@ -63,6 +70,7 @@ def look(host: Host, release: str, venv: str) -> dict[str, Any]:
         "database_mb": databases.size_mb(host, database),
         "free_mb": shutil.disk_usage(host.path("/var/lib")).free // 2**20,
         "begun": begun and {"run": begun["run"], "text": journal.describe(begun), "fresh": journal.is_fresh(begun)},
+        "draining": draining.noted(host),
     }
 
 
@@ -77,11 +85,8 @@ def installed(host: Host) -> dict[str, str]:
     return {**found, "version": versions.version_of(found["release"])}
 
 
-def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, Any]:
-    """Hold the worker and the jobs, make the panel read-only, and save database and settings. Raises UpgradeError.
-
-    Where saving fails, all runs on as before.
-    """
+def claim(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, Any]:
+    """Have nobody else begin, before anything is changed. Raises UpgradeError."""
     with journal.locked(host):
         begun = journal.read(host)
         if begun is not None:
@@ -98,12 +103,26 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
             "run": run,
             "by": by,
             "since": int(time.time()),
-            "phase": "begun",
+            "phase": "claimed",
             "from": found,
             "to": new,
             "read_only": _knows_maintenance(host, found["venv"]),
             "snapshot": f"{places.UPGRADE}/{name}",
         }
+        journal.write(host, data)
+        return data
+
+
+def begin(host: Host, run: str) -> dict[str, Any]:
+    """Hold the worker and the jobs, make the panel read-only, and save database and settings. Raises UpgradeError.
+
+    Where saving fails, all runs on as before.
+    """
+    with journal.locked(host):
+        data = journal.of_run(host, run)
+        if data["phase"] != "claimed":
+            raise UpgradeError(f"The upgrade cannot begin: it is {data['phase']} already")
+        data["phase"] = "begun"
         journal.write(host, data)
         try:
             _hold(host, data)
@@ -111,6 +130,7 @@ def begin(host: Host, run: str, by: str, release: str, venv: str) -> dict[str, A
         except Exception as error:
             # Whatever it is, the panel is not left held. Where it cannot be released, the journal tells the next run.
             _release(host, data)
+            _drop_reserve(host, data)
             journal.close(host, data, "refused")
             raise UpgradeError(f"Nothing was changed: {error}") from None
         data["phase"] = "snapshot"
@@ -153,46 +173,67 @@ def open_gate(host: Host, run: str) -> dict[str, Any]:
 def finish(host: Host, run: str) -> None:
     """Let everybody write again. The snapshot stays until the next upgrade. Raises UpgradeError."""
     with journal.locked(host):
-        data = journal.of_run(host, run)
-        if data["phase"] not in ("open", "passed"):
-            raise UpgradeError(f"The upgrade cannot be finished: it is {data['phase']}, and the gate was not passed")
-        data["phase"] = "passed"
-        journal.write(host, data)
-        _release(host, data)
-        journal.close(host, data, "done")
+        _finish(host, journal.of_run(host, run))
+
+
+def _finish(host: Host, data: dict[str, Any]) -> None:
+    if data["phase"] not in ("open", "passed"):
+        raise UpgradeError(f"The upgrade cannot be finished: it is {data['phase']}, and the gate was not passed")
+    data["phase"] = "passed"
+    journal.write(host, data)
+    _release(host, data)
+    _drop_reserve(host, data)
+    journal.close(host, data, "done")
 
 
 def undo(host: Host, run: str) -> dict[str, Any]:
     """Have all be as it was before ``begin``: code, settings and database. Raises UpgradeError.
 
-    A run that had passed its gate is finished instead.
+    ``undone``: the release is the one of before; a run that had passed its gate is finished instead. ``restored``:
+    something had been changed, and was put back. Where no upgrade is under way, nothing is done: its own last step
+    has failed, and has put back itself what there was.
     """
-    data = journal.of_run(host, run)
-    if data["phase"] == "passed":
-        finish(host, run)
-        return {"undone": False, "version": data["to"]["version"]}
     with journal.locked(host):
+        if journal.read(host) is None:
+            last = journal.read(host, places.LAST) or {}
+            kept = (last.get("run"), last.get("phase")) == (run, "done")
+            return {"undone": not kept, "restored": False, "version": installed(host)["version"]}
+        data = journal.of_run(host, run)
+        if data["phase"] == "passed":
+            _finish(host, data)
+            return {"undone": False, "restored": False, "version": data["to"]["version"]}
+        if data["phase"] == "claimed":
+            journal.close(host, data, "refused")
+            return {"undone": True, "restored": False, "version": data["from"]["version"]}
         saved = data["phase"] != "begun" and data.get("saved", False)
-        old = data["from"]
+        _drop_reserve(host, data)
         if saved:
-            data["phase"] = "undoing"
-            journal.write(host, data)
-            _say(host, data, admit=[], hold=["worker", "jobs"])
-            seen = _seen(host, data)
-            _systemctl(host, ["stop", *places.UNITS], HOLD_PATIENCE)
-            _restore_settings(host, data["snapshot"])
-            databases.restore(host, databases.database_of(host), data["snapshot"])
-            _link(host, places.CURRENT, old["release"])
-            _link(host, places.VENV, old["venv"])
-            _systemctl(host, ["daemon-reload"], UNIT_PATIENCE)
-            panel.raise_generations(host, seen, old["release"], old["venv"])
+            # What a killed run has begun to do to the database may go on without it.
+            with journal.locked(host, places.SET_UP_LOCK, HOLD_PATIENCE, _SETTING_UP):
+                _put_back(host, data)
+        old = data["from"]
         _systemctl(host, ["start", places.PANEL], UNIT_PATIENCE)
         panel.wait_for(host, old["version"], old["venv"], _tokens(host)[0])
         if saved:
             panel.without_loss("Rollback", lambda: panel.counts(host, old["release"], old["venv"]), data["counts"])
         _release(host, data)
         journal.close(host, data, "undone")
-        return {"undone": True, "version": old["version"]}
+        return {"undone": True, "restored": saved, "version": old["version"]}
+
+
+def _put_back(host: Host, data: dict[str, Any]) -> None:
+    old = data["from"]
+    data["phase"] = "undoing"
+    journal.write(host, data)
+    _say(host, data, admit=[], hold=["worker", "jobs"])
+    seen = _seen(host, data)
+    _systemctl(host, ["stop", *places.UNITS], HOLD_PATIENCE)
+    _restore_settings(host, data["snapshot"])
+    databases.restore(host, databases.database_of(host), data["snapshot"])
+    _link(host, places.CURRENT, old["release"])
+    _link(host, places.VENV, old["venv"])
+    _systemctl(host, ["daemon-reload"], UNIT_PATIENCE)
+    panel.raise_generations(host, seen, old["release"], old["venv"])
 
 
 def _seen(host: Host, data: dict[str, Any]) -> dict[str, int]:
@@ -238,8 +279,20 @@ def _save(host: Host, data: dict[str, Any]) -> None:
     if done.code != 0:
         raise UpgradeError(f"The settings cannot be saved: {done.last_words}")
     archive.chmod(0o600)
+    _keep_reserve(host, data)
     host.sync()
     data["saved"] = True
+
+
+def _keep_reserve(host: Host, data: dict[str, Any]) -> None:
+    """Room for the way back. Raises OSError where there is none, before anything is changed."""
+    size = RESERVE + databases.size_mb(host, databases.database_of(host)) * 2**20
+    with host.path(f"{data['snapshot']}/{places.RESERVE}").open("wb") as stream:
+        os.posix_fallocate(stream.fileno(), 0, size)
+
+
+def _drop_reserve(host: Host, data: dict[str, Any]) -> None:
+    host.path(f"{data['snapshot']}/{places.RESERVE}").unlink(missing_ok=True)
 
 
 def _restore_settings(host: Host, folder: str) -> None:

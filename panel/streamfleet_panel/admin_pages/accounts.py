@@ -226,7 +226,13 @@ class PlanAdmin(PlannedAdmin):
         ),
         (
             "Each media service (empty: unlimited)",
-            {"fields": (("max_mounts_per_service", "max_bitrate_kbps"), "allowed_engines")},
+            {
+                "fields": (
+                    ("max_mounts_per_service", "max_bitrate_kbps"),
+                    ("max_renditions", "max_transcode_mpixels"),
+                    "allowed_engines",
+                )
+            },
         ),
     )
 

@@ -54,6 +54,9 @@ class NodeAdmin(PlannedAdmin):
 
     kind = "node"
     form = NodeForm
+    _STATE = (
+        "generation", "observed_generation", "observed_at", "last_run", "news", "former_stream_hosts", "facts", "label",
+    )  # fmt: skip
     list_display = ("name", "address", "engines_in_words", "services", "status", "generations", "last_run")
     list_filter = ("status", Behind)
     search_fields = ("name", "address", "stream_host")
@@ -62,13 +65,10 @@ class NodeAdmin(PlannedAdmin):
         (None, {"fields": ("name", "status", "engines")}),
         ("SSH", {"fields": ("address", ("ssh_port", "ssh_user"), "host_key")}),
         ("Streams", {"fields": ("stream_host", ("port_range_start", "port_range_end"), "max_media_services")}),
-        (
-            "State",
-            {"fields": ("generation", "observed_generation", "observed_at", "last_run", "news", "facts", "label")},
-        ),
+        ("State", {"fields": _STATE}),
     )
     add_fieldsets = fieldsets[:3]
-    readonly_fields = ("generation", "observed_generation", "observed_at", "last_run", "news", "facts", "label")
+    readonly_fields = _STATE
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Node]:
         """With the number of services."""

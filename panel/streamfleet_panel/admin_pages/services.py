@@ -129,6 +129,7 @@ class ServiceAdmin(PlannedAdmin):
                 ("max_listeners", "max_bitrate_kbps"),
                 ("monthly_transfer_mb", "disk_quota_mb"),
                 ("max_mounts", "max_domains"),
+                ("max_renditions", "max_transcode_mpixels"),
             )
         },
     )

@@ -11,6 +11,7 @@ LABELS = {
     "max_bitrate_kbps": "Max bitrate (kbit/s)",
     "monthly_transfer_mb": "Monthly transfer (MB)",
     "disk_quota_mb": "Disk quota (MB)",
+    "max_transcode_mpixels": "Max megapixels encoded in a second",
 }
 # What the API calls null is an empty field here; true and false are switches.
 _PHRASES = (

@@ -12,7 +12,7 @@ from streamfleet_panel.apply import of_service
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.plan import Plan
 from streamfleet_panel.apply.world import rows
-from streamfleet_panel.models import Domain
+from streamfleet_panel.models import Domain, Node
 
 
 def plan_domains(plan: Plan, entries: Sequence[Entry], declared: Container[str]) -> None:
@@ -40,7 +40,11 @@ def _with_parents(name: str) -> list[str]:
 
 def _own_names(plan: Plan) -> frozenset[str]:
     """Names of the panel, of nodes as the plan has them, and what customers' CNAMEs lead to."""
-    nodes = [host for node in plan.world.nodes.values() for host in (node.stream_host, node.address)]
+    nodes = [
+        host
+        for node in plan.world.nodes.values()
+        for host in (node.stream_host, node.address, *node.former_stream_hosts)
+    ]
     hosts = [urlsplit(settings.PUBLIC_URL).hostname, *settings.ALLOWED_HOSTS, settings.DOMAIN_TARGET, *nodes]
     names = {(host or "").lower().strip(".") for host in hosts}
     return frozenset(name for name in names if "." in name and not _is_address(name))
@@ -55,7 +59,9 @@ def _is_address(host: str) -> bool:
 
 
 def check(plan: Plan) -> None:
-    """Refuse more domains than a service may have, and one that two services of a customer would have."""
+    """Refuse more domains than a service may have, one that two services of a customer would have, and names of nodes
+    that are a customer's."""
+    _check_nodes(plan)
     for growth, total in of_service.over(plan, "domain", "domain", -1):
         service = growth.service
         if service.max_domains is not None and total > service.max_domains:
@@ -85,3 +91,28 @@ def check(plan: Plan) -> None:
         if other is not claim:
             message = f"is a domain of {other.media_service.slug} already"
             plan.problem(f"{paths[id(claim)]}.name", claim.name, message, "Delete it there first.")
+
+
+def _check_nodes(plan: Plan) -> None:
+    """Refuse a node a name that a customer has proved: under it that customer's service is reached, or the node's."""
+    wanted: dict[str, tuple[str, str]] = {}
+    for result in plan.results:
+        if not isinstance(result.obj, Node) or result.action not in ("created", "updated"):
+            continue
+        for field in ("stream_host", "former_stream_hosts", "address"):
+            if field not in result.changes and result.action == "updated":
+                continue
+            value = getattr(result.obj, field)
+            for host in value if isinstance(value, list) else [value or ""]:
+                wanted.setdefault(host.lower().strip("."), (f"{result.path}.{field}", host))
+    if not wanted:
+        return
+    gone = {obj.pk for obj in plan.removed.get(Domain, [])}
+    alive = Domain.objects.filter(media_service__deleted_at=None, media_service__customer__deleted_at=None)
+    for claim in rows(alive.select_related("media_service__customer"), "holds", list(wanted)):
+        if claim.pk in gone:
+            continue
+        path, host = wanted[claim.name]
+        service = claim.media_service
+        message = f"is a domain of {service.customer.username}'s, who has proved it for {service.slug}"
+        plan.problem(path, host, message, "Give the node another name, or delete that domain first.")

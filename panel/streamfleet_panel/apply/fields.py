@@ -81,6 +81,17 @@ def _engines(value: Any) -> list[str]:
     return list(value)
 
 
+_one_host = one_line(253, HOST, "Write host names, as stream.example.net.")
+
+
+def _hosts(value: Any) -> list[str]:
+    if not isinstance(value, list):
+        raise Bad(f"must be a list, is {kind_of(value)}", "Write host names as a list; [] for none.")
+    if len(value) > 50:
+        raise Bad(f"has {len(value)} items, at most 50 fit", "Leave out what nobody uses any more.")
+    return sorted({_one_host(item).lower() for item in value})
+
+
 def _facts(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise Bad(f"must be a mapping, is {kind_of(value)}", "Give facts as name: value.")
@@ -109,6 +120,11 @@ KINDS: dict[str, dict[str, Field]] = {
         limit("max_mounts", "Sum of max_mounts over all services."),
         limit("max_mounts_per_service", "Greatest max_mounts of each service."),
         limit("max_bitrate_kbps", "Greatest max_bitrate_kbps of each service whose engine holds that limit."),
+        limit("max_renditions", "Greatest max_renditions of each service for which something can be encoded."),
+        limit(
+            "max_transcode_mpixels",
+            "Greatest max_transcode_mpixels of each service for which something can be encoded.",
+        ),
         Field(
             "allowed_engines",
             _engines,
@@ -169,6 +185,12 @@ KINDS: dict[str, dict[str, Field]] = {
         text(
             "stream_host", "Host name that listeners and encoders use.", 253, HOST, "Write a host name.", nullable=True
         ),
+        Field(
+            "former_stream_hosts",
+            _hosts,
+            {"type": "array", "items": {"type": "string", "maxLength": 253, "pattern": HOST}},
+            "Host names that its streams had before, and that it still answers to.",
+        ),
         integer("port_range_start", "First port of services.", 1024, 65535),
         integer("port_range_end", "Last port of services.", 1024, 65535),
         limit("max_media_services", "Media services that the node takes."),
@@ -213,6 +235,11 @@ KINDS: dict[str, dict[str, Field]] = {
         limit("disk_quota_mb", "Space for media and recordings.", MOST_MB),
         limit("max_mounts", "Mount points."),
         limit("max_domains", "Custom domains. Default: 5."),
+        limit("max_renditions", "Smaller pictures that are encoded on the node."),
+        limit(
+            "max_transcode_mpixels",
+            "Megapixels that are encoded in a second for these, counted at 16:9 and 30 pictures a second.",
+        ),
     ),
     "playlist": table(
         text("media_service", "Slug of the media service that plays it; part of the key.", 63, SLUG, _NAME_FIX),

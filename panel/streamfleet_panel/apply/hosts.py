@@ -8,7 +8,7 @@ from streamfleet_panel.apply.plan import DELETED, Plan
 from streamfleet_panel.models import Account, MediaService, Node, ResellerPlan
 
 _LIMITS = frozenset(name for name in KINDS["reseller_plan"] if name != "name")
-_NODE_DOCUMENT = frozenset({"stream_host"})
+_NODE_DOCUMENT = frozenset({"stream_host", "former_stream_hosts"})
 
 
 def named(names: list[str]) -> str:

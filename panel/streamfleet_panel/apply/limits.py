@@ -15,7 +15,12 @@ _SUMS = {
     "max_transfer_mb": "monthly_transfer_mb",
     "max_mounts": "max_mounts",
 }
-_EACH = {"max_bitrate_kbps": "max_bitrate_kbps", "max_mounts_per_service": "max_mounts"}
+_EACH = {
+    "max_bitrate_kbps": "max_bitrate_kbps",
+    "max_mounts_per_service": "max_mounts",
+    "max_renditions": "max_renditions",
+    "max_transcode_mpixels": "max_transcode_mpixels",
+}
 
 
 def _reseller_of(account: Account) -> Account | None:
@@ -55,18 +60,18 @@ def _each(plan: Plan, service: MediaService, reseller: Account, path: str) -> No
         _within(plan, f"{path}.{name}", service, name, getattr(offer, limit), offer.name, limit)
 
 
-def _counts(service_engine: str, name: str) -> bool:
-    """Whether the field means anything for the engine.
+def _counts(service_engine: str, name: str, service_type: str | None = None) -> bool:
+    """Whether the field means anything for the engine, or for services of this type of it.
 
     Where the engine has no such limit, having none is no claim to unlimited: a plan that is to bound every listener
     names the engines that count them (``allowed_engines``).
     """
     engine = engines().get(service_engine)
-    return engine is None or engine.holds(name)
+    return engine is None or engine.holds(name, service_type)
 
 
 def _within(plan: Plan, path: str, service: MediaService, name: str, most: int | None, offer: str, limit: str) -> None:
-    if most is None or not _counts(service.engine, name):
+    if most is None or not _counts(service.engine, name, service.service_type):
         return
     value = getattr(service, name)
     if value is None:

@@ -11,16 +11,20 @@ from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KINDS
 from streamfleet_panel.apply.plan import DELETED, RESTORED, SECRET_CHANGE, Plan
 from streamfleet_panel.apply.ports import Ports, key_of_node
+from streamfleet_panel.apply.renditions import judge_renditions
 from streamfleet_panel.apply.together import judge_together
 from streamfleet_panel.apply.world import chunks
-from streamfleet_panel.engines import ENGINE_LIMITS, Engine, Property, engines, generate_credential
+from streamfleet_panel.engines import ENGINE_LIMITS, RENDITION_LIMITS, Engine, Property, engines, generate_credential
 from streamfleet_panel.models import Account, MediaService, Node, UniqueCredential
 
 _TABLE = KINDS["media_service"]
 # Columns that are not part of the node's document.
-_SILENT = frozenset({"label", "max_mounts", "max_domains", "suspended_until"})
+_SILENT = frozenset({"label", "max_mounts", "max_domains", *RENDITION_LIMITS, "suspended_until"})
 _LIMITED = frozenset(
-    {"max_listeners", "max_bitrate_kbps", "monthly_transfer_mb", "disk_quota_mb", "max_mounts", "customer", "state"}
+    {
+        *("max_listeners", "max_bitrate_kbps", "monthly_transfer_mb", "disk_quota_mb", "max_mounts"),
+        *(*RENDITION_LIMITS, "customer", "state"),
+    }
 )
 
 
@@ -372,6 +376,7 @@ def _judge(
         many = field if named else f"{entry.path}.max_mounts"
         judge_mounts(plan, service, mounts, [f"{field}[{index}]" for index in range(len(mounts))], many, field)
         _bitrates(plan, entry, service, engine.mounts_field, mounts)
+    judge_renditions(plan, entry, service, engine)
     judge_together(plan, entry, service, engine, changes)
     if service.suspended_until is not None and not service.suspended and "suspended_until" in entry.fields:
         plan.problem(

@@ -23,6 +23,10 @@ class ResellerPlan(models.Model):
     max_mounts = models.PositiveIntegerField("max mounts, sum", null=True, blank=True)
     max_mounts_per_service = models.PositiveIntegerField(null=True, blank=True)
     max_bitrate_kbps = models.PositiveIntegerField("max bitrate (kbps) of each service", null=True, blank=True)
+    max_renditions = models.PositiveIntegerField("max renditions of each service", null=True, blank=True)
+    max_transcode_mpixels = models.PositiveIntegerField(
+        "max megapixels a second that are encoded for each service", null=True, blank=True
+    )
     allowed_engines = models.JSONField(null=True, blank=True)
     label = models.CharField("ownership label", max_length=100, null=True, blank=True, db_index=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -38,6 +38,8 @@ class MediaService(models.Model):
     disk_quota_mb = models.PositiveBigIntegerField(null=True, blank=True)
     max_mounts = models.PositiveIntegerField(null=True, blank=True)
     max_domains = models.PositiveIntegerField(null=True, blank=True, default=5)
+    max_renditions = models.PositiveIntegerField(null=True, blank=True)
+    max_transcode_mpixels = models.PositiveIntegerField(null=True, blank=True)
     # Fields of the engine that were named; what is not here has the default of the engine's spec.
     settings = models.JSONField(default=dict, blank=True)
     credentials_encrypted = models.TextField(blank=True, default="", editable=False)

@@ -373,6 +373,12 @@ _MOUNT_WORDS = {
 _CODE = re.compile(r"[A-Z]\(([^)]*)\)")
 
 
+def has_renditions(service: MediaService) -> bool:
+    """Whether something can be encoded for the service."""
+    engine = engines().get(service.engine)
+    return engine is not None and engine.renditions_field(service.service_type) is not None
+
+
 def mount_names(service: MediaService) -> list[str]:
     """Paths of the service's mounts, in their order; none where its engine has none."""
     engine = engine_of(service)

@@ -7,6 +7,7 @@ together with the first token of scope account and is never made a second time. 
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import pwd
@@ -14,6 +15,17 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+#: Held while the database is changed, by the program that changes it, too: it outlives who has called it, and whoever
+#: puts the database back (streamfleet_panel_upgrade) waits for it.
+LOCK = "/run/streamfleet-panel-set-up.lock"
+
+
+def locked() -> int:
+    """The descriptor of the lock, which this has waited for."""
+    descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor
 
 
 def write(token: dict[str, Any], secret: str) -> None:
@@ -50,6 +62,7 @@ def main() -> int:
         stdout=subprocess.PIPE,
         text=True,
         check=False,
+        pass_fds=[locked()],
     )
     if done.returncode != 0:
         return done.returncode

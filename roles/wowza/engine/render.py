@@ -43,11 +43,16 @@ ON_DEMAND = "on_demand"
 #: ``_streamfleet_wowza_tv_port`` of the role is the same.
 TV_STATION, TV, AIR, TV_PORT = "tv_station", "tv", "air", 1941
 TV_INSTANCES = "/etc/streamfleet/instances/tv"
-#: Types of services that an encoder publishes to, and those of them of which Wowza keeps what is sent.
+#: Types of services whose stream Wowza fetches → the setting that says where from, and what Wowza calls that stream.
+RADIO = "shoutcast_relay"
+RELAYS = {"stream_relay": "stream_address", RADIO: "radio_address"}
+RELAYED = f"{STREAM}.stream"
+#: Types of services that an encoder publishes to; those that are recorded; those that have nDVR and the transcoder.
 PUBLISHED = ("live", "low_latency", TV_STATION)
-RECORDED = ("live", "low_latency")
-#: Types of services whose stream Wowza fetches → the setting that says where from.
-RELAYS = {"stream_relay": "stream_address", "shoutcast_relay": "radio_address"}
+RECORDED = (*PUBLISHED, *RELAYS)
+KEPT = SCALED = ("live", TV_STATION)
+#: Types of services → the stream that viewers get, where it is not ``live``.
+SHOWN = {TV_STATION: AIR, **dict.fromkeys(RELAYS, RELAYED)}
 #: Scheme of such an address → Wowza's MediaCaster that fetches it.
 CASTERS = {
     "stream_relay": {"rtmp": "liverepeater", "rtsp": "rtp", "http": "applehls", "https": "applehls"},
@@ -57,8 +62,9 @@ CASTERS = {
 MEDIA = "/run/streamfleet/wowzamedia"
 #: What Wowza keeps of what was sent, below it <uid>/<slug> of each channel; files/recordings.py holds its limit.
 DVR = "/var/lib/streamfleet-wowza/dvr"
-#: The transcoder's template, in the channel's folder, and the group of all that it makes.
-TEMPLATE, ALL = "renditions.xml", "all"
+#: The group of all that the transcoder makes of a stream. Its template, in the channel's folder, is called like the one
+#: stream that it is for: Wowza looks for it by that name, and makes nothing of any other that is published.
+ALL = "all"
 #: What the customer's own user is told that lets Wowza read the library.
 GRANTS = "/etc/streamfleet/instances/wowzalibrary"
 #: Seconds of a segment of HLS at low latency.
@@ -164,7 +170,8 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance | li
         files.append(File(f"{folder}/dvr.json", kept, group=GROUP, validate="json"))
     read = _relay(service, folder) if running and kind in RELAYS else []
     if running and (renditions := _renditions(service)):
-        read = [File(f"{folder}/{TEMPLATE}", _template(renditions), group=GROUP, validate="xml")]
+        template = f"{folder}/{SHOWN.get(kind, STREAM)}.xml"
+        read = [File(template, _template(renditions), group=GROUP, validate="xml")]
     if running:
         files += [_passwords(service, folder)] if kind in PUBLISHED else []
         files += [*read, _route(service)]
@@ -292,7 +299,7 @@ def _application(service: Mapping[str, Any], running: bool) -> str:
 
 def _renditions(service: Mapping[str, Any]) -> list[tuple[int, int]]:
     """Lines and bits a second of each smaller picture. Raises RenderError."""
-    items = service["settings"].get("renditions") or [] if service["service_type"] == "live" else []
+    items = service["settings"].get("renditions") or [] if service["service_type"] in SCALED else []
     if not isinstance(items, list) or len(items) > 4:
         raise RenderError("settings.renditions", items, "is not a list of at most 4 renditions")
     made = []
@@ -369,7 +376,7 @@ def _encode(encodes: Section, name: str, size: tuple[int, int] | None) -> None:
 
 def _dvr_hours(service: Mapping[str, Any]) -> int | None:
     """For how long what is sent is kept. Raises RenderError."""
-    hours = service["settings"].get("dvr_hours") if service["service_type"] == "live" else None
+    hours = service["settings"].get("dvr_hours") if service["service_type"] in KEPT else None
     if hours is None:
         return None
     if isinstance(hours, bool) or not isinstance(hours, int) or not 1 <= hours <= 8760:
@@ -388,9 +395,11 @@ def _quota(service: Mapping[str, Any], field: str, value: object) -> int:
 
 
 def _transcoder(transcoder: Section) -> None:
-    """Where the template of the channel is."""
+    """Where the template of a stream is."""
     transcoder.word("LiveStreamTranscoder", "transcoder")
-    transcoder.word("Templates", TEMPLATE)
+    # Only one by the stream's own name, with no other for the rest: whoever has the password may publish a second one
+    # (Wowza takes every name that begins as one that is listed), and none of those is encoded.
+    transcoder.words("Templates", "${SourceStreamName}.xml")
     transcoder.place("ProfileDir", "transcoder/profiles")
     transcoder.place("TemplateDir", f"conf/{_APPLICATION}")
     transcoder.section("Properties")
@@ -489,7 +498,7 @@ def _relay(service: Mapping[str, Any], folder: str) -> list[File]:
     scheme, _slashes, rest = address.partition("://")
     return [
         # Of a file of this kind nothing is shown: it may hold a password.
-        File(f"{folder}/{STREAM}.stream", f"{scheme}://{login}{rest}\n", group=GROUP, kind="key"),
+        File(f"{folder}/{RELAYED}", f"{scheme}://{login}{rest}\n", group=GROUP, kind="key"),
         File(f"{folder}/relay.json", wanted, group=GROUP, validate="json"),
     ]
 
@@ -517,7 +526,11 @@ def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
     if isinstance(minutes, bool) or not isinstance(minutes, int) or not 1 <= minutes <= 1440:
         raise RenderError("settings.record_minutes", minutes, "is not a whole number from 1 to 1440")
     quota = _quota(service, "settings.record_minutes", minutes)
-    wanted = {"uid": _uid(service), "quota_mb": quota, "minutes": minutes, "running": running}
+    # Of a channel that plays by itself what a broadcaster sends: the rest lies in the library already.
+    stream = RELAYED if service["service_type"] in RELAYS else STREAM
+    wanted = {"uid": _uid(service), "quota_mb": quota, "minutes": minutes, "running": running, "stream": stream}
+    if service["service_type"] == RADIO:
+        wanted["pictures"] = False
     library = service.get("library_mb")
     if library is not None:
         if isinstance(library, bool) or not isinstance(library, int) or library < 0:
@@ -529,10 +542,10 @@ def _record(service: Mapping[str, Any], folder: str, running: bool) -> File:
 def _route(service: Mapping[str, Any]) -> File:
     """What the web server sends viewers of ``/hls/<slug>/`` to; on demand a file's path is in the address."""
     slug, kind = service["slug"], service["service_type"]
-    stream = {TV_STATION: AIR, **dict.fromkeys(RELAYS, f"{STREAM}.stream")}.get(kind, STREAM)
+    stream = SHOWN.get(kind, STREAM)
     route: dict[str, Any] = {"port": HLS_PORT, "hls": f"/{slug}/{stream}"}
     if _renditions(service):
-        route["hls"] = f"/{slug}/ngrp:{STREAM}_{ALL}"
+        route["hls"] = f"/{slug}/ngrp:{stream}_{ALL}"
     if _dvr_hours(service):
         route["archive"] = True
     if kind == ON_DEMAND:

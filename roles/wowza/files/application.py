@@ -32,6 +32,8 @@ SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 APPLICATIONS = "/v2/servers/_defaultServer_/vhosts/_defaultVHost_/applications"
 #: The stream that is fetched: the name of its file, without ``.stream``.
 STREAM = "live"
+#: Templates of the transcoder, called like the streams that they are for.
+TEMPLATES = ("live.xml", "air.xml")
 #: Schemes of addresses that Wowza is told to fetch, and the parts of it that do.
 SCHEMES = ("rtmp", "rtsp", "http", "https")
 CASTERS = ("liverepeater", "rtp", "applehls", "shoutcast")
@@ -243,7 +245,7 @@ def one(verb: str, slug: str) -> None:
             forget(rest, slug)
             rest.done(f"/{slug}/actions/restart")
             return
-        if (INSTANCES / slug / "renditions.xml").exists() and not rest.transcoder:
+        if any((INSTANCES / slug / name).exists() for name in TEMPLATES) and not rest.transcoder:
             raise Refused(
                 "renditions need Wowza's transcoder, which this node does not have: set renditions: [], or "
                 "streamfleet_wowza_transcoder: true where the licence has it"

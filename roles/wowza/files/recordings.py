@@ -37,6 +37,8 @@ LIBRARIES = Path("/var/lib/streamfleet/media")
 UNITS = Path("/etc/systemd/system")
 USER = "streamfleet-wowza"
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
+#: The stream that is recorded: what is published, or, of a relay, what Wowza fetches.
+SENT, RELAYED = application.STREAM, f"{application.STREAM}.stream"
 #: The folder of a library that recordings come into, one folder for each channel.
 FOLDER = "recordings"
 FIRST_UID, LAST_UID = 200000, 299999
@@ -273,12 +275,26 @@ def give(uid: int, slug: str, path: Path) -> Child:
 
 
 def wanted_of(slug: str) -> "dict[str, object]":
-    """What a channel's file says; of one that has none any more, that it is not recorded. Raises FAULTS."""
+    """What a channel's file says; of one that has none any more, that it is not recorded. Raises FAULTS.
+
+    Its recorder is to end then, whose stream only the channel's other files tell.
+    """
     with contextlib.suppress(FileNotFoundError):
         found: dict[str, object] = json.loads((INSTANCES / slug / "record.json").read_text())
         return found
     user = (UNITS / f"streamfleet-wowza@{slug}.service.d/10-user.conf").read_text()
-    return {"uid": int(re.findall(r"^User=sf([0-9]+)$", user, re.MULTILINE)[0]), "quota_mb": 0, "running": False}
+    uid = int(re.findall(r"^User=sf([0-9]+)$", user, re.MULTILINE)[0])
+    stream = RELAYED if (INSTANCES / slug / "relay.json").exists() else SENT
+    return {"uid": uid, "quota_mb": 0, "running": False, "stream": stream}
+
+
+def stream_of(wanted: "dict[str, object]") -> str:
+    """The stream that is recorded, of a channel's file. Raises ValueError."""
+    # A file of an earlier release does not say it: it is one of a channel that somebody publishes to.
+    stream = wanted.get("stream", SENT)
+    if stream not in (SENT, RELAYED):
+        raise ValueError(f"{stream} is no stream of a channel")
+    return str(stream)
 
 
 def folders(place: Path) -> "list[tuple[int, Path]]":
@@ -530,10 +546,11 @@ class Recordings:
         """See to one channel; why it is not recorded now, if it should be, and its recordings that are whole."""
         base = f"/{slug}/instances/_definst_/streamrecorders"
         running, spool = wanted["running"] is True, SPOOL / f"{uid}" / slug
+        stream = stream_of(wanted)
         status, found = 404, {}
         # What it has finished is given away while it does not run, too.
         with contextlib.suppress(ConnectionRefusedError):
-            status, found = rest.ask("GET", f"{base}/{application.STREAM}")
+            status, found = rest.ask("GET", f"{base}/{stream}")
         if status not in (200, 404):
             # A file that is being written could not be told from one that is whole.
             raise application.Refused(f"Wowza does not say whether it records: it answers {status}")
@@ -545,10 +562,10 @@ class Recordings:
         problem, known = self.reached(slug, uid, wanted, here) if running else ("", True)
         # One that writes for whoever had the name before goes, too.
         if asked and (problem or not running or found.get("outputPath", f"{spool}") != f"{spool}"):
-            rest.done(f"{base}/{application.STREAM}/actions/stopRecording")
+            rest.done(f"{base}/{stream}/actions/stopRecording")
         elif running and known and not asked and not problem:
             with contextlib.suppress(ConnectionRefusedError):
-                self.start(rest, slug, spool, int(str(wanted["minutes"])))
+                self.start(rest, slug, spool, wanted)
         ready = []
         for file in here:
             with contextlib.suppress(FileNotFoundError):
@@ -576,21 +593,23 @@ class Recordings:
         return "", kept is not None
 
     @staticmethod
-    def start(rest: Wowza, slug: str, spool: Path, minutes: int) -> None:
-        """Have Wowza record the channel's stream, now or when it comes. Raises Refused, OSError."""
-        wanted = {
+    def start(rest: Wowza, slug: str, spool: Path, wanted: "dict[str, object]") -> None:
+        """Have Wowza record the channel's stream, now or when it comes. Raises Refused, OSError, ValueError."""
+        stream = stream_of(wanted)
+        asked = {
             "instanceName": "_definst_",
-            "recorderName": application.STREAM,
-            "startOnKeyFrame": True,
+            "recorderName": stream,
+            # Sound alone has none, and would be waited for.
+            "startOnKeyFrame": wanted.get("pictures") is not False,
             "outputPath": f"{spool}",
-            "baseFile": f"{application.STREAM}.mp4",
+            "baseFile": f"{SENT}.mp4",
             "fileFormat": "MP4",
             "fileTemplate": "${BaseFileName}_${RecordingStartTime}_${SegmentNumber}",
             "segmentationType": "SegmentByDuration",
-            "segmentDuration": minutes * 60_000,
+            "segmentDuration": int(str(wanted["minutes"])) * 60_000,
         }
-        path = f"/{slug}/instances/_definst_/streamrecorders/{application.STREAM}"
-        status, said = rest.ask("POST", path, json.dumps(wanted))
+        path = f"/{slug}/instances/_definst_/streamrecorders/{stream}"
+        status, said = rest.ask("POST", path, json.dumps(asked))
         if status not in (200, 201) or said.get("success") is not True:
             raise application.Refused(f"Wowza does not record: {status}: {said.get('message') or 'without a reason'}")
 

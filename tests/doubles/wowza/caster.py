@@ -22,6 +22,9 @@ TYPES = {
 #: Seconds without a byte after which it connects anew, and between two attempts.
 SILENCE, PAUSE = 8, 2
 _NUMBER = re.compile(r"^(\d+)\.ts$", re.MULTILINE)
+_LISTED = re.compile(r"^#EXTINF:([0-9.]+),\n(\d+)\.ts$", re.MULTILINE)
+#: Seconds between two looks for segments that are whole.
+LOOK = 0.3
 
 
 def fault_of(kind: str, uri: str) -> str:
@@ -34,9 +37,12 @@ def fault_of(kind: str, uri: str) -> str:
 
 
 class Caster:
-    """One stream that is fetched. As its packager it keeps the last segments."""
+    """One stream that is fetched. As its packager it keeps the last segments, and gives each to ``closed`` once."""
 
-    def __init__(self, kind: str, uri: str, seconds: float, interleaved: bool) -> None:
+    def __init__(
+        self, kind: str, uri: str, seconds: float, interleaved: bool, closed: Callable[[Segment], None]
+    ) -> None:
+        self._closed = closed
         self._folder = tempfile.TemporaryDirectory(prefix="caster-")
         place = Path(self._folder.name)
         self._list = place / "list.m3u8"
@@ -50,7 +56,17 @@ class Caster:
         self._command = ["ffmpeg", "-v", "error", "-nostdin", *given, *cut, *kept, *flags, *names]
         self._ended = threading.Event()
         self._process: subprocess.Popen[str] | None = None
-        threading.Thread(target=self._run, daemon=True).start()
+        for work in (self._run, self._give):
+            threading.Thread(target=work, daemon=True).start()
+
+    def _give(self) -> None:
+        last = -1
+        while not self._ended.wait(LOOK):
+            for seconds, number in _LISTED.findall(self._text()):
+                data = self.segment(int(number)) if int(number) > last else None
+                if data is not None:
+                    last = int(number)
+                    self._closed(Segment(last, float(seconds), data))
 
     def _run(self) -> None:
         while not self._ended.is_set():

@@ -209,11 +209,12 @@ class Application:
         storage = storage.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
         self.storage = Path(storage.replace("${com.wowza.wms.context.Application}", name))
         self.interleaved = app.findtext("MediaCaster/RTP/RTSP/RTPTransportMode") == "interleave"
-        self.template: Path | None = None
+        #: Templates of the transcoder, of which a stream gets the first that is there; none: nothing is encoded.
+        self._templates: list[str] = []
+        place = (app.findtext("Transcoder/TemplateDir") or "").replace("${com.wowza.wms.context.Application}", name)
+        self._template_dir = Path(place.replace("${com.wowza.wms.context.VHostConfigHome}", str(home)))
         if app.findtext("Transcoder/LiveStreamTranscoder"):
-            place = (app.findtext("Transcoder/TemplateDir") or "").replace("${com.wowza.wms.context.Application}", name)
-            place = place.replace("${com.wowza.wms.context.VHostConfigHome}", str(home))
-            self.template = Path(place, (app.findtext("Transcoder/Templates") or "").partition(",")[0])
+            self._templates = (app.findtext("Transcoder/Templates") or "").split(",")
         recorded = [app.findtext(f"DVR/{tag}") or "" for tag in ("Recorders", "Store")]
         packetizers = (app.findtext("Streams/LiveStreamPacketizers") or "").replace(" ", "").split(",")
         wanted = [*recorded, "dvrstreamingpacketizer" if "dvrstreamingpacketizer" in packetizers else ""]
@@ -250,6 +251,11 @@ class Application:
             return {}
         pairs = [line.split() for line in lines if line.strip() and not line.startswith("#")]
         return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+    def template(self, stream: str) -> Path | None:
+        """The template of a stream; None for one that is not encoded."""
+        names = [name.replace("${SourceStreamName}", stream) for name in self._templates]
+        return next((path for name in names if (path := self._template_dir / name).is_file()), None)
 
     def may(self, access: str, stream: str) -> bool:
         """Whether a stream's name begins with one that is listed."""

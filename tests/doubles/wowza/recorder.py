@@ -87,8 +87,7 @@ class Recorder:
         raw, whole = self._raw, self.current
         self._raw, self.current = None, ""
         made = ["ffmpeg", "-v", "error", "-nostdin", "-f", "mpegts", "-i", f"file:{raw}", "-c", "copy"]
-        # Packets of AAC carry a head in MPEG-2 TS, and none in MP4.
-        made += ["-bsf:a", "aac_adtstoasc", "-f", "mp4", "-y", f"file:{whole}"]
+        made += ["-f", "mp4", "-y", f"file:{whole}"]
         done = subprocess.run(made, capture_output=True, text=True, check=False)
         if done.returncode:
             print(f"WARN recorder {self.name}: {done.stderr.strip()}", flush=True)

@@ -48,21 +48,29 @@ class Loaded:
     films: dict[str, Film] = field(default_factory=dict)
     recorders: dict[str, Recorder] = field(default_factory=dict)
     stores: dict[str, Store] = field(default_factory=dict)
-    template: Template | None = None
-    encoded: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    templates: dict[str, Template] = field(default_factory=dict)
+    encoded: dict[tuple[str, str, int], bytes] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.settings.template is not None:
-            self.template = Template(self.settings.template)
+    def transcode(self, stream: str) -> None:
+        """Look for what a stream that has come is to be made into."""
+        self.templates.pop(stream, None)
+        self.encoded = {key: data for key, data in self.encoded.items() if key[0] != stream}
+        path = self.settings.template(stream)
+        try:
+            if path is not None:
+                self.templates[stream] = Template(path)
+        except Wrong as error:
+            print(f"ERROR {self.settings.name}/{stream} is not encoded: {error}", flush=True)
 
-    def variant(self, name: str, number: int, data: bytes) -> bytes:
-        """A segment as an Encode of the template makes it."""
-        wanted = self.template.encodes[name] if self.template else None
+    def variant(self, stream: str, name: str, number: int, data: bytes) -> bytes:
+        """A segment as an Encode of the stream's template makes it."""
+        wanted = self.templates[stream].encodes[name]
         if wanted is None:
             return data
-        if (name, number) not in self.encoded:
-            self.encoded[name, number] = smaller(data, *wanted)
-        return self.encoded[name, number]
+        key = stream, name, number
+        if key not in self.encoded:
+            self.encoded[key] = smaller(data, *wanted)
+        return self.encoded[key]
 
     def store(self, stream: str) -> Store | None:
         """What nDVR keeps of a stream; None where it keeps nothing."""
@@ -196,8 +204,11 @@ class Engine:
         with self.lock:
             if f"{file}.stream" in app.streams:
                 return 500, "the stream is connected already"
-            caster = Caster(asked["mediaCasterType"], uri, app.settings.segment_seconds, app.settings.interleaved)
-            app.streams[f"{file}.stream"] = caster
+            settings, stream = app.settings, f"{file}.stream"
+            closed = partial(app.record, stream)
+            kind = asked["mediaCasterType"]
+            app.streams[stream] = Caster(kind, uri, settings.segment_seconds, settings.interleaved, closed)
+            app.transcode(stream)
         print(f"INFO {name}/{file}.stream connected", flush=True)
         return 200, ""
 
@@ -210,6 +221,7 @@ class Engine:
                 return False
             caster.stop()
             del app.streams[stream]
+            app.unrecord(stream)
             return True
 
 
@@ -254,6 +266,7 @@ class Publisher(Encoder):
                 return "access denied"
             self._name = stream
             app.publishers[stream] = self
+            app.transcode(stream)
             made = app.streams[stream] = Packager(settings.segment_seconds, closed=partial(app.record, stream))
         print(f"INFO {settings.name}/{stream} published", flush=True)
         return made
@@ -331,9 +344,10 @@ class Segments(Wowza):
     def _group(self, asked: re.Match[str]) -> None:
         """What a group of the template has: lists and segments are told apart by their place in it."""
         app = self.engine.application(asked[1])
-        members = app.template.groups.get(asked[3]) if app and app.template else None
+        template = app.templates.get(asked[2]) if app else None
+        members = template.groups.get(asked[3]) if template else None
         packager = app.streams.get(asked[2]) if app else None
-        if app is None or not members or packager is None or not packager.segments or not app.settings.played:
+        if not (app and template and members and packager and packager.segments and app.settings.played):
             return self.answer(404, "text/plain", b"not on the air\n")
         with self.engine.lock:
             session = app.session(asked[5] or asked[7])
@@ -347,13 +361,13 @@ class Segments(Wowza):
             data = packager.segment(int(asked[9]))
             if not data:
                 return self.answer(404, "text/plain", b"gone\n")
-            return self.answer(200, "video/MP2T", app.variant(members[place], int(asked[9]), data))
+            return self.answer(200, "video/MP2T", app.variant(asked[2], members[place], int(asked[9]), data))
         if asked[6]:
             text = packager.list(lambda segment: f"media_{session}_b{place}_{segment.number}.ts")
             return self.answer(200, kind, text.encode())
         lines = ["#EXTM3U", "#EXT-X-VERSION:3"]
         for number, member in enumerate(members):
-            found = app.template.encodes[member] if app.template else None
+            found = template.encodes[member]
             lines += [
                 f"#EXT-X-STREAM-INF:BANDWIDTH={found[1] if found else 9_000_000}",
                 f"chunklist_{session}_b{number}.m3u8",

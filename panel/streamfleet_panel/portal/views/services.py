@@ -77,6 +77,7 @@ def _page(
         "other_credentials": display.other_credentials(service, shown),
         "listen_urls": display.listen_urls(service),
         "has_mounts": bool(display.mount_names(service)),
+        "has_renditions": display.has_renditions(service),
         "companions": display.companions(service),
         "playlists": display.playlists(service, actor),
         "djs": display.djs(service, actor, shown_dj),

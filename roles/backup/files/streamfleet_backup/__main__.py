@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from . import backup, restore
+from . import backup, customer, restore
 from .errors import BackupError
 from .lock import held
 from .restic import Restic
@@ -22,6 +22,19 @@ UNITS = {"backup": "streamfleet-backup.service", "restore": "streamfleet-restore
 #: States of a unit whose program works.
 BUSY = ("activating", "deactivating")
 POLL_SECONDS = 0.5
+#: What may be asked of a restore, and what it is without (restore.Request; whose backup, and where it is).
+ORDER: dict[str, Any] = {
+    "snapshot": "latest",
+    "confirm": False,
+    "again": False,
+    "host": "",
+    "repository": "",
+    "username": "",
+    "slug": "",
+    "node": "",
+    "only": [],
+    "missing": [],
+}
 #: Written by begin backup: the unit is the timer's, too, and is told who wants it.
 BY_HAND = "backup.by-hand"
 
@@ -51,7 +64,13 @@ def _backup(_asked: argparse.Namespace) -> int:
 def _restore(_asked: argparse.Namespace) -> int:
     order = _order()
     settings = _settings_of(order)
-    request = restore.Request(order["snapshot"], order["confirm"], order["again"])
+    known = {name: tuple(value) if isinstance(value, list) else value for name, value in order.items()}
+    asked: dict[str, Any] = {name: known[name] for name in ORDER if name not in ("host", "repository")}
+    request = restore.Request(**asked)
+    if request.username or request.slug:
+        return _job(settings, "restore", lambda status: customer.panel(settings, status, request))
+    if request.only or request.missing:
+        return _job(settings, "restore", lambda status: customer.paths(settings, status, request))
     return _job(settings, "restore", lambda status: restore.run(settings, status, request))
 
 
@@ -81,7 +100,7 @@ def _begin(asked: argparse.Namespace) -> int:
                 f"a {job} works on this host since {told.get('begun')}. Run this again when it has ended."
             )
     if asked.job == "restore":
-        order = {name: getattr(asked, name) for name in ("snapshot", "confirm", "again", "host", "repository")}
+        order = {name: getattr(asked, name, default) for name, default in ORDER.items()}
         if asked.order:
             order |= _read_order(sys.stdin.read())
         RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
@@ -110,14 +129,23 @@ def _begin(asked: argparse.Namespace) -> int:
 
 def _read_order(text: str) -> dict[str, Any]:
     """What restore.yml asks for. Raises BackupError, without what was read: it may hold a password."""
-    kinds = {"snapshot": str, "confirm": bool, "again": bool, "host": str, "repository": str}
     try:
         order = json.loads(text)
     except ValueError:
         order = None
-    if not isinstance(order, dict) or not all(isinstance(value, kinds.get(name, ())) for name, value in order.items()):
-        raise BackupError(f"the order must be a JSON object of {', '.join(kinds)}; confirm and again true or false.")
+    if not isinstance(order, dict) or not all(_fits(name, value) for name, value in order.items()):
+        raise BackupError(
+            f"the order must be a JSON object of {', '.join(ORDER)}; confirm and again true or false, only and missing"
+            " lists of paths."
+        )
     return order
+
+
+def _fits(name: str, value: Any) -> bool:
+    known = ORDER.get(name)
+    if isinstance(known, list):
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return known is not None and isinstance(value, bool if isinstance(known, bool) else str)
 
 
 def _wait(asked: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from . import files, manifest
 from .database import Panel, ended, objects
 from .errors import BackupError, NoRepository
-from .restic import Restic, megabytes, without_password
+from .restic import Restic, escaped, megabytes, without_password
 from .settings import SCRATCH, Settings, release_of
 from .status import Status, stamp, write_whole
 
@@ -51,9 +51,12 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
             raise BackupError(
                 f"there is nothing to store: none of {', '.join(roots)} is on this host. Run install.yml."
             )
-        snapshot, gone = restic.backup(
-            there, [DATA_TAG], [f"{path}/{SCRATCH}" for path in settings.roots], status.progress
-        )
+        snapshot, gone = restic.backup(there, [DATA_TAG], left_out(settings.roots, counted.long), status.progress)
+        if counted.left_out:
+            warnings.append(
+                f"{counted.left_out} were left out, since they lie more than {files.DEEPEST} folders deep or have a"
+                f" path of more than {files.LONGEST} bytes, the first in {counted.first}"
+            )
         status.phase("compare")
         # What has changed since it was hashed may have been stored as it was before, in between or after.
         now = [entry for entry in (files.changed_since(each) for each in entries) if entry is not None]
@@ -95,6 +98,16 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
         result["forgotten"] = forget(settings, restic)
     write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known}) + "\n")
     return result
+
+
+def left_out(roots: Sequence[str], paths: Sequence[str]) -> list[str]:
+    """Patterns of what restic passes over: what is assembled there, what is too deep, and ``paths``."""
+    deeper = "/*" * (files.DEEPEST + 1)
+    return [
+        *(f"{root}/{SCRATCH}" for root in roots),
+        *(f"{escaped(root)}{deeper}" for root in roots),
+        *(escaped(path) for path in paths),
+    ]
 
 
 def whole(settings: Settings) -> None:

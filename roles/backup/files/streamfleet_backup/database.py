@@ -168,10 +168,14 @@ class Panel:
                 script.seek(0)
                 self._run([*client, at.name], stdin=script)
 
-    def manage(self, *arguments: str) -> str:
+    def manage(self, *arguments: str, stdin: str = "") -> str:
         """Run the panel's own command; its output. Raises BackupError."""
         settings = {**read_environment(self._database.settings), **read_environment(self._database.secrets)}
-        return self._run([str(self._database.venv / "bin" / "streamfleet-panel"), *arguments], environment=settings)
+        command = [str(self._database.venv / "bin" / "streamfleet-panel"), *arguments]
+        with tempfile.TemporaryFile() as given:
+            given.write(stdin.encode())
+            given.seek(0)
+            return self._run(command, stdin=given, environment=settings)
 
     def migrations(self) -> list[str]:
         """Those that the installed panel knows."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import grp
 import hashlib
 import os
 import pwd
 import sqlite3
 import stat
+import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,9 +24,16 @@ PIECE = 1 << 20
 RACY = 2_000_000_000
 #: Tenants' users have the same number on every node, whether they are there yet or not.
 TENANTS = range(200_000, 300_000)
+#: Folders inside each other, counted from a root, of which something is stored. A level costs a file descriptor.
+DEEPEST = 64
+#: Bytes of a path. The kernel takes 4095, and a restore puts the folder in which it assembles files before each.
+LONGEST = 3900
+#: So many paths that are too long are kept from restic by name. Of others it may store some, which nothing promises.
+NAMED = 100
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One thing on the disk.
 
@@ -50,15 +59,40 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: what is true of it on another disk, too."""
-        return {name: value for name, value in asdict(self).items() if name != "ctime"}
+        return {name: getattr(self, name) for name in WRITTEN}
+
+    @classmethod
+    def read(cls, told: Mapping[str, Any]) -> Entry:
+        """One of a manifest; words that thousands have are kept once, and what a restore does not ask for is not kept.
+
+        Raises KeyError or TypeError.
+        """
+        kind, owner, group = (sys.intern(told[name]) for name in ("kind", "owner", "group"))
+        mode = _MODES.setdefault(told["mode"], told["mode"])
+        return cls(told["path"], kind, mode, owner, group, told["size"], 0, told["sha256"])
+
+
+#: What the manifest says of each.
+WRITTEN = ("path", "kind", "mode", "owner", "group", "size", "mtime", "sha256")
+_MODES: dict[int, int] = {}
 
 
 @dataclass
 class Counted:
-    """What a walk found besides its entries."""
+    """What a walk found besides its entries. ``left_out``: how many were too deep or too long; ``long``: the first."""
 
     skipped: int = 0
     hashed_bytes: int = 0
+    left_out: int = 0
+    first: str = ""
+    long: list[str] = field(default_factory=list)
+
+    def leave_out(self, path: str, long: bool) -> None:
+        """Count what is not stored since no restore could put it back."""
+        self.left_out += 1
+        self.first = self.first or path
+        if long and len(self.long) < NAMED:
+            self.long.append(path)
 
 
 class Hashes:
@@ -121,7 +155,10 @@ def walk(
     tell: Callable[[int], None] = lambda _bytes: None,
     counted: Counted | None = None,
 ) -> Iterator[Entry]:
-    """Entries of all roots, a folder before what is in it. Raises BackupError for what cannot be read."""
+    """Entries of all roots, a folder before what is in it. Raises BackupError for what cannot be read.
+
+    What lies deeper than ``DEEPEST`` or has a path longer than ``LONGEST`` is counted, and not gone into.
+    """
     counted = counted if counted is not None else Counted()
 
     def heard(count: int) -> None:
@@ -133,16 +170,68 @@ def walk(
             found = os.lstat(root)
         except FileNotFoundError:
             continue
-        if not stat.S_ISDIR(found.st_mode):
+        if stat.S_ISDIR(found.st_mode):
+            yield _entry(root, "directory", found, 0, None)
+            yield from _below(root, hashes, heard, counted)
+        else:
             yield from _one(str(Path(root).parent), Path(root).name, None, hashes, heard, counted)
-            continue
-        yield _entry(root, "directory", found, 0, None)
-        for folder, names, files, descriptor in os.fwalk(root, onerror=_refuse, follow_symlinks=False):
-            if folder == root and SCRATCH in names:
-                names.remove(SCRATCH)
-            names.sort()
-            for name in sorted([*names, *files]):
-                yield from _one(folder, name, descriptor, hashes, heard, counted)
+
+
+def _below(root: str, hashes: Hashes, tell: Callable[[int], None], counted: Counted) -> Iterator[Entry]:
+    """What is in a root. Each folder is opened in the one that it was found in, so that nobody leads out of it."""
+    # Descriptor, path and the names that are left, of the folder that is read and of those around it.
+    around: list[tuple[int, str, Iterator[str]]] = []
+
+    def enter(path: str, name: str, parent: int | None) -> None:
+        try:
+            descriptor = os.open(name, _FOLDER, dir_fd=parent)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            # Of what was a folder a moment ago, and is a link.
+            if error.errno != errno.ELOOP:
+                _refuse(error, path)
+            return
+        around.append((descriptor, path, iter(())))
+        around[-1] = (descriptor, path, iter(_names(descriptor, path, counted, len(around))))
+
+    try:
+        enter(root, root, None)
+        while around:
+            descriptor, folder, names = around[-1]
+            name = next(names, None)
+            if name is None:
+                os.close(around.pop()[0])
+                continue
+            for entry in _one(folder, name, descriptor, hashes, tell, counted):
+                yield entry
+                if entry.kind == "directory":
+                    enter(entry.path, name, descriptor)
+    finally:
+        for descriptor, _path, _names_left in around:
+            os.close(descriptor)
+
+
+def _names(descriptor: int, path: str, counted: Counted, depth: int) -> list[str]:
+    """Names in a folder of that depth, without those that are left out."""
+    try:
+        names = sorted(os.listdir(descriptor))
+    except OSError as error:
+        _refuse(error, path)
+        return []
+    if depth == 1 and SCRATCH in names:
+        names.remove(SCRATCH)
+    if depth > DEEPEST:
+        if names:
+            counted.leave_out(path, long=False)
+        return []
+    # A name has 255 bytes at most.
+    room = LONGEST - len(os.fsencode(path)) - 1
+    if room < 255:
+        for name in [name for name in names if len(os.fsencode(name)) > room]:
+            counted.leave_out(f"{path}/{name}", long=True)
+            names.remove(name)
+    return names
 
 
 def _one(
@@ -178,6 +267,7 @@ def _one(
 
 def _entry(path: str, kind: str, found: os.stat_result, size: int, sha256: str | None) -> Entry:
     mode = stat.S_IMODE(found.st_mode)
+    mode = _MODES.setdefault(mode, mode)
     return Entry(
         path, kind, mode, user(found.st_uid), group(found.st_gid), size, found.st_mtime_ns, sha256, found.st_ctime_ns
     )

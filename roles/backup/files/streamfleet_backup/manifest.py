@@ -35,7 +35,7 @@ def read(folder: Path) -> tuple[dict[str, Any], list[Entry]]:
                 " a newer one. Install that one first."
             )
         with (folder / FILES).open() as stream:
-            return summary, [Entry(**json.loads(line)) for line in stream]
+            return summary, [Entry.read(json.loads(line)) for line in stream]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupError(
             f"the manifest cannot be read ({error!r}): the backup is damaged. Choose another one."
@@ -74,30 +74,47 @@ def stored(
     BackupError where the snapshot lacks a file, or has it in another size.
     """
     roots, strict = list(roots), list(strict)
-    # Names that are no UTF-8 may look alike: then their sizes tell how many of them are there.
-    inside: dict[str, list[int]] = {}
+    # Names that are no UTF-8 may look alike: then their sizes tell how many of them are there. Of most names there is
+    # one, whose size stands without a list around it.
+    inside: dict[str, int | list[int] | None] = {shown(entry.path): None for entry in entries}
     for node in listing:
-        if under(str(node["path"]), roots):
-            inside.setdefault(shown(str(node["path"])), []).append(int(node.get("size") or 0))
+        path = shown(str(node["path"]))
+        if path in inside:
+            stored_size, known = int(node.get("size") or 0), inside[path]
+            if known is None:
+                inside[path] = stored_size
+            else:
+                inside[path] = [*(known if isinstance(known, list) else [known]), stored_size]
+
+    def take(entry: Entry, wanted: int | None = None) -> int | None:
+        """Take one of that name, of the size ``wanted`` or of any; its size, None where there is none."""
+        path = shown(entry.path)
+        sizes = inside[path]
+        if isinstance(sizes, list):
+            if not sizes or (wanted is not None and wanted not in sizes):
+                return None
+            size = sizes[-1] if wanted is None else wanted
+            sizes.remove(size)
+            return size
+        if sizes is None or (wanted is not None and wanted != sizes):
+            return None
+        inside[path] = None
+        return sizes
+
     # First those that need a certain size; what is left is for those of any.
-    exact: set[str] = set()
-    for entry in entries:
-        sizes = inside.get(shown(entry.path), [])
-        if _promised(entry) and entry.size in sizes:
-            sizes.remove(entry.size)
-            exact.add(entry.path)
+    exact = [_promised(entry) and take(entry, entry.size) is not None for entry in entries]
     found: list[Entry] = []
     moved: list[str] = []
     wrong: list[str] = []
-    for entry in entries:
-        sizes = inside.get(shown(entry.path), [])
-        if entry.path in exact:
+    for entry, is_exact in zip(entries, exact, strict=True):
+        if is_exact:
             found.append(entry)
-        elif not sizes:
+            continue
+        size = take(entry)
+        if size is None:
             if entry.kind != "file" or _promised(entry):
                 (wrong if under(entry.path, strict) else moved).append(f"{entry.path} is missing")
         else:
-            size = sizes.pop()
             if _promised(entry):
                 (wrong if under(entry.path, strict) else moved).append(
                     f"{entry.path} has {size} bytes instead of {entry.size}"
@@ -124,14 +141,17 @@ def under(path: str, roots: Iterable[str]) -> bool:
 
 def shown(path: str) -> str:
     """A path as restic shows it: what is no UTF-8 is replaced, by one sign, however many others would write."""
+    if path.isascii():
+        return path
     return re.sub("\ufffd+", "\ufffd", path.encode(errors="surrogateescape").decode(errors="replace"))
 
 
-def differing(entries: Iterable[Entry], now: Mapping[str, Entry]) -> list[str]:
+def differing(entries: Iterable[Entry], now: Iterable[Entry]) -> list[str]:
     """Paths of a manifest's entries that are not as they should be; what was changing has to be there, no more."""
+    left = {entry.path: entry for entry in entries}
     wrong = []
-    for entry in entries:
-        there = now.get(entry.path)
-        if there is None or (there.same != entry.same and (entry.kind != "file" or entry.sha256 is not None)):
+    for there in now:
+        entry = left.pop(there.path, None)
+        if entry is not None and there.same != entry.same and (entry.kind != "file" or entry.sha256 is not None):
             wrong.append(entry.path)
-    return wrong
+    return sorted([*wrong, *left])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -12,7 +13,24 @@ from pathlib import Path
 from .errors import BackupError
 from .files import PIECE, Entry, gid, uid
 
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+#: What the kernel says where somebody has moved folders, or has put a link or a folder where a file was.
+_MOVED = {
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.EEXIST,
+    errno.ENOTEMPTY,
+    errno.ENXIO,
+    errno.EINVAL,
+}
+
+
+class InTheWay(BackupError):
+    """Something else is in the place of what is to be put there, as where folders are moved meanwhile."""
 
 
 class Place:
@@ -40,7 +58,7 @@ class Place:
         return Path(f"{self.scratch}{entry.path}")
 
     def put(self, entry: Entry) -> bool:
-        """Put it into its place; False where it was not fetched. Raises BackupError."""
+        """Put it into its place; False where it was not fetched. Raises BackupError, InTheWay among them."""
         try:
             if entry.kind == "directory":
                 self._folder(entry)
@@ -56,14 +74,17 @@ class Place:
             with self._parent(entry) as (folder, name):
                 os.replace(staged, name, dst_dir_fd=folder)
         except OSError as error:
-            raise BackupError(
-                f"{entry.path} cannot be put back ({error.strerror}). Move what stands in the way; then run"
-                " the restore again: it goes on where it was."
-            ) from None
+            raise _fault(entry, error) from None
         return True
 
     def owner(self, entry: Entry) -> None:
-        """Give a file whose content is as it should be its owner and mode."""
+        """Give a file whose content is as it should be its owner and mode. Raises BackupError, InTheWay among them."""
+        try:
+            self._owner(entry)
+        except OSError as error:
+            raise _fault(entry, error) from None
+
+    def _owner(self, entry: Entry) -> None:
         with self._parent(entry) as (folder, name):
             found = os.stat(name, dir_fd=folder, follow_symlinks=False)
             os.chown(name, uid(entry.owner), gid(entry.group), dir_fd=folder, follow_symlinks=False)
@@ -102,6 +123,14 @@ class Place:
             yield descriptor, Path(entry.path).name
         finally:
             os.close(descriptor)
+
+
+def _fault(entry: Entry, error: OSError) -> BackupError:
+    said = (
+        f"{entry.path} cannot be put back ({error.strerror}). Move what stands in the way; then run the restore again:"
+        " it goes on where it was."
+    )
+    return InTheWay(said) if error.errno in _MOVED else BackupError(said)
 
 
 def _is(staged: Path, entry: Entry) -> bool:

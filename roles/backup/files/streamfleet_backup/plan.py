@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ class Plan:
     same: int = 0
     kept: int = 0
     extra: int = 0
+    stay: set[str] = field(default_factory=set)
     elsewhere: list[str] = field(default_factory=list)
 
     @property
@@ -53,21 +54,27 @@ class Plan:
         }
 
 
-def make(entries: Sequence[files.Entry], roots: Sequence[str], now: Mapping[str, files.Entry]) -> Plan:
-    """Compare a manifest's entries with what is on the disk, within ``roots``."""
+def make(
+    entries: Iterable[files.Entry],
+    roots: Sequence[str],
+    now: Iterable[files.Entry],
+    own: Sequence[str] = (),
+) -> Plan:
+    """Compare a manifest's entries with what is on the disk, within ``roots``.
+
+    ``own``: roots in which a file that differs stays as it is, since it has gone on from what was put back there.
+    """
     plan = Plan()
-    known = set()
-    for entry in entries:
-        if not manifest.under(entry.path, roots):
-            continue
-        known.add(entry.path)
-        there = now.get(entry.path)
-        if there is None:
-            plan.missing.append(entry)
+    left = {entry.path: entry for entry in entries if manifest.under(entry.path, roots)}
+    for there in now:
+        entry = left.pop(there.path, None)
+        if entry is None:
+            plan.extra += 1
         elif there.same == entry.same:
             plan.same += 1
-        elif there.kind == entry.kind == "file" and entry.sha256 is None:
+        elif there.kind == entry.kind == "file" and (entry.sha256 is None or manifest.under(entry.path, own)):
             plan.kept += 1
+            plan.stay.add(entry.path)
         elif (there.kind, there.size, there.sha256) == (
             entry.kind,
             entry.size,
@@ -76,7 +83,7 @@ def make(entries: Sequence[files.Entry], roots: Sequence[str], now: Mapping[str,
             plan.owners.append(entry)
         else:
             plan.different.append(entry)
-    plan.extra = len(set(now) - known)
+    plan.missing = list(left.values())
     return plan
 
 

@@ -44,6 +44,8 @@ MISSING = re.compile(
     r"unable to open config file:.*(no such file or directory|does not exist|not found|\(404\))",
     re.IGNORECASE | re.DOTALL,
 )
+#: What the kernel says where a tenant has moved folders or put a link meanwhile, and of paths that are too long.
+PASSED = re.compile(r"no such file|not a directory|too many levels of symbolic links|file name too long")
 #: Restore of single files up to so many; above that, of whole roots.
 MOST_INCLUDES = 500
 
@@ -78,7 +80,7 @@ class Restic:
         excludes: Sequence[str] = (),
         progress: Callable[[float, str], None] = lambda _percent, _message: None,
     ) -> tuple[str, list[str]]:
-        """Store ``paths``; the snapshot's id, and paths that had gone when they were to be read."""
+        """Store ``paths``; the snapshot's id, and paths that had gone, or were too long, when they were to be read."""
         listed = "".join(f"{path}\0" for path in paths)
         command = ["backup", "--json", "--host", self._settings.host, "--files-from-raw", "-"]
         command += [word for tag in tags for word in ("--tag", tag)]
@@ -99,8 +101,8 @@ class Restic:
                 told = _parsed(line)
                 if told.get("message_type") == "error":
                     text = json.dumps(told.get("error"))
-                    (gone if "no such file" in text else faults).append(str(told.get("item", text)))
-        # 3: some could not be read. Files that have gone meanwhile are none that could be stored.
+                    (gone if PASSED.search(text) else faults).append(str(told.get("item", text)))
+        # 3: some could not be read. Files that have gone or become links meanwhile are none that could be stored.
         if run.code not in (0, 3) or not snapshot:
             raise self.fault(run.errors())
         if faults:

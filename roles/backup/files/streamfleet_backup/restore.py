@@ -6,18 +6,19 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import files, manifest, plan
-from .backup import complete, restic_name
+from .backup import complete, moment, restic_name
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
-from .place import Place
+from .place import InTheWay, Place
 from .restic import MOST_INCLUDES, Restic
 from .settings import SCRATCH, Settings
 from .status import Status, stamp, write_whole
@@ -25,11 +26,22 @@ from .status import Status, stamp, write_whole
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for. ``snapshot``: an id or latest; ``again``: the database, too, though it was put back before."""
+    """What is asked for.
+
+    ``snapshot``: an id, latest, or a moment (RFC 3339), which means the newest that is not later. ``again``: what has
+    gone on since this backup was put back here, too. Of a part: ``username`` or ``slug`` of whom or what, ``node`` for
+    services that are not here; or ``only``, paths below which things are put back, and ``missing``, where only what is
+    missing is.
+    """
 
     snapshot: str = "latest"
     confirm: bool = False
     again: bool = False
+    username: str = ""
+    slug: str = ""
+    node: str = ""
+    only: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
 
 class Units:
@@ -61,19 +73,19 @@ def run(
     status.phase("repository")
     repository = str(restic.config()["id"])
     chosen = choose(complete(restic), request.snapshot, _begun(settings))
-    with _scratch(settings) as folder:
-        status.phase("manifest", chosen["time"])
-        restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
-        summary, entries = manifest.read(Path(f"{folder}{settings.data / 'stage' / 'manifest'}"))
+    with scratch(settings) as folder:
+        summary, entries = fetch_manifest(settings, status, restic, chosen, folder)
         database = summary["database"] if settings.database else None
-        _versions(settings, summary, database)
+        versions(settings, summary, database)
         status.phase("compare")
-        work = _compare(settings, entries)
+        own = [] if request.again or not _has_gone_on(settings, chosen["id"]) else lenient(settings)
+        with now(settings, settings.roots) as here:
+            work = plan.make(entries, settings.roots, here, own)
         work.elsewhere = plan.elsewhere(list(summary["roots"]), settings.roots)
         told = {"snapshot": chosen["id"], "time": chosen["time"], "release": summary["release"], **work.told()}
         dumped = None
         if database:
-            dumped = _fetch_database(restic, chosen["id"], database, folder)
+            dumped = fetch_database(restic, chosen["id"], database, folder)
             told |= _database(settings, chosen["id"], database, request.again, folder)
         if not request.confirm:
             return {**told, "done": False}
@@ -89,7 +101,7 @@ def run(
                 f"{told['reason']}. It cannot be kept, so nothing was changed. Mend it, or drop and make it."
             )
         with _stopped(settings, units, chosen["id"], work, doing):
-            faults = _put(settings, status, restic, chosen["id"], work)
+            faults, warnings = put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
                 kept = _load(settings, dumped, chosen["id"], database or {}, folder, told["database"] != "empty")
@@ -99,13 +111,20 @@ def run(
         if faults:
             raise BackupError(f"{' '.join(faults)} {again}")
         status.phase("verify")
-        result = _verify(settings, entries)
-        if result["differing"]:
+        result = _verify(settings, entries, work.stay)
+        if result["differing"] > result["moved"]:
             raise BackupError(
                 f"{result['differing']} of {result['compared']} are not as the manifest says, among them"
                 f" {', '.join(result['paths'])}. {again}"
             )
-    return {**told, **result, "done": True}
+        if result["moved"]:
+            warnings.append(
+                f"{result['moved']} of {result['compared']} are not as the manifest says, since somebody has changed"
+                f" them or moved their folders meanwhile, among them {', '.join(result['paths'][:3])}"
+            )
+        del result["moved"]
+        _done(settings, chosen["id"])
+    return {**told, **result, "done": True, "warnings": warnings}
 
 
 def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") -> Mapping[str, Any]:
@@ -118,6 +137,8 @@ def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") ->
         asked = begun
     if asked == "latest":
         return backups[-1]
+    if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})", asked):
+        return _not_later(backups, asked)
     found = [item for item in backups if item["id"].startswith(asked)]
     if len(asked) < 6 or len(found) != 1:
         known = ", ".join(f"{item['id'][:8]} of {item['time'][:19]}" for item in backups[-10:])
@@ -126,6 +147,29 @@ def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") ->
             f" {known}."
         )
     return found[0]
+
+
+def _not_later(backups: Sequence[Mapping[str, Any]], asked: str) -> Mapping[str, Any]:
+    """The newest of before that moment. Raises BackupError."""
+    try:
+        limit = moment({"time": asked})
+    except ValueError:
+        raise BackupError(
+            f"restore_snapshot is {asked!r}, which is no moment. Write it as 2026-11-28T02:00:00Z."
+        ) from None
+    found = [item for item in backups if moment(item) <= limit]
+    if not found:
+        raise BackupError(f"restore_snapshot is {asked!r}; the oldest backup is of {backups[0]['time'][:19]}.")
+    return found[-1]
+
+
+def fetch_manifest(
+    settings: Settings, status: Status, restic: Restic, chosen: Mapping[str, Any], folder: Path
+) -> tuple[dict[str, Any], list[files.Entry]]:
+    """Summary and entries of a backup. Raises BackupError."""
+    status.phase("manifest", chosen["time"])
+    restic.restore(chosen["manifest"], folder, [str(settings.data / "stage" / "manifest")])
+    return manifest.read(Path(f"{folder}{settings.data / 'stage' / 'manifest'}"))
 
 
 def _begun(settings: Settings) -> str:
@@ -142,7 +186,16 @@ def _known(settings: Settings, repository: str) -> None:
         write_whole(remembered, json.dumps({"id": repository, "repository": restic_name(settings)}) + "\n")
 
 
-def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
+def _done(settings: Settings, snapshot: str) -> None:
+    """Remember that its files are back: whoever repeats the restore takes nothing of what they become."""
+    before = _restored(settings)
+    epoch = before.get("epoch") if before.get("snapshot") == snapshot else None
+    told = {"snapshot": snapshot, "epoch": epoch, "at": stamp(), "files": True}
+    write_whole(settings.data / "restored.json", json.dumps(told) + "\n")
+
+
+def versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[str, Any] | None) -> None:
+    """Raises BackupError where the backup's database is newer than what is installed."""
     if not database or not settings.database:
         return
     unknown = sorted(set(database["migrations"]) - set(Panel(settings.database).migrations()))
@@ -155,27 +208,61 @@ def _versions(settings: Settings, summary: Mapping[str, Any], database: Mapping[
         )
 
 
-def _now(settings: Settings, roots: Sequence[str]) -> dict[str, files.Entry]:
+@contextlib.contextmanager
+def now(settings: Settings, roots: Sequence[str]) -> Iterator[Iterator[files.Entry]]:
+    """What lies on the disk, at these paths and below."""
     hashes = files.Hashes(settings.data / "hashes.sqlite3")
     try:
-        return {entry.path: entry for entry in files.walk(roots, hashes)}
+        yield files.walk(roots, hashes)
     finally:
         hashes.close()
 
 
-def _compare(settings: Settings, entries: Sequence[files.Entry]) -> plan.Plan:
-    return plan.make(entries, settings.roots, _now(settings, settings.roots))
+def lenient(settings: Settings) -> list[str]:
+    """Roots in which tenants work on meanwhile: those of no part whose units are stopped."""
+    stopped = {path for part in settings.parts if part.units for path in part.paths}
+    return [root for root in settings.roots if not any(manifest.under(path, [root]) for path in stopped)]
 
 
-def _verify(settings: Settings, entries: Sequence[files.Entry]) -> dict[str, Any]:
-    """Ask the disk anew: ``{"compared", "equal", "differing", "paths"}``."""
+def _has_gone_on(settings: Settings, snapshot: str) -> bool:
+    """Whether this backup's files were all put back here, and services have worked with them since."""
+    if (settings.data / "restoring.json").exists():
+        return False
+    told = _restored(settings)
+    return bool(told.get("snapshot") == snapshot and told.get("files"))
+
+
+def _restored(settings: Settings) -> dict[str, Any]:
+    """What was put back here last: ``{"snapshot", "epoch", "at", "files"}``, or nothing."""
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads((settings.data / "restored.json").read_text())
+        return found if isinstance(found, dict) else {}
+    return {}
+
+
+def _verify(settings: Settings, entries: Sequence[files.Entry], stay: Collection[str]) -> dict[str, Any]:
+    """Ask the disk anew: ``{"compared", "equal", "differing", "paths", "moved"}``.
+
+    ``moved``: how many of them differ where tenants work on. Each was compared when it was put there, so that somebody
+    has changed it since. ``stay``: paths of those that were left as they are.
+    """
     here = [entry for entry in entries if manifest.under(entry.path, settings.roots)]
     # What was changing when it was stored, and is there, is whatever it has become.
-    wrong = manifest.differing(here, _now(settings, settings.roots))
-    return {"compared": len(here), "equal": len(here) - len(wrong), "differing": len(wrong), "paths": wrong[:10]}
+    with now(settings, settings.roots) as found:
+        wrong = manifest.differing((entry for entry in here if entry.path not in stay), found)
+    theirs = lenient(settings)
+    moved = sum(1 for path in wrong if manifest.under(path, theirs))
+    return {
+        "compared": len(here),
+        "equal": len(here) - len(wrong),
+        "differing": len(wrong),
+        "paths": wrong[:10],
+        "moved": moved,
+    }
 
 
-def _fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], folder: Path) -> Path:
+def fetch_database(restic: Restic, snapshot: str, database: Mapping[str, Any], folder: Path) -> Path:
+    """The dump, compared with what the manifest says of it. Raises BackupError."""
     restic.restore(snapshot, folder, [str(database["path"])])
     dumped = Path(f"{folder}{database['path']}")
     digest = hashlib.sha256()
@@ -228,11 +315,9 @@ def _database(
 
 def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
     """Whether the database here is the one that was made of this backup, by its epoch, whatever has come into it."""
-    try:
-        told = json.loads((settings.data / "restored.json").read_text())
-        return bool(told["snapshot"] == snapshot and is_installation(dumped, str(told["epoch"])))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    told = _restored(settings)
+    epoch = told.get("epoch")
+    return bool(told.get("snapshot") == snapshot and epoch and is_installation(dumped, str(epoch)))
 
 
 @contextlib.contextmanager
@@ -262,27 +347,58 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     journal.unlink(missing_ok=True)
 
 
-def _put(settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan) -> list[str]:
-    """Fetch and put back, root by root; what is wrong with files that cannot be had. Raises BackupError.
+def put(
+    settings: Settings, status: Status, restic: Restic, snapshot: str, work: plan.Plan
+) -> tuple[list[str], list[str]]:
+    """Fetch and put back, root by root: what is wrong with files that cannot be had, and warnings. Raises BackupError.
 
-    Of programs that are stopped meanwhile nothing may be missing; for a lost recording nobody has to wait.
+    Of programs that are stopped meanwhile nothing may be missing; for a lost recording, or for a tenant who moves his
+    folders about, nobody has to wait.
     """
     status.phase("files", f"{len(work.work)} to put back")
     faults: list[str] = []
+    warnings: list[str] = []
     for root in settings.roots:
         due = [entry for entry in work.work if manifest.under(entry.path, [root])]
         owners = [entry for entry in work.owners if manifest.under(entry.path, [root])]
         if not due and not owners:
             continue
+        way = _Way(root in lenient(settings))
         try:
-            fault = _put_root(status, restic, snapshot, root, due, owners)
+            fault = _put_root(status, restic, snapshot, root, due, owners, way)
         except OSError as error:
             raise BackupError(f"{root} cannot be put back: {error}") from None
         if fault and any(part.units for part in settings.parts if root in part.paths):
             raise BackupError(fault)
         faults += [fault] if fault else []
+        warnings += way.told(root)
     os.sync()
-    return faults
+    return faults, warnings
+
+
+class _Way:
+    """Puts things into a root; what is in their way is remembered where others work on, and an error elsewhere."""
+
+    def __init__(self, is_lenient: bool) -> None:
+        self._is_lenient = is_lenient
+        self._met: dict[str, str] = {}
+
+    def over(self, act: Callable[[files.Entry], Any], entry: files.Entry) -> Any:
+        """What ``act`` returns; None where something was in its way. Raises BackupError."""
+        try:
+            return act(entry)
+        except InTheWay as error:
+            if not self._is_lenient:
+                raise
+            self._met[entry.path] = str(error)
+            return None
+
+    def told(self, root: str) -> list[str]:
+        """One warning, or none."""
+        if not self._met:
+            return []
+        first = next(iter(self._met.values()))
+        return [f"{len(self._met)} in {root} could not be put back; the first: {first}"]
 
 
 def _put_root(
@@ -292,26 +408,27 @@ def _put_root(
     root: str,
     due: Sequence[files.Entry],
     owners: Sequence[files.Entry],
+    way: _Way,
 ) -> str:
     """One root; what is wrong with it, or nothing. What an interrupted run has fetched is not fetched again."""
     first = (*due, *owners)[0]
     place = Place(root, first.path != root or first.kind == "directory", SCRATCH)
     place.prepare(first)
     fault, lost = "", []
-    left = [entry for entry in due if not place.put(entry)]
+    left = [entry for entry in due if way.over(place.put, entry) is False]
     if left:
         try:
             _fetch(restic, snapshot, place, left, status)
         except BackupError as error:
             # What has come whole is put back nevertheless.
             fault = str(error)
-        lost = [entry.path for entry in left if not place.put(entry)]
+        lost = [entry.path for entry in left if way.over(place.put, entry) is False]
     for entry in owners:
-        place.owner(entry)
+        way.over(place.owner, entry)
     for entry in due:
         # Files that came into it have changed nothing of a folder but its time.
         if entry.kind == "directory":
-            place.put(entry)
+            way.over(place.put, entry)
     if not lost:
         shutil.rmtree(place.scratch, ignore_errors=True)
         return ""
@@ -364,7 +481,8 @@ def _load(
 
 
 @contextlib.contextmanager
-def _scratch(settings: Settings) -> Iterator[Path]:
+def scratch(settings: Settings) -> Iterator[Path]:
+    """A folder of root's own for what is fetched."""
     folder = settings.data / "restore"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700, parents=True)

@@ -1,6 +1,6 @@
 """Keys and signing requests for tenants' own names, made by root as names come, and taken away long after they went.
 
-Of what converge has written only the files' names are read, and nothing is believed of them.
+Of what converge has written the files' names are read, and of a new file whose name it is. Neither is believed.
 """
 
 from __future__ import annotations
@@ -12,20 +12,22 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from . import certificates, csr, domains
 from .errors import TlsError
 from .installer import AUTHORITY, GROUP, TLS
 from .names import ACME, Names
-from .shelf import Shelf, read
+from .shelf import Owner, Shelf, read
 
 CLIENT = "streamfleet-acme"
 #: Says of a folder of certificates that it was made here: no other is ever touched.
 MARK = "tenant"
 #: Seconds for which the certificate of a name that has gone is kept, for one that comes back.
 GRACE = 7 * 86400.0
+#: Tenants' uids, and how long the file of a name may be.
+UIDS, LARGEST = range(200000, 300000), 4096
 
 
 class Keys:
@@ -36,11 +38,14 @@ class Keys:
 
     def make(self, now: float) -> list[str]:
         """Bring requests to the names that are there; what could not be done, in sentences. Raises OSError."""
-        wanted = set(_listed(self._names, ".json"))
+        told = self._told()
+        wanted = set(told)
         asked, left = set(_listed(self._shelf.domains, ".csr")), set(_listed(self._shelf.left, ".csr"))
         folders = {path.name for path in self._place.directory.iterdir()}
         faults = [f"{name}: is a name of this host's own, and no tenant's" for name in sorted(wanted & self._own)]
         wanted -= self._own
+        # Before the requests: who has one ordered looks here whose it is.
+        self._say_owners({name: told[name] for name in wanted})
         for name in sorted((wanted - asked) | (wanted - folders)):
             try:
                 self._come(name, left=name in left)
@@ -53,6 +58,34 @@ class Keys:
             if now - self._left(name).stat().st_mtime > GRACE:
                 self._forget(name)
         return faults
+
+    def _told(self) -> dict[str, int]:
+        """Names that lead to services, each with the time of its file, which is another one when its owner is."""
+        found = {}
+        with os.scandir(self._names) as files:
+            for file in files:
+                name = file.name.removesuffix(".json")
+                if name == file.name or domains.problem(name) is not None:
+                    continue
+                with contextlib.suppress(FileNotFoundError):
+                    found[name] = file.stat(follow_symlinks=False).st_mtime_ns
+        return found
+
+    def _say_owners(self, told: Mapping[str, int]) -> None:
+        """Have the client know whose names these are. Only what is new is read: there may be thousands."""
+        known, owners = self._shelf.read_owners(), {}
+        for name, at in told.items():
+            before = known.get(name)
+            owners[name] = before if before is not None and before.told == at else Owner(self._uid(name), at)
+        if owners != known or not self._shelf.owners.exists():
+            self._shelf.write_owners(owners, self._group)
+
+    def _uid(self, name: str) -> int:
+        try:
+            uid = json.loads(read(self._names / f"{name}.json", LARGEST))["uid"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0
+        return uid if isinstance(uid, int) and uid in UIDS else 0
 
     def _come(self, name: str, *, left: bool) -> None:
         folder = self._place.directory / name

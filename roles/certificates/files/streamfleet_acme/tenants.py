@@ -1,4 +1,4 @@
-"""One look of the client at tenants' own names: bounded in time and in orders, and none is in another's way.
+"""One look of the client at tenants' own names: bounded in time and in orders, and no tenant is in another's way.
 
 What is known of all stands in one file, so that a name that is fine costs a look nothing but its line in a listing.
 """
@@ -12,6 +12,7 @@ import random
 import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -43,6 +44,9 @@ LONGEST_ELSEWHERE = timedelta(hours=6)
 URGENT = timedelta(days=7)
 #: A name that has gone is known for as long as its certificate is kept (keys.py).
 GRACE = timedelta(days=7)
+#: Of an hour's orders one tenant has at most a fifth while others wait who have had less, but so many in any case; a
+#: fifth is left to who comes later.
+FIFTH, SHARE = 5, 5
 #: Names that are told with what is wrong with them.
 TOLD = 20
 
@@ -67,6 +71,8 @@ class Tenants:
         self._next_write = 0.0
         #: Name → when its request was made, in nanoseconds.
         self._requests: dict[str, int] = {}
+        #: Name → uid of the tenant whose it is.
+        self._uids: dict[str, int] = {}
         self._listed: int | None = None
         # Whether the directory can be used, and what it says of all, is found out once.
         self._asked = self._limited = False
@@ -98,10 +104,10 @@ class Tenants:
             self._asked, self._known["error"] = True, self._fault()
         if self._known["error"]:
             return
-        while due and time.monotonic() < deadline and self._room() > 0:
-            self._try(due[:AT_ONCE], pool)
+        while due and time.monotonic() < deadline and (batch := self._batch(due)):
+            self._try(batch, pool)
             # Who has come meanwhile does not wait for all who were there.
-            due = self._due() if self._list() else due[AT_ONCE:]
+            due = self._due() if self._list() else [name for name in due if name not in set(batch)]
         installed = time.monotonic() + INSTALLED
         while not self._settle() and time.monotonic() < installed:
             time.sleep(0.2)
@@ -121,6 +127,7 @@ class Tenants:
                     self._requests[name] = file.stat(follow_symlinks=False).st_mtime_ns
                 except FileNotFoundError:
                     continue
+        self._uids = {name: owner.uid for name, owner in self._shelf.read_owners().items()}
         now = _now()
         for name, entry in list(self._names.items()):
             if name in self._requests:
@@ -133,7 +140,10 @@ class Tenants:
         return True
 
     def _due(self) -> list[str]:
-        """Names that are to be looked at: what is about to end, then new ones, then who has waited longest."""
+        """Names that are to be looked at: renewals that have not failed, then all others. In both tenants take turns.
+
+        One tenant's own: first what is about to end, then new ones, then who has waited longest.
+        """
         now, urgent = orders.text(_now()), orders.text(_now() + URGENT)
         found = []
         for name, made in self._requests.items():
@@ -141,8 +151,35 @@ class Tenants:
             # A name that goes and comes back has a new request; what the directory has refused waits all the same.
             anew = entry.get("request") != made and ("next_try" not in entry or entry.get("here"))
             if anew or not self._rests(entry, now):
-                found.append((str(entry.get("not_after") or "9") > urgent, str(entry.get("tried_at") or ""), name))
-        return [name for _urgent, _tried, name in sorted(found)]
+                ends = str(entry.get("not_after") or "9")
+                renewal = "error" not in entry and now < ends < "9" and str(entry.get("renew_at") or "9") <= now
+                found.append((not renewal, ends > urgent, str(entry.get("tried_at") or ""), name))
+        turns: Counter[tuple[bool, int]] = Counter()
+        taken = []
+        for further, later, tried, name in sorted(found):
+            whose = further, self._uids.get(name, 0)
+            taken.append((further, turns[whose], later, tried, name))
+            turns[whose] += 1
+        return [name for *_order, name in sorted(taken)]
+
+    def _batch(self, due: list[str]) -> list[str]:
+        """Who is next: names of tenants who have not had their share of this hour; others when none of these waits."""
+        room, most = self._room(), int(self._settings["domains_per_hour"])
+        had = Counter(uid for _at, uid in self._known["ordered"])
+        share = max(SHARE, most // FIFTH)
+        for limit in (share, max(share, most - most // FIFTH)):
+            batch: list[str] = []
+            mine = Counter(had)
+            for name in due:
+                if len(batch) >= min(AT_ONCE, room):
+                    break
+                uid = self._uids.get(name, 0)
+                if mine[uid] < limit:
+                    batch.append(name)
+                    mine[uid] += 1
+            if batch:
+                return batch
+        return []
 
     def _rests(self, entry: dict[str, Any], now: str) -> bool:
         """Whether a name is fine, or waits after a failure. All times are written in one way, and compared as text."""
@@ -188,7 +225,7 @@ class Tenants:
 
     def _order(self, order: Order) -> None:
         print(f"{order.name}: ordered", flush=True)
-        self._known["ordered"].append(orders.text(_now()))
+        self._known["ordered"].append((orders.text(_now()), self._uids.get(order.name, 0)))
         try:
             chain = self._lego.obtain(self._shelf.domain_request(order.name))
             got = held(chain)
@@ -225,7 +262,7 @@ class Tenants:
     def _room(self) -> int:
         """How many more may be ordered now."""
         since = orders.text(_now() - HOUR)
-        self._known["ordered"] = [at for at in self._known["ordered"] if at > since]
+        self._known["ordered"] = [(at, uid) for at, uid in self._known["ordered"] if at > since]
         return 0 if self._limited else int(self._settings["domains_per_hour"]) - len(self._known["ordered"])
 
     def _settle(self, *, again: bool = False) -> bool:

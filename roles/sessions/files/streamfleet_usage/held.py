@@ -81,6 +81,8 @@ class Held:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[str, str], _Seen] = {}
+        #: Their names, by slug: what one service costs does not depend on how many others there are.
+        self._names: dict[str, set[str]] = {}
         self._mounts: dict[tuple[str, str], str] = {}
         #: Those that have gone lately, by slug and mount.
         self._gone: dict[tuple[str, str], list[_Seen]] = {}
@@ -90,7 +92,8 @@ class Held:
     def see(self, now: float, slug: str, sources: Iterable[Source]) -> None:
         """All sources of a service, as they are now."""
         found = {(slug, source.name): source for source in sources}
-        for key in [key for key in self._seen if key[0] == slug]:
+        for name in self._names.get(slug, ()):
+            key = slug, name
             source = found.get(key)
             if source is None or source.since != self._seen[key].since:
                 self._gone.setdefault((slug, self._mounts.pop(key)), []).append(self._seen.pop(key))
@@ -103,6 +106,7 @@ class Held:
                 self._seen[key] = seen
             self._mounts[key] = source.mount
             seen.add(now, source.bytes)
+        self._names[slug] = {name for _slug, name in found}
 
     def kbps(self, slug: str, source: Source) -> int | None:
         """What it sends, as measured over up to a minute; None as long as that is not known.
@@ -143,8 +147,9 @@ class Held:
             self._watched[slug, drop.mount] = now
             # It may come back, and be right from then on.
             self._gone.pop((slug, drop.mount), None)
-            for key in [key for key, mount in self._mounts.items() if (key[0], mount) == (slug, drop.mount)]:
-                del self._seen[key], self._mounts[key]
+            for name in [name for name in self._names.get(slug, ()) if self._mounts[slug, name] == drop.mount]:
+                del self._seen[slug, name], self._mounts[slug, name]
+                self._names[slug].discard(name)
 
     def recall(self, slug: str, drops: Iterable[Drop]) -> None:
         """Those of which an earlier process has told."""
@@ -158,6 +163,7 @@ class Held:
         """What is known of services that are no longer ``here``."""
         self._seen = {key: seen for key, seen in self._seen.items() if key[0] in here}
         self._mounts = {key: mount for key, mount in self._mounts.items() if key in self._seen}
+        self._names = {slug: names for slug, names in self._names.items() if slug in here and names}
         self._gone = {
             key: kept
             for key, gone in self._gone.items()

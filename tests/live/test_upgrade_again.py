@@ -1,0 +1,190 @@
+"""From one state of this tree to another: runs that were killed, what is foretold and done, and what is refused.
+
+Tests playbooks: upgrade.yml. From an earlier release in tests/live/test_upgrade.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import ssl
+import subprocess
+import threading
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet.errors import Busy
+
+from demo.stage import NODE, ROOT, Stage
+from demo.upgrade import PROGRAMS, Air, FromTree, on_air
+from tests.live.upgrades import (
+    MORE,
+    PROBE,
+    add_migration,
+    done,
+    foretold,
+    held,
+    installed,
+    left_of_probes,
+    objects,
+    on_node,
+    tables,
+    tree_in,
+    version,
+)
+
+pytestmark = [pytest.mark.live, pytest.mark.full]
+
+#: Of roles whose units are restarted for a new program, or reloaded for a new setting.
+PROGRAMS_OF_UNITS = (
+    "roles/sessions/files/streamfleet_sessions/__init__.py",
+    "roles/file_transfer/files/quota.py",
+    "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
+)
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
+    """This tree on a node, with two customers."""
+    with on_node(Path(tmp_path_factory.mktemp("upgrade"))) as made:
+        installed(made)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def air(stage: FromTree) -> Iterator[Air]:
+    """Everybody on the air, from before the first upgrade until after the last."""
+    with on_air(stage) as made:
+        yield made
+
+
+def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) -> None:
+    before = objects(stage)
+    root = "/opt/streamfleet"
+    paths = {name: f"{root}/{name}s/9.9.9-0123456789abcdef" for name in ("release", "venv")}
+    # What a killed run may have left beside: a station, and a node that takes no services.
+    probe = {"customer": "upgrade-probe-killed", "engine": "icecast"}
+    document = {"customers": [{"username": probe["customer"]}], "media_services": [{"slug": "probe-killed-a", **probe}]}
+    stage.api().request("POST", "/apply", {"document": document, "label": PROBE})
+    stage.api().request("PUT", f"/nodes/{NODE}", {"status": "draining"})
+    assert left_of_probes(stage) == ["upgrade-probe-killed", "probe-killed-a"]
+    before.update(objects(stage))
+    step(stage, {"step": "drain", "run": "killed", "nodes": [NODE]})
+    step(stage, {"step": "claim", "run": "killed", "by": "a test", **paths})
+    step(stage, {"step": "begin", "run": "killed"})
+    with pytest.raises(Busy, match=r"is being upgraded from 0\.2\.0-dev0 to 9\.9\.9"):
+        once(stage)
+    assert objects(stage) == before
+    said = stage.upgrade(ok=False)
+    assert "Another upgrade is under way on demo1: 0.2.0-dev0 to 9.9.9, begun by a test at" in said
+    assert "An upgrade is under way on demo1, or was killed" in stage.run("install.yml", ok=False)
+    said = stage.upgrade("-e", "upgrade_take_over=yes")
+    assert "An upgrade that was killed was undone" in said
+    assert f"had left these draining; they take services again: {NODE}." in said
+    assert stage.api().request("GET", f"/nodes/{NODE}").data["status"] == "active"
+    assert (left_of_probes(stage), held(stage)) == ([], "")
+    assert objects(stage) == {name: item for name, item in before.items() if item["label"] != PROBE}
+    stage.api().request("PUT", "/customers/ada", {"name": "Ada"})
+    assert air.faults() == []
+
+
+def step(stage: FromTree, values: dict[str, Any]) -> None:
+    """One step of an upgrade by itself, on the node."""
+    inventory = str(ROOT / f".nodes/{stage.fleet}/inventory.yml")
+    module = ["--become", "-m", "streamfleet_panel_upgrade", "-a", json.dumps(values)]
+    ran = subprocess.run(
+        [str(PROGRAMS / "ansible"), NODE, "-i", inventory, *module],
+        cwd=ROOT, env=stage.surroundings(), text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def once(stage: Stage) -> None:
+    """One write, whose refusals are not waited for."""
+    client = stage.api()
+    client._sleep = lambda _seconds: None
+    with contextlib.closing(client):
+        client.request("PUT", "/customers/ada", {"name": "Lost"})
+
+
+class Reader(threading.Thread):
+    """Asks the panel again and again, until it is stopped; ``refused`` has what was no answer."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(daemon=True)
+        self._stage, self._ended = stage, threading.Event()
+        self.answers, self.refused = 0, list[str]()
+
+    def run(self) -> None:
+        """Read, ten times a second; a try that fails is not repeated."""
+        known = self._stage.variables()
+        context = ssl.create_default_context(cafile=str(self._stage.ca))
+        url = f"{known['STREAMFLEET_URL']}/api/v1/media-services/ada-fm"
+        request = urllib.request.Request(url, headers={"Authorization": f"Bearer {known['STREAMFLEET_TOKEN']}"})
+        while not self._ended.wait(0.1):
+            try:
+                with urllib.request.urlopen(request, context=context, timeout=20) as answer:
+                    self.answers += json.load(answer)["slug"] == "ada-fm"
+            except OSError as error:
+                self.refused.append(str(error))
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._ended.set()
+        self.join(30)
+
+
+def test_from_a_release_that_can_be_read_only_it_is_read_all_the_time(
+    stage: FromTree, air: Air, tmp_path: Path
+) -> None:
+    before = objects(stage)
+    tree = tree_in(tmp_path)
+    add_migration(tree, "9998_more", MORE)
+    for program in PROGRAMS_OF_UNITS:
+        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
+    stage.tree = tree
+    reader = Reader(stage)
+    since = int(stage.on_node(["date", "+%s"])) - 1
+    reader.start()
+    try:
+        # Without the probe, for whose station nodes do more than what is foretold.
+        said = stage.upgrade("-e", "upgrade_probe=no")
+    finally:
+        stage.tree = ROOT
+        reader.stop()
+    assert "panel: 0.2.0-dev0, of another state of it" in said
+    assert "panel: 1 migrations of its sqlite database, which is saved before: panel.9998_more" in said
+    assert "panel: can be read and takes no changes" in said
+    assert (reader.refused, reader.answers > 100) == ([], True), reader.refused
+    assert objects(stage) == before
+    assert tables(stage) == ["panel_more_9998"]
+    assert air.faults() == []
+    plan, seen = foretold(said), done(stage, since)
+    assert plan["restart"] == {
+        *("streamfleet-sessions.service", "streamfleet-usage.service"),
+        *("streamfleet-file-transfer.service", "streamfleet-file-transfer-quota.service"),
+    }
+    assert {verb: seen[verb] for verb in ("restart", "reload")} == {verb: plan[verb] for verb in ("restart", "reload")}
+    assert ", which ends transfers of files that are under way" in said
+    # It has had a migration that this tree does not know.
+    assert "has had migrations that this release does not know (panel.9998_more)" in stage.upgrade(ok=False)
+
+
+def test_a_downgrade_is_refused_before_anything_is_changed(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    tree = tree_in(tmp_path)
+    for name in ("panel/pyproject.toml", "panel/streamfleet_panel/__init__.py", "pyproject.toml"):
+        (tree / name).write_text((tree / name).read_text().replace("0.2.0-dev0", "0.1.9"))
+    stage.tree = tree
+    try:
+        for words in (["--check"], []):
+            said = " ".join(stage.upgrade(*words, ok=False).split())
+            assert "This host has 0.2.0-dev0, and 0.1.9 is older." in said
+            assert "Use a checkout of at least 0.2.0-dev0" in said
+    finally:
+        stage.tree = ROOT
+    assert version(stage) == "0.2.0-dev0"
+    assert (objects(stage), held(stage), air.faults()) == (before, "", [])

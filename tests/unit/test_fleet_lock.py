@@ -1,0 +1,168 @@
+"""The lock of a fleet: who has it, how long, and when it is taken from a run that is dead.
+
+What playbooks make of it on hosts: tests/live/test_domain_change.py. Tests modules: streamfleet_fleet_lock.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import yaml
+from streamfleet.controller_process import gone, named, where
+from streamfleet.fleet_lock import Held, Run, release, take
+
+from action_plugins.streamfleet_fleet_lock import who
+
+ROOT = Path(__file__).resolve().parents[2]
+NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+ANN, BOB = Run("boot 1 1", "ann on control1", "install.yml"), Run("boot 2 2", "bob on control2", "domain_change.yml")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run" / "fleet.lock"
+
+
+def have(path: Path, run: Run, *, now: datetime = NOW, take_over: bool = False, write: bool = True) -> dict[str, str]:
+    return take(path, run, HOUR, take_over=take_over, now=now, write=write)
+
+
+def test_the_second_is_told_who_has_it_since_when_and_until_when(path: Path) -> None:
+    have(path, ANN)
+    with pytest.raises(Held) as error:
+        have(path, BOB, now=NOW + timedelta(minutes=59))
+    assert str(error.value) == (
+        "ann on control1 works on this fleet with install.yml since 2026-11-28 12:00:00 UTC. Wait for its end. If you "
+        "know that it was killed, add -e streamfleet_lock_take_over=true; at 2026-11-28 13:00:00 UTC it is taken for "
+        "dead"
+    )
+    assert error.value.process == ANN.process
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_run_that_has_it_prolongs_it_and_never_shortens_it(path: Path) -> None:
+    have(path, ANN)
+    later = have(path, ANN, now=NOW + timedelta(minutes=30))
+    assert (later["since"], later["until"]) == ("2026-11-28T12:00:00+00:00", "2026-11-28T13:30:00+00:00")
+    short = take(path, ANN, timedelta(minutes=5), take_over=False, now=NOW + timedelta(minutes=31))
+    assert short["until"] == later["until"]
+
+
+@pytest.mark.parametrize(("late", "take_over"), [(HOUR, False), (timedelta(), True)])
+def test_a_run_that_is_dead_loses_it(path: Path, late: timedelta, take_over: bool) -> None:
+    have(path, ANN)
+    assert have(path, BOB, now=NOW + late, take_over=take_over)["who"] == BOB.who
+    # Who has lost it gives back nothing that is another's.
+    assert release(path, ANN) is False
+    with pytest.raises(Held, match=r"bob on control2 works on this fleet with domain_change\.yml"):
+        have(path, ANN, now=NOW + late)
+
+
+def test_it_is_given_back(path: Path) -> None:
+    assert release(path, ANN) is False
+    assert not path.exists()
+    have(path, ANN)
+    assert release(path, ANN) is True
+    assert have(path, BOB)["since"] == "2026-11-28T12:00:00+00:00"
+
+
+def test_check_mode_looks_and_takes_nothing(path: Path) -> None:
+    have(path, ANN, write=False)
+    assert not path.parent.exists()
+    have(path, ANN)
+    with pytest.raises(Held):
+        have(path, BOB, write=False)
+    have(path, ANN, write=False, now=NOW + timedelta(minutes=30))
+    assert have(path, BOB, now=NOW + HOUR)["who"] == BOB.who
+
+
+@pytest.mark.parametrize("text", ["", '{"process": "boot 1 1", "wh', '{"process": "x"}', "[]"])
+def test_a_note_that_was_cut_off_keeps_nobody_away(path: Path, text: str) -> None:
+    path.parent.mkdir()
+    path.write_text(text)
+    assert have(path, BOB)["who"] == BOB.who
+
+
+def test_of_many_that_want_it_at_one_moment_one_has_it(path: Path) -> None:
+    program = (
+        "import sys; sys.path.insert(0, 'module_utils')\n"
+        "from datetime import UTC, datetime, timedelta; from pathlib import Path\n"
+        "from streamfleet.fleet_lock import Held, Run, take\n"
+        "sys.stdin.read()\n"
+        "try: take(Path(sys.argv[1]), Run(sys.argv[2], 'w', 'p'), timedelta(hours=1), take_over=False, "
+        "now=datetime.now(UTC)); print('had')\n"
+        "except Held: print('held')\n"
+    )
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, str(path), f"boot {number} 1"], cwd=ROOT, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for number in range(6)
+    ]  # fmt: skip
+    for one in started:
+        assert one.stdin
+        one.stdin.close()
+    said = []
+    for one in started:
+        assert one.stdout
+        said.append(one.stdout.read().strip())
+        one.stdout.close()
+        assert one.wait(20) == 0
+    assert sorted(said) == ["had"] + ["held"] * 5
+
+
+def test_a_controller_that_knows_no_processes_is_told_apart_and_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("streamfleet.controller_process.where", lambda _process: "")
+    assert named(17).endswith("/17")
+    assert gone(named(17)) is False
+
+
+def test_a_process_that_nobody_has_waited_for_is_gone() -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        holder = where(process.pid)
+        process.kill()
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        assert gone(holder) is True
+
+
+def test_a_process_is_named_by_when_it_began() -> None:
+    assert named(1) == where(1) or "/" in named(1)
+
+
+def test_a_job_of_awx_is_named_as_such() -> None:
+    assert who({"awx_job_id": 12}) == "job 12 of AWX"
+    assert " on " in who({})
+
+
+PLAYBOOKS = ROOT / "playbooks"
+
+
+@pytest.mark.parametrize("name", ["install", "certificates", "upgrade", "domain_change", "restore"])
+def test_playbooks_that_change_hosts_have_the_lock_and_give_it_back(name: str) -> None:
+    names = _tasks_of(PLAYBOOKS / f"{name}.yml")
+    assert "Have the fleet's lock" in names
+    assert names[::-1].index("Give the fleet's lock back") < names[::-1].index("Have the fleet's lock")
+
+
+def _tasks_of(path: Path) -> list[str]:
+    """Names of the tasks of a playbook or of a file of tasks, with those that it brings in statically or not."""
+    found: list[str] = []
+
+    def walk(entries: list[dict[str, object]], folder: Path) -> None:
+        for entry in entries:
+            found.append(str(entry.get("name", "")))
+            for key, value in entry.items():
+                if key in ("tasks", "block", "rescue", "always"):
+                    walk(value, folder)  # type: ignore[arg-type]
+                elif key.endswith(("import_tasks", "include_tasks")):
+                    found.extend(_tasks_of(folder / str(value)))
+
+    walk(yaml.safe_load(path.read_text()), path.parent)
+    return found
