@@ -334,11 +334,14 @@ def bad_input(site: Site) -> None:
 
     # Killed in the middle: what was not finished is no backup, and the next one is.
     site.sh("head -c 100000000 /dev/urandom >/var/lib/streamfleet/media/filler")
-    begun = json.loads(site.sh("streamfleet-backup begin backup"))
+    # Held where it stores, however slow this machine is.
+    held = 'until grep -q \'"phase": "store"\' /run/streamfleet-backup/status.json; do sleep 0.05; done'
+    stop = "systemctl kill -s STOP streamfleet-backup.service"
+    begun = json.loads(site.sh(f"streamfleet-backup begin backup; {held}; {stop}"))
     busy = json.loads(site.sh("streamfleet-backup begin backup"))
     assert (busy["running"], busy["id"]) == (True, begun["id"])
     assert "a backup works on this host since" in site.sh("streamfleet-backup begin restore 2>&1 || true")
-    site.sh("while ! pgrep -x restic >/dev/null; do sleep 0.1; done; systemctl kill -s KILL streamfleet-backup.service")
+    site.sh("systemctl kill -s KILL streamfleet-backup.service")
     told = json.loads(site.sh(f"streamfleet-backup wait backup {begun['id']}"))
     assert (told["state"], "ended from outside" in told["message"]) == ("failed", True), told
     assert len(json.loads(site.sh("streamfleet-backup list"))) == 2

@@ -1,0 +1,259 @@
+"""Backups and restores killed at any moment, with a full disk, with the repository cut off: the next run ends right.
+
+Needs no node: restic, the files and the panel with its database are real; systemd and the server of a repository over
+HTTP are doubles.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet_backup import database, files
+
+from tests.doubles.rest_server import RestServerDouble
+from tests.faults.conftest import ROUNDS
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(shutil.which("restic") is None, reason="Debian's package restic is not installed"),
+]
+
+ROOT = Path(__file__).resolve().parents[2]
+DRIVER = ROOT / "tests/faults/backup_driver.py"
+UNIT = "streamfleet-panel.service"
+KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+
+class Site:
+    """A host below one folder: media, keys and the panel's database, backed up by the role's own program."""
+
+    def __init__(self, folder: Path, chance: random.Random, repository: str = "") -> None:
+        self.folder, self.chance = folder, chance
+        self.media, self.keys = folder / "media", folder / "etc" / "secrets.env"
+        self.base = folder / "base" / "panel.sqlite3"
+        for path in (self.media, self.keys.parent, self.base.parent, folder / "config", folder / "bin"):
+            path.mkdir(parents=True)
+        known = {
+            "SECRET_KEY": "only-for-tests-" + "0" * 40,
+            "FIELD_KEYS": KEY,
+            "DATABASE_URL": f"sqlite:///{self.base}",
+            "PUBLIC_URL": "https://panel.example.net",
+            "RELEASE_DIR": str(ROOT),
+            "SYSLOG": "",
+        }
+        lines = "".join(f"STREAMFLEET_PANEL_{name}='{value}'\n" for name, value in known.items())
+        (folder / "panel.env").write_text(lines)
+        self.keys.write_text(f"STREAMFLEET_PANEL_FIELD_KEYS='{KEY}'\n")
+        program = folder / "bin" / "streamfleet-panel"
+        program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT / "panel"} exec {sys.executable} -m streamfleet_panel "$@"\n')
+        program.chmod(0o755)
+        (folder / "units.json").write_text(json.dumps([UNIT]))
+        parts = [
+            {"role": "autodj", "paths": [str(self.media)]},
+            {"role": "panel", "paths": [str(self.keys)], "units": [UNIT]},
+        ]
+        env = str(folder / "panel.env")
+        own = {"settings": env, "secrets": env, "user": "root", "venv": str(folder), "units": [UNIT]}
+        told = {"host": "h1", "parts": parts, "database": own, "keep": {}, "prune": False, "check_data": ""}
+        (folder / "config" / "settings.json").write_text(json.dumps(told | {"upload_kbps": 0}))
+        self.use(repository or str(folder / "repository"))
+        self.panel = database.Panel(database.Database(Path(env), Path(env), "root", folder, (UNIT,)))
+        self.panel.manage("migrate", "--noinput")
+        for number in range(60):
+            self.song(number)
+
+    def use(self, repository: str) -> None:
+        words = {"RESTIC_REPOSITORY": repository, "RESTIC_PASSWORD": "kept-elsewhere"}
+        lines = "".join(f"{name}='{value}'\n" for name, value in words.items())
+        (self.folder / "config" / "secrets.env").write_text(lines)
+
+    def song(self, number: int, size: int = 100_000) -> Path:
+        path = self.media / "200001" / f"album {number % 7}" / f"song {number}.mp3"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.chance.randbytes(size))
+        return path
+
+    def begin(self, job: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT / "roles/backup/files")}
+        return subprocess.Popen(
+            [sys.executable, str(DRIVER), str(self.folder), job],
+            env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        )  # fmt: skip
+
+    def run(self, job: str) -> dict[str, Any]:
+        """Run a job to its good end; what it says."""
+        process = self.begin(job)
+        output, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+        told: dict[str, Any] = json.loads(output.splitlines()[-1])
+        return told
+
+    def refused(self, job: str) -> str:
+        process = self.begin(job)
+        errors = process.communicate(timeout=600)[1]
+        assert process.returncode == 1, errors
+        return errors
+
+    def killed(self, job: str, seconds: float) -> bool:
+        """Begin a job and kill it, and all that it has started, after so many seconds; whether it still worked."""
+        process = self.begin(job)
+        time.sleep(seconds)
+        working = process.poll() is None
+        if working:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        return working
+
+    def restic(self, *arguments: str) -> str:
+        words = {"RESTIC_REPOSITORY": str(self.folder / "repository"), "RESTIC_PASSWORD": "kept-elsewhere"}
+        environment = {**os.environ, **words, "RESTIC_CACHE_DIR": str(self.folder / "cache")}
+        done = subprocess.run(["restic", *arguments], env=environment, text=True, capture_output=True, check=True)
+        return done.stdout
+
+    def tree(self) -> list[tuple[Any, ...]]:
+        hashes = files.Hashes(self.folder / "tree.sqlite3")
+        found = [entry.same for entry in files.walk([str(self.media), str(self.keys)], hashes)]
+        hashes.close()
+        return found
+
+    def rows(self) -> dict[str, Any]:
+        """Tables of the database; of the one that says which it is, and of the counter, what a restore leaves alone."""
+        dump = self.folder / f"dump-{time.monotonic_ns()}"
+        dump.mkdir()
+        found = database.objects(self.panel.dump(dump))
+        shutil.rmtree(dump)
+        return {name: table for name, table in found.items() if name not in ("panel_installation", "panel_counter")}
+
+    def running(self) -> list[str]:
+        units: list[str] = json.loads((self.folder / "units.json").read_text())
+        return units
+
+
+@pytest.fixture
+def site(tmp_path: Path, chance: random.Random) -> Site:
+    return Site(tmp_path, chance)
+
+
+def test_a_backup_killed_at_any_moment_is_none_and_the_next_one_holds(site: Site) -> None:
+    began = time.monotonic()
+    site.run("backup")
+    takes, kills = time.monotonic() - began, 0
+    for number in range(ROUNDS):
+        site.song(1000 + number, 3_000_000)
+        kills += site.killed("backup", site.chance.uniform(0, takes))
+        site.run("backup")
+        shown = site.run("look")
+        assert (shown["missing"], shown["different"], shown["extra"], shown["database"]) == (0, 0, 0, "same")
+        assert not (site.folder / "data" / "stage").exists()
+    assert kills >= ROUNDS // 2
+    site.restic("check", "--read-data")
+    print(f"{kills} of {ROUNDS} were killed while they worked")
+
+
+def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -> None:
+    site.run("backup")
+    tree, rows = site.tree(), site.rows()
+    takes, kills = 0.0, 0
+    for number in range(-1, ROUNDS):
+        for path in sorted((site.media / "200001").rglob("*.mp3")):
+            if site.chance.random() < 0.5:
+                path.unlink()
+        site.keys.write_text("STREAMFLEET_PANEL_FIELD_KEYS='of a new host'\n")
+        base = sqlite3.connect(site.base)
+        base.execute(
+            "INSERT INTO panel_resellerplan (name, created_at) VALUES (?, '2026-01-01 00:00:00')", [f"p{number}"]
+        )
+        base.execute("UPDATE panel_installation SET epoch = ?", [f"{number + 1:032x}"])
+        base.commit()
+        base.close()
+        if number >= 0:
+            kills += site.killed("restore", site.chance.uniform(0, takes))
+        began = time.monotonic()
+        done = site.run("restore")
+        takes = max(takes, time.monotonic() - began)
+        assert (done["differing"], done["equal"]) == (0, done["compared"])
+        assert site.tree() == tree
+        assert site.rows() == rows
+        assert site.running() == [UNIT]
+        assert not list(site.folder.rglob(".streamfleet-restore"))
+        assert not (site.folder / "data" / "restoring.json").exists()
+    assert kills >= ROUNDS // 2
+    print(f"{kills} of {ROUNDS} were killed while they worked")
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small disk cannot be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_disk_that_fills_up_ends_a_backup_with_its_cause_and_the_next_one_goes_on(site: Site) -> None:
+    disk = site.folder / "disk"
+    with small_disk(disk, 3):
+        site.use(str(disk / "repository"))
+        assert "the disk is full. Make room there" in site.refused("backup")
+        subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
+        made = site.run("backup")
+        assert made["files"] == 61
+        shown = site.run("look")
+        assert (shown["missing"], shown["different"], shown["database"]) == (0, 0, "same")
+
+
+def test_a_server_that_goes_away_ends_a_backup_and_the_next_one_sends_the_rest(
+    tmp_path: Path, chance: random.Random
+) -> None:
+    with RestServerDouble() as server:
+        site = Site(tmp_path / "host", chance, server.url)
+        server.cut = 2_000_000
+        # restic tries again for a quarter of an hour: the test does not wait for that.
+        process = site.begin("backup")
+        deadline = time.monotonic() + 120
+        while server.came <= server.cut and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert process.poll() is None
+        time.sleep(2)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        server.cut, before = None, server.came
+        assert site.run("backup")["files"] == 61
+        assert server.came - before < 6_100_000 + 500_000
+        assert site.run("look")["missing"] == 0
+
+
+def test_a_host_may_add_to_a_server_that_takes_nothing_away_and_cannot_prune_there(
+    tmp_path: Path, chance: random.Random
+) -> None:
+    with RestServerDouble(append_only=True) as server:
+        site = Site(tmp_path / "host", chance, server.url)
+        site.run("backup")
+        site.song(99)
+        site.run("backup")
+        assert server.refused == []
+        path = site.folder / "config" / "settings.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"keep": {"daily": 1}, "prune": True}))
+        before = dict(server.blobs)
+        assert "access is refused" in site.refused("backup")
+        assert {command for command, _name in server.refused} == {"DELETE"}
+        # What was there is there.
+        assert before.items() <= server.blobs.items()
+        shown = site.run("look")
+        assert (shown["missing"], shown["different"]) == (0, 0)
