@@ -32,10 +32,11 @@ pytestmark = [pytest.mark.live, pytest.mark.full]
 PASSWORD = "of the panel's p@ss/word"
 MARIADB = """
 set -e
+password=$(cat)
 apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends mariadb-server
 systemctl start mariadb
 mariadb -e "CREATE DATABASE streamfleet CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-  CREATE USER streamfleet@'127.0.0.1' IDENTIFIED BY '$(cat)'; GRANT ALL ON streamfleet.* TO streamfleet@'127.0.0.1'"
+  CREATE USER streamfleet@'127.0.0.1' IDENTIFIED BY '$password'; GRANT ALL ON streamfleet.* TO streamfleet@'127.0.0.1'"
 """
 VARIABLES = {
     "postgresql": {"streamfleet_panel_database_install": True},
