@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from streamfleet_panel import collected
 from streamfleet_panel.collected import Batch
-from streamfleet_panel.models import Account, Collection, MediaService, Node, QueuedTrack
+from streamfleet_panel.models import Account, AuditLog, Collection, MediaService, Node, QueuedTrack
 from streamfleet_panel.worker import ask as asking
 from streamfleet_panel.worker import collector as collector_module
 from streamfleet_panel.worker import runner
@@ -245,6 +245,29 @@ def test_all_nodes_get_their_turn_though_only_so_many_are_asked_at_once(config, 
     for _ in range(3):
         turn(collector)
     assert sorted(name for name, _cursors in fleet.asked) == [f"node{number}" for number in range(6)]
+
+
+def test_what_a_node_has_restarted_is_in_the_audit_log_of_its_own_services():
+    here, there = node("here"), node("there")
+    service("rock", here)
+    service("jazz", there)
+    line = {"at": "2026-11-28T06:00:00Z", "unit": "streamfleet-icecast@rock.service", "cause": "it answered\nnothing"}
+    told = [("", {**line, "service": slug}) for slug in ("rock", "jazz", "", "gone")] + [
+        ("", {"service": 3}),
+        ("rock", line),
+    ]
+    answer = Batch({"hung": told}, {"hung": {"": [1, 2]}}, more=False)
+    number = collected.place_of(here.pk).number
+    collected.store(here.pk, number, answer)
+    collected.store(here.pk, number, answer)
+    (entry,) = AuditLog.objects.filter(action="restarted")
+    assert (entry.key, entry.kind, entry.actor_name, entry.owner.username) == (
+        "rock",
+        "media_service",
+        "node:here",
+        "ada",
+    )
+    assert entry.changes["cause"] == {"before": None, "after": "it answered nothing"}
 
 
 def test_a_node_speaks_of_its_own_services_only(stored):

@@ -160,6 +160,7 @@ class Ward:
         finally:
             self.sh(fault.mend)
         self.quiet()
+        print(f"{fault.check} {subject}: named and mended", flush=True)
 
 
 def certificate(name: str = STREAM_HOST, before: float = -9, after: float = 9) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from streamfleet_watch.figures import FAMILIES as OF_HOSTS
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "streamfleet.rules.yml"
@@ -22,7 +23,7 @@ FAMILIES = (ROOT / "panel/streamfleet_panel/metrics/families.py").read_text()
 METRICS = {
     name + ("_info" if kind == "InfoMetricFamily" else "")
     for kind, name in re.findall(r'\b(Family|InfoMetricFamily)\(\s*"(streamfleet_\w+)"', FAMILIES)
-}
+} | set(OF_HOSTS)
 
 
 @pytest.fixture(scope="module")

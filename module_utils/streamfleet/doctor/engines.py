@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -20,14 +21,15 @@ _PROTOCOLS = {"rtmp": asking.rtmp, "http": asking.http_text, "tcp": asking.tcp}
 
 def gather(_host: Host, about: About, seen: dict[str, Any]) -> dict[str, Any]:
     """``silent``: unit → port and why, of those that systemd says run and that answer nothing."""
-    states, asked = seen["units"]["units"], []
+    states = seen["units"]["units"]
+    asked: list[tuple[str, int, Callable[[int, float], str]]] = []
     for server in about.servers:
         if server.protocol in _PROTOCOLS and states.get(server.unit, {}).get("active") == "active" and server.ports:
             asked.append((server.unit, server.ports[0], _PROTOCOLS[server.protocol]))
     known = {server.unit for server in about.servers}
     for port, units in seen["ports"]["wanted"].items():
         asked += [
-            (unit, int(port), asking.http_text)
+            (unit, int(port), partial(asking.http_text, path=_path(unit)))
             for unit in units
             if unit not in known and states.get(unit, {}).get("sub") == "running"
         ]
@@ -38,6 +40,11 @@ def gather(_host: Host, about: About, seen: dict[str, Any]) -> dict[str, Any]:
                 unit: {"port": port, "why": why} for (unit, port, _ask), why in zip(asked, answers, strict=True) if why
             }
         }
+
+
+def _path(unit: str) -> str:
+    """What an instance is asked for: its own words, nobody's stream."""
+    return "/stats?sid=1" if unit.startswith("streamfleet-shoutcast2@") else "/status-json.xsl"
 
 
 def judge(facts: dict[str, Any]) -> list[Finding]:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from streamfleet_panel import queueing
 from streamfleet_panel.apply.execute import lock_services
-from streamfleet_panel.collected import played, queue, sessions, usage
+from streamfleet_panel.collected import hung, played, queue, sessions, usage
 from streamfleet_panel.models import Collection, MediaService, Node, QueuedTrack
 
 #: So long somebody waits to hear whether what was queued can be played.
@@ -39,6 +39,7 @@ FEEDS: dict[str, Store] = {
     "tv_played": played.store,
     "tv_passed_over": played.store_passed_over,
     "queue": queue.store,
+    "hung": hung.store,
 }
 
 

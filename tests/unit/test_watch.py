@@ -1,0 +1,224 @@
+"""The watchdog of role common: what is hung twice in a row is restarted, and nothing else; its figures."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from streamfleet_watch import figures, hung
+from streamfleet_watch.__main__ import GRACE, MOST, ROUND, STATE, Watch
+
+UNIT = "streamfleet-icecast@rock-fm.service"
+RTMP = "streamfleet-rtmp.service"
+
+
+def put(root: Path, path: str, text: str = "") -> Path:
+    place = root / path
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(text)
+    return place
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A port where connections are taken, as the kernel does for a program that is stopped, and nothing is said."""
+    monkeypatch.setattr(hung, "PATIENCE", 0.05)
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as door:
+        yield door.getsockname()[1]
+
+
+@pytest.fixture
+def root(tmp_path: Path, silent: int) -> Path:
+    """A host with a station at the silent port."""
+    put(tmp_path, "etc/streamfleet/routes/rock-fm.json", json.dumps({"port": silent}))
+    wants = tmp_path / hung.WANTS
+    wants.mkdir(parents=True)
+    (wants / UNIT).symlink_to("/nowhere")
+    for path in ("var/lib/streamfleet/watch", "var/lib/streamfleet/metrics", "proc"):
+        (tmp_path / path).mkdir(parents=True, exist_ok=True)
+    return tmp_path
+
+
+class Systemd:
+    """Notes what it is asked to do; ``running`` are the units that it says run."""
+
+    def __init__(self, *running: str) -> None:
+        self.running = list(running)
+        self.did: list[str] = []
+        self.fails = False
+
+    def __call__(self, verb: str, *arguments: str) -> tuple[int, str]:
+        if verb == "list-units":
+            return 0, "".join(f"{name} loaded active running Some words\n" for name in self.running)
+        self.did.append(" ".join((verb, *arguments)))
+        return (1, "Job failed") if self.fails and verb == "restart" else (0, "")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_is_hung_twice_in_a_row_is_restarted_and_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    systemd, clock = Systemd(UNIT), Clock()
+    watch = Watch(root, systemd, clock)
+    watch.round()
+    assert systemd.did == [], "once may be a moment"
+    clock.now += ROUND
+    watch.round()
+    assert systemd.did == [f"kill --signal=KILL -- {UNIT}", f"restart -- {UNIT}"]
+    assert f"{UNIT} was hung: {hung.SILENT}, twice within 30 seconds. It was restarted" in capsys.readouterr().out
+    line = json.loads((root / STATE).read_text())
+    assert (line["service"], line["unit"], line["cause"]) == ("rock-fm", UNIT, hung.SILENT)
+    assert (
+        'streamfleet_host_hung_restarts_total{unit="streamfleet-icecast@rock-fm.service",media_service="rock-fm"} 1.000'
+        in (root / "var/lib/streamfleet/metrics/streamfleet.prom").read_text()
+    )
+    # It is given time to come up.
+    clock.now += ROUND
+    watch.round()
+    assert len(systemd.did) == 2
+
+
+def test_one_that_is_hung_again_and_again_is_left_as_it_is(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    systemd, clock = Systemd(UNIT), Clock()
+    watch = Watch(root, systemd, clock)
+    for _ in range(12):
+        watch.round()
+        clock.now += GRACE + 1
+    assert systemd.did.count(f"restart -- {UNIT}") == MOST
+    assert f"It was restarted {MOST} times within an hour, so it is left as it is" in capsys.readouterr().out
+
+
+def test_who_answers_or_does_not_run_is_left_alone(root: Path, silent: int) -> None:
+    systemd, clock = Systemd(), Clock()
+    watch = Watch(root, systemd, clock)
+    for _ in range(3):
+        watch.round()
+        clock.now += ROUND
+    assert systemd.did == [], "it is not running, which is systemd's to mend"
+    systemd.running = [UNIT]
+    route = root / "etc/streamfleet/routes/rock-fm.json"
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        route.write_text(json.dumps({"port": closed.getsockname()[1]}))
+        for _ in range(3):
+            watch.round()
+            clock.now += ROUND
+    assert systemd.did == [], "a port that refuses is no hung program"
+
+
+def test_once_hung_and_once_well_is_well(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    systemd, clock = Systemd(UNIT), Clock()
+    looks = iter([{UNIT: ("rock-fm", hung.SILENT)}, {}, {UNIT: ("rock-fm", hung.SILENT)}, {}])
+    monkeypatch.setattr(hung, "look", lambda *_: next(looks))
+    watch = Watch(root, systemd, clock)
+    for _ in range(4):
+        watch.round()
+        clock.now += ROUND
+    assert systemd.did == []
+
+
+def test_a_restart_that_fails_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    systemd, clock = Systemd(UNIT), Clock()
+    systemd.fails = True
+    watch = Watch(root, systemd, clock)
+    watch.round()
+    watch.round()
+    assert "It could not be restarted: Job failed" in capsys.readouterr().out
+    assert not (root / STATE).exists()
+
+
+def test_processes_that_a_signal_holds(root: Path) -> None:
+    place = "0::/system.slice/system-streamfleet\\x2d{0}.slice/streamfleet-{0}@rock-fm.service\n"
+    for pid, state, engine in ((5, "T", "autodj"), (6, "S", "relay"), (7, "t", "live")):
+        put(root, f"proc/{pid}/stat", f"{pid} (liquidsoap (x)) {state} 1")
+        put(root, f"proc/{pid}/cgroup", place.format(engine))
+    put(root, "proc/8/stat", "8 (bash) T 1")
+    put(root, "proc/8/cgroup", "0::/system.slice/ssh.service\n")
+    put(root, "proc/9/stat", "9 (nginx) T 1")
+    put(root, "proc/9/cgroup", f"0::/system.slice/{RTMP}\n")
+    assert dict(hung.held(root)) == {"streamfleet-autodj@rock-fm.service": "rock-fm", RTMP: ""}
+    assert hung.look(root, {})[RTMP] == ("", hung.HELD)
+
+
+def test_the_rtmp_server_is_asked_at_the_port_of_encoders(root: Path) -> None:
+    servers = (
+        "http {\n server {\n listen 127.0.0.1:1937;\n }\n}\n",
+        "rtmp {\n    server {\n        listen 1935;\n    }\n",
+    )
+    text = "".join(servers) + " server {\n listen 127.0.0.1:1936;\n}\n}\n"
+    put(root, "etc/streamfleet/rtmp/nginx.conf", text)
+    found = [one for one in hung.asked(root, {RTMP: "running"}) if one.unit == RTMP]
+    assert [(one.port, one.service) for one in found] == [(1935, "")]
+
+
+def test_the_list_of_restarts_begins_anew_when_it_is_long(root: Path) -> None:
+    put(root, STATE, "x" * (300 << 10))
+    watch = Watch(root, Systemd(UNIT), Clock())
+    watch.round()
+    watch.round()
+    assert len((root / STATE).read_text().splitlines()) == 1
+    assert (root / "var/lib/streamfleet/watch/restarts.1.jsonl").stat().st_size == 300 << 10
+
+
+def samples(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"^(\w+(?:\{[^}]*\})?) (\S+)$", text, re.MULTILINE)}
+
+
+def test_figures_of_a_host(tmp_path: Path) -> None:
+    folder = tmp_path / figures.TLS / "stream.example.net"
+    folder.mkdir(parents=True)
+    tenant = put(tmp_path, f"{figures.TLS}/radio.tenant.test/fullchain.pem", "x")
+    (tenant.parent / "tenant").touch()
+    key = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
+    command = f"{key} -subj /CN=x -days 9 -keyout k -out fullchain.pem"
+    subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    put(tmp_path, figures.BACKUP_SETTINGS, "{}")
+    os.utime(put(tmp_path, figures.BACKUP_LAST, "{}"), (5000, 5000))
+    now = datetime.now(UTC).timestamp()
+    for slug, since, age in (("tv", now - 500, 200), ("new", now - 20, None), ("off", None, 900)):
+        if since:
+            put(
+                tmp_path,
+                f"{figures.LIVE}/{slug}",
+                json.dumps({"client": "1", "since": since * 1000, "seen": now * 1000}),
+            )
+        if age:
+            os.utime(put(tmp_path, f"{figures.HLS}/{slug}/index.m3u8"), (now - age, now - age))
+    put(tmp_path, f"{figures.LIVE}/broken", "{")
+    device = f"{os.major(tmp_path.stat().st_dev)}:{os.minor(tmp_path.stat().st_dev)}"
+    put(tmp_path, "proc/self/mountinfo", f"20 1 {device} / / ro,relatime shared:1 - ext4 /dev/x rw,errors=remount-ro\n")
+    text = figures.Figures(tmp_path).text({})
+    found = samples(text)
+    ends = found['streamfleet_host_certificate_not_after_timestamp_seconds{host="stream.example.net"}']
+    assert abs(ends - now - 9 * 86400) < 60
+    assert not [name for name in found if "radio.tenant.test" in name]
+    assert found["streamfleet_host_backup_configured"] == 1
+    assert found["streamfleet_host_backup_timestamp_seconds"] == 5000
+    assert abs(found['streamfleet_host_hls_age_seconds{media_service="tv"}'] - 200) < 5
+    assert abs(found['streamfleet_host_hls_age_seconds{media_service="new"}'] - 20) < 5
+    assert not [name for name in found if '"off"' in name or '"broken"' in name]
+    assert found['streamfleet_host_disk_read_only{mountpoint="/"}'] == 0, "read-only to the unit, not to the host"
+    put(tmp_path, "proc/self/mountinfo", f"20 1 {device} / / rw - ext4 /dev/x ro,x\n")
+    assert samples(figures.Figures(tmp_path).text({}))['streamfleet_host_disk_read_only{mountpoint="/"}'] == 1
+    assert 0 < found['streamfleet_host_disk_used_ratio{mountpoint="/"}'] <= 1
+    assert abs(found["streamfleet_host_watch_timestamp_seconds"] - now) < 60
+    assert "streamfleet_host_hung_restarts_total" not in text, "nothing was"
+
+
+def test_a_file_of_figures_is_whole_and_for_everybody(tmp_path: Path) -> None:
+    figures.write(tmp_path / "streamfleet.prom", "one\n")
+    figures.write(tmp_path / "streamfleet.prom", "two\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["streamfleet.prom"]
+    assert (tmp_path / "streamfleet.prom").stat().st_mode & 0o777 == 0o644
