@@ -25,6 +25,9 @@ pytestmark = [pytest.mark.live, pytest.mark.full]
 
 DISK = "/srv/disk/libraries"
 PLACE = "/var/lib/streamfleet/media"
+COPY, UNIT_OF_PLACE = "streamfleet-media-copy.service", "var-lib-streamfleet-media.mount"
+#: All that is there of every file.
+LISTING = f"cd {PLACE} && find . ! -type d -printf '%y %m %U:%G %s %T@ %n %p %l\\n' | sort"
 #: Short, so that during each move tracks begin.
 TRACK_SECONDS = 6.0
 
@@ -110,13 +113,7 @@ def ears(library: Library) -> Iterator[Ears]:
     it.stop()
 
 
-def test_libraries_move_while_they_are_played_and_written_to(library: Library, ears: Ears, tmp_path: Path) -> None:
-    """There, killed on the way; back with what has come since; there again, released, and so after a restart."""
-    before = library.top()
-    listing = f"cd {PLACE} && find . -printf '%y %m %U:%G %s %T@ %n %p %l\\n' | grep -v '^d' | sort"
-    files = library.sh(listing)
-
-    # Nothing is done where something is wrong, or in check mode.
+def test_nothing_is_done_where_something_is_wrong_or_in_check_mode(library: Library) -> None:
     for wrong, said in (("/srv/none/new", "there is no /srv/none"), ("/run/media/new", "not for data")):
         assert said in library.move(f"move_media_to={wrong}", ok=False)
     assert "Give move_media_to, or" in library.move(ok=False)
@@ -124,18 +121,23 @@ def test_libraries_move_while_they_are_played_and_written_to(library: Library, e
     assert f"from {PLACE} to {DISK}" in checked
     assert library.sh(f"ls {DISK} /var/lib/streamfleet/media_move 2>/dev/null; true") == ""
 
-    # Killed while it copies: the node goes on by itself, and so does the next run. Meanwhile something is uploaded.
+
+def test_they_move_while_they_are_played_and_written_to(library: Library, ears: Ears, tmp_path: Path) -> None:
+    """The first run is killed while it copies; the node goes on by itself, and so does the next run."""
+    before = library.top()
+    files = library.sh(LISTING)
     command = library.command("playbooks/move_media.yml", "-e", f"move_media_to={DISK}")
     environment = {**os.environ, **library.panel.environment()}
-    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while library.sh("systemctl is-active streamfleet-media-copy.service", check=False) != "active":
-        assert time.monotonic() < deadline
-        assert running.poll() is None, running.communicate()
-        time.sleep(0.2)
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
-    assert library.top() == before
+    waiting = library.fleet.ssh(NODE, f"until systemctl is-active --quiet {COPY}; do sleep 0.05; done")
+    with subprocess.Popen(waiting, stdin=subprocess.DEVNULL) as copying:
+        running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        try:
+            copying.wait(120)
+        finally:
+            copying.kill()
+            os.killpg(running.pid, signal.SIGKILL)
+            said = running.communicate()[0]
+    assert library.top() == before, said
     assert "unfinished" in library.move("move_media_to=/srv/disk/other", ok=False)
     (tmp_path / "late.mp3").write_bytes(b"late")
     library.sftp().run(f"put {tmp_path}/late.mp3 late.mp3")
@@ -146,12 +148,13 @@ def test_libraries_move_while_they_are_played_and_written_to(library: Library, e
     assert f"streamfleet_common_media_path: {DISK}" in said
     print(said)
     assert library.top() == library.sh(f"stat -c %d:%i {DISK}") != before
-    now = library.sh(listing)
-    assert [line for line in now.splitlines() if " ./late.mp3 " not in line] == files.splitlines()
+    now = library.sh(LISTING)
+    assert [line for line in now.splitlines() if " ./200001/late.mp3 " not in line] == files.splitlines()
     assert library.sh(f"cat {MEDIA}/late.mp3") == "late"
-
-    # Units that run see it, and none may do more than before.
     library.plays_from("day/", count)
+
+
+def test_units_that_run_see_it_and_may_do_no_more_than_before(library: Library, ears: Ears, tmp_path: Path) -> None:
     assert library.in_autodj(f"stat -c %d:%i {PLACE}") == library.top()
     assert "Read-only file system" in library.in_autodj(f"touch {MEDIA}/x")
     (tmp_path / "new.mp3").write_bytes(b"new")
@@ -160,43 +163,37 @@ def test_libraries_move_while_they_are_played_and_written_to(library: Library, e
     again = library.move(f"move_media_to={DISK}")
     assert "is done, and the files of before are kept" in again
     assert library.changed(again) == 0
-
     # The inventory has to say so; then install.yml changes nothing.
     roles = library.folder / "roles.yml"
-    assert "its media libraries are in /srv/disk/libraries" in library.play(roles, ok=False)
+    assert f"its media libraries are in {DISK}" in " ".join(library.play(roles, ok=False).split())
     assert library.changed(library.play(roles, "-e", f"streamfleet_common_media_path={DISK}")) == 0
 
-    # Back, with what has come since.
-    count = len(library.history())
-    library.move("move_media_undo=true")
-    assert library.top() == before
-    assert library.sh(f"cat {MEDIA}/new.mp3; ls /srv/disk") == "new"
-    assert (
-        library.sh(
-            "systemctl list-unit-files --no-legend var-lib-streamfleet-media.mount; ls /run/streamfleet-media-move"
-        )
-        == ""
-    )
-    library.plays_from("day/", count)
-    assert library.in_autodj(f"stat -c %d:%i {PLACE}") == before
-    library.sftp().run("rm new.mp3")
-    assert library.changed(library.play(roles)) == 0
 
-    # There again, and for good.
+def test_they_go_back_with_what_has_come_since(library: Library, ears: Ears) -> None:
+    count, new = len(library.history()), library.top()
+    library.move("move_media_undo=true")
+    assert library.top() != new
+    assert library.sh(f"cat {MEDIA}/new.mp3; ls /srv/disk") == "new"
+    assert library.sh(f"systemctl list-unit-files --no-legend {UNIT_OF_PLACE}; findmnt {PLACE}; true") == ""
+    library.plays_from("day/", count)
+    assert library.in_autodj(f"stat -c %d:%i {PLACE}") == library.top()
+    library.sftp().run("rm new.mp3")
+    assert library.changed(library.play(library.folder / "roles.yml")) == 0
+
+
+def test_they_move_for_good(library: Library, ears: Ears) -> None:
     library.move(f"move_media_to={DISK}")
-    freed = library.move("move_media_release=true")
-    assert "files" in freed
+    library.move("move_media_release=true")
     under = "mkdir -p /mnt/under && mount --bind /var/lib/streamfleet /mnt/under"
     assert library.sh(f"{under} && ls /mnt/under/media; umount /mnt/under") == ""
     assert "no move is under way" in library.move("move_media_undo=true", ok=False)
-    count = len(library.history())
-    library.plays_from("day/", count)
+    library.plays_from("day/", len(library.history()))
 
 
 def test_after_a_restart_they_are_there_and_uninstalling_leaves_the_files(library: Library) -> None:
     library.fleet.reboot(NODE)
     assert library.top() == library.sh(f"stat -c %d:%i {DISK}")
-    assert library.sh("systemctl is-active var-lib-streamfleet-media.mount") == "active"
+    assert library.sh(f"systemctl is-active {UNIT_OF_PLACE}") == "active"
     deadline = time.monotonic() + START
     count = len(library.history())
     while len(library.history()) == count:

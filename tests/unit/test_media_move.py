@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 import pytest
-from streamfleet.media_move import compare, copying, storage
+from streamfleet.media_move import compare, copying, journal, storage
 from streamfleet.media_move.errors import MoveError
 from streamfleet.media_move.move import Move
 from streamfleet.media_move.places import LIBRARIES, UNIT, UNIT_FILE
@@ -238,6 +238,18 @@ def test_a_mount_of_the_operators_own_is_not_covered(node: StorageDouble) -> Non
     node.run(["mount", "--bind", DISK, LIBRARIES], "", 1)
     with pytest.raises(MoveError, match="is a mount already"):
         Move(node.host()).planned("/srv/disk/other")
+
+
+def test_two_runs_do_not_work_at_once(node: StorageDouble, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PATIENCE", 0.1)
+    with (
+        Move(node.host()).journal.locked(),
+        pytest.raises(MoveError, match="another run"),
+        Move(node.host()).journal.locked(),
+    ):
+        pass
+    with Move(node.host()).journal.locked():
+        pass
 
 
 def test_check_mode_changes_nothing(node: StorageDouble) -> None:

@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ from typing import Any
 
 from .errors import MoveError
 
-#: Until libraries are switched and after it; while they go back; while the files of before are removed.
-PHASES = ("copying", "switching", "switched", "returning", "releasing")
+#: Seconds to wait for the lock: what a killed run has asked the node for goes on there for a moment.
+PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,11 @@ class Journal:
     folder: Path
 
     def read(self) -> dict[str, Any] | None:
-        """The move that is not ended: ``from``, ``to``, ``phase``, ``passes``, ``stopped``, ``began``; else None."""
+        """The move that is not ended, else None: ``from``, ``to``, ``began``, ``passes``, ``stopped`` and ``phase``.
+
+        That is ``copying`` and ``switching`` until the libraries are in the new folder, ``switched`` from then on;
+        ``returning`` while they go back, ``releasing`` while the files of before are removed.
+        """
         try:
             found: dict[str, Any] = json.loads((self.folder / "journal.json").read_text())
         except FileNotFoundError:
@@ -58,14 +63,16 @@ class Journal:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Raises MoveError where another run works."""
+        """Raises MoveError where another run works, and goes on doing so for ``PATIENCE`` seconds."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            until = time.monotonic() + PATIENCE
+            while not _try(descriptor):
+                if time.monotonic() > until:
+                    raise MoveError("another run of move_media.yml works on this node just now. Wait for its end")
+                time.sleep(0.2)
             yield
-        except BlockingIOError:
-            raise MoveError("another run of move_media.yml works on this node just now. Wait for its end") from None
         finally:
             os.close(descriptor)
 
@@ -75,3 +82,11 @@ class Journal:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _try(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

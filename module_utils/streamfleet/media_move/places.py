@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from ..libraries import LIBRARIES
-
-__all__ = ["LIBRARIES"]
+from ..libraries import LIBRARIES as LIBRARIES
 
 #: Mounts the folder that the libraries are in at the place where everything looks for them.
 UNIT = "var-lib-streamfleet-media.mount"
