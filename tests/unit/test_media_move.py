@@ -6,6 +6,7 @@ What a real node makes of it is shown by tests/live/test_move_media.py.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -208,6 +209,16 @@ def test_a_disk_that_is_too_small_is_refused(node: StorageDouble, monkeypatch: p
     monkeypatch.setattr(os, "statvfs", lambda _path: small)
     with pytest.raises(MoveError, match=r"[0-9]+ MB are free there, and 256 are needed"):
         Move(node.host()).planned(DISK)
+
+
+def test_what_was_written_to_the_old_folder_after_the_switch_is_not_removed(node: StorageDouble) -> None:
+    move(node)
+    time.sleep(0.02)
+    node.put("200001/stray.mp3", "stray", "/var/lib/streamfleet/.covered0")
+    with pytest.raises(MoveError, match=r"200001/stray.mp3 was written after the switch.*Nothing is removed"):
+        Move(node.host()).released()
+    node.path("/var/lib/streamfleet/.covered0/200001/stray.mp3").unlink()
+    assert Move(node.host()).released()["changed"]
 
 
 def test_a_second_move_waits_until_the_first_is_released(node: StorageDouble) -> None:

@@ -75,6 +75,14 @@ def equal(source: Path, target: Path) -> Counts:
     return Counts(files, folders, size)
 
 
+def changed_since(root: Path, since: float) -> str:
+    """A path below ``root`` of something other than a folder that was written since (seconds since 1970), or empty."""
+    found = (
+        path for path, status, _link in entries(root) if not stat.S_ISDIR(status.st_mode) and status.st_ctime > since
+    )
+    return next(found, "")
+
+
 def _told(status: os.stat_result, link: str) -> str:
     text = f"{stat.filemode(status.st_mode)} of {status.st_uid}:{status.st_gid}"
     if stat.S_ISDIR(status.st_mode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -180,6 +181,9 @@ class Move:
         entry["phase"] = "switching"
         self.journal.write(entry)
         with self._quiet(entry) as begun:
+            if not there:
+                entry["since"] = time.time()
+                self.journal.write(entry)
             # A run that was killed may have come so far: what was written since is there alone.
             counts = compare.count(self.host.path(target)) if there else self._last_pass(entry)
             self.host.checkpoint("copied")
@@ -268,10 +272,17 @@ class Move:
             raise MoveError(f"{entry['to']} is not what is seen at {LIBRARIES}. Run systemctl restart {UNIT} first")
         if self.check:
             return {"changed": True}
-        self.journal.write({**entry, "phase": "releasing"})
         old = self.host.path(storage.old_view(self.host, entry["from"]))
         if storage.identity(old) == storage.identity(self.host.path(LIBRARIES)):
             raise MoveError(f"{old} shows the libraries that are in use; nothing is removed")
+        if entry["phase"] == "switched":
+            late = compare.changed_since(old, entry["since"])
+            if late:
+                raise MoveError(
+                    f"{old}/{late} was written after the switch, by whatever still had that folder open: copy it to"
+                    f" {entry['to']}/{late} where it is wanted, and remove it there. Nothing is removed"
+                )
+        self.journal.write({**entry, "phase": "releasing"})
         freed = compare.count(old)
         self._empty(old)
         storage.close_view(self.host)
