@@ -341,9 +341,12 @@ class Move:
                 ]
                 entry["stopped"] = sorted({*entry["stopped"], *running})
                 self.journal.write(entry)
-                if running:
+                if entry["stopped"]:
+                    # That of a run that was killed would let them write in the middle of this one.
+                    self.host.run(["systemctl", "stop", f"{GUARD}.timer"], "", 30.0)
                     again = ["systemd-run", "--quiet", "--collect", f"--unit={GUARD}", f"--on-active={3 * QUIET:g}"]
-                    storage.run(self.host, [*again, "systemctl", "start", *running], "uploads cannot be held safely")
+                    command = [*again, "systemctl", "start", *entry["stopped"]]
+                    storage.run(self.host, command, "uploads cannot be held safely")
                 begun = self.host.clock()
                 try:
                     if running:
