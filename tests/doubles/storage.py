@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from streamfleet.media_move.places import LIBRARIES, RUN, UNIT_FILE, VIEW
+from streamfleet.libraries import LIBRARIES
+from streamfleet.media_move.places import RUN, UNIT_FILE, VIEW
 from streamfleet.node_apply.host import Finished, Host
 
 HIDDEN = "/var/lib/streamfleet/.covered"

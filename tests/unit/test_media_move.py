@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from streamfleet.libraries import LIBRARIES
 from streamfleet.media_move import compare, copying, journal, storage
 from streamfleet.media_move.errors import MoveError
 from streamfleet.media_move.move import Move
-from streamfleet.media_move.places import LIBRARIES, UNIT, UNIT_FILE
+from streamfleet.media_move.places import UNIT, UNIT_FILE
 from streamfleet.media_move.storage import Mount
 
 from tests.doubles.storage import SECOND, Killed, StorageDouble

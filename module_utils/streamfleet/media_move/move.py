@@ -12,13 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..libraries import LIBRARIES
 from ..node_apply import lock
 from ..node_apply.errors import ApplyError
 from ..node_apply.host import Host
 from . import compare, copying, storage
 from .errors import MoveError
 from .journal import Journal
-from .places import COPY, FOLDER, GUARD, LIBRARIES, UNIT, WRITERS
+from .places import COPY, FOLDER, GUARD, UNIT, WRITERS
 
 #: Free bytes that have to be left when all is copied.
 SPARE = 256 * 2**20

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from ..libraries import LIBRARIES as LIBRARIES
-
 #: Mounts the folder that the libraries are in at the place where everything looks for them.
 UNIT = "var-lib-streamfleet-media.mount"
 UNIT_FILE = f"/etc/systemd/system/{UNIT}"

@@ -9,9 +9,10 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..libraries import LIBRARIES
 from ..node_apply.host import Host
 from .errors import MoveError
-from .places import ALSO, LIBRARIES, RUN, UNIT, UNIT_FILE, VIEW
+from .places import ALSO, RUN, UNIT, UNIT_FILE, VIEW
 
 TEXT = """\
 # Managed by Streamfleet (streamfleet_common_media_path, move_media.yml).
