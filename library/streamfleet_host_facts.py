@@ -86,6 +86,20 @@ ansible_facts:
           description: How many it may have open at most, on hosts where systemd may raise the limit.
           returned: always
           type: int
+        media_path:
+          description: The folder that customers' media libraries are in.
+          returned: always
+          type: str
+          sample: /srv/media/libraries
+        media_libraries:
+          description: Whether there are libraries.
+          returned: always
+          type: bool
+        panel_database:
+          description: Where a panel of this host has its data, without user and password; empty where there is none.
+          returned: always
+          type: str
+          sample: sqlite:////var/lib/streamfleet/panel/panel.sqlite3
         mounts_propagate:
           description: Whether a mount made later is seen by units that have a view of the mounts of their own.
           returned: always

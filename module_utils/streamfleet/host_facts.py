@@ -8,6 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .media_move.storage import holds_libraries, noted
+from .node_apply.host import Host
+from .upgrade.databases import settings_of
+
 #: Bit of CAP_SYS_RESOURCE in a process's capabilities (linux/capability.h): with it limits may be raised.
 _SYS_RESOURCE = 1 << 24
 
@@ -22,6 +26,7 @@ def look(root: Path = Path("/")) -> dict[str, Any]:
     hard = int(open_files[1]) if open_files else 1024
     raises = bool(capabilities and int(capabilities[1], 16) & _SYS_RESOURCE)
     lists = root / "var/lib/apt/lists"
+    host = Host(root)
     return {
         "uid": os.geteuid(),
         "time": int(time.time()),
@@ -33,10 +38,22 @@ def look(root: Path = Path("/")) -> dict[str, Any]:
         "apt_lists": lists.is_dir() and any("_Packages" in path.name for path in lists.iterdir()),
         "open_files": hard,
         "open_files_most": int((root / "proc/sys/fs/nr_open").read_text()) if raises else hard,
+        "media_path": noted(host),
+        "media_libraries": holds_libraries(host),
+        "panel_database": _panel_database(root),
         "mounts_propagate": bool(
             re.search(r"^[^\n]* / / [^\n]* shared:[0-9]+", (root / "proc/1/mountinfo").read_text(), re.MULTILINE)
         ),
     }
+
+
+def _panel_database(root: Path) -> str:
+    """Where a panel here has its data, without who logs in there; empty where there is none."""
+    try:
+        url = settings_of((root / "etc/streamfleet/panel/panel.env").read_text())["STREAMFLEET_PANEL_DATABASE_URL"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return re.sub("^([a-z]+)://(?:[^/]*@)?", r"\1://", url)
 
 
 def _free(path: Path) -> int:

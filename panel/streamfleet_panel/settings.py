@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from environs import Env, validate
 
 from streamfleet_panel.admin_pages.navigation import UNFOLD as UNFOLD
+from streamfleet_panel.databases import configured
 
 PACKAGE = Path(__file__).resolve().parent
 
@@ -31,7 +32,9 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     PUBLIC_URL = env.str("PUBLIC_URL", "https://localhost").rstrip("/")
     ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", [urlsplit(PUBLIC_URL).hostname or "localhost"])
     DATABASES: dict[str, dict[str, Any]] = {
-        "default": env.dj_db_url("DATABASE_URL", "sqlite:////var/lib/streamfleet/panel/panel.sqlite3", conn_max_age=60)
+        "default": configured(
+            env.dj_db_url("DATABASE_URL", "sqlite:////var/lib/streamfleet/panel/panel.sqlite3", conn_max_age=60)
+        )
     }
     # Where engines.yml and roles/<engine>/engine/spec.yml lie: the checkout, or /opt/streamfleet/current.
     RELEASE_DIR = Path(env.str("RELEASE_DIR", str(PACKAGE.parents[1])))
@@ -73,28 +76,6 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     EMAIL_USE_SSL = env.bool("EMAIL_USE_SSL", False)
     EMAIL_TIMEOUT = env.int("EMAIL_TIMEOUT", 10)
     DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", f"streamfleet@{urlsplit(PUBLIC_URL).hostname or 'localhost'}")
-
-if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
-    # IMMEDIATE: a transaction that will write takes the lock at its start, so it can wait for it (busy timeout,
-    # seconds) instead of failing in the middle. FULL: a commit is on the disk before it is answered.
-    DATABASES["default"]["OPTIONS"] = {
-        "timeout": 30,
-        "transaction_mode": "IMMEDIATE",
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-32000;",
-    }
-elif DATABASES["default"]["ENGINE"] == "django.db.backends.mysql":
-    import pymysql  # type: ignore[import-untyped]
-
-    pymysql.install_as_MySQLdb()
-    DATABASES["default"]["ENGINE"] = "streamfleet_panel.mariadb"
-    DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"}
-    DATABASES["default"].setdefault("OPTIONS", {}).update(
-        {
-            "charset": "utf8mb4",
-            "collation": "utf8mb4_bin",
-            "init_command": "SET sql_mode='STRICT_ALL_TABLES', default_storage_engine=INNODB",
-        }
-    )
 
 INSTALLED_APPS = [
     "streamfleet_panel",

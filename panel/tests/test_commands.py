@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
+from streamfleet_panel.management.commands.set_up import Command as SetUp
 from streamfleet_panel.models import Account, ApiToken, Counter, Dj, Installation, MediaService, Node, Relay
 from tests_support import apply_as
 
@@ -69,6 +70,13 @@ def test_set_up_does_all_of_an_installation(monkeypatch: pytest.MonkeyPatch) -> 
     assert Account.objects.get(username="admin").check_password("first-secret")
     assert ApiToken.objects.get(name="install.yml").is_valid(again["tokens"][0])
     assert not ApiToken.objects.get(name="install.yml").is_valid(done["tokens"][0])
+
+
+def test_set_up_does_not_begin_anew_where_there_was_an_installation(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that has just got its tables, on a host that has all tokens."""
+    monkeypatch.setattr(SetUp, "_output", lambda *_arguments, **_options: "Applying panel.0001_initial... OK")
+    with pytest.raises(CommandError, match=r"the database is empty.*database_move.yml"):
+        set_up(monkeypatch, {"administrator": None, "tokens": []})
 
 
 @pytest.mark.parametrize("order", ["", "[]", "{}", '{"administrator": null}'])

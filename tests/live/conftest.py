@@ -23,6 +23,7 @@ GROUPS = (
         "awx",
         "backup",
         "check_mode",
+        "database_move",
         "doctor",
         "domains",
         "hostile_tenant",

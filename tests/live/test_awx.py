@@ -1,7 +1,8 @@
 """Job templates of hosts, run as AWX runs them, on real nodes; those that only talk to the panel are in tests/contract.
 
 Tests playbooks: upgrade.yml site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml
-uninstall.yml hardening.yml reset_admin_password.yml domain_change.yml.
+uninstall.yml hardening.yml reset_admin_password.yml domain_change.yml move_media.yml
+database_move.yml.
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ def test_certificates_and_media_by_jobs(platform: Stage, tmp_path: Path) -> None
     refused = jobs.launch("domain change", domain_change_from=PANEL_HOST, domain_change_to=PANEL_HOST)
     assert refused.code != 0
     assert "is what domain_change_from says, too" in refused.told
+    refused = jobs.launch("move media", move_media_to="/run/media/new")
+    assert refused.code != 0
+    assert "/run is not for data" in refused.told
+    succeeded(jobs.launch("database move", job_type="check"))
     name = f"t{secrets.token_hex(4)}"
     service: dict[str, Any] = {"slug": f"{name}-fm", "customer": name, "engine": "icecast", "autodj": {}}
     document = {"customers": [{"username": name}], "media_services": [service]}

@@ -32,6 +32,8 @@ def test_a_bare_host(tmp_path: Path) -> None:
     assert (found["open_files"], found["open_files_most"]) == (4096, 4096)
     assert not found["mounts_propagate"]
     assert set(found["free_mb"]) == {"/", "/etc", "/var/lib"}
+    assert (found["media_path"], found["media_libraries"]) == ("/var/lib/streamfleet/media", False)
+    assert found["panel_database"] == ""
 
 
 def test_a_host_that_has_it_all(tmp_path: Path) -> None:
@@ -39,7 +41,16 @@ def test_a_host_that_has_it_all(tmp_path: Path) -> None:
     (root / "proc/net/if_inet6").touch()
     (root / "usr/lib/python3/dist-packages/apt").mkdir()
     (root / "var/lib/apt/lists/deb.debian.org_dists_bookworm_main_binary-amd64_Packages").touch()
+    unit = root / "etc/systemd/system/var-lib-streamfleet-media.mount"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Mount]\nWhat=/srv/media/libraries\nWhere=/var/lib/streamfleet/media\n")
+    (root / "var/lib/streamfleet/media/200001").mkdir(parents=True)
+    settings = root / "etc/streamfleet/panel/panel.env"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("STREAMFLEET_PANEL_DATABASE_URL='postgres://panel:s3cret%2F@db.example.net:5433/streamfleet'\n")
     found = look(root)
+    assert (found["media_path"], found["media_libraries"]) == ("/srv/media/libraries", True)
+    assert found["panel_database"] == "postgres://db.example.net:5433/streamfleet"
     assert (found["ipv6"], found["python_apt"], found["apt_lists"]) == (True, True, True)
     assert (found["open_files"], found["open_files_most"]) == (4096, 1048576)
     assert found["mounts_propagate"]

@@ -320,6 +320,8 @@ def _release(host: Host, data: dict[str, Any]) -> None:
 
 def _say(host: Host, data: dict[str, Any], admit: list[str], hold: list[str]) -> None:
     reason = f"The panel is being upgraded from {data['from']['version']} to {data['to']['version']}"
+    if data["from"] == data["to"]:
+        reason = "The panel's data is being moved into another database"
     journal.put(host, places.MAINTENANCE, {"reason": reason, "admit": admit, "hold": hold}, 0o644)
 
 

@@ -6,8 +6,9 @@ from django.db import migrations
 
 
 def create(apps, schema_editor):  # type: ignore[no-untyped-def]
-    apps.get_model("panel", "Installation").objects.get_or_create(pk=1)
-    apps.get_model("panel", "Counter").objects.get_or_create(name="uid", defaults={"value": 200_000})
+    alias = schema_editor.connection.alias
+    apps.get_model("panel", "Installation").objects.using(alias).get_or_create(pk=1)
+    apps.get_model("panel", "Counter").objects.using(alias).get_or_create(name="uid", defaults={"value": 200_000})
 
 
 class Migration(migrations.Migration):

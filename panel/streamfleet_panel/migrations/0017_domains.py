@@ -13,7 +13,7 @@ import streamfleet_panel.models.account
 
 def give_tokens(apps: Any, schema_editor: Any) -> None:
     """Each account gets a token of its own: a default would give one to all."""
-    accounts = apps.get_model("panel", "Account").objects
+    accounts = apps.get_model("panel", "Account").objects.using(schema_editor.connection.alias)
     for pk in list(accounts.filter(domain_token=None).values_list("pk", flat=True)):
         accounts.filter(pk=pk).update(domain_token=streamfleet_panel.models.account.new_domain_token())
 

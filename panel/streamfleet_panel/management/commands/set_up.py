@@ -10,6 +10,8 @@ from typing import Any
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 
+from streamfleet_panel.models import Account
+
 
 class Command(BaseCommand):
     """Brings the database to this version, makes the first administrator, issues tokens.
@@ -28,6 +30,13 @@ class Command(BaseCommand):
         except (ValueError, KeyError, TypeError) as error:
             raise CommandError(f"standard input is not the JSON that this command reads: {error!r}") from None
         migrated = "Applying" in self._output("migrate", interactive=False)
+        # Whoever has all tokens has an installation: it is in another database.
+        if migrated and not administrator and not tokens and not Account.objects.exists():
+            raise CommandError(
+                "the database is empty, and this host has the tokens of an installation. Bring its data there"
+                " (database_move.yml, restore.yml), name the database that has it, or, to begin anew, remove"
+                " /etc/streamfleet/panel/install_token"
+            )
         made = False
         if administrator:
             made = json.loads(self._output("bootstrap_admin", **administrator))["changed"]

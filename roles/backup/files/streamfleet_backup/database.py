@@ -133,7 +133,7 @@ class Panel:
         if dump.suffix != f".{at.kind}":
             raise BackupError(
                 f"the backup holds a database of {dump.suffix[1:]}, the panel here uses {at.kind}. Set"
-                " streamfleet_panel_database_url to one of that kind, run install.yml, and restore again."
+                " streamfleet_panel_database_url to one of that kind, run database_move.yml, and restore again."
             )
         if at.kind == "sqlite":
             self._run([*_PYTHON, _PLACE, at.name], stdin=dump)
