@@ -18,7 +18,18 @@ from tests.live.edge import PANEL, STREAM, Edge
 #: Groups of files (name, files): a worker takes one at a time, whole, for those of a group share an installed node.
 #: What takes longest begins first, so that no worker is left alone with it; what no group names comes at the end.
 GROUPS = (
-    ("platform", "awx", "backup", "check_mode", "domains", "hostile_tenant", "operations", "platform", "sessions", "usage"),
+    (
+        "platform",
+        "awx",
+        "backup",
+        "check_mode",
+        "domains",
+        "hostile_tenant",
+        "operations",
+        "platform",
+        "sessions",
+        "usage",
+    ),
     ("edge", "rtmp", "web", "web_uninstall"),
     ("engines", "engines"),
     ("local_inventory", "local_inventory"),
