@@ -39,12 +39,13 @@ options:
     type: dict
     default: {}
   renew:
-    description: Names that are ordered anew though they are not due; C(all) is every one.
+    description: Names that are ordered anew though they are not due; C(all) is every one of O(settings). Names of
+      tenants' own that lead to services of the host may be among them.
     type: list
     elements: str
     default: []
   revoke:
-    description: Names whose certificate is replaced, with a new key, and then revoked.
+    description: Names whose certificate is replaced, with a new key, and then revoked; tenants' own, too.
     type: list
     elements: str
     default: []
@@ -130,8 +131,8 @@ due:
   elements: dict
 orders:
   description: >-
-    Every name with whether the directory's certificate is C(in_place), C(not_after), the last C(error), C(next_try),
-    whether it was C(issued) or C(revoked) now.
+    Every name of O(settings), and tenants' own that were asked for, with whether the directory's certificate is
+    C(in_place), C(not_after), the last C(error), C(next_try), whether it was C(issued) or C(revoked) now.
   returned: with O(state=ordered), not in check mode
   type: list
   elements: dict
@@ -246,7 +247,8 @@ def _order(module: AnsibleModule) -> None:
         group = _group(module, options["client_group"])
         for item in options["names"]:
             if item["name"] in options["revoke"]:
-                csr.new_key(shelf, place, Names.of({**item, "source": ACME}), group)
+                csr.new_key(place, Names.of({**item, "source": ACME}), shelf.request(item["name"]), group)
+        look.lay_aside(place, group)
         look.ask(group)
         look.start(options["wait_seconds"])
     found = look.results(place)

@@ -199,6 +199,22 @@ def test_a_name_that_goes_is_closed_and_comes_back_with_what_it_had(site: Tenanc
     assert site.sh("ls /etc/streamfleet/tls") == "\n".join(sorted([ASTRAY, STREAM, TV]))
 
 
+def test_an_operator_has_a_name_of_a_tenants_renewed_and_another_revoked(site: Tenancy) -> None:
+    before, other = site.shown(TV), site.shown(ASTRAY)
+    said = " ".join(site.certificates("-e", f"certificates_renew=x.tenant.test,{TV}", ok=False).split())
+    assert "certificates_renew and certificates_revoke name x.tenant.test, which no host of this run has" in said
+    assert site.shown(TV) == before
+    site.certificates("-e", f"certificates_renew={TV}")
+    assert site.shown(TV) != before
+    assert pem.public(site.shown(TV)) == pem.public(before)
+    assert site.pebble.status(before)["Status"] == "Valid"
+    site.certificates("-e", f"certificates_revoke={ASTRAY}", "-e", "certificates_revoke_reason=key_compromise")
+    assert pem.public(site.shown(ASTRAY)) != pem.public(other)
+    found = site.pebble.status(other)
+    assert (found["Status"], found["Reason"]) == ("Revoked", 1)
+    assert site.pebble.status(site.shown(ASTRAY))["Status"] == "Valid"
+
+
 def test_who_sees_to_it_is_let_do_nothing_else(site: Tenancy) -> None:
     for unit in ("streamfleet-acme-keys.service", "streamfleet-acme-domains.service"):
         exposure = site.sh(f"systemd-analyze security --no-pager {unit} | tail -1")

@@ -256,7 +256,7 @@ def test_revoked_is_what_has_been_replaced_with_another_key(host: Host) -> None:
     host.look()
     old, key = host.served("a.example.net"), (host.place.directory / "a.example.net/privkey.pem").read_bytes()
     host.ask(id="1", revoke=("a.example.net",), reason=1)
-    csr.new_key(host.shelf, host.place, host.names[0], os.getgid())
+    csr.new_key(host.place, host.names[0], host.shelf.request(host.names[0].name), os.getgid())
     state = host.look()
     assert (host.double / "revoked").read_text() == f"{old.serial_number} 1\n"
     assert state["a.example.net"]["revoked_for"] == "1"
@@ -274,7 +274,7 @@ def test_what_cannot_be_replaced_is_revoked_later_or_if_that_is_wanted(host: Hos
     host.look()
     old = host.served("a.example.net")
     host.ask(id="1", revoke=("a.example.net",), reason=4)
-    csr.new_key(host.shelf, host.place, host.names[0], os.getgid())
+    csr.new_key(host.place, host.names[0], host.shelf.request(host.names[0].name), os.getgid())
     host.checked["a.example.net"] = "it leads elsewhere"
     state = host.look()
     assert state["a.example.net"]["revoke_error"] == "it is not replaced yet: it leads elsewhere"
@@ -287,7 +287,7 @@ def test_what_cannot_be_replaced_is_revoked_later_or_if_that_is_wanted(host: Hos
     assert (host.double / "revoked").read_text() == f"{old.serial_number} 4\n"
     new = host.served("a.example.net")
     host.ask(id="3", revoke=("a.example.net",), unreplaced=True)
-    csr.new_key(host.shelf, host.place, host.names[0], os.getgid())
+    csr.new_key(host.place, host.names[0], host.shelf.request(host.names[0].name), os.getgid())
     host.checked["a.example.net"] = "it leads elsewhere"
     host.look()
     assert (host.double / "revoked").read_text().splitlines()[1] == f"{new.serial_number} 0"

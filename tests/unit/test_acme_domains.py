@@ -17,9 +17,11 @@ from typing import Any
 import pytest
 from cryptography import x509
 from streamfleet import domains
-from streamfleet.tls import orders, pem
+from streamfleet.tls import acme, orders, pem
 from streamfleet.tls.authority import Authority
 from streamfleet.tls.certificates import Place
+from streamfleet.tls.errors import TlsError
+from streamfleet.tls.orders import Asked
 from streamfleet.tls.shelf import Shelf, read
 from streamfleet_acme import installer, keys, lego, tenants
 from streamfleet_acme.keys import Keys
@@ -66,6 +68,9 @@ class Host:
         self.settings = dict(SETTINGS)
         self.double = folder / "directory"
         Authority(self.double, "Directory", 3650, ()).ensure()
+        own = Authority(folder / "own", "Own", 3650, ())
+        own.ensure()
+        self.place.authority.write_text(own.text)
         account = lego.account(self.settings, self.shelf.own / "lego")
         account.parent.mkdir(parents=True)
         account.write_text("{}")
@@ -127,7 +132,21 @@ class Host:
         """Names that the directory was asked for, in order."""
         path = self.double / "calls"
         calls = [json.loads(line)["argv"] for line in path.read_text().splitlines()] if path.exists() else []
-        return [Path(argv[argv.index("--csr") + 1]).stem for argv in calls]
+        return [Path(argv[argv.index("--csr") + 1]).stem for argv in calls if "--csr" in argv]
+
+    def revoked(self) -> list[str]:
+        """Serial number and reason of what the directory was told to revoke."""
+        path = self.double / "revoked"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def order(self, **asked: Any) -> list[dict[str, Any]]:
+        """What an operator's run does, as the module does it; its results."""
+        look = acme.Look(self.shelf, self.settings, Asked(**asked))
+        look.plan(datetime.now(UTC))
+        look.lay_aside(self.place, os.getgid())
+        look.ask(os.getgid())
+        look.start(20, lambda _left: self.look() and self.look() and None)
+        return look.results(self.place)
 
 
 @pytest.fixture
@@ -634,3 +653,83 @@ def test_a_name_that_comes_while_the_installer_is_waited_for_has_its_turn(
     monkeypatch.setattr(Tenants, "_settle", come)
     host.look()
     assert host.ordered() == [A, B]
+
+
+# What an operator asks for
+
+
+def test_an_operator_has_a_name_renewed_whatever_its_tenant_has_had(host: Host) -> None:
+    names = [f"m{n}.example.com" for n in range(6)]
+    host.settings["domains_per_hour"] = 6
+    host.have(*names, A)
+    host.look()
+    assert host.ordered() == [A, *names[:4]], "its share of the hour is used up"
+    before, bystander = host.served(names[2]), host.served(names[3])
+    found = host.order(id="1", renew=(names[2],))
+    assert [(item["name"], item["in_place"], item["issued"], item["error"]) for item in found] == [
+        (names[2], True, True, "")
+    ]
+    assert host.served(names[2]).serial_number != before.serial_number
+    assert pem.public(host.served(names[2])) == pem.public(before), "for the key that it has"
+    assert host.served(names[3]) == bystander
+    count = len(host.ordered())
+    host.look()
+    assert len(host.ordered()) == count, "once"
+
+
+def test_an_operator_has_a_name_replaced_with_a_new_key_and_revoked(host: Host) -> None:
+    host.have(A, B)
+    host.look()
+    host.look()
+    before = host.served(A)
+    found = host.order(id="1", revoke=(A,), reason=1)
+    assert [(item["in_place"], item["issued"], item["revoked"]) for item in found] == [(True, True, True)]
+    assert pem.public(host.served(A)) != pem.public(before)
+    assert host.revoked() == [f"{before.serial_number} 1"]
+    assert host.ordered() == [A, B, A]
+    host.look()
+    assert len(host.revoked()) == 1
+    # Once more: it is the one of now that goes.
+    second = host.served(A)
+    assert host.order(id="2", revoke=(A,))[0]["revoked"]
+    assert host.revoked()[1:] == [f"{second.serial_number} 0"]
+
+
+def test_what_cannot_be_replaced_is_revoked_when_it_can_or_when_that_is_wanted(host: Host) -> None:
+    host.have(A, B)
+    host.look()
+    host.look()
+    before = {name: host.served(name) for name in (A, B)}
+    host.elsewhere = dict.fromkeys((A, B), "it leads elsewhere")
+    found = host.order(id="1", revoke=(A,))
+    assert (found[0]["revoked"], found[0]["error"]) == (False, "it leads elsewhere")
+    assert f"{A} is not revoked: it is not replaced yet: it leads elsewhere" in acme.undone(
+        found[0], Asked("1", revoke=(A,))
+    )
+    assert host.served(A) == before[A]
+    assert host.revoked() == []
+    found = host.order(id="2", revoke=(B,), unreplaced=True)
+    assert host.revoked() == [f"{before[B].serial_number} 0"]
+    # The tenant has mended it; nobody asks again.
+    host.elsewhere.clear()
+    host.change(A, next_try="2026-01-01T00:00:00Z")
+    host.look()
+    host.look()
+    assert host.revoked()[1:] == [f"{before[A].serial_number} 0"]
+    assert host.served(A) != before[A]
+
+
+def test_an_operator_who_asks_for_a_name_that_is_none_is_told(host: Host) -> None:
+    host.have(A)
+    (host.shelf.own / "held").mkdir()
+    for asked, message in (
+        (Asked("1", renew=(A, C)), f"renew: {C} is no certificate of this host's from an ACME directory"),
+        (Asked("1", renew=("../x",)), "renew: ../x is no certificate"),
+        (Asked("1", revoke=(A,)), f"revoke: {A} has no certificate of the directory's that could be revoked"),
+    ):
+        with pytest.raises(TlsError, match=message):
+            acme.Look(host.shelf, host.settings, asked).plan(datetime.now(UTC))
+    host.look()
+    host.settings["own"] = [OWN, A]
+    with pytest.raises(TlsError, match="is no certificate"):
+        acme.Look(host.shelf, host.settings, Asked("1", renew=(A,))).plan(datetime.now(UTC))

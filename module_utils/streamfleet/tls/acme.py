@@ -10,13 +10,17 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from . import orders, pem
+from .. import domains
+from . import csr, orders, pem
 from .certificates import CHAIN, Place
 from .errors import TlsError
+from .names import ACME, Names
 from .orders import Asked, Order
-from .shelf import Shelf, digest
+from .shelf import Shelf, digest, read
 
-UNIT = "streamfleet-acme.service"
+UNIT, TENANTS_UNIT = "streamfleet-acme.service", "streamfleet-acme-domains.service"
+#: Seconds after which the tenants' client is started once more, in case it was in the middle of a look.
+AGAIN = 5.0
 #: Words for reasons of revocation → RFC 5280's numbers; those that directories take from subscribers.
 REASONS = {
     "unspecified": 0,
@@ -37,16 +41,20 @@ class Look:
     due: list[dict[str, str]] = field(default_factory=list)
     #: Of these, those that have failed when they were last tried: nobody knows whether they will again.
     doubtful: set[str] = field(default_factory=set)
+    #: Names of tenants' own that were asked for.
+    tenants: list[str] = field(default_factory=list)
 
     def plan(self, now: datetime) -> None:
         """Fill in ``due``: name and reason of what would be ordered now. Raises TlsError for names that are none."""
         names = [item["name"] for item in self.settings["orders"]]
+        asked = dict.fromkeys((*self.asked.renew, *self.asked.revoke))
+        self.tenants = [name for name in asked if name not in names and self._is_tenants(name)]
         for option, given in (("renew", self.asked.renew), ("revoke", self.asked.revoke)):
-            unknown = [name for name in given if name not in names]
+            unknown = [name for name in given if name not in (*names, *self.tenants)]
             if unknown:
                 raise TlsError(
                     f"{option}: {', '.join(unknown)} is no certificate of this host's from an ACME directory; "
-                    f"there are {', '.join(names) or 'none'}"
+                    f"there are {', '.join(names) or 'none'}, and customers' domains that lead to its services"
                 )
         state = self.shelf.read_state()
         self.due, self.doubtful = [], set()
@@ -60,6 +68,26 @@ class Look:
                 self.due.append({"name": order.name, "reason": why})
                 if entry.get("error") and order.name not in (*self.asked.renew, *self.asked.revoke):
                     self.doubtful.add(order.name)
+
+        for name in self.tenants:
+            if name in self.asked.revoke and not self.shelf.marker(name).exists():
+                raise TlsError(f"revoke: {name} has no certificate of the directory's that could be revoked")
+            self.due.append({"name": name, "reason": "it was asked for"})
+
+    def _is_tenants(self, name: str) -> bool:
+        """Whether it is a name of a tenant's that leads to a service here."""
+        own = self.settings.get("own", [])
+        return name not in own and domains.problem(name) is None and self.shelf.domain_request(name).is_file()
+
+    def lay_aside(self, place: Place, group: int) -> None:
+        """Have tenants' certificates that are to be revoked there for the client, and new keys asked for.
+
+        Raises OSError, TlsError.
+        """
+        for name in (name for name in self.tenants if name in self.asked.revoke):
+            chain = read(place.directory / name / CHAIN)
+            pem.put(self.shelf.replaced(name), chain, 0o640, group)
+            csr.new_key(place, Names(name, (name,), (), ACME), self.shelf.domain_request(name), group)
 
     def orders(self) -> list[Order]:
         """All that the settings name."""
@@ -77,16 +105,36 @@ class Look:
         """
         deadline = time.monotonic() + seconds
         start = run or _start
-        while (left := deadline - time.monotonic()) > 0:
+        own = [item for item in self.due if item["name"] not in self.tenants]
+        while own and (left := deadline - time.monotonic()) > 0:
             start(left)
             state = self.shelf.read_state()
-            if all(state.get(item["name"], {}).get("tried_for") == self.asked.id for item in self.due):
+            if all(state.get(item["name"], {}).get("tried_for") == self.asked.id for item in own):
                 break
             time.sleep(0.5)
-        while self.due and time.monotonic() < deadline:
-            if all(self.shelf.waiting(item["name"]) is None for item in self.due if self._held_now(item["name"])):
+        while own and time.monotonic() < deadline:
+            if all(self.shelf.waiting(item["name"]) is None for item in own if self._held_now(item["name"])):
                 break
             time.sleep(0.2)
+        following = 0.0
+        while self.tenants and time.monotonic() < deadline and not self._tenants_done():
+            # A look that began before knows nothing of what was asked for: then it looks once more.
+            if time.monotonic() >= following:
+                (run or _begin)(deadline - time.monotonic())
+                following = time.monotonic() + AGAIN
+            time.sleep(0.3)
+
+    def _tenants_done(self) -> bool:
+        """Whether the client has come to all of them, and what it got is in place."""
+        names = self.shelf.read_domains()["names"]
+        for name in self.tenants:
+            entry = names.get(name, {})
+            ended = "error" in entry or "waiting" not in entry
+            if name in self.asked.revoke and "error" not in entry:
+                ended = entry.get("revoked_for") == self.asked.id or "revoke_error" in entry
+            if entry.get("tried_for") != self.asked.id or not ended:
+                return False
+        return True
 
     def _held_now(self, name: str) -> bool:
         return self.shelf.read_state().get(name, {}).get("renewed_for") == self.asked.id
@@ -109,6 +157,26 @@ class Look:
                     "error": entry.get("error", ""),
                     "next_try": entry.get("next_try", ""),
                     "revoked": order.name in self.asked.revoke and entry.get("revoked_for") == self.asked.id,
+                    "revoke_error": entry.get("revoke_error", ""),
+                }
+            )
+        return found + self._tenants_results(place, reasons)
+
+    def _tenants_results(self, place: Place, reasons: Mapping[str, str]) -> list[dict[str, Any]]:
+        known = self.shelf.read_domains()
+        found = []
+        for name in self.tenants:
+            entry = known["names"].get(name, {})
+            found.append(
+                {
+                    "name": name,
+                    "in_place": "key" in entry and _served(place, name) == entry["key"],
+                    "ordered": reasons.get(name, ""),
+                    "issued": entry.get("renewed_for") == self.asked.id,
+                    "not_after": entry.get("not_after", ""),
+                    "error": entry.get("error", "") or known["error"],
+                    "next_try": entry.get("next_try", ""),
+                    "revoked": name in self.asked.revoke and entry.get("revoked_for") == self.asked.id,
                     "revoke_error": entry.get("revoke_error", ""),
                 }
             )
@@ -149,6 +217,14 @@ def _served(place: Place, name: str) -> str | None:
     except (OSError, TlsError):
         return None
     return None if pem.signed_by(leaf, own) else digest(leaf)
+
+
+def _begin(seconds: float) -> None:
+    """Have the tenants' client look, without waiting for its end: it has others to look at, too."""
+    command = ["systemctl", "start", "--no-block", TENANTS_UNIT]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=max(seconds, 1.0), check=False)
+    if done.returncode != 0:
+        raise TlsError(f"{TENANTS_UNIT} does not run: {done.stderr.strip()}; journalctl -u {TENANTS_UNIT} says why")
 
 
 def _start(seconds: float) -> None:

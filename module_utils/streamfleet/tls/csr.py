@@ -39,11 +39,14 @@ def prepare(shelf: Shelf, place: Place, wanted: Iterable[Names], group: int, *, 
     return changed
 
 
-def new_key(shelf: Shelf, place: Place, names: Names, group: int) -> None:
-    """Have a new key asked for, for a certificate that is revoked; the old pair is used until it is there."""
+def new_key(place: Place, names: Names, path: Path, group: int) -> None:
+    """Have a new key asked for by the request at ``path``, for a certificate that is revoked.
+
+    The old pair is used until the new one is there.
+    """
     _key, text = pem.new_key(place.key)
     pem.put(place.directory / names.name / NEXT, text, 0o600)
-    _write_request(shelf.request(names.name), names, text, group)
+    _write_request(path, names, text, group)
 
 
 def _fits(place: Place, names: Names, path: Path) -> bool:

@@ -61,6 +61,10 @@ class Shelf:
         """The signing request of a tenant's name."""
         return self.domains / f"{name}.csr"
 
+    def replaced(self, name: str) -> Path:
+        """The certificate of a tenant's name that is to be revoked; laid there by root, for the client reads none."""
+        return self.domains / f"{name}.revoke"
+
     @property
     def owners(self) -> Path:
         """Whose the tenants' names are; written by root, read by the client. One file, for there may be thousands."""

@@ -114,6 +114,7 @@ class Keys:
             shutil.rmtree(folder)
             print(f"{name}: its certificate is removed: the name has led to no service here for long", flush=True)
         self._shelf.marker(name).unlink(missing_ok=True)
+        self._shelf.replaced(name).unlink(missing_ok=True)
         self._left(name).unlink()
 
     def _left(self, name: str) -> Path:

@@ -64,6 +64,7 @@ class Tenants:
     ) -> None:
         self._shelf, self._lego, self._settings = shelf, lego, settings
         self._check, self._usable = check, usable
+        self._asked_for = shelf.read_asked()
         self._fingerprint = orders.fingerprint(settings, Order("", ()))
         self._known = shelf.read_domains()
         self._names: dict[str, dict[str, Any]] = self._known["names"]
@@ -81,6 +82,7 @@ class Tenants:
         """Order what is due, as far as that may be."""
         deadline = time.monotonic() + LONGEST
         self._list()
+        self._lay_aside()
         self._settle(again=True)
         self._known["error"] = ""
         with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -88,7 +90,55 @@ class Tenants:
             # Who has come while the installer was waited for has woken nobody.
             while self._list() and time.monotonic() < deadline:
                 self._order_due(pool, deadline)
+        self._revoke()
         self._write(now=True)
+
+    def _is_asked(self, name: str) -> bool:
+        """Whether the operator wants it anew, and it was not tried since."""
+        wanted = name in self._asked_for.renew or name in self._asked_for.revoke
+        return wanted and self._names.get(name, {}).get("tried_for") != self._asked_for.id
+
+    def _lay_aside(self) -> None:
+        """Note what is to be revoked, and keep it until it is: what was asked for and not done yet is not forgotten."""
+        asked = self._asked_for
+        for name in (name for name in asked.revoke if name in self._requests):
+            entry = self._names.setdefault(name, {})
+            if entry.get("revoke_for") == asked.id:
+                continue
+            try:
+                if "revoke" not in entry:
+                    pem.put(self._aside(name), read(self._shelf.replaced(name)), 0o600)
+            except OSError as failure:
+                entry["revoke_error"] = f"this host: {failure}"
+                continue
+            entry["revoke"] = {"reason": asked.reason, "unreplaced": asked.unreplaced}
+            entry["revoke_for"] = asked.id
+            self._write(now=True)
+
+    def _revoke(self) -> None:
+        """Revoke what has been replaced; what is not stays, unless the operator wants it away anyhow."""
+        for name, entry in self._names.items():
+            if "revoke" not in entry:
+                continue
+            try:
+                chain = read(self._aside(name))
+                old = digest(pem.read_chain(chain)[0])
+                replaced = "waiting" not in entry and entry.get("key") not in (None, old)
+                if not replaced and not entry["revoke"]["unreplaced"]:
+                    raise Refused(f"it is not replaced yet: {entry.get('error') or 'the new one is not in place'}")
+                self._lego.revoke(name, chain, int(entry["revoke"]["reason"]))
+            except (Refused, TlsError, OSError) as failure:
+                entry["revoke_error"] = str(failure)
+                print(f"{name}: not revoked: {failure}", file=sys.stderr, flush=True)
+                continue
+            self._aside(name).unlink(missing_ok=True)
+            entry.pop("revoke_error", None)
+            del entry["revoke"]
+            entry["revoked_for"] = entry["revoke_for"]
+            print(f"{name}: revoked", flush=True)
+
+    def _aside(self, name: str) -> Path:
+        return self._shelf.own / "domains" / f"{name}.revoke"
 
     def _fault(self) -> str:
         """Why nothing can be ordered; empty where it can."""
@@ -137,6 +187,7 @@ class Tenants:
             if since is None or now - since > GRACE:
                 del self._names[name]
                 self._chain(name).unlink(missing_ok=True)
+                self._aside(name).unlink(missing_ok=True)
         return True
 
     def _due(self) -> list[str]:
@@ -150,7 +201,7 @@ class Tenants:
             entry = self._names.get(name, {})
             # A name that goes and comes back has a new request; what the directory has refused waits all the same.
             anew = entry.get("request") != made and ("next_try" not in entry or entry.get("here"))
-            if anew or not self._rests(entry, now):
+            if anew or self._is_asked(name) or not self._rests(entry, now):
                 ends = str(entry.get("not_after") or "9")
                 renewal = "error" not in entry and now < ends < "9" and str(entry.get("renew_at") or "9") <= now
                 found.append((not renewal, ends > urgent, str(entry.get("tried_at") or ""), name))
@@ -163,7 +214,12 @@ class Tenants:
         return [name for *_order, name in sorted(taken)]
 
     def _batch(self, due: list[str]) -> list[str]:
-        """Who is next: names of tenants who have not had their share of this hour; others when none of these waits."""
+        """Who is next: names of tenants who have not had their share of this hour; others when none of these waits.
+
+        Before all, whatever was had: what the operator has asked for.
+        """
+        if asked := [name for name in due if self._is_asked(name)]:
+            return [] if self._limited else asked[:AT_ONCE]
         room, most = self._room(), int(self._settings["domains_per_hour"])
         had = Counter(uid for _at, uid in self._known["ordered"])
         share = max(SHARE, most // FIFTH)
@@ -193,6 +249,7 @@ class Tenants:
             order, entry = Order(name, (name,), self._key(name)), self._names.get(name, {})
             if (
                 order.key is not None
+                and not self._is_asked(name)
                 and entry.get("key") == order.key
                 and "error" not in entry
                 and self._rests(entry, now)
@@ -202,9 +259,10 @@ class Tenants:
             else:
                 wanted.append(order)
         for order, fault in zip(wanted, pool.map(self._look_at, wanted), strict=True):
+            asked = self._is_asked(order.name)
             if fault is not None:
                 self._failed(order.name, fault, found_here=True)
-            elif self._room() > 0:
+            elif self._room() > 0 or (asked and not self._limited):
                 self._order(order)
         self._write()
 
@@ -244,6 +302,7 @@ class Tenants:
                 "key": got.key,
                 "renew_at": orders.text(renewed),
                 "waiting": hashlib.sha256(chain).hexdigest(),
+                **({"renewed_for": self._asked_for.id} if self._asked_for.id else {}),
             }
             self._shelf.hand_on(order.name, chain)
             print(f"{order.name}: issued, until {orders.text(got.until)}", flush=True)
@@ -257,6 +316,8 @@ class Tenants:
 
     def _tried(self, name: str) -> dict[str, Any]:
         tried = {"tried_at": orders.text(_now()), "fingerprint": self._fingerprint, "request": self._requests[name]}
+        if self._asked_for.id:
+            tried["tried_for"] = self._asked_for.id
         return {**self._names.get(name, {}), **tried}
 
     def _room(self) -> int:
