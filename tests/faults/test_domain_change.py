@@ -164,6 +164,7 @@ def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(si
             assert "All is as it was before." in said, f"{fault.step}: {said}"
             assert whole(site, *NAMES[OLD]), fault
             assert there(site) == before, fault
+            print(f"{fault.step}: failed and put back")
         assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
 
 
