@@ -66,6 +66,15 @@ apt-get update -q
 MEANT = ("-e", "upgrade_allow_restarts=yes")
 
 
+def later(folder: Path) -> Path:
+    """A double of a later release, which has another migration and other programs."""
+    tree = tree_in(folder)
+    add_migration(tree, "9998_more", MORE)
+    for program in PROGRAMS_OF_UNITS:
+        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
+    return tree
+
+
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """This tree on a node, with two customers."""
@@ -161,11 +170,7 @@ def test_from_a_release_that_can_be_read_only_it_is_read_all_the_time(
     stage: FromTree, air: Air, tmp_path: Path
 ) -> None:
     before = objects(stage)
-    tree = tree_in(tmp_path)
-    add_migration(tree, "9998_more", MORE)
-    for program in PROGRAMS_OF_UNITS:
-        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
-    stage.tree = tree
+    stage.tree = later(tmp_path)
     reader = Reader(stage)
     since = int(stage.on_node(["date", "+%s"])) - 1
     reader.start()
@@ -211,23 +216,28 @@ def test_a_downgrade_is_refused_before_anything_is_changed(stage: FromTree, air:
 
 
 def test_new_packages_are_said_with_what_they_cost_and_installed_only_when_that_is_meant(
-    stage: FromTree, air: Air
+    stage: FromTree, air: Air, tmp_path: Path
 ) -> None:
     stage.on_node(["sh", "-s", "icecast2", "nginx"], stdin=NEWER, timeout=300)
     versions = ["dpkg-query", "--show", "--showformat=${Version}\n", "icecast2", "nginx"]
     before = stage.on_node(versions).split()
-    # Debian's packages are no matter of an upgrade, unless that is asked for.
-    assert "new packages" not in stage.upgrade(*MEANT)
-    said = " ".join(stage.upgrade("-e", "upgrade_packages=yes", ok=False).split())
-    new = [f"{name} {old} to {old}+newer1" for name, old in zip(("icecast2", "nginx"), before, strict=True)]
-    assert f"{NODE}: new packages {', '.join(new)}" in said
-    assert f"{NODE}: nginx is restarted: CUTS OFF all who listen, watch or log in by HTTPS" in said
-    assert f"{NODE}: stations go on with the Icecast that they run with, until they are next started" in said
-    assert f"{NODE}: TOUCHES 2 services on the air" in said
-    assert f"Streams would be interrupted on {NODE}, as said above. Nothing was changed." in said
-    assert stage.on_node(versions).split() == before
-    assert air.faults() == []
-    stage.upgrade("-e", "upgrade_packages=yes", *MEANT)
+    stage.tree = later(tmp_path)
+    try:
+        # Debian's packages are no matter of an upgrade, unless that is asked for.
+        assert "new packages" not in stage.upgrade(*MEANT)
+        assert stage.on_node(versions).split() == before
+        said = " ".join(stage.upgrade("-e", "upgrade_packages=yes", ok=False).split())
+        new = [f"{name} {old} to {old}+newer1" for name, old in zip(("icecast2", "nginx"), before, strict=True)]
+        assert f"{NODE}: new packages {', '.join(new)}" in said
+        assert f"{NODE}: nginx is restarted: CUTS OFF all who listen, watch or log in by HTTPS" in said
+        assert f"{NODE}: stations go on with the Icecast that they run with, until they are next started" in said
+        assert f"{NODE}: TOUCHES 2 services on the air" in said
+        assert f"Streams would be interrupted on {NODE}, as said above. Nothing was changed." in said
+        assert stage.on_node(versions).split() == before
+        assert air.faults() == []
+        stage.upgrade("-e", "upgrade_packages=yes", *MEANT)
+    finally:
+        stage.tree = ROOT
     assert stage.on_node(versions).split() == [f"{old}+newer1" for old in before]
     # Who was said to be cut off was, and nobody else: not the station, not who listens at its port, not the channel.
     direct, web = air.listeners
@@ -239,4 +249,3 @@ def test_new_packages_are_said_with_what_they_cost_and_installed_only_when_that_
     again.start()
     assert again.playing.wait(20), again.stop()
     again.stop()
-    assert "new packages" not in stage.upgrade("-e", "upgrade_packages=yes")
