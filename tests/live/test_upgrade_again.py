@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 from streamfleet.errors import Busy
 
-from demo.stage import NODE, ROOT, Stage
+from demo.stage import NODE, ROOT, STREAM_HOST, Stage
 from demo.upgrade import PROGRAMS, Air, FromTree, on_air
+from tests.live.streams import Listener
 from tests.live.upgrades import (
     MORE,
     PROBE,
@@ -44,6 +45,34 @@ PROGRAMS_OF_UNITS = (
     "roles/file_transfer/files/quota.py",
     "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
 )
+
+#: Packages that are there, as newer ones in a list of apt's own: nothing in them differs but the version.
+NEWER = """
+set -eu
+mkdir -p /srv/newer && cd /srv/newer
+for name in "$@"; do
+  apt-get download -q "$name"
+  dpkg-deb -R "$name"_*.deb made
+  rm "$name"_*.deb
+  sed -i 's/^Version: .*/&+newer1/' made/DEBIAN/control
+  dpkg-deb -b made "$name.deb"
+  rm -r made
+  { dpkg-deb -f "$name.deb"; echo "Filename: ./$name.deb"; echo "Size: $(stat -c %s "$name.deb")"
+    echo "SHA256: $(sha256sum "$name.deb" | cut -d' ' -f1)"; echo; } >> Packages
+done
+echo 'deb [trusted=yes] file:/srv/newer ./' > /etc/apt/sources.list.d/newer.list
+apt-get update -q
+"""
+MEANT = ("-e", "upgrade_allow_restarts=yes")
+
+
+def later(folder: Path) -> Path:
+    """A double of a later release, which has another migration and other programs."""
+    tree = tree_in(folder)
+    add_migration(tree, "9998_more", MORE)
+    for program in PROGRAMS_OF_UNITS:
+        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
+    return tree
 
 
 @pytest.fixture(scope="module")
@@ -141,11 +170,7 @@ def test_from_a_release_that_can_be_read_only_it_is_read_all_the_time(
     stage: FromTree, air: Air, tmp_path: Path
 ) -> None:
     before = objects(stage)
-    tree = tree_in(tmp_path)
-    add_migration(tree, "9998_more", MORE)
-    for program in PROGRAMS_OF_UNITS:
-        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
-    stage.tree = tree
+    stage.tree = later(tmp_path)
     reader = Reader(stage)
     since = int(stage.on_node(["date", "+%s"])) - 1
     reader.start()
@@ -188,3 +213,39 @@ def test_a_downgrade_is_refused_before_anything_is_changed(stage: FromTree, air:
         stage.tree = ROOT
     assert version(stage) == "0.2.0-dev0"
     assert (objects(stage), held(stage), air.faults()) == (before, "", [])
+
+
+def test_new_packages_are_said_with_what_they_cost_and_installed_only_when_that_is_meant(
+    stage: FromTree, air: Air, tmp_path: Path
+) -> None:
+    stage.on_node(["sh", "-s", "icecast2", "nginx"], stdin=NEWER, timeout=300)
+    versions = ["dpkg-query", "--show", "--showformat=${Version}\n", "icecast2", "nginx"]
+    before = stage.on_node(versions).split()
+    stage.tree = later(tmp_path)
+    try:
+        # Debian's packages are no matter of an upgrade, unless that is asked for.
+        assert "new packages" not in stage.upgrade(*MEANT)
+        assert stage.on_node(versions).split() == before
+        said = " ".join(stage.upgrade("-e", "upgrade_packages=yes", ok=False).split())
+        new = [f"{name} {old} to {old}+newer1" for name, old in zip(("icecast2", "nginx"), before, strict=True)]
+        assert f"{NODE}: new packages {', '.join(new)}" in said
+        assert f"{NODE}: nginx is restarted: CUTS OFF all who listen, watch or log in by HTTPS" in said
+        assert f"{NODE}: stations go on with the Icecast that they run with, until they are next started" in said
+        assert f"{NODE}: TOUCHES 2 services on the air" in said
+        assert f"Streams would be interrupted on {NODE}, as said above. Nothing was changed." in said
+        assert stage.on_node(versions).split() == before
+        assert air.faults() == []
+        stage.upgrade("-e", "upgrade_packages=yes", *MEANT)
+    finally:
+        stage.tree = ROOT
+    assert stage.on_node(versions).split() == [f"{old}+newer1" for old in before]
+    # Who was said to be cut off was, and nobody else: not the station, not who listens at its port, not the channel.
+    direct, web = air.listeners
+    assert web.heard.disconnects == 1, web.heard
+    assert (direct.heard.disconnects, direct.heard.lost_lines) == (0, 0), direct.heard
+    assert (air.source.error, air.encoder.poll()) == (None, None)
+    assert stage.api().request("GET", f"/nodes/{NODE}").data["status"] == "active"
+    again = Listener(stage.address, 443, STREAM_HOST, "/listen/ada-fm/stream", str(stage.ca))
+    again.start()
+    assert again.playing.wait(20), again.stop()
+    again.stop()

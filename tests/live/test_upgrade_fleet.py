@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 import subprocess
 import sys
@@ -30,23 +29,6 @@ pytestmark = [pytest.mark.live, pytest.mark.full]
 
 NODES = ("n1", "n2", "n3")
 PANEL = "panel.upgrade.localhost"
-#: Packages that are there, as newer ones in a list of apt's own: nothing in them differs but the version.
-NEWER = """
-set -eu
-mkdir -p /srv/newer && cd /srv/newer
-for name in "$@"; do
-  apt-get download -q "$name"
-  dpkg-deb -R "$name"_*.deb made
-  rm "$name"_*.deb
-  sed -i 's/^Version: .*/&+newer1/' made/DEBIAN/control
-  dpkg-deb -b made "$name.deb"
-  rm -r made
-  { dpkg-deb -f "$name.deb"; echo "Filename: ./$name.deb"; echo "Size: $(stat -c %s "$name.deb")"
-    echo "SHA256: $(sha256sum "$name.deb" | cut -d' ' -f1)"; echo; } >> Packages
-done
-echo 'deb [trusted=yes] file:/srv/newer ./' > /etc/apt/sources.list.d/newer.list
-apt-get update -q
-"""
 MEANT = ("-e", "upgrade_allow_restarts=yes")
 #: A change that the RTMP server reads only when it starts.
 CHANGE = {"streamfleet_nginx_rtmp_hls_fragment_seconds": 3, "streamfleet_nginx_rtmp_restart": "always"}
@@ -231,42 +213,6 @@ def test_whom_it_touches_is_said_and_nobody_else_is_touched(three: Fleet3, air: 
         assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
     nodes = three.api().request("GET", "/nodes").data["items"]
     assert {node["name"]: node["status"] for node in nodes} == dict.fromkeys(NODES, "active")
-
-
-def test_new_packages_are_said_with_what_they_cost_and_installed_only_when_that_is_meant(
-    three: Fleet3, air: Air
-) -> None:
-    three.fleet.exec("n1", ["sh", "-s", "icecast2", "nginx"], stdin=NEWER)
-    address, ca = three.fleet.node("n1").address, str(three.folder / "ca.pem")
-    port = three.api().request("GET", "/media-services/n1-fm").data["port"]
-    web = Listener(address, 443, "n1.upgrade.localhost", "/listen/n1-fm/stream", ca)
-    direct = Listener(address, port, address, "/stream")
-    for listener in (web, direct):
-        listener.start()
-        assert listener.playing.wait(20), listener.heard
-    # Debian's packages are no matter of an upgrade, unless that is asked for.
-    assert "+newer1" not in three.play("upgrade", *MEANT)
-    said = " ".join(three.play("upgrade", "-e", "upgrade_packages=yes", ok=False).split())
-    new = re.search(r"n1: new packages icecast2 (\S+) to \1\+newer1, nginx (\S+) to \2\+newer1", said)
-    assert new, said[-3000:]
-    assert "n1: nginx is restarted: CUTS OFF all who listen, watch or log in by HTTPS" in said
-    assert "n1: stations go on with the Icecast that they run with, until they are next started" in said
-    assert "n1: TOUCHES 1 services on the air" in said
-    assert "Streams would be interrupted on n1, as said above. Nothing was changed." in said
-    assert "n2: touches nobody: 1 services on the air" in said
-    versions = ["dpkg-query", "--show", "--showformat=${Version}\n", "icecast2", "nginx"]
-    assert three.read(*versions).split() == [new[1], new[2]]
-    assert (web.heard.disconnects, direct.heard.disconnects) == (0, 0)
-    three.play("upgrade", "-e", "upgrade_packages=yes", *MEANT)
-    assert three.read(*versions).split() == [f"{new[1]}+newer1", f"{new[2]}+newer1"]
-    # Who was said to be cut off was, and nobody else.
-    assert web.heard.disconnects > 0, web.heard
-    assert (direct.heard.disconnects, direct.heard.lost_lines) == (0, 0), direct.heard
-    assert three.status("n1") == "active"
-    again = Listener(address, 443, "n1.upgrade.localhost", "/listen/n1-fm/stream", ca)
-    again.start()
-    assert again.playing.wait(20), again.heard
-    assert "new packages" not in three.play("upgrade", "-e", "upgrade_packages=yes")
 
 
 def test_a_node_that_is_lost_while_it_drains_takes_services_again_after_the_next_run(three: Fleet3, air: Air) -> None:
