@@ -46,7 +46,7 @@ options:
         choices: [http, rtmp, tcp, tls]
         default: tcp
   open:
-    description: Ports that others must reach, as O(streamfleet_firewall#module:open) has them.
+    description: Ports that others must reach, as the module C(streamfleet_firewall) takes them.
     type: list
     elements: dict
     default: []

@@ -32,6 +32,7 @@ GROUPS = (
         "sessions",
         "snippets",
         "usage",
+        "watch",
     ),
     ("edge", "rtmp", "web", "web_uninstall"),
     ("engines", "engines"),

@@ -496,6 +496,16 @@ def test_units_that_are_to_run(tmp_path: Path) -> None:
         },
         {**SHOWN, "Id": "streamfleet-once.service", "ActiveState": "inactive", "Type": "oneshot"},
     ]
+    # Of other kinds of units systemd says less.
+    blocks.append(
+        {
+            "Id": "streamfleet-x.path",
+            "LoadState": "loaded",
+            "ActiveState": "inactive",
+            "SubState": "dead",
+            "Result": "success",
+        }
+    )
     shown = "\n\n".join("\n".join(f"{key}={value}" for key, value in block.items() if key != "log") for block in blocks)
     told = Told(
         tmp_path,
@@ -514,6 +524,7 @@ def test_units_that_are_to_run(tmp_path: Path) -> None:
     assert [(one.check, one.subject) for one in found] == [
         ("units.off", STATION),
         ("units.off", "streamfleet-usage.service"),
+        ("units.off", "streamfleet-x.path"),
         ("units.boot", "streamfleet-instances.target"),
     ]
     assert found[0].commands == (("systemctl", "reset-failed", STATION), ("systemctl", "start", STATION))

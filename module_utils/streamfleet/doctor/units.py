@@ -92,7 +92,8 @@ def _shown(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
     for block in done.out.strip().split("\n\n"):
         told = dict(line.partition("=")[::2] for line in block.splitlines())
         if told.get("Id"):
-            found[told["Id"]] = {**told, "log": _log(host, told["Id"])}
+            # Of paths, timers and targets systemd has less to say.
+            found[told["Id"]] = {**dict.fromkeys(_SHOWN.split(","), ""), **told, "log": _log(host, told["Id"])}
     return found
 
 
