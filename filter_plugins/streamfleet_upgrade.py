@@ -12,10 +12,9 @@ _IDLE = "restart while idle"
 _ASIDE = {"streamfleet-file-transfer.service": ", which ends transfers of files that are under way"}
 #: What scripts of Debian's packages do to those who are on the air, and what they leave to a later start.
 _PACKAGES = (
-    (re.compile(r"nginx(-common|-core)?"), "nginx is restarted: CUTS OFF all who listen, watch or log in by HTTPS"),
     (
-        re.compile(r"libnginx-mod-\S+"),
-        "nginx is restarted: CUTS OFF all who listen, watch or log in by HTTPS; the RTMP server goes on as it is",
+        re.compile(r"nginx(-common|-core)?|libnginx-mod-\S+"),
+        "Debian's script has nginx change over to its new program: MAY CUT OFF who listens, watches or works by HTTPS",
     ),
     (re.compile(r"icecast2"), "stations go on with the Icecast that they run with, until they are next started"),
     (
