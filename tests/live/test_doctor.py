@@ -297,7 +297,8 @@ def databases() -> list[Fault]:
 def names() -> list[Fault]:
     """Of the streams' name, as the node resolves it."""
     keep, back = "cp /etc/hosts /root/hosts\n", "cat /root/hosts >/etc/hosts\n"
-    away = keep + f"grep -v {STREAM_HOST} /root/hosts >/etc/hosts || true\n"
+    # The name alone: others may stand in the same line.
+    away = keep + f"sed 's/[[:space:]]{STREAM_HOST}//' /root/hosts >/etc/hosts\n"
     return [
         Fault("names.elsewhere", STREAM_HOST, away + f"echo 10.255.255.9 {STREAM_HOST} >>/etc/hosts\n", back),
         Fault(
