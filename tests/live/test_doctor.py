@@ -297,7 +297,8 @@ def databases() -> list[Fault]:
 def names() -> list[Fault]:
     """Of the streams' name, as the node resolves it."""
     keep, back = "cp /etc/hosts /root/hosts\n", "cat /root/hosts >/etc/hosts\n"
-    away = keep + f"grep -v {STREAM_HOST} /root/hosts >/etc/hosts || true\n"
+    # The name alone: others may stand in the same line.
+    away = keep + f"sed 's/[[:space:]]{STREAM_HOST}//' /root/hosts >/etc/hosts\n"
     return [
         Fault("names.elsewhere", STREAM_HOST, away + f"echo 10.255.255.9 {STREAM_HOST} >>/etc/hosts\n", back),
         Fault(
@@ -460,7 +461,7 @@ def hosts() -> list[Fault]:
 
 
 def transfers() -> list[Fault]:
-    """Of FTP. Its certificate is another one, signed by nobody known, so it is told of that, too."""
+    """Of FTP."""
     strange = (
         "nft add table inet seeded\nnft add chain inet seeded input '{ type filter hook input priority 50; policy "
         "drop; }'\n"
@@ -468,14 +469,12 @@ def transfers() -> list[Fault]:
         "accept\n"
         "nft add rule inet seeded input tcp dport '{ 21, 22, 80, 443, 1935, 2022, 8100-9999 }' accept\n"
     )
-    unit, path = "streamfleet-file-transfer.service", "streamfleet-file-transfer-certificate.path"
+    unit = "streamfleet-file-transfer.service"
     full = (
         "import resource, socket, time; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)); "
         "doors = [socket.create_server(('', port)) for port in range(30000, 30980)]; open('/tmp/held', "
         "'w').close(); time.sleep(600)"
     )
-    pem, private = certificate()
-    (keep, back), (keep_key, back_key) = kept(f"{TLS}/fullchain.pem"), kept(f"{TLS}/privkey.pem")
     return [
         Fault("file_transfer.passive", "30000-30999", strange, "nft delete table inet seeded\n"),
         Fault(
@@ -484,17 +483,6 @@ def transfers() -> list[Fault]:
             f'systemd-run --quiet --unit=seeded-ports python3 -c "{full}"\n'
             "for n in $(seq 50); do test -e /tmp/held && break; sleep 0.2; done\n",
             "systemctl stop seeded-ports.service\nrm -f /tmp/held\n",
-        ),
-        Fault(
-            "file_transfer.certificate",
-            unit,
-            f"systemctl stop {path}\n"
-            + keep
-            + keep_key
-            + written(f"{TLS}/fullchain.pem", pem)
-            + written(f"{TLS}/privkey.pem", private),
-            back + back_key + f"systemctl start {path}\n",
-            ("units.off", "certificates.authority"),
         ),
         Fault(
             "processes.stopped",

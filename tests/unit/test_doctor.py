@@ -378,6 +378,28 @@ def test_every_check_is_shown_its_fault_and_stands_on_the_page() -> None:
     } == checks()
 
 
+def test_options_that_fixes_name_are_there() -> None:
+    text = "".join(path.read_text() for path in (ROOT / "module_utils/streamfleet/doctor").glob("*.py"))
+    named = set(
+        re.findall(
+            r"\bstreamfleet_(?:wowza|flussonic|backup|panel|stream|file_transfer|certificates)_[a-z_]+[a-z]", text
+        )
+    )
+    files = (*ROOT.glob("roles/*/meta/argument_specs.yml"), ROOT / "playbooks/vars/wiring.yml")
+    known = "".join(path.read_text() for path in files)
+    assert len(named) > 8
+    assert {name for name in named if name not in known} == set()
+
+
+def test_the_page_says_which_fixes_are_safe() -> None:
+    page = (ROOT / "docs/doctor.md").read_text()
+    rows = dict(re.findall(r"^\| `([a-z_0-9.]+)` \|[^|]*\|([^|]*)\|", page, re.MULTILINE))
+    for check in checks():
+        cases = [changes for name, changes, _words in FAULTS if name == check]
+        safe = any(found.commands for changes in cases for found in run.judge(changed(HEALTHY, changes)))
+        assert bool(rows[check].strip()) == safe, check
+
+
 def test_what_follows_from_another_fault_is_not_told() -> None:
     invalid = {"web": {"test": "[emerg] x", "running": False}, **down(Id="nginx.service", log=["[emerg] x"])}
     assert [one.check for one in run.judge(changed(HEALTHY, invalid))] == ["web.configuration"]

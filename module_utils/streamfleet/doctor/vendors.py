@@ -25,7 +25,7 @@ KNOWN = (
         r"licen[cs]e.*(?:expired|invalid|not valid|revoked|could not)|invalid licen[cs]e",
         "licence",
         "Wowza's licence key has run out or is not valid, so no channel is on the air.",
-        "Set streamfleet_wowza_license_key to a valid key, and run install.yml.",
+        "Set streamfleet_wowza_licence_key to a valid key, and run install.yml.",
         ERROR,
     ),
     (
@@ -41,7 +41,7 @@ KNOWN = (
         r"java\.lang\.OutOfMemoryError",
         "memory",
         "Wowza's Java has used up its heap; what it does next is not certain.",
-        "Raise streamfleet_wowza_heap_mb, and restart Wowza when nobody listens: systemctl restart streamfleet-wowza.",
+        "Raise streamfleet_wowza_heap, and restart Wowza when nobody listens: systemctl restart streamfleet-wowza.",
         ERROR,
     ),
     (
@@ -57,7 +57,7 @@ KNOWN = (
         r"Too many open files",
         "files",
         "Wowza may not open as many files as it wants: it refuses connections.",
-        "Raise LimitNOFILE of streamfleet-wowza.service.",
+        "Raise streamfleet_wowza_open_files, and run install.yml.",
         ERROR,
     ),
     (
@@ -90,7 +90,7 @@ KNOWN = (
         r"no_license|license_failure|licen[cs]e.*(?:expired|invalid|not found)",
         "licence",
         "Flussonic's licence key has run out, is not valid or cannot be checked, so it serves nothing.",
-        "Set streamfleet_flussonic_license_key to a valid key; it must reach the vendor's server to check it.",
+        "Set streamfleet_flussonic_licence_key to a valid key; it must reach the vendor's server to check it.",
         ERROR,
     ),
     (
@@ -114,7 +114,7 @@ KNOWN = (
         r"emfile|too many open files",
         "files",
         "Flussonic may not open as many files as it wants.",
-        "Raise LimitNOFILE of flussonic.service.",
+        "Raise streamfleet_flussonic_open_files, and run install.yml.",
         ERROR,
     ),
     (
