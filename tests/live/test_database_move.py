@@ -18,7 +18,7 @@ from tests.live.test_platform import account, apply, running, station
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-INSTALL = ("-e", "streamfleet_panel_database_install=true")
+INSTALL = ("-e", '{"streamfleet_panel_database_install": true}')
 #: What streams are made of: nothing of it may restart.
 UNTOUCHED = ("nginx.service", "streamfleet-sessions.service", "ssh.service")
 SQLITE = "/var/lib/streamfleet/panel/panel.sqlite3"

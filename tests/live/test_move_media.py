@@ -129,7 +129,9 @@ def test_they_move_while_they_are_played_and_written_to(library: Library, ears: 
     command = library.command("playbooks/move_media.yml", "-e", f"move_media_to={DISK}")
     environment = {**os.environ, **library.panel.environment()}
     waiting = library.fleet.ssh(NODE, f"until systemctl is-active --quiet {COPY}; do sleep 0.05; done")
-    with subprocess.Popen(waiting, stdin=subprocess.DEVNULL) as copying:
+    # ssh makes what it is given non-blocking, and Ansible would refuse to share that.
+    none = subprocess.DEVNULL
+    with subprocess.Popen(waiting, stdin=none, stdout=none, stderr=none) as copying:
         running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True)
         try:
             copying.wait(120)
@@ -206,5 +208,5 @@ def test_after_a_restart_they_are_there_and_uninstalling_leaves_the_files(librar
         "    - name: Take it away\n      streamfleet_media_move:\n        state: removed\n"
     )
     assert library.changed(library.play(playbook)) == 1
-    assert library.sh(f"ls {PLACE}; ls {DISK}/200001/late.mp3; findmnt {PLACE}; true") == f"{DISK}/200001/late.mp3"
+    assert library.sh(f"ls {PLACE}; ls {DISK}/200001/large.bin; findmnt {PLACE}; true") == f"{DISK}/200001/large.bin"
     assert library.changed(library.play(playbook)) == 0
