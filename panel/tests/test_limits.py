@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.apps import apps
+from django.db import connection
 
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.models import MediaService
@@ -171,7 +173,7 @@ def test_a_customer_is_told_that_limits_are_not_its_own_only(world: None, run: R
 def test_limits_from_before_that_nothing_held_are_forgotten(world: None) -> None:
     MediaService.objects.update(max_listeners=7)
     module = importlib.import_module("streamfleet_panel.migrations.0004_limits_not_held")
-    module.forget(apps, None)
+    module.forget(apps, SimpleNamespace(connection=connection))
     found = dict(MediaService.objects.values_list("slug", "max_listeners"))
     assert found == {"rock": 7, "shop-fm": 7, "eve-fm": 7, "tv": None, "bob-tv": None}
 
