@@ -54,6 +54,8 @@ def test_a_return_goes_on_with_the_show() -> None:
     air.join("peer", 2, 1)
     air.leave("low", 10, keep_until=20)
     assert air.join("low", 3, 15)
+    assert order(air, 15) == ["low"]
+    air.forget("low")
     assert order(air, 15) == ["low", "peer"]
     assert order(air, 99) == ["low", "peer"]
     air.leave("low", 10, keep_until=110)

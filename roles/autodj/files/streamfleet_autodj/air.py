@@ -32,9 +32,15 @@ class Air:
         self._absent: dict[str, Absent] = {}
 
     def join(self, username: str, slot: int, now: float) -> bool:
-        """A DJ has connected; whether this goes on with a show that had dropped out."""
-        absent = self._absent.pop(username, None)
+        """A DJ has connected; whether this goes on with a show that had dropped out.
+
+        The air is kept for one who has returned until it is heard (``forget``): no equal comes on for the moment
+        between its connection and its first sound.
+        """
+        absent = self._absent.get(username)
         returned = absent is not None and now <= absent.until
+        if not returned:
+            self.forget(username)
         since = absent.since if absent is not None and returned else now
         self.shows[username] = Show(username, slot, since)
         return returned
@@ -42,11 +48,12 @@ class Air:
     def leave(self, username: str, priority: int, keep_until: float | None) -> None:
         """A DJ is gone. ``keep_until``: until when the air is kept for it, where it was heard and may come back."""
         show = self.shows.pop(username, None)
+        self.forget(username)
         if show is not None and keep_until is not None:
             self._absent[username] = Absent(show.since, priority, keep_until)
 
     def forget(self, username: str) -> None:
-        """Wait for this one no more."""
+        """Wait for this one no more: it is heard, or does not come back."""
         self._absent.pop(username, None)
 
     def ranking(self, priorities: Mapping[str, int], now: float) -> list[Show]:

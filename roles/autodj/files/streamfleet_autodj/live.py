@@ -436,6 +436,7 @@ class Gateway:
         slot = self._inputs.heard()
         now_heard = next((item for item in self._on.values() if item.on and item.slot == slot), None)
         username = now_heard.username if now_heard is not None else ""
+        self._air.forget(username)
         if username != self._heard:
             self._heard = username
             say(f"{username} is on the air" if username else "no DJ is on the air")
