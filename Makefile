@@ -127,12 +127,17 @@ test-full: check contract pages-and-collection molecule live-full-and-demo panel
 	molecule test -s postgresql
 	molecule test -s lifecycle
 
+# Backups are broken with the program that makes them.
+.PHONY: restic
+restic:
+	@scripts/need.sh 'command -v restic' restic
+
 .PHONY: faults
-faults: deps players ## A short sample of the fault campaign
+faults: deps players restic ## A short sample of the fault campaign
 	STREAMFLEET_FAULT_ROUNDS=2 $(PY) -m pytest -m "live and not full" tests/faults
 
 .PHONY: test-faults
-test-faults: deps players ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
+test-faults: deps players restic ## Kills, full disk, cut network; STREAMFLEET_SEED repeats a run, STREAMFLEET_FAULT_ROUNDS lengthens it
 	$(PY) -m pytest -s -m live tests/faults
 
 .PHONY: bench
