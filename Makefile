@@ -52,13 +52,18 @@ lint-ansible: deps
 fmt: deps ## Format the Python code
 	ruff check --fix-only . ; ruff format .
 
-.PHONY: unit unit-repository unit-panel
-unit: unit-repository unit-panel ## Unit tests and the panel's tests
+.PHONY: unit unit-repository unit-slow unit-panel
+unit: unit-repository unit-slow unit-panel ## Unit tests and the panel's tests
 
 # More workers than cores: these tests wait as long as they compute.
 unit-repository: deps players
 	@scripts/promtool.sh >/dev/null
-	@echo "== unit";  $(PY) -m pytest -n 4 --maxschedchunk=4 tests/unit
+	@echo "== unit";  $(PY) -m pytest -n 4 --maxschedchunk=4 -m "not slow" tests/unit
+
+# Servers of databases, encoders of pictures, an AWX: what the inner loop need not wait for.
+unit-slow: deps players ## Those unit tests that take more than five seconds each
+	@scripts/promtool.sh >/dev/null
+	@echo "== unit, slow";  $(PY) -m pytest -n 4 --maxschedchunk=1 -m slow tests/unit
 
 unit-panel: deps
 	@echo "== panel"; cd panel && $(PY) -m pytest -n 2 tests
@@ -117,10 +122,10 @@ live-full-and-demo: deps players
 	$(LIVE) -m live tests/demo tests/live
 
 .PHONY: test
-test: check contract pages-and-collection molecule live-and-demo ## Everything that CI runs
+test: check unit-slow contract pages-and-collection molecule live-and-demo ## Everything that CI runs
 
 .PHONY: test-full
-test-full: check contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
+test-full: check unit-slow contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
 	molecule test -s trixie
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py tests/live/test_hardening.py
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m "live and not full" tests/live/test_engines.py

@@ -252,6 +252,7 @@ def test_what_an_installer_could_not_take_is_handed_on_again(host: Host) -> None
     assert len(host.calls()) == before, "no second order"
 
 
+@pytest.mark.slow
 def test_revoked_is_what_has_been_replaced_with_another_key(host: Host) -> None:
     host.look()
     old, key = host.served("a.example.net"), (host.place.directory / "a.example.net/privkey.pem").read_bytes()
@@ -293,6 +294,7 @@ def test_what_cannot_be_replaced_is_revoked_later_or_if_that_is_wanted(host: Hos
     assert (host.double / "revoked").read_text().splitlines()[1] == f"{new.serial_number} 0"
 
 
+@pytest.mark.slow
 def test_a_change_of_directory_of_names_or_of_the_kind_of_keys_orders_anew(host: Host) -> None:
     host.look()
     first = host.served("a.example.net").serial_number

@@ -260,6 +260,7 @@ class Clock:
         self.now += seconds
 
 
+@pytest.mark.slow
 def test_tracks_follow_each_other_in_real_time(station, recordings, tmp_path, server, monkeypatch):
     monkeypatch.setattr(eco, "PATIENCE", 60.0)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(eco.__file__).parents[1])]))

@@ -122,6 +122,7 @@ def test_a_template_takes_variables_from_its_survey_only_and_excludes_what_may_n
         assert ("Streamfleet vault" in template["credentials"]) == on_hosts, template["name"]
 
 
+@pytest.mark.slow
 def test_where_the_inventory_can_be_chosen_the_panel_can_be_too() -> None:
     both = [template for template in templates() if "Streamfleet panel" in template["credentials"]]
     assert {item["name"] for item in both if item.get("ask_inventory_on_launch")} == {

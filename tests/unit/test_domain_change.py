@@ -419,6 +419,7 @@ WIRING = """
 """
 
 
+@pytest.mark.slow
 def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -> None:
     playbook, out, hosts = tmp_path / "wiring.yml", tmp_path / "wiring.json", tmp_path / "hosts.json"
     playbook.write_text(WIRING.format(root=ROOT, out=out))

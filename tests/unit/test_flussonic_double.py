@@ -413,6 +413,7 @@ def helper(program: Program) -> Helper:
     return Helper(program)
 
 
+@pytest.mark.slow
 def test_a_channel_is_given_and_taken_away(program: Program, helper: Helper) -> None:
     helper.put("rock-tv")
     with program.running():

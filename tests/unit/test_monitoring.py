@@ -44,6 +44,7 @@ def test_the_rules_are_read_by_prometheus(promtool: str) -> None:
     assert f"{len(rules())} rules found" in done.stdout
 
 
+@pytest.mark.slow
 def test_alerts_are_raised_by_what_they_are_for(promtool: str, tmp_path: Path) -> None:
     """Without annotations, which promtool would have repeated word for word."""
     data = yaml.safe_load(RULES.read_text())

@@ -84,6 +84,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*HERE, "double"])
 def test_a_command_finds_its_server_and_nothing_stays(kind, temporary, monkeypatch, capfd):
     if kind == "double":

@@ -431,6 +431,7 @@ def test_the_node_judges_an_address_again(
     assert "127.0.0.0" not in raised.value.message
 
 
+@pytest.mark.slow
 def test_renditions_are_smaller_pictures_of_the_same(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
