@@ -11,11 +11,20 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from streamfleet_panel import clock, jobs, maintenance
+from streamfleet_panel.domains import told
 from streamfleet_panel.domains.checks import Checks
 from streamfleet_panel.stopping import StopRequest
 
 log = logging.getLogger("streamfleet_panel.jobs")
 TICK_SECONDS = 5.0
+
+
+def _tell_web() -> None:
+    try:
+        told.tell()
+    except OSError as error:
+        # The panel goes on without: names stay as they are told.
+        log.error("Names of resellers' own cannot be told to the web server: %s", error)
 
 
 class Command(BaseCommand):
@@ -53,6 +62,7 @@ class Command(BaseCommand):
                 worked = jobs.run_next()
                 if time.monotonic() >= next_tick:
                     clock.tick()
+                    _tell_web()
                     next_tick = time.monotonic() + TICK_SECONDS
                 if options["once"] and not worked:
                     checks.finish()
