@@ -110,7 +110,7 @@ def _password_reset(job: Job) -> dict[str, Any]:
         "token": default_token_generator.make_token(account),
     }
     # Of the settings or of the database, never the host that some request claimed.
-    link = white_label.url_for(account) + reverse("portal:password_reset_confirm", kwargs=where)
+    link = white_label.url_of(white_label.mailed(account)) + reverse("portal:password_reset_confirm", kwargs=where)
     return _mail(account, "portal/mail/password_reset.txt", {"link": link})
 
 
@@ -120,7 +120,8 @@ def _mail(account: Account | None, template: str, words: dict[str, Any]) -> dict
         raise ApiError("not_found", "The account is gone, or has no e-mail address any more")
     if not settings.EMAIL_HOST and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
         raise ApiError("unavailable", "No mail server is set: STREAMFLEET_PANEL_EMAIL_HOST")
-    shown = {"account": account, "url": white_label.url_for(account), "brand": white_label.brand_for(account), **words}
+    name = white_label.mailed(account)
+    shown = {"account": account, "url": white_label.url_of(name), "brand": white_label.brand_of(name), **words}
     subject, _, body = render_to_string(template, shown).partition("\n")
     try:
         EmailMessage(subject.strip(), body.lstrip("\n"), settings.DEFAULT_FROM_EMAIL, [account.email]).send()

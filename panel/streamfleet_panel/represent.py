@@ -591,7 +591,7 @@ def domain(obj: Domain) -> dict[str, Any]:
 
 
 def panel_domain(obj: PanelDomain) -> dict[str, Any]:
-    """A reseller's name for the panel; reads ``reseller``: select it along. ``proof`` as of a domain."""
+    """A reseller's name for the panel; reads ``reseller``: select it along. ``proof`` as of a domain, by TXT alone."""
     reseller = obj.reseller
     return {
         "reseller": reseller.username,
@@ -602,7 +602,7 @@ def panel_domain(obj: PanelDomain) -> dict[str, Any]:
         "message": obj.message,
         "verified_at": rfc3339(obj.verified_at),
         "checked_at": rfc3339(obj.checked_at),
-        "proof": proof(obj.name, reseller.domain_token, panel_settings.DOMAIN_TARGET) if reseller.pk else None,
+        "proof": proof(obj.name, reseller.domain_token, "") if reseller.pk else None,
         "points_to": urlsplit(panel_settings.PUBLIC_URL).hostname,
         "label": obj.label,
         "created_at": rfc3339(obj.created_at),

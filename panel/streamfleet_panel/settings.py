@@ -56,6 +56,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     )
     # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
     DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])
+    # Whether the panel answers under names of resellers' own, too.
+    WHITE_LABEL = env.bool("WHITE_LABEL", True)
     # Where the web server finds which names of resellers' own lead to the panel, a file for each; empty: not told.
     PANEL_DOMAINS_DIR = env.str("PANEL_DOMAINS_DIR", "")
     # Plain-HTTP trials only: browsers send secure cookies over HTTPS alone.

@@ -38,7 +38,9 @@ class PanelName:
 
 
 def served() -> QuerySet[PanelDomain]:
-    """Those under which the panel answers."""
+    """Those under which the panel answers; none where the installation has none of them."""
+    if not settings.WHITE_LABEL:
+        return PanelDomain.objects.none()
     verified = PanelDomain.objects.filter(enabled=True, status=PanelDomain.Status.VERIFIED)
     return verified.filter(
         reseller__deleted_at=None, reseller__reseller_plan__isnull=False, reseller__account_type=Account.Type.CUSTOMER
@@ -58,13 +60,13 @@ def names() -> Mapping[str, PanelName]:
     """All names under which the panel is a reseller's, as they were ``KEPT`` seconds ago. Raises DatabaseError."""
     now = time.monotonic()
     if _kept.names is None or now >= _kept.until:
-        found = served().select_related("reseller").order_by("pk")
-        _kept.names = {
-            claim.name: PanelName(claim.name, claim.reseller_id, claim.brand or claim.reseller.get_full_name())
-            for claim in found
-        }
+        _kept.names = {claim.name: _name(claim) for claim in served().select_related("reseller").order_by("pk")}
         _kept.until = now + KEPT
     return _kept.names
+
+
+def _name(claim: PanelDomain) -> PanelName:
+    return PanelName(claim.name, claim.reseller_id, claim.brand or claim.reseller.get_full_name())
 
 
 def forget() -> None:
@@ -91,31 +93,32 @@ def lets_in(request: HttpRequest | None, account: Account) -> bool:
     return name is None or name.lets_in(account)
 
 
-def url_for(account: Account) -> str:
-    """Where the account finds the panel, without a slash at the end: under its reseller's name, where there is one.
+def mailed(account: Account) -> PanelName | None:
+    """The name that mails to the account lead to: the first of its reseller's. Reads the database, not what is kept.
 
-    Reads the database, not what is kept.
+    A name whose record is gone may be somebody else's soon, who would get the links for new passwords.
     """
     reseller = account.pk if account.is_reseller else account.reseller_id
     if account.is_administrator or reseller is None:
-        return str(settings.PUBLIC_URL)
-    name = served().filter(reseller_id=reseller).order_by("pk").values_list("name", flat=True).first()
+        return None
+    sound = served().filter(reseller_id=reseller, failing_since=None)
+    claim = sound.select_related("reseller").order_by("pk").first()
+    return None if claim is None else _name(claim)
+
+
+def url_of(name: PanelName | None) -> str:
+    """The panel's URL under that name, or the installation's own; without a slash at the end."""
     if name is None:
         return str(settings.PUBLIC_URL)
     public = urlsplit(settings.PUBLIC_URL)
-    return f"{public.scheme}://{name}{f':{public.port}' if public.port else ''}"
+    return f"{public.scheme}://{name.name}{f':{public.port}' if public.port else ''}"
 
 
-def brand_for(account: Account) -> str:
-    """What the panel is called in mails to the account."""
-    reseller = account.pk if account.is_reseller else account.reseller_id
-    if account.is_administrator or reseller is None:
-        return PRODUCT
-    claim = served().filter(reseller_id=reseller).select_related("reseller").order_by("pk").first()
-    return PRODUCT if claim is None else claim.brand or claim.reseller.get_full_name()
+def brand_of(name: PanelName | None) -> str:
+    """What the panel is called under that name."""
+    return PRODUCT if name is None else name.brand
 
 
 def words(request: HttpRequest) -> dict[str, str]:
     """For templates: ``brand``, what the panel is called under the name that the request is for."""
-    name = of(request)
-    return {"brand": PRODUCT if name is None else name.brand}
+    return {"brand": brand_of(of(request))}

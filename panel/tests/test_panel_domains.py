@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core import mail
+from django.template.loader import render_to_string
 from django.test import Client
 from django.utils import timezone
 
@@ -180,6 +181,28 @@ def test_a_name_is_one_accounts_whether_for_a_service_or_for_the_panel(world: No
     assert (Domain.objects.get().status, PanelDomain.objects.get().status) == ("lost", "verified")
 
 
+def test_a_record_that_leads_to_the_nodes_proves_nothing(world: None, run: Run, settings: Any) -> None:
+    settings.DOMAIN_TARGET = "cname.example.net"
+    shown = run(panel_domain(), return_objects=True)["results"][0]["object"]
+    assert shown["proof"]["cname"] is None
+    token = Account.objects.get(username="shop").domain_token
+    judge({PANEL: Found(cname=Answer(frozenset({f"{token}.cname.example.net"})))})
+    assert PanelDomain.objects.get().status == "pending"
+    # It needs no answer for it either.
+    judge({PANEL: Found(txt=record("shop").txt, cname=Answer(known=False))})
+    assert PanelDomain.objects.get().status == "verified"
+
+
+def test_who_has_a_name_for_something_else_is_told_so(world: None, run: Run) -> None:
+    verified(run)
+    run({"media_services": [{"slug": "shop-fm", "customer": "shop", "engine": "icecast"}]})
+    run({"domains": [{"media_service": "shop-fm", "name": PANEL}]})
+    for found in (record("shop"), Found()):
+        judge({PANEL: found})
+        assert Domain.objects.get().message == "It is yours for the panel already: delete it there to have it here."
+    assert (Domain.objects.get().status, PanelDomain.objects.get().status) == ("pending", "verified")
+
+
 def test_the_jobs_process_looks_at_both(world: None, run: Run) -> None:
     run(panel_domain())
     run({"domains": [{"media_service": "rock", "name": "radio.example.com"}]})
@@ -205,11 +228,14 @@ def test_who_is_told_of_it(world: None, run: Run, tmp_path: Path, settings: Any)
     assert json.loads(file.read_text()) == {"uid": claim.reseller.uid}
     assert file.stat().st_mode & 0o777 == 0o644
     assert told.tell() == 0
-    for change in ({"panel_domains": [{"reseller": "shop", "name": PANEL, "enabled": False}]},):
-        run(change)
-        assert told.tell() == 1
-        assert list(tmp_path.iterdir()) == []
+    run(panel_domain(enabled=False))
+    assert told.tell() == 1
+    assert list(tmp_path.iterdir()) == []
     run(panel_domain(enabled=True))
+    assert told.tell() == 1
+    settings.WHITE_LABEL = False
+    assert told.tell() == 1
+    settings.WHITE_LABEL = True
     assert told.tell() == 1
     Account.objects.filter(username="shop").update(deleted_at=timezone.now())
     assert told.tell() == 1
@@ -305,14 +331,21 @@ def test_forms_are_taken_from_the_name_itself_alone(people: None, run: Run) -> N
     assert post(f"https://{PANEL}") == 302
 
 
-def test_tokens_of_the_api_count_for_the_same_people(people: None, run: Run, api: Callable[..., Api]) -> None:
+def test_tokens_of_the_api_count_for_the_same_people(
+    people: None, run: Run, api: Callable[..., Api], settings: Any
+) -> None:
     verified(run)
     for caller, status in (("shop", 200), ("carol", 200), ("eve", 401), ("root", 401)):
         token = api(caller).token
         answer = at().get("/api/v1/media-services", headers={"authorization": f"Bearer {token}"})
         assert answer.status_code == status, caller
-    worker = at().get("/api/v1/nodes", headers={"authorization": f"Bearer {api(worker=True).token}"})
-    assert worker.status_code == 401
+    worker = {"authorization": f"Bearer {api(worker=True).token}"}
+    for path in ("/api/v1/nodes", "/metrics"):
+        assert at().get(path, headers=worker).status_code == 401, path
+    carol = {"authorization": f"Bearer {api('carol').token}"}
+    settings.PUBLIC_URL = "https://panel.example.net"
+    assert at().get("/api/v1/whoami", headers=carol).json()["url"] == f"https://{PANEL}"
+    assert Client().get("/api/v1/whoami", headers=carol).json()["url"] == "https://panel.example.net"
 
 
 def test_pages_bear_the_resellers_brand(people: None, run: Run) -> None:
@@ -321,6 +354,12 @@ def test_pages_bear_the_resellers_brand(people: None, run: Run) -> None:
     page = client.get("/login/").content.decode()
     assert "Shop &lt;Hosting&gt;" in page
     assert "Streamfleet" not in page
+    assert "favicon" not in page
+    for path, status in (("/nowhere/", 404), ("/calendar/%ff", 404)):
+        answer = client.get(path)
+        assert answer.status_code == status
+        assert "Streamfleet" not in answer.content.decode()
+    assert "Streamfleet" not in render_to_string("500.html")
     assert log_in(client, "carol") == 302
     page = client.get("/services/").content.decode()
     assert "Shop &lt;Hosting&gt;" in page
@@ -341,10 +380,31 @@ def test_mails_lead_to_it(people: None, run: Run, settings: Any) -> None:
         assert asked.status_code == 302
         assert jobs.run_next()
         assert address in mail.outbox[0].body, Job.objects.latest("created_at").error
-    assert white_label.brand_for(Account.objects.get(username="carol")) == "Shop Hosting"
-    assert white_label.brand_for(Account.objects.get(username="root")) == "Streamfleet"
-    assert white_label.url_for(Account.objects.get(username="shop")) == f"https://{PANEL}:8443"
-    assert white_label.url_for(Account.objects.get(username="root")) == "https://panel.example.net:8443"
+    assert where("carol") == where("shop") == (f"https://{PANEL}:8443", "Shop Hosting")
+    assert where("root") == ("https://panel.example.net:8443", "Streamfleet")
+    # Whose the domain is by now nobody knows.
+    judge({PANEL: Found()})
+    assert PanelDomain.objects.get().status == "verified"
+    assert where("carol") == ("https://panel.example.net:8443", "Streamfleet")
+
+
+def where(username: str) -> tuple[str, str]:
+    """Where mails to the account lead, and what they call the panel."""
+    name = white_label.mailed(Account.objects.get(username=username))
+    return white_label.url_of(name), white_label.brand_of(name)
+
+
+def test_where_the_operator_wants_none_of_it_there_is_none(people: None, run: Run, settings: Any) -> None:
+    settings.PUBLIC_URL = "https://panel.example.net"
+    verified(run)
+    settings.WHITE_LABEL = False
+    assert at().get("/login/").status_code == 400
+    assert where("carol") == ("https://panel.example.net", "Streamfleet")
+    run({"reseller_plans": [{"name": "gold", "max_panel_domains": None}]})
+    error = refused(run, panel_domain("two.shop.example")).errors[0]
+    assert (error.path, error.message) == (P, "this installation has the panel under its own names alone")
+    run(panel_domain(brand="Another"))
+    run(panel_domain(state="absent"))
 
 
 # The portal's page

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Sequence
 
+from django.conf import settings
+
 from streamfleet_panel.apply.customers import in_reach
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.domains import is_among, own_names
@@ -54,6 +56,9 @@ def _plan_one(plan: Plan, entry: Entry, declared: Container[str], taken: Contain
         return
     plan.labelled(claim, changes)
     if stored is None:
+        if not settings.WHITE_LABEL:
+            message = "this installation has the panel under its own names alone"
+            plan.problem(entry.path, claim.name, message, "Take the panel domain out of the document.")
         ours = is_among(claim.name, taken)
         if ours is not None:
             message = f"is a name of this installation ({ours}), or below one"

@@ -111,7 +111,7 @@ def _settle(claims: list[Claim], found: Found, now: datetime, changes: _Changes)
 
 
 def _verdict(claim: Claim, found: Found) -> Verdict:
-    return found.verdict(claim.claimant.domain_token, settings.DOMAIN_TARGET)
+    return found.verdict(claim.claimant.domain_token, settings.DOMAIN_TARGET if claim.by_cname else "")
 
 
 def _verify(claim: Claim, now: datetime, changes: _Changes) -> None:
@@ -150,7 +150,10 @@ def _hold(claim: Claim, verdict: Verdict, now: datetime, changes: _Changes) -> N
 def _wait(claim: Claim, verdict: Verdict, found: Found, holder: Claim | None, now: datetime) -> None:
     """What becomes of a claim that is not verified."""
     place = txt_name(claim.name)
-    if verdict is Verdict.PROVED:
+    held = holder is not None and holder.holds is not None
+    if holder is not None and held and holder.is_alive and holder.claimant.pk == claim.claimant.pk:
+        message = f"It is yours for {holder.purpose} already: delete it there to have it here."
+    elif verdict is Verdict.PROVED:
         message = (
             "Your record is there, but so is that of another customer, who holds this domain: "
             f"remove theirs, at {place} or the CNAME."
@@ -161,7 +164,7 @@ def _wait(claim: Claim, verdict: Verdict, found: Found, holder: Claim | None, no
         message = f"The record at {place} is not yours. Set yours as it is shown here."
     else:
         message = f"There is no record at {place} yet. Set it as it is shown here; it is then found by itself."
-    if verdict is not Verdict.PROVED and holder is not None and holder.holds is not None:
+    if holder is not None and held and verdict is not Verdict.PROVED and holder.claimant.pk != claim.claimant.pk:
         message = f"Another customer holds this domain. {message}"
     sought = now - claim.sought_since
     if sought >= PATIENCE:

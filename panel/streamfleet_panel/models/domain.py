@@ -22,6 +22,8 @@ class Claim(models.Model):
 
     #: Kind of object in documents.
     kind: ClassVar[str]
+    #: Whether a CNAME to the account's name below the installation's target proves it, as a TXT record does.
+    by_cname: ClassVar[bool] = True
 
     class Status(models.TextChoices):
         """``lost``: was verified, and its proof has gone or is another customer's."""
@@ -57,6 +59,11 @@ class Claim(models.Model):
         raise NotImplementedError
 
     @property
+    def purpose(self) -> str:
+        """What it is for, in words."""
+        raise NotImplementedError
+
+    @property
     def is_alive(self) -> bool:
         """What it is for is there. A claim that is not waits for its return, and stands in nobody's way."""
         raise NotImplementedError
@@ -82,6 +89,10 @@ class Domain(Claim):
     @property
     def claimant(self) -> Account:
         return self.media_service.customer
+
+    @property
+    def purpose(self) -> str:
+        return self.media_service.slug
 
     @property
     def is_alive(self) -> bool:

@@ -15,6 +15,8 @@ class PanelDomain(Claim):
     """
 
     kind = "panel_domain"
+    # That target leads to the nodes, and the panel is elsewhere.
+    by_cname = False
 
     reseller = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="panel_domains")
     # What pages are headed with; None: the reseller's own name.
@@ -31,6 +33,10 @@ class PanelDomain(Claim):
     @property
     def claimant(self) -> Account:
         return self.reseller
+
+    @property
+    def purpose(self) -> str:
+        return "the panel"
 
     @property
     def is_alive(self) -> bool:
