@@ -88,8 +88,8 @@ panel_domain:
       type: str
       sample: It has not been looked at yet.
     proof:
-      description: The record that proves it. C(cname) is always V(null). In check mode V(null) for a reseller that is not
-        there yet.
+      description: The record that proves it. C(cname) is always V(null). In check mode all of it is V(null) for a
+        reseller that is not there yet.
       returned: always
       type: dict
       sample: {"txt": {"name": "_streamfleet.panel.shop.example", "value": "streamfleet=5f1c…"}, "cname": null}
