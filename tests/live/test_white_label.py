@@ -20,7 +20,7 @@ __all__ = ["names"]
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-PASSWORD = "correct horse"  # noqa: S105 - of accounts that the test makes
+PASSWORD = "correct horse"
 FOLDER = "/var/lib/streamfleet/panel-domains"
 
 
