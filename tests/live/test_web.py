@@ -371,7 +371,7 @@ def test_a_resellers_own_name_leads_to_the_panel_without_a_reload(web: Edge) -> 
     for path in ("/listen/double/stream", "/hls/double/index.m3u8", "/streamfleet-white-label"):
         assert f"GET {path} " in web.ask(path, name).body.decode(), path
     curl = (
-        f"curl -sk -m 60 --resolve {name}:443:127.0.0.1 -X PUT -H Expect: --data-binary @- https://{name}/api/v1/apply"
+        f"curl -sk -m 60 --resolve {name}:443:127.0.0.1 -X POST -H Expect: --data-binary @- https://{name}/api/v1/apply"
     )
     for size, status in ((1_000_000, "200"), (33 * 1024 * 1024 + 1, "413")):
         *said, code = web.run(f"head -c {size} /dev/zero | {curl} -w '\\n%{{http_code}}'").splitlines()
