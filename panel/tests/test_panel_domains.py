@@ -19,6 +19,7 @@ from streamfleet_panel.domains import told
 from streamfleet_panel.domains.checks import Checks
 from streamfleet_panel.domains.judge import GRACE, judge
 from streamfleet_panel.domains.records import Answer, Found
+from streamfleet_panel.management.commands import jobs as jobs_command
 from streamfleet_panel.models import Account, AuditLog, Domain, Job, PanelDomain
 from tests_support import Api
 
@@ -241,6 +242,21 @@ def test_who_is_told_of_it(world: None, run: Run, tmp_path: Path, settings: Any)
     assert told.tell() == 1
     settings.PANEL_DOMAINS_DIR = ""
     assert told.tell() == 0
+
+
+def test_a_folder_that_is_not_there_stops_nothing_and_is_said_once(
+    world: None, run: Run, tmp_path: Path, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.PANEL_DOMAINS_DIR = str(tmp_path / "none")
+    command = jobs_command.Command()
+    for _ in range(2):
+        command._tell_web()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "none" in caplog.text
+    (tmp_path / "none").mkdir()
+    verified(run)
+    command._tell_web()
+    assert (tmp_path / "none" / f"{PANEL}.json").is_file()
 
 
 # Under it

@@ -19,14 +19,6 @@ log = logging.getLogger("streamfleet_panel.jobs")
 TICK_SECONDS = 5.0
 
 
-def _tell_web() -> None:
-    try:
-        told.tell()
-    except OSError as error:
-        # The panel goes on without: names stay as they are told.
-        log.error("Names of resellers' own cannot be told to the web server: %s", error)
-
-
 class Command(BaseCommand):
     """Runs until SIGTERM. A job that was running when the process died is begun anew: all of them can be."""
 
@@ -48,6 +40,20 @@ class Command(BaseCommand):
         finally:
             checks.close()
 
+    #: What was wrong when the web server was last told.
+    _untold = ""
+
+    def _tell_web(self) -> None:
+        try:
+            told.tell()
+        except OSError as error:
+            # The panel goes on without: names stay as they are told. Said once, not every five seconds.
+            if str(error) != self._untold:
+                log.error("Names of resellers' own cannot be told to the web server: %s", error)
+            self._untold = str(error)
+        else:
+            self._untold = ""
+
     def _work(self, stop: StopRequest, checks: Checks, **options: Any) -> None:
         next_tick = 0.0
         while not stop.is_set():
@@ -62,7 +68,7 @@ class Command(BaseCommand):
                 worked = jobs.run_next()
                 if time.monotonic() >= next_tick:
                     clock.tick()
-                    _tell_web()
+                    self._tell_web()
                     next_tick = time.monotonic() + TICK_SECONDS
                 if options["once"] and not worked:
                     checks.finish()
