@@ -370,7 +370,8 @@ def test_pages_bear_the_resellers_brand(people: None, run: Run) -> None:
     page = client.get("/login/").content.decode()
     assert "Shop &lt;Hosting&gt;" in page
     assert "Streamfleet" not in page
-    assert "favicon" not in page
+    assert "portal/favicon" not in page
+    assert "portal/plain" in page
     for path, status in (("/nowhere/", 404), ("/calendar/%ff", 404)):
         answer = client.get(path)
         assert answer.status_code == status
