@@ -44,7 +44,7 @@ def test_from_nothing_to_nothing(runner: Runner, reseller: str) -> None:
     assert created.check["panel_domain"]["proof"] == first["proof"]
     assert created.real["nodes"] == created.check["nodes"] == {}
     assert branded.real["changes"]["brand"] == {"before": None, "after": "Shop"}
-    assert gone.real["diff"][0]["before_header"] == f"panel_domain {reseller}/{me['name']}"
+    assert gone.real["diff"][0]["before_header"] == f"panel domain {reseller}/{me['name']}"
 
 
 def test_proved_by_the_record_that_the_module_tells(
