@@ -112,6 +112,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
             "_streamfleet_certificates_here": [{"name": STREAM, "source": "acme"}],
             # Its web server has the panel's part; the panel itself is down.
             "_streamfleet_panel_host_here": "panel.acme.test",
+            "_streamfleet_default_host_here": STREAM,
         }
         site.certificates()
         site.with_names(tv=())
