@@ -26,7 +26,8 @@ def test_the_panel_knows_whether_the_web_server_lets_resellers_names_in(
     variables: dict[str, Any], served: bool
 ) -> None:
     text = yaml.safe_load((ROOT / "roles/panel/vars/main.yml").read_text())["_streamfleet_panel_white_label"]
-    assert NativeEnvironment(undefined=StrictUndefined).from_string(text.strip()).render(variables) is served
+    told: Any = NativeEnvironment(undefined=StrictUndefined).from_string(text.strip()).render(variables)
+    assert told is served
     assert (
         "line('WHITE_LABEL', _streamfleet_panel_white_label)"
         in (ROOT / "roles/panel/templates/panel.env.j2").read_text()
