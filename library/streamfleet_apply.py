@@ -16,11 +16,11 @@ options:
   document:
     description:
       - The document. A mapping with the lists V(reseller_plans), V(customers), V(nodes), V(media_services),
-        V(playlists), V(djs), V(schedules), V(relays), V(domains), V(mounts) and V(media_users); each object has the
-        fields that are the options of M(streamfleet_reseller_plan), M(streamfleet_customer),
+        V(playlists), V(djs), V(schedules), V(relays), V(domains), V(panel_domains), V(mounts) and V(media_users); each
+        object has the fields that are the options of M(streamfleet_reseller_plan), M(streamfleet_customer),
         M(streamfleet_node), M(streamfleet_media_service),
         M(streamfleet_playlist), M(streamfleet_dj), M(streamfleet_schedule),
-        M(streamfleet_relay), M(streamfleet_domain),
+        M(streamfleet_relay), M(streamfleet_domain), M(streamfleet_panel_domain),
         M(streamfleet_mount) and M(streamfleet_media_user), and may have C(state=absent).
       - At most 100,000 objects and 32 MiB.
     type: dict

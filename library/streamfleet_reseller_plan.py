@@ -41,6 +41,9 @@ options:
   max_bitrate_kbps:
     description: Highest bit rate of each single service whose engine holds that limit, in kbit/s.
     type: int
+  max_panel_domains:
+    description: Domains of its own under which a reseller's customers find the panel. The panel's default is V(1).
+    type: int
   max_renditions:
     description: Most O(streamfleet_media_service#module:max_renditions) of each single service for which something
       can be encoded.
@@ -117,6 +120,7 @@ FIELDS = {
     "max_mounts": {"type": "int"},
     "max_mounts_per_service": {"type": "int"},
     "max_bitrate_kbps": {"type": "int"},
+    "max_panel_domains": {"type": "int"},
     "max_renditions": {"type": "int"},
     "max_transcode_mpixels": {"type": "int"},
     "allowed_engines": {"type": "list", "elements": "str"},

@@ -23,6 +23,7 @@ COLLECTIONS = {
     "schedule": "schedules",
     "relay": "relays",
     "domain": "domains",
+    "panel_domain": "panel_domains",
     "mount": "mounts",
     "media_user": "media_users",
 }
@@ -37,6 +38,7 @@ PARENTS = {
     "schedule": "media_service",
     "relay": "media_service",
     "domain": "media_service",
+    "panel_domain": "customer",
     "mount": "media_service",
     "media_user": "customer",
 }

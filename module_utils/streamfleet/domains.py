@@ -10,6 +10,9 @@ import re
 
 #: Where the files lie, ``<name>.json`` each.
 FOLDER = "/etc/streamfleet/domains"
+#: The same of resellers' own names for the panel, on its host. The panel writes them; nothing of them is believed but
+#: that the name is to lead to it.
+PANEL_FOLDER = "/var/lib/streamfleet/panel-domains"
 #: Characters of a name: what is written beside it on a disk must not be longer than a file's name may be.
 LONGEST = 200
 #: Kind of an engine → how the web server serves a service of it.

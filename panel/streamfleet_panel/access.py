@@ -28,6 +28,7 @@ from streamfleet_panel.models import (
     MediaService,
     MediaUser,
     Node,
+    PanelDomain,
     PlayedTrack,
     Playlist,
     QueuedTrack,
@@ -205,6 +206,16 @@ def media_users(actor: Actor) -> QuerySet[MediaUser]:
     return MediaUser.objects.filter(customer__in=accounts(actor).values("pk")).select_related("customer")
 
 
+def panel_domains(actor: Actor) -> QuerySet[PanelDomain]:
+    """Resellers' own names for the panel: a reseller sees its own, and its customers none."""
+    every = PanelDomain.objects.filter(reseller__deleted_at=None).select_related("reseller")
+    if actor.is_administrator:
+        return every
+    if actor.role == Role.RESELLER and actor.account is not None:
+        return every.filter(reseller_id=actor.account.pk)
+    return every.none()
+
+
 def plans(actor: Actor) -> QuerySet[ResellerPlan]:
     """Reseller plans; a reseller sees its own."""
     if actor.is_administrator:
@@ -272,6 +283,7 @@ SCOPES: dict[type[Model], Any] = {
     Schedule: schedules,
     Relay: relays,
     Domain: domains,
+    PanelDomain: panel_domains,
     ListenerSession: listener_sessions,
     MediaUser: media_users,
     ResellerPlan: plans,
@@ -317,6 +329,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
         "domain": _DOMAIN,
+        "panel_domain": _DOMAIN,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "listener_session": frozenset({"view"}),
@@ -334,6 +347,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "schedule": _OF_SERVICE,
         "relay": _OF_SERVICE,
         "domain": _DOMAIN,
+        "panel_domain": _DOMAIN,
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "listener_session": frozenset({"view"}),
@@ -416,7 +430,7 @@ def writable(actor: Actor, kind: str, *, own: bool = False) -> frozenset[str] | 
         return _CUSTOMER_OF_RESELLER if actor.role == Role.RESELLER and not own else _OWN_ACCOUNT
     if kind == "media_service":
         return _SERVICE_OF_RESELLER if actor.role == Role.RESELLER else _SERVICE_OF_CUSTOMER
-    if kind in ("playlist", "dj", "schedule", "relay", "domain", "media_user"):
+    if kind in ("playlist", "dj", "schedule", "relay", "domain", "panel_domain", "media_user"):
         return None
     return frozenset()
 

@@ -8,6 +8,7 @@ from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.http import HttpRequest
 
+from streamfleet_panel import white_label
 from streamfleet_panel.models import Account
 
 
@@ -32,7 +33,7 @@ class AccountBackend(BaseBackend):
         if account is None:
             Account().set_password(password)
             return None
-        if account.check_password(password) and account.is_active:
+        if account.check_password(password) and account.is_active and white_label.lets_in(request, account):
             return account
         return None
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
-from streamfleet_panel import access
+from streamfleet_panel import access, white_label
 from streamfleet_panel.apply.problems import ApiError
 from streamfleet_panel.apply.run import apply_document
 from streamfleet_panel.models import Account, Job
@@ -96,8 +96,8 @@ def _apply(job: Job) -> dict[str, Any]:
 
 def _welcome(job: Job) -> dict[str, Any]:
     """Send the welcome mail. It never carries a password."""
-    account = Account.objects.filter(pk=job.payload["account"], deleted_at=None).first()
-    return _mail(account, "streamfleet_panel/mail/welcome.txt", {"url": settings.PUBLIC_URL})
+    found = Account.objects.select_related("reseller").filter(pk=job.payload["account"], deleted_at=None)
+    return _mail(found.first(), "streamfleet_panel/mail/welcome.txt", {})
 
 
 def _password_reset(job: Job) -> dict[str, Any]:
@@ -109,8 +109,8 @@ def _password_reset(job: Job) -> dict[str, Any]:
         "uidb64": urlsafe_base64_encode(force_bytes(account.pk)),
         "token": default_token_generator.make_token(account),
     }
-    # PUBLIC_URL, never the host that some request claimed.
-    link = settings.PUBLIC_URL + reverse("portal:password_reset_confirm", kwargs=where)
+    # Of the settings or of the database, never the host that some request claimed.
+    link = white_label.url_of(white_label.mailed(account)) + reverse("portal:password_reset_confirm", kwargs=where)
     return _mail(account, "portal/mail/password_reset.txt", {"link": link})
 
 
@@ -120,7 +120,9 @@ def _mail(account: Account | None, template: str, words: dict[str, Any]) -> dict
         raise ApiError("not_found", "The account is gone, or has no e-mail address any more")
     if not settings.EMAIL_HOST and settings.EMAIL_BACKEND.endswith("dummy.EmailBackend"):
         raise ApiError("unavailable", "No mail server is set: STREAMFLEET_PANEL_EMAIL_HOST")
-    subject, _, body = render_to_string(template, {"account": account, **words}).partition("\n")
+    name = white_label.mailed(account)
+    shown = {"account": account, "url": white_label.url_of(name), "brand": white_label.brand_of(name), **words}
+    subject, _, body = render_to_string(template, shown).partition("\n")
     try:
         EmailMessage(subject.strip(), body.lstrip("\n"), settings.DEFAULT_FROM_EMAIL, [account.email]).send()
     except OSError as error:

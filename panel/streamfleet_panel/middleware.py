@@ -1,4 +1,4 @@
-"""Where a request comes from."""
+"""Where a request comes from, and under which name."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ipaddress
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 
 
@@ -63,4 +65,46 @@ class ClientAddress:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         request.META["REMOTE_ADDR"] = client_ip(request)
+        return self.get_response(request)
+
+
+class WhiteLabel:
+    """Let in requests under resellers' own names, which no list of hosts in the settings knows.
+
+    What such a request's host is is not asked of it again: it is one that the database has. Everything else goes on as
+    Django has it, which refuses hosts that are not in ALLOWED_HOSTS. ``request.white_label`` is the name, or None.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        from streamfleet_panel import white_label
+
+        try:
+            name = white_label.asked_for(request)
+        except DatabaseError:
+            # Refused, as a name that nobody has. Pages under the installation's own names say what is the matter.
+            name = None
+        request.white_label = name  # type: ignore[attr-defined]
+        if name is not None:
+            host = request.META["HTTP_HOST"]
+            request.get_host = lambda: host  # type: ignore[method-assign]
+        return self.get_response(request)
+
+
+class WhiteLabelSessions:
+    """Under a reseller's own name a session counts for those alone who may log in there."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        from streamfleet_panel import white_label
+        from streamfleet_panel.models import Account
+
+        if white_label.of(request) is not None:
+            user = request.user
+            if isinstance(user, Account) and not white_label.lets_in(request, user):
+                request.user = AnonymousUser()
         return self.get_response(request)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from django.conf import settings as panel_settings
 from django.db.models import Max, QuerySet
@@ -29,6 +30,7 @@ from streamfleet_panel.models import (
     MediaUser,
     Node,
     OnAir,
+    PanelDomain,
     PassedOver,
     PlayedTrack,
     Playlist,
@@ -63,6 +65,7 @@ def plan(obj: ResellerPlan) -> dict[str, Any]:
         "max_mounts": obj.max_mounts,
         "max_mounts_per_service": obj.max_mounts_per_service,
         "max_bitrate_kbps": obj.max_bitrate_kbps,
+        "max_panel_domains": obj.max_panel_domains,
         "max_renditions": obj.max_renditions,
         "max_transcode_mpixels": obj.max_transcode_mpixels,
         "allowed_engines": obj.allowed_engines,
@@ -587,6 +590,25 @@ def domain(obj: Domain) -> dict[str, Any]:
     }
 
 
+def panel_domain(obj: PanelDomain) -> dict[str, Any]:
+    """A reseller's name for the panel; reads ``reseller``: select it along. ``proof`` as of a domain, by TXT alone."""
+    reseller = obj.reseller
+    return {
+        "reseller": reseller.username,
+        "name": obj.name,
+        "brand": obj.brand,
+        "enabled": obj.enabled,
+        "status": obj.status,
+        "message": obj.message,
+        "verified_at": rfc3339(obj.verified_at),
+        "checked_at": rfc3339(obj.checked_at),
+        "proof": proof(obj.name, reseller.domain_token, "") if reseller.pk else None,
+        "points_to": urlsplit(panel_settings.PUBLIC_URL).hostname,
+        "label": obj.label,
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
 def mount(obj: Mount) -> dict[str, Any]:
     """A mount; reads the service's ``node``: select it along."""
     engine = engines()[obj.media_service.engine]
@@ -666,6 +688,7 @@ _SIMPLE: dict[str, Callable[[Any], dict[str, Any]]] = {
     "schedule": schedule,
     "relay": relay,
     "domain": domain,
+    "panel_domain": panel_domain,
     "mount": mount,
     "media_user": media_user,
 }
@@ -691,6 +714,7 @@ def represent_results(actor: Actor, results: Iterable[Result], *, dry_run: bool)
             "schedule": Schedule.objects.select_related("media_service"),
             "relay": Relay.objects.select_related("media_service"),
             "domain": Domain.objects.select_related("media_service__customer", "media_service__node"),
+            "panel_domain": PanelDomain.objects.select_related("reseller"),
         }
         for kind, pks in wanted.items():
             stored |= {(kind, obj.pk): obj for obj in fresh[kind].filter(pk__in=pks)}

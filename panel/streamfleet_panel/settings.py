@@ -56,6 +56,10 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     )
     # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
     DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])
+    # Whether the panel answers under names of resellers' own, too.
+    WHITE_LABEL = env.bool("WHITE_LABEL", True)
+    # Where the web server finds which names of resellers' own lead to the panel, a file for each; empty: not told.
+    PANEL_DOMAINS_DIR = env.str("PANEL_DOMAINS_DIR", "")
     # Plain-HTTP trials only: browsers send secure cookies over HTTPS alone.
     SECURE_COOKIES = env.bool("SECURE_COOKIES", True)
     # The client address is believed from X-Real-IP only over the unix socket, which only our nginx may open; a proxy
@@ -100,12 +104,15 @@ MIDDLEWARE = [
     "streamfleet_panel.portal.security.PageHeaders",
     "streamfleet_panel.middleware.ApiErrors",
     "streamfleet_panel.middleware.ClientAddress",
+    # Before anything that asks which host a request is for.
+    "streamfleet_panel.middleware.WhiteLabel",
     # Before anything that writes: a session, a count of failures.
     "streamfleet_panel.maintenance.ReadOnly",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "streamfleet_panel.middleware.WhiteLabelSessions",
     "hijack.middleware.HijackUserMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -126,6 +133,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "streamfleet_panel.white_label.words",
             ]
         },
     }

@@ -25,6 +25,7 @@ from streamfleet_panel.models import (
     MediaService,
     MediaUser,
     Node,
+    PanelDomain,
     Playlist,
     QueuedTrack,
     Relay,
@@ -77,6 +78,8 @@ MEDIA_USERS = [("alice", "studio"), ("shop", "studio"), ("eve", "studio"), ("eve
 WITH_MEDIA_USERS = {
     "media_users": [{"customer": owner, "name": name, "password": "media-password"} for owner, name in MEDIA_USERS],
 }
+PANEL_DOMAINS = [("shop", "panel.shop.example"), ("rival", "panel.rival.example")]
+WITH_PANEL_DOMAINS = {"panel_domains": [{"reseller": owner, "name": name} for owner, name in PANEL_DOMAINS]}
 NODES = {"root": {"node1", "node2"}, "node:node1": {"node1"}, "node:node2": {"node2"}, "worker": {"node1", "node2"}}
 PLANS = {"root": {"gold", "free"}, "shop": {"gold"}, "rival": {"free"}}
 RESELLERS, ADMINS = {"shop", "rival"}, {"root"}
@@ -95,6 +98,7 @@ BODIES: dict[str, Any] = {
     "PUT /media-services/{slug}/domains/{name}": {"enabled": False},
     "PUT /media-services/{slug}/mounts/{name}": {"max_listeners": 1},
     "PUT /customers/{username}/media-users/{name}": {"enabled": False},
+    "PUT /customers/{username}/panel-domains/{name}": {"brand": "taken over"},
     "POST /media-services/{slug}/queue": {"files": ["taken/over.mp3"]},
 }
 # Routes by what they are about; the value is who may use them on what they can see (None: everybody who sees it).
@@ -104,6 +108,7 @@ ON_CUSTOMERS = {
     "DELETE /customers/{username}": RESELLERS | ADMINS,
     "POST /customers/{username}/restore": RESELLERS | ADMINS,
     "GET /customers/{username}/media-users": PEOPLE,
+    "GET /customers/{username}/panel-domains": RESELLERS | ADMINS,
     "GET /customers/{username}/libraries": PEOPLE,
     "GET /customers/{username}/usage": PEOPLE,
 }
@@ -172,6 +177,12 @@ ON_MEDIA_USERS = {
     "PUT /customers/{username}/media-users/{name}": PEOPLE,
     "DELETE /customers/{username}/media-users/{name}": PEOPLE,
 }
+ON_PANEL_DOMAINS = {
+    "GET /customers/{username}/panel-domains/{name}": RESELLERS | ADMINS,
+    "PUT /customers/{username}/panel-domains/{name}": RESELLERS | ADMINS,
+    "DELETE /customers/{username}/panel-domains/{name}": RESELLERS | ADMINS,
+    "POST /customers/{username}/panel-domains/{name}/check": RESELLERS | ADMINS,
+}
 ON_NODES = {
     "GET /nodes/{name}": None,
     "PUT /nodes/{name}": ADMINS,
@@ -203,6 +214,7 @@ OTHERS = {
     "GET /media-users",
     "GET /mounts",
     "GET /nodes",
+    "GET /panel-domains",
     "GET /playlists",
     "GET /schedules",
     "GET /relays",
@@ -231,6 +243,7 @@ def _queries() -> list[str]:
         Domain,
         Relay,
         MediaUser,
+        PanelDomain,
         Node,
         ResellerPlan,
         ServiceStatus,
@@ -278,7 +291,7 @@ def callers(api: Callable[..., Api]) -> Callers:
 
 def test_every_route_is_known() -> None:
     of_objects = (ON_PLAYLISTS, ON_DJS, ON_SCHEDULES, ON_RELAYS, ON_DOMAINS, ON_MOUNTS, ON_QUEUES, ON_MEDIA_USERS)
-    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *OTHERS}.union(*of_objects)
+    known = {*ON_CUSTOMERS, *ON_SERVICES, *ON_NODES, *ON_PLANS, *ON_PANEL_DOMAINS, *OTHERS}.union(*of_objects)
     assert routes() == known
 
 
@@ -322,6 +335,15 @@ def test_media_users(callers: Callers, run: Callable[..., Any], caller: str, rou
     for owner, name in MEDIA_USERS:
         visible = owner in REACH.get(caller, set())
         _check(callers[caller], caller, route, {"username": owner, "name": name}, visible, ON_MEDIA_USERS[route])
+
+
+@pytest.mark.parametrize("route", sorted(ON_PANEL_DOMAINS))
+@pytest.mark.parametrize("caller", CALLERS)
+def test_panel_domains(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
+    stand("panel domains", lambda: run(WITH_PANEL_DOMAINS))
+    for owner, name in PANEL_DOMAINS:
+        visible = caller in (owner, "root")
+        _check(callers[caller], caller, route, {"username": owner, "name": name}, visible, ON_PANEL_DOMAINS[route])
 
 
 @pytest.mark.parametrize("route", sorted(ON_NODES))
@@ -442,6 +464,7 @@ LISTS = [
     "domains",
     "mounts",
     "media-users",
+    "panel-domains",
     "nodes",
     "reseller-plans",
     "tokens",
@@ -453,7 +476,7 @@ LISTS = [
 @pytest.mark.parametrize("caller", CALLERS)
 def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], caller: str, route: str) -> None:
     names = {"customers": [{"username": "eve", "name": "Eve"}, {"username": "alice", "name": "Alice"}]}
-    stand("everything", lambda: (run(WITH_DJS), run(WITH_MEDIA_USERS), run(names, "root")))
+    stand("everything", lambda: (run(WITH_DJS), run(WITH_MEDIA_USERS), run(WITH_PANEL_DOMAINS), run(names, "root")))
     reach = REACH.get(caller, set())
     slugs = {slug for slug, owner in OWNER.items() if owner in reach or caller in ("worker", "node:node1")}
     expected = {
@@ -466,6 +489,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
         "domains": {f"{slug}/{name}" for slug, name in DOMAINS if slug in slugs},
         "mounts": {f"{slug}//stream" for slug in RADIOS if slug in slugs},
         "media-users": {f"{owner}/{name}" for owner, name in MEDIA_USERS if owner in reach},
+        "panel-domains": {f"{owner}/{name}" for owner, name in PANEL_DOMAINS if caller in (owner, "root")},
         "nodes": NODES.get(caller, set()),
         "reseller-plans": PLANS.get(caller, set()),
     }
@@ -494,6 +518,7 @@ def test_lists_hold_nothing_foreign(callers: Callers, run: Callable[..., Any], c
                 "domains": ["media_service", "name"],
                 "mounts": ["media_service", "name"],
                 "media-users": ["customer", "name"],
+                "panel-domains": ["reseller", "name"],
             }
             found = {"/".join(item[name] for name in key.get(route, ["name"])) for item in answer["items"]}
             assert found <= expected[route]
@@ -541,6 +566,9 @@ ESCAPES: list[dict[str, Any]] = [
     {"media_users": [{"customer": "eve", "name": "studio", "password": "taken-over"}]},
     {"media_users": [{"customer": "eve", "name": "mine"}]},
     {"media_users": [{"customer": "eve", "name": "studio", "state": "absent"}]},
+    {"panel_domains": [{"reseller": "rival", "name": "panel.rival.example", "brand": "taken over"}]},
+    {"panel_domains": [{"reseller": "rival", "name": "mine.rival.example"}]},
+    {"panel_domains": [{"reseller": "rival", "name": "panel.rival.example", "state": "absent"}]},
     {"reseller_plans": [{"name": "gold", "max_listeners": None}]},
     {"reseller_plans": [{"name": "mine"}]},
     {"nodes": [{"name": "node1", "address": "203.0.113.66"}]},
@@ -556,7 +584,7 @@ ESCAPES: list[dict[str, Any]] = [
 def test_documents_that_reach_too_far(
     callers: Callers, run: Callable[..., Any], caller: str, document: dict[str, Any]
 ) -> None:
-    stand("DJs", lambda: run(WITH_DJS))
+    stand("DJs and names", lambda: (run(WITH_DJS), run(WITH_PANEL_DOMAINS)))
     call, before = callers[caller], snapshot()
     for options in ({}, {"dry_run": True}, {"label": "x", "prune": True, "max_delete": 100}):
         status, answer = call("POST", "/apply", {"document": document, "return_objects": True, **options})

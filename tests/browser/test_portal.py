@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import World, log_in
+from tests.browser.conftest import BRAND, World, log_in
 
 pytestmark = pytest.mark.slow
 Opener = Callable[..., Page]
@@ -237,6 +237,24 @@ def test_reseller_makes_a_customer_and_logs_in_as_it(world: World, open_page: Op
     assert world.panel.request("GET", "/customers/dora")[0] == 404
 
 
+def test_under_a_resellers_name_the_panel_is_the_resellers(world: World, open_page: Opener) -> None:
+    page = open_page(base_url=world.shop)
+    page.goto("/login/")
+    for username in ("admin", "alice"):
+        expect(page.get_by_text("Streamfleet")).to_have_count(0)
+        expect(page.get_by_text(BRAND).first).to_be_visible()
+        assert BRAND in page.title()
+        log_in(page, username, world.panel.password if username == "admin" else "correct horse")
+        if username == "admin":
+            expect(page.get_by_text("do not belong together")).to_be_visible()
+    expect(page.get_by_role("heading", name="Services")).to_be_visible()
+    expect(page.get_by_text("Streamfleet")).to_have_count(0)
+    assert page.url.startswith(world.shop)
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="Log in")).to_be_visible()
+    assert page.url.startswith(world.shop)
+
+
 PAGES = {
     "": ["/login/", "/password-reset/", "/password-reset/sent/"],
     "alice": [
@@ -252,18 +270,32 @@ PAGES = {
         "/profile/",
         "/profile/password/",
     ],
-    "shop": ["/customers/", "/customers/new/", "/customers/of/alice/", "/customers/of/alice/delete/"],
+    "shop": [
+        "/customers/",
+        "/customers/new/",
+        "/customers/of/alice/",
+        "/customers/of/alice/delete/",
+        "/panel-domains/",
+    ],
 }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
-def test_every_page_fits_and_can_be_read(open_page: Opener, scheme: str, width: int) -> None:
-    for username, paths in PAGES.items():
-        page = open_page(color_scheme=scheme, viewport={"width": width, "height": 800})
-        if username:
-            log_in(page, username)
-        for path in paths:
-            page.goto(path)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is too wide"
-            assert page.evaluate(CONTRAST) == [], path
+def test_every_page_fits_and_can_be_read(world: World, open_page: Opener, scheme: str, width: int) -> None:
+    look = {"color_scheme": scheme, "viewport": {"width": width, "height": 800}}
+    # Under the reseller's name, too: its brand is as long as may be.
+    branded = {name: paths for name, paths in PAGES.items() if name != "alice"} | {"alice": ["/services/"]}
+    for url, pages in ((world.panel.url, PAGES), (world.shop, branded)):
+        for username, paths in pages.items():
+            page = open_page(base_url=url, **look)
+            _fits(page, username, paths)
+
+
+def _fits(page: Page, username: str, paths: list[str]) -> None:
+    if username:
+        log_in(page, username)
+    for path in paths:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{path} is too wide"
+        assert page.evaluate(CONTRAST) == [], path

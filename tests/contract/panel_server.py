@@ -95,6 +95,7 @@ def running_panel(
     """
     with tempfile.TemporaryDirectory(prefix="streamfleet-panel-") as name:
         directory = Path(name)
+        (directory / "panel-domains").mkdir()
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         variables = {
@@ -110,6 +111,7 @@ def running_panel(
             "STREAMFLEET_PANEL_SECURE_COOKIES": "false",
             "STREAMFLEET_PANEL_STATIC_ROOT": str(directory / "static"),
             "STREAMFLEET_PANEL_RELEASE_DIR": str(ROOT),
+            "STREAMFLEET_PANEL_PANEL_DOMAINS_DIR": str(directory / "panel-domains"),
             # Nobody answers there: no test asks the Internet about domains.
             "STREAMFLEET_PANEL_DOMAIN_RESOLVERS": "127.0.0.1:1",
             **(extra or {}),

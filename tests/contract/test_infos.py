@@ -1,7 +1,7 @@
 """streamfleet_customer_info, streamfleet_reseller_plan_info, streamfleet_node_info, streamfleet_media_service_info.
 
 And streamfleet_playlist_info, streamfleet_dj_info, streamfleet_schedule_info, streamfleet_relay_info,
-streamfleet_domain_info, streamfleet_mount_info, streamfleet_media_user_info.
+streamfleet_domain_info, streamfleet_panel_domain_info, streamfleet_mount_info, streamfleet_media_user_info.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ KEYS = {
     "schedule": "name",
     "relay": "name",
     "domain": "name",
+    "panel_domain": "name",
     "mount": "name",
     "media_user": "name",
 }
@@ -65,6 +66,7 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
             {"media_service": "info-fm", "name": "info.example.com"},
             {"media_service": "info-tv", "name": "info-tv.example.com"},
         ],
+        "panel_domains": [{"reseller": "info-rs", "name": "info-panel.example.com"}],
         "mounts": [{"media_service": "info-fm", "name": "/info-low", "bitrate_kbps": 64}],
         "media_users": [
             {"customer": "info-a", "name": "studio"},
@@ -75,7 +77,7 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
     body = {"document": document, "label": "infos"}
     assert panel.request("POST", "/apply", body)[0] == 200
     assert panel.request("DELETE", "/media-services/info-tv")[0] == 200
-    customer, plan, node, service, playlist, dj, schedule, relay, domain, mount, login = (
+    customer, plan, node, service, playlist, dj, schedule, relay, domain, panel_name, mount, login = (
         f"streamfleet_{kind}_info" for kind in KEYS
     )
     asked = {
@@ -117,6 +119,13 @@ def test_lists_and_filters(runner: Runner, panel: Panel) -> None:
         "domain": (domain, {"media_service": "info-fm", "name": "info.example.com"}, ["info.example.com"]),
         "domains": (domain, {"label": "infos", "status": "pending"}, ["info.example.com"]),
         "no domain": (domain, {"label": "infos", "status": "verified"}, []),
+        "panel domain": (
+            panel_name,
+            {"reseller": "info-rs", "name": "info-panel.example.com"},
+            ["info-panel.example.com"],
+        ),
+        "panel domains": (panel_name, {"label": "infos", "status": "pending"}, ["info-panel.example.com"]),
+        "no panel domain": (panel_name, {"label": "infos", "reseller": "info-a"}, []),
         "mount": (mount, {"media_service": "info-fm", "name": "/info-low"}, ["/info-low"]),
         "no mount": (mount, {"media_service": "info-am", "name": "/info-low"}, []),
         "mounts": (mount, {"label": "infos"}, ["/info-low", "/stream", "/stream"]),

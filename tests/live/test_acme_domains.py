@@ -30,6 +30,8 @@ from tests.nodes.fleet import Domain
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
 RADIO, TV, ASTRAY, NOBODYS = "radio.tenant.test", "tv.tenant.test", "astray.tenant.test", "nobodys.tenant.test"
+#: A reseller's for the panel, and where the panel would tell of it.
+SHOP, PANEL_NAMES = "panel.shop.test", "/var/lib/streamfleet/panel-domains"
 A, B, C = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101), ("rock-tv", 200003)
 BASE = """\
 ---
@@ -100,7 +102,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
         site.pebble.install()
         site.pebble.start()
         site.root.write_text(site.pebble.root)
-        for name in (STREAM, RADIO, TV, NOBODYS):
+        for name in (STREAM, RADIO, TV, NOBODYS, SHOP):
             site.pebble.leads(name, site.address)
         site.pebble.leads(ASTRAY, "192.0.2.9")
         site.play(site.folder / "base.yml")
@@ -108,6 +110,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tenancy]:
             "streamfleet_certificates_trusted": site.pebble.root,
             "streamfleet_web_stream_any_host": False,
             "_streamfleet_certificates_here": [{"name": STREAM, "source": "acme"}],
+            # Its web server has the panel's part; the panel itself is down.
+            "_streamfleet_panel_host_here": "panel.acme.test",
+            "_streamfleet_default_host_here": STREAM,
         }
         site.certificates()
         site.with_names(tv=())
@@ -213,6 +218,27 @@ def test_an_operator_has_a_name_of_a_tenants_renewed_and_another_revoked(site: T
     found = site.pebble.status(other)
     assert (found["Status"], found["Reason"]) == ("Revoked", 1)
     assert site.pebble.status(site.shown(ASTRAY))["Status"] == "Valid"
+
+
+def test_a_resellers_name_is_certified_renewed_and_leads_to_the_panel_alone(site: Tenancy) -> None:
+    workers = site.sh(WORKERS)
+    assert site.fetch(f"https://{SHOP}/login/", trusted=False) == (0, b"")
+    file = f"{PANEL_NAMES}/{SHOP}.json"
+    site.sh(f"""install -d -m 755 {PANEL_NAMES} && echo '{{"uid": 200009}}' >{file}""")
+    site.wait_for(SHOP, 45)
+    for path in ("/login/", "/listen/jazz-fm/stream", "/hls/rock-tv/index.m3u8"):
+        status, body = site.fetch(f"https://{SHOP}{path}")
+        assert (status, b"The panel is starting or stopped" in body) == (503, True), path
+        assert site.fetch(f"http://{SHOP}{path}")[0] == 308
+    assert site.sh(WORKERS) == workers, "the web server was reloaded"
+    before = site.shown(SHOP)
+    site.certificates("-e", f"certificates_renew={SHOP}")
+    assert site.shown(SHOP) != before
+    owners = json.loads(site.sh("cat /var/lib/streamfleet/certificates/owners.json"))["names"]
+    assert owners[SHOP][0] == 200009
+    site.sh(f"rm {file}")
+    site.gone(SHOP)
+    assert site.fetch(f"https://{SHOP}/login/", trusted=False) == (0, b"")
 
 
 def test_who_sees_to_it_is_let_do_nothing_else(site: Tenancy) -> None:

@@ -300,11 +300,13 @@ def test_two_operators_do_not_work_at_once(site: Stage) -> None:
         if (name, times) != ("Note the step", 1):
             return False
         said["change"] = change(site, MOVE, ok=False)[1]
-        for playbook in ("install", "certificates", "upgrade"):
+        asked = {"move_media": {"move_media_to": "/srv/media"}, "uninstall": {"streamfleet_uninstall_confirm": "yes"}}
+        for playbook in ("install", "certificates", "upgrade", *asked):
             log = site.state / f"{playbook}.log"
             log.unlink(missing_ok=True)
+            given = json.dumps({**site.added, **asked.get(playbook, {})})
             # A node alone knows of it, too: the lock is on the panel's host.
-            assert site.playbook(f"playbooks/{playbook}.yml", "-e", json.dumps(site.added), check=False).failed
+            assert site.playbook(f"playbooks/{playbook}.yml", "-e", given, check=False).failed
             said[playbook] = " ".join(log.read_text().split())
         return True
 

@@ -44,6 +44,9 @@ def test_snippets_are_tested_kept_and_taken_away(platform: Stage) -> None:
         assert [ask(platform, host) for host in (PANEL_HOST, STREAM_HOST)] == ["own word\n 200"] * 2
         assert web(platform, GOOD) == 0
         there = platform.on_node(["sh", "-c", "cat /etc/nginx/conf.d/streamfleet.conf"])
+        # What is set for the panel's server would not hold under names of resellers' own.
+        assert "white_label" not in there
+        assert "white_label" in before
         broken = {"name": "slip", "place": "panel", "content": "\nnonsense on;"}
         with pytest.raises(DemoError) as refused:
             web(platform, [*GOOD, broken])

@@ -353,6 +353,43 @@ def test_the_panel_answers_by_address_and_to_no_unknown_name(web: Edge) -> None:
     assert "set-cookie" not in other.headers
 
 
+@pytest.mark.full
+def test_a_resellers_own_name_leads_to_the_panel_without_a_reload(web: Edge) -> None:
+    before, name = workers(web), "panel.reseller.test"
+    file = f"/var/lib/streamfleet/panel-domains/{name}.json"
+    web.run("install -d -m 755 /var/lib/streamfleet/panel-domains")
+    web.certificate(name)
+    assert web.ask("/login/", name).status == 404
+    web.run(f"echo '{{}}' >{file}; chmod 644 {file}")
+    answer = web.ask("/a/%2e%2F?b=c%20d", name, headers={"X-Forwarded-Host": "evil.example"})
+    assert answer.status == 200
+    assert "GET /a/%2e%2F?b=c%20d HTTP/1.1" in answer.body.decode()
+    assert f"Host: {name}\n" in answer.body.decode()
+    assert "evil" not in answer.body.decode()
+    assert answer.headers["strict-transport-security"] == "max-age=63072000"
+    assert "x-frame-options" in answer.headers
+    for path in ("/listen/double/stream", "/hls/double/index.m3u8", "/streamfleet-white-label"):
+        assert f"GET {path} " in web.ask(path, name).body.decode(), path
+    curl = (
+        f"curl -sk -m 60 --resolve {name}:443:127.0.0.1 -X POST -H Expect: --data-binary @- https://{name}/api/v1/apply"
+    )
+    for size, status in ((1_000_000, "200"), (33 * 1024 * 1024 + 1, "413")):
+        *said, code = web.run(f"head -c {size} /dev/zero | {curl} -w '\\n%{{http_code}}'").splitlines()
+        assert code == status, said
+    moved = web.ask("/a?b=c", name, tls=False)
+    assert (moved.status, moved.headers["location"]) == (308, f"https://{name}/a?b=c")
+    challenges = "/var/lib/streamfleet/acme/.well-known/acme-challenge"
+    web.run(f"mkdir -p {challenges} && echo ok >{challenges}/token")
+    assert web.ask("/.well-known/acme-challenge/token", name, tls=False).body == b"ok\n"
+    web.run("rm -r /var/lib/streamfleet/acme/.well-known")
+    # Under other names that place is nowhere, and nothing is said of the panel.
+    other = web.ask("/streamfleet-white-label", "other.example", verify=False)
+    assert (other.status, other.headers.get("strict-transport-security")) == (404, None)
+    web.run(f"rm {file}")
+    assert web.ask("/login/", name).status == 404
+    assert workers(web) == before
+
+
 def test_a_body_too_large_and_a_panel_that_is_down_are_errors_of_the_api(web: Edge) -> None:
     url = f"https://{PANEL_HOST}/api/v1/apply"
     curl = f"curl -sk -m 60 --resolve {PANEL_HOST}:443:127.0.0.1 -X POST -H Expect: --data-binary @-"

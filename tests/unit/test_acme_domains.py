@@ -59,10 +59,11 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.shelf = Shelf(folder / "etc", folder / "data")
         self.place = Place(folder / "tls", folder / "ca.pem", os.getgid(), 0)
-        self.names = folder / "domains"
+        self.names, self.panel_names = folder / "domains", folder / "panel-domains"
         for path in (
             self.shelf.settings, self.shelf.own / "domains", self.shelf.issued, self.shelf.domains, self.shelf.left,
-            self.shelf.marker("x").parent, self.place.directory, self.names, self.shelf.own / "lego-domains",
+            self.shelf.marker("x").parent, self.place.directory, self.names, self.panel_names,
+            self.shelf.own / "lego-domains",
         ):  # fmt: skip
             path.mkdir(parents=True)
         self.settings = dict(SETTINGS)
@@ -93,7 +94,9 @@ class Host:
         return self.keys().make(time.time())
 
     def keys(self) -> Keys:
-        return Keys(self.shelf, self.place, self.names, frozenset(self.settings["own"]), os.getgid())
+        return Keys(
+            self.shelf, self.place, [self.names, self.panel_names], frozenset(self.settings["own"]), os.getgid()
+        )
 
     def look(self, take: bool = True) -> dict[str, dict[str, Any]]:
         """One run of the client, then the installer's; what is known of names."""
@@ -192,6 +195,23 @@ def test_nothing_is_believed_of_what_lies_there(host: Host, tmp_path: Path) -> N
     host.have()
     assert host.keys().make(time.time() + 30 * 86400) == []
     assert sorted(path.name for path in host.place.directory.iterdir()) == [B, C]
+
+
+def test_names_of_resellers_are_certified_too_and_no_link_of_the_panels_is_followed(host: Host, tmp_path: Path) -> None:
+    (host.panel_names / f"{A}.json").write_text('{"uid": 200007}')
+    (tmp_path / "secret").write_text('{"uid": 200008}')
+    (host.panel_names / f"{B}.json").symlink_to(tmp_path / "secret")
+    assert host.have(C) == []
+    assert sorted(path.name for path in host.shelf.domains.iterdir()) == [f"{A}.csr", f"{B}.csr", f"{C}.csr"]
+    owners = host.shelf.read_owners()
+    assert {name: owner.uid for name, owner in owners.items()} == {A: 200007, B: 0, C: 200001}
+    # On a host without services, or without the panel, one of the folders is not there.
+    for path in host.names.iterdir():
+        path.unlink()
+    host.names.rmdir()
+    assert host.keys().make(time.time()) == []
+    assert sorted(path.name for path in host.shelf.domains.iterdir()) == [f"{A}.csr", f"{B}.csr"]
+    assert len(keys.changed([host.names, host.panel_names])) == 1
 
 
 def test_a_name_that_goes_keeps_its_certificate_for_a_week(host: Host) -> None:

@@ -94,7 +94,7 @@ def test_every_shape_error_is_listed_and_no_value_shown() -> None:
     assert "customers: must be a list, not dict Fix: Start each object with a dash." in text
     assert (
         "Use one of reseller_plans, customers, nodes, media_services, playlists, djs, schedules, relays, "
-        "domains, mounts or media_users." in text
+        "domains, panel_domains, mounts or media_users." in text
     )
     assert "canary" not in text
 

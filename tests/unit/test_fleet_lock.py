@@ -144,7 +144,10 @@ def test_a_job_of_awx_is_named_as_such() -> None:
 PLAYBOOKS = ROOT / "playbooks"
 
 
-@pytest.mark.parametrize("name", ["install", "certificates", "upgrade", "domain_change", "restore"])
+@pytest.mark.parametrize(
+    "name",
+    ["install", "certificates", "upgrade", "domain_change", "restore", "database_move", "move_media", "uninstall"],
+)
 def test_playbooks_that_change_hosts_have_the_lock_and_give_it_back(name: str) -> None:
     names = _tasks_of(PLAYBOOKS / f"{name}.yml")
     assert "Have the fleet's lock" in names

@@ -54,6 +54,7 @@ UNFOLD: dict[str, Any] = {
                     _item("Schedules", "calendar_month", "schedule"),
                     _item("Relays", "share", "relay"),
                     _item("Domains", "language", "domain"),
+                    _item("Panel domains", "branding_watermark", "paneldomain"),
                     _item("Media users", "upload_file", "mediauser"),
                     _item("Listener sessions", "headphones", "listenersession"),
                 ],

@@ -17,6 +17,7 @@ from streamfleet_panel.api import (
     mounts,
     nodes,
     objects,
+    panel_domains,
     played,
     playlists,
     queue,
@@ -33,9 +34,9 @@ from streamfleet_panel.apply.problems import ApiError, Problem, shown
 api = NinjaAPI(
     title="Streamfleet",
     version=streamfleet_panel.__version__,
-    description="Customers, reseller plans, nodes, media services, playlists, DJs, schedules, relays, domains, mounts "
-    "and media users of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has the shape "
-    '`{"error": {"code", "message", "errors": [{"path", "value", "message", "fix"}]}}`.',
+    description="Customers, reseller plans, nodes, media services, playlists, DJs, schedules, relays, domains, "
+    "panel domains, mounts and media users of a streaming fleet. Send `Authorization: Bearer <token>`. Every error has "
+    'the shape `{"error": {"code", "message", "errors": [{"path", "value", "message", "fix"}]}}`.',
     urls_namespace="api",
     auth=TokenAuth(),
     docs=Swagger(settings={"persistAuthorization": False, "docExpansion": "none"}),
@@ -47,6 +48,7 @@ for router in (
     schedules.router,
     relays.router,
     domains.router,
+    panel_domains.router,
     mounts.router,
     media_users.router,
     played.router,

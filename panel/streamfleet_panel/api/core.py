@@ -18,7 +18,7 @@ from django.http.request import UnreadablePostError
 from django.utils import timezone
 from ninja.security import HttpBearer
 
-from streamfleet_panel import journal
+from streamfleet_panel import journal, white_label
 from streamfleet_panel.access import Actor, Forbidden, actor_of_token
 from streamfleet_panel.apply.document import MOST_BYTES, parse_json
 from streamfleet_panel.apply.problems import RETRY_AFTER, ApiError, Problem
@@ -68,7 +68,7 @@ class TokenAuth(HttpBearer):
                 .first()
             )
         now = timezone.now()
-        if found is None or not found.is_valid(token, now):
+        if found is None or not found.is_valid(token, now) or not _is_for(request, found):
             _failed(ip)
             raise ApiError(
                 "unauthenticated",
@@ -83,6 +83,13 @@ class TokenAuth(HttpBearer):
         if found.last_used_at is None or now - found.last_used_at > _TOUCH_EVERY:
             ApiToken.objects.filter(pk=found.pk).update(last_used_at=now)
         return actor_of_token(found, ip)
+
+
+def _is_for(request: HttpRequest, token: ApiToken) -> bool:
+    """Under a reseller's own name only tokens of those count who may log in there."""
+    if white_label.of(request) is None:
+        return True
+    return token.account is not None and white_label.lets_in(request, token.account)
 
 
 def _failed(ip: str) -> None:

@@ -59,6 +59,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "mount": "/stream",
     },
     "domain": {"media_service": "rock-fm", "name": "radio.example.com"},
+    "panel_domain": {"reseller": "shop", "name": "panel.shop.example", "brand": "Shop Radio Hosting"},
     "mount": {
         "media_service": "rock-fm",
         "name": "/low.aac",
@@ -171,6 +172,7 @@ def apply_body() -> dict[str, Any]:
             "schedules": [EXAMPLES["schedule"]],
             "relays": [EXAMPLES["relay"]],
             "domains": [EXAMPLES["domain"]],
+            "panel_domains": [EXAMPLES["panel_domain"]],
             "mounts": [EXAMPLES["mount"]],
             "media_users": [EXAMPLES["media_user"]],
         },

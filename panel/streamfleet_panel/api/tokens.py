@@ -12,7 +12,7 @@ from ninja import Router
 from ninja.params.functions import Query
 
 import streamfleet_panel
-from streamfleet_panel import access, represent
+from streamfleet_panel import access, represent, white_label
 from streamfleet_panel.access import Role, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, listed, mapping_of, only
 from streamfleet_panel.api.schema import json_body
@@ -47,7 +47,7 @@ def whoami(request: HttpRequest) -> HttpResponse:
             "token": represent.token(token),
             "version": streamfleet_panel.__version__,
             "environment": settings.ENVIRONMENT,
-            "url": settings.PUBLIC_URL,
+            "url": white_label.url_of(white_label.of(request)),
         }
     )
 

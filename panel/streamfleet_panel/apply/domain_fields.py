@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.encoding import punycode
 
-from streamfleet_panel.apply.checks import Bad, Field, boolean, kind_of
+from streamfleet_panel.apply.checks import Bad, Field, boolean, kind_of, text
 from streamfleet_panel.models.domain import MOST_NAME
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
@@ -70,4 +70,15 @@ DOMAIN: tuple[Field, ...] = (
         "The domain, in lower case, an international one as an A-label (xn--…); part of the key. No wildcard.",
     ),
     boolean("enabled", "false: stays proved, and is not served."),
+)
+# Beside the reseller.
+PANEL_DOMAIN: tuple[Field, ...] = (
+    DOMAIN[0],
+    text(
+        "brand",
+        "What the panel is called under this domain. null = the reseller's own name.",
+        60,
+        nullable=True,
+    ),
+    boolean("enabled", "false: stays proved, and the panel does not answer under it."),
 )

@@ -12,18 +12,18 @@ from streamfleet_panel.apply import of_service
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.plan import Plan
 from streamfleet_panel.apply.world import rows
-from streamfleet_panel.models import Domain, Node
+from streamfleet_panel.models import Domain, Node, PanelDomain
 
 
 def plan_domains(plan: Plan, entries: Sequence[Entry], declared: Container[str]) -> None:
     """All domains of the document. ``declared``: slugs that the document itself names; their faults are noted."""
-    own_names = _own_names(plan) if entries else frozenset()
+    taken = own_names(plan) if entries else frozenset()
     for entry in entries:
         draft = of_service.begin(plan, entry, declared)
         if draft is None:
             continue
-        ours = next((name for name in _with_parents(draft.obj.name) if name in own_names), None)
-        if draft.created and ours is not None:
+        ours = is_among(draft.obj.name, taken) if draft.created else None
+        if ours is not None:
             message, fix = (
                 f"is a name of this installation ({ours}), or below one",
                 "Name a domain of the customer's own.",
@@ -32,13 +32,18 @@ def plan_domains(plan: Plan, entries: Sequence[Entry], declared: Container[str])
         of_service.finish(plan, entry, draft)
 
 
+def is_among(name: str, names: Container[str]) -> str | None:
+    """Which of ``names`` it is, or is below; None where there is none."""
+    return next((part for part in _with_parents(name) if part in names), None)
+
+
 def _with_parents(name: str) -> list[str]:
     """``a.b.c`` → itself, ``b.c`` and ``c``."""
     labels = name.split(".")
     return [".".join(labels[start:]) for start in range(len(labels))]
 
 
-def _own_names(plan: Plan) -> frozenset[str]:
+def own_names(plan: Plan) -> frozenset[str]:
     """Names of the panel, of nodes as the plan has them, and what customers' CNAMEs lead to."""
     nodes = [
         host
@@ -116,3 +121,10 @@ def _check_nodes(plan: Plan) -> None:
         service = claim.media_service
         message = f"is a domain of {service.customer.username}'s, who has proved it for {service.slug}"
         plan.problem(path, host, message, "Give the node another name, or delete that domain first.")
+    gone = {obj.pk for obj in plan.removed.get(PanelDomain, [])}
+    theirs = PanelDomain.objects.filter(reseller__deleted_at=None).select_related("reseller")
+    for name in rows(theirs, "holds", list(wanted)):
+        if name.pk not in gone:
+            path, host = wanted[name.name]
+            message = f"is a panel domain of {name.reseller.username}'s, who has proved it"
+            plan.problem(path, host, message, "Give the node another name, or delete that panel domain first.")

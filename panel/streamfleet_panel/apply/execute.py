@@ -22,14 +22,23 @@ from streamfleet_panel.models import (
     MediaService,
     MediaUser,
     Node,
+    PanelDomain,
     ResellerPlan,
     UniqueCredential,
 )
 
 # In the order in which they are written; accounts and plans are created apart.
-_CREATED: tuple[type[Model], ...] = (Node, MediaService, MediaUser, *OF_SERVICE.values())
-_UPDATED: tuple[type[Model], ...] = (ResellerPlan, Node, Account, MediaService, MediaUser, *OF_SERVICE.values())
-_REMOVED: tuple[type[Model], ...] = (*OF_SERVICE.values(), MediaUser, ResellerPlan, Node)
+_CREATED: tuple[type[Model], ...] = (Node, MediaService, MediaUser, PanelDomain, *OF_SERVICE.values())
+_UPDATED: tuple[type[Model], ...] = (
+    ResellerPlan,
+    Node,
+    Account,
+    MediaService,
+    MediaUser,
+    PanelDomain,
+    *OF_SERVICE.values(),
+)
+_REMOVED: tuple[type[Model], ...] = (*OF_SERVICE.values(), MediaUser, PanelDomain, ResellerPlan, Node)
 # An audit entry shows so many items of a list; a list of files may have thousands.
 MOST_ITEMS = 100
 

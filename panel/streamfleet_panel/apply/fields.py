@@ -27,7 +27,7 @@ from streamfleet_panel.apply.checks import (
 )
 from streamfleet_panel.apply.dj_fields import DJ, USERNAME_FIX
 from streamfleet_panel.apply.dj_fields import USERNAME as DJ_USERNAME
-from streamfleet_panel.apply.domain_fields import DOMAIN
+from streamfleet_panel.apply.domain_fields import DOMAIN, PANEL_DOMAIN
 from streamfleet_panel.apply.media_user_fields import MEDIA_USER
 from streamfleet_panel.apply.media_user_fields import NAME as MEDIA_USER_NAME
 from streamfleet_panel.apply.media_user_fields import NAME_FIX as MEDIA_USER_NAME_FIX
@@ -107,6 +107,9 @@ def _engine_name(value: Any) -> str:
     return value
 
 
+_USERNAME_FIX = (
+    "Lower-case letters, digits and . _ @ + -; begins and ends with a letter or digit; at most 64 characters."
+)
 _NAME_FIX = "Lower-case letters, digits and hyphens; 1 to 63 characters; no hyphen at either end."
 
 KINDS: dict[str, dict[str, Field]] = {
@@ -120,6 +123,7 @@ KINDS: dict[str, dict[str, Field]] = {
         limit("max_mounts", "Sum of max_mounts over all services."),
         limit("max_mounts_per_service", "Greatest max_mounts of each service."),
         limit("max_bitrate_kbps", "Greatest max_bitrate_kbps of each service whose engine holds that limit."),
+        limit("max_panel_domains", "Domains of its own under which a reseller's customers find the panel. Default: 1."),
         limit("max_renditions", "Greatest max_renditions of each service for which something can be encoded."),
         limit(
             "max_transcode_mpixels",
@@ -265,6 +269,10 @@ KINDS: dict[str, dict[str, Field]] = {
         text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
         *DOMAIN,
     ),
+    "panel_domain": table(
+        text("reseller", "User name of the reseller; part of the key.", 64, USERNAME, _USERNAME_FIX),
+        *PANEL_DOMAIN,
+    ),
     # The rest is what items of the engine's list of mounts have (mounts.py).
     "mount": table(
         text("media_service", "Slug of the media service; part of the key.", 63, SLUG, _NAME_FIX),
@@ -296,6 +304,7 @@ KEYS: dict[str, tuple[str, ...]] = {
     "schedule": ("media_service", "name"),
     "relay": ("media_service", "name"),
     "domain": ("media_service", "name"),
+    "panel_domain": ("reseller", "name"),
     "mount": ("media_service", "name"),
     "media_user": ("customer", "name"),
 }
@@ -319,6 +328,7 @@ COLLECTIONS = {
     "schedules": "schedule",
     "relays": "relay",
     "domains": "domain",
+    "panel_domains": "panel_domain",
     "mounts": "mount",
     "media_users": "media_user",
 }

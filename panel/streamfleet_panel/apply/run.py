@@ -19,6 +19,7 @@ from streamfleet_panel.apply import (
     media_users,
     mounts,
     of_service,
+    panel_domains,
     passwords,
     playlists,
     relays,
@@ -186,6 +187,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
     declared = {entry.key for entry in of_kind["customer"] if not entry.absent}
     for entry in of_kind["media_user"]:
         media_users.plan_media_user(plan, entry, declared)
+    panel_domains.plan_panel_domains(plan, of_kind["panel_domain"], declared)
     service_ports.allot(plan)
     order = {entry.path: entry.index for entry in entries}
     plan.results.sort(key=lambda result: order[result.path])
@@ -201,6 +203,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         schedules.check(plan)
         relays.check(plan)
         domains.check(plan)
+        panel_domains.check_room(plan)
         media_users.check_room(plan)
         hosts.check_removed(plan)
     if plan.problems:
@@ -246,6 +249,10 @@ def _prune(plan: Plan, entries: list[Entry]) -> list[Result]:
         if login.label == label and ("media_user", key) not in named and media_users.prunable(plan, login):
             media_users.delete(plan, login)
             note("media_user", key, login, login.customer)
+    for key, claim in sorted(world.panel_domains.items()) if may(actor, "delete", "panel_domain") else ():
+        if claim.label == label and ("panel_domain", key) not in named and panel_domains.prunable(plan, claim):
+            plan.remove(claim)
+            note("panel_domain", key, claim, claim.reseller)
     for kind in OF_SERVICE:
         # Last: what goes with its service is not deleted by itself.
         for key, obj in sorted(world.of_service[kind].items()) if may(actor, "delete", kind) else ():

@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 
 from streamfleet_panel.apply.document import Entry
 from streamfleet_panel.apply.fields import KEYS, OF_SERVICE, key_of
-from streamfleet_panel.models import Account, MediaService, MediaUser, Node, ResellerPlan
+from streamfleet_panel.models import Account, MediaService, MediaUser, Node, PanelDomain, ResellerPlan
 
 M = TypeVar("M", bound=Model)
 
@@ -65,6 +65,8 @@ class World:
         names = [*also, *(entry.key for entry in entries if entry.kind == "customer")]
         media_users = {entry.parts for entry in entries if entry.kind == "media_user"}
         names += sorted({customer for customer, _ in media_users})
+        panel_domains = {entry.parts for entry in entries if entry.kind == "panel_domain"}
+        names += sorted({reseller for reseller, _ in panel_domains})
         for entry in entries:
             for reference in ("customer", "reseller"):
                 value = entry.fields.get(reference)
@@ -76,7 +78,9 @@ class World:
             accounts.extend(a for a in Account.objects.filter(label=label, deleted_at=None) if a.pk not in known)
             known = {account.pk for account in accounts}
         logins = _logins(accounts, media_users, label if prune else None)
-        accounts += rows(Account.objects.all(), "pk", {login.customer_id for login in logins} - known)
+        claims = _panel_domains(accounts, panel_domains, label if prune else None)
+        theirs = {login.customer_id for login in logins} | {claim.reseller_id for claim in claims}
+        accounts += rows(Account.objects.all(), "pk", theirs - known)
         known = {account.pk for account in accounts}
         accounts += rows(Account.objects.all(), "pk", {s.customer_id for s in services} - known)
         known = {account.pk for account in accounts}
@@ -97,6 +101,9 @@ class World:
         for login in logins:
             login._state.fields_cache["customer"] = self.accounts_by_id[login.customer_id]
         self.media_users: dict[str, MediaUser] = {key_of("media_user", login): login for login in logins}
+        for claim in claims:
+            claim._state.fields_cache["reseller"] = self.accounts_by_id[claim.reseller_id]
+        self.panel_domains: dict[str, PanelDomain] = {key_of("panel_domain", claim): claim for claim in claims}
         by_id = {service.pk: service for service in services}
         self.of_service: dict[str, dict[str, Any]] = {}
         for kind, objects in stored.items():
@@ -118,6 +125,19 @@ def _logins(accounts: Iterable[Account], wanted: set[tuple[str, ...]], label: st
         known = {login.pk for login in found}
         ours = MediaUser.objects.filter(label=label, customer__deleted_at=None)
         found.extend(login for login in ours if login.pk not in known)
+    return found
+
+
+def _panel_domains(accounts: Iterable[Account], wanted: set[tuple[str, ...]], label: str | None) -> list[PanelDomain]:
+    """The panel domains that are ``wanted`` by the parts of their keys, and those with the label, if one is given."""
+    named = {reseller for reseller, _ in wanted}
+    usernames = {account.pk: account.username for account in accounts if account.username in named}
+    stored = rows(PanelDomain.objects.all(), "reseller_id", usernames)
+    found = [claim for claim in stored if (usernames[claim.reseller_id], claim.name) in wanted]
+    if label is not None:
+        known = {claim.pk for claim in found}
+        ours = PanelDomain.objects.filter(label=label, reseller__deleted_at=None)
+        found.extend(claim for claim in ours if claim.pk not in known)
     return found
 
 

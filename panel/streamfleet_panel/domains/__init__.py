@@ -1,5 +1,6 @@
 """Custom domains: which records prove one, what DNS says of it, and what follows.
 
 ``records`` is about names and records alone, ``lookup`` asks DNS, ``judge`` decides and stores, ``checks`` has it done
-in the background by the jobs process, and ``ask`` has one looked at soon.
+in the background by the jobs process, and ``ask`` has one looked at soon. ``told`` tells the web server which names of
+resellers' own lead to the panel.
 """

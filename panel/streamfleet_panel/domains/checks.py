@@ -12,7 +12,7 @@ from django.utils import timezone
 from streamfleet_panel.domains.judge import judge
 from streamfleet_panel.domains.lookup import look_up
 from streamfleet_panel.domains.records import Answer, Found
-from streamfleet_panel.models import Domain
+from streamfleet_panel.models import Domain, PanelDomain
 
 log = logging.getLogger("streamfleet_panel.domains")
 
@@ -61,8 +61,14 @@ def due(most: int, without: set[str]) -> list[str]:
     if most <= 0:
         return []
     # By one index alone: this is asked several times a second, and mostly nothing is due.
-    claims = Domain.objects.filter(next_check_at__lte=timezone.now()).exclude(name__in=without)
-    return list(dict.fromkeys(claims.order_by("next_check_at", "pk").values_list("name", flat=True)[:most]))
+    now = timezone.now()
+    waiting: list[tuple[datetime, str]] = []
+    for kind in (Domain, PanelDomain):
+        claims = kind._default_manager.filter(next_check_at__lte=now).exclude(name__in=without)
+        first = claims.order_by("next_check_at", "pk").values_list("next_check_at", "name")[:most]
+        waiting += [(since or now, name) for since, name in first]
+    names = dict.fromkeys(name for _since, name in sorted(waiting, key=lambda item: item[0]))
+    return list(names)[:most]
 
 
 def _answer(name: str, future: Future[Found]) -> Found:

@@ -16,7 +16,7 @@ from streamfleet_panel import access
 from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
 from streamfleet_panel.apply.fields import key_of
 from streamfleet_panel.domains.records import Found, Verdict, txt_name
-from streamfleet_panel.models import Counter, Domain, MediaService
+from streamfleet_panel.models import Claim, Counter, Domain, MediaService, PanelDomain
 from streamfleet_panel.times import rfc3339
 
 #: So long a verified domain is served after its proof has gone.
@@ -44,14 +44,14 @@ _COLUMNS = (
 class _Changes:
     """What a round changes beside the claims themselves."""
 
-    released: list[Domain] = field(default_factory=list)
+    released: list[Claim] = field(default_factory=list)
     services: dict[int, MediaService] = field(default_factory=dict)
-    entries: list[tuple[str, Domain, dict[str, Any]]] = field(default_factory=list)
+    entries: list[tuple[str, Claim, dict[str, Any]]] = field(default_factory=list)
 
-    def note(self, action: str, claim: Domain, before: str) -> None:
+    def note(self, action: str, claim: Claim, before: str) -> None:
         """A claim's status has changed; its node is told where it had, or now has, anything to do with it."""
         self.entries.append((action, claim, {"status": {"before": before, "after": claim.status}}))
-        if claim.enabled and _is_alive(claim):
+        if isinstance(claim, Domain) and claim.enabled and claim.is_alive:
             self.services.setdefault(claim.media_service_id, claim.media_service)
 
 
@@ -65,9 +65,8 @@ def judge(found: Mapping[str, Found], now: datetime | None = None, begun: Mappin
     now = now or timezone.now()
     with transaction.atomic():
         Counter.lock()
-        claims: dict[str, list[Domain]] = {}
-        stored = Domain.objects.filter(name__in=list(found))
-        for claim in stored.select_related("media_service__customer", "media_service__node").order_by("pk"):
+        claims: dict[str, list[Claim]] = {}
+        for claim in _stored(list(found)):
             claims.setdefault(claim.name, []).append(claim)
         changes = _Changes()
         for name, those in claims.items():
@@ -78,55 +77,58 @@ def judge(found: Mapping[str, Found], now: datetime | None = None, begun: Mappin
         _store(claims, changes)
 
 
-def _settle(claims: list[Domain], found: Found, now: datetime, changes: _Changes) -> None:
+def _stored(names: list[str]) -> list[Claim]:
+    """All claims to the names, the oldest first: those for services, and those of resellers for the panel."""
+    of_services = Domain.objects.filter(name__in=names).select_related("media_service__customer", "media_service__node")
+    of_resellers = PanelDomain.objects.filter(name__in=names).select_related("reseller")
+    claims: list[Claim] = [*of_services.order_by("pk"), *of_resellers.order_by("pk")]
+    return sorted(claims, key=lambda claim: claim.created_at)
+
+
+def _settle(claims: list[Claim], found: Found, now: datetime, changes: _Changes) -> None:
     """Decide on all claims to one name, by one and the same answer; the oldest is the first to get it."""
     holder = next((claim for claim in claims if claim.holds is not None), None)
-    alive = [claim for claim in claims if _is_alive(claim)]
-    verdicts = {claim.pk: _verdict(claim, found) for claim in claims}
-    proved = [claim for claim in alive if claim is not holder and verdicts[claim.pk] is Verdict.PROVED]
+    alive = [claim for claim in claims if claim.is_alive]
+    verdicts = {id(claim): _verdict(claim, found) for claim in claims}
+    proved = [claim for claim in alive if claim is not holder and verdicts[id(claim)] is Verdict.PROVED]
     # What belongs to a deleted service waits for its return, but stands in nobody's way.
-    free = holder is None or holder not in alive or verdicts[holder.pk] is Verdict.ABSENT
+    free = holder is None or not holder.is_alive or verdicts[id(holder)] is Verdict.ABSENT
     if proved and free:
         if holder is not None:
             _lose(holder, "Another customer has proved this domain, and your record is gone.", now, changes)
         holder = proved[0]
         _verify(holder, now, changes)
     for claim in claims:
-        if claim not in alive:
+        if not claim.is_alive:
             # Its service may come back.
             claim.next_check_at = claim.next_check_at and now + DAILY
             continue
         claim.checked_at = now
         if claim is holder:
-            _hold(claim, verdicts[claim.pk], now, changes)
+            _hold(claim, verdicts[id(claim)], now, changes)
         else:
-            _wait(claim, verdicts[claim.pk], found, holder, now)
+            _wait(claim, verdicts[id(claim)], found, holder, now)
 
 
-def _is_alive(claim: Domain) -> bool:
-    service = claim.media_service
-    return service.deleted_at is None and service.customer.deleted_at is None
+def _verdict(claim: Claim, found: Found) -> Verdict:
+    return found.verdict(claim.claimant.domain_token, settings.DOMAIN_TARGET if claim.by_cname else "")
 
 
-def _verdict(claim: Domain, found: Found) -> Verdict:
-    return found.verdict(claim.media_service.customer.domain_token, settings.DOMAIN_TARGET)
-
-
-def _verify(claim: Domain, now: datetime, changes: _Changes) -> None:
-    before, claim.status = claim.status, Domain.Status.VERIFIED
+def _verify(claim: Claim, now: datetime, changes: _Changes) -> None:
+    before, claim.status = claim.status, Claim.Status.VERIFIED
     claim.holds, claim.verified_at, claim.failing_since = claim.name, now, None
     changes.note("verified", claim, before)
 
 
-def _lose(claim: Domain, why: str, now: datetime, changes: _Changes) -> None:
-    before, claim.status = claim.status, Domain.Status.LOST
+def _lose(claim: Claim, why: str, now: datetime, changes: _Changes) -> None:
+    before, claim.status = claim.status, Claim.Status.LOST
     claim.holds, claim.failing_since, claim.message = None, None, why
     claim.sought_since, claim.next_check_at = now, now + HOURLY
     changes.released.append(claim)
     changes.note("lost", claim, before)
 
 
-def _hold(claim: Domain, verdict: Verdict, now: datetime, changes: _Changes) -> None:
+def _hold(claim: Claim, verdict: Verdict, now: datetime, changes: _Changes) -> None:
     """What becomes of the verified claim."""
     if verdict is Verdict.PROVED:
         claim.failing_since, claim.message = None, "Its record is there."
@@ -145,10 +147,13 @@ def _hold(claim: Domain, verdict: Verdict, now: datetime, changes: _Changes) -> 
         claim.message = f"Its record is gone. Set it again before {rfc3339(end)}; from then on it is not served."
 
 
-def _wait(claim: Domain, verdict: Verdict, found: Found, holder: Domain | None, now: datetime) -> None:
+def _wait(claim: Claim, verdict: Verdict, found: Found, holder: Claim | None, now: datetime) -> None:
     """What becomes of a claim that is not verified."""
     place = txt_name(claim.name)
-    if verdict is Verdict.PROVED:
+    held = holder is not None and holder.holds is not None
+    if holder is not None and held and holder.is_alive and holder.claimant.pk == claim.claimant.pk:
+        message = f"It is yours for {holder.purpose} already: delete it there to have it here."
+    elif verdict is Verdict.PROVED:
         message = (
             "Your record is there, but so is that of another customer, who holds this domain: "
             f"remove theirs, at {place} or the CNAME."
@@ -159,7 +164,7 @@ def _wait(claim: Domain, verdict: Verdict, found: Found, holder: Domain | None, 
         message = f"The record at {place} is not yours. Set yours as it is shown here."
     else:
         message = f"There is no record at {place} yet. Set it as it is shown here; it is then found by itself."
-    if verdict is not Verdict.PROVED and holder is not None and holder.holds is not None:
+    if holder is not None and held and verdict is not Verdict.PROVED and holder.claimant.pk != claim.claimant.pk:
         message = f"Another customer holds this domain. {message}"
     sought = now - claim.sought_since
     if sought >= PATIENCE:
@@ -170,7 +175,7 @@ def _wait(claim: Domain, verdict: Verdict, found: Found, holder: Domain | None, 
     claim.message = message
 
 
-def _store(claims: Mapping[str, Iterable[Domain]], changes: _Changes) -> None:
+def _store(claims: Mapping[str, Iterable[Claim]], changes: _Changes) -> None:
     # First those who give a name up: two rows never hold one, not for a moment.
     for claim in changes.released:
         claim.save(update_fields=_COLUMNS)
@@ -183,5 +188,4 @@ def _store(claims: Mapping[str, Iterable[Domain]], changes: _Changes) -> None:
         bulk_update(MediaService, services, ["generation"])
     actor = access.system("domains")
     for action, claim, what in changes.entries:
-        owner = claim.media_service.customer
-        audit_entry(actor, action, "domain", key_of("domain", claim), what, owner).save()
+        audit_entry(actor, action, claim.kind, key_of(claim.kind, claim), what, claim.claimant).save()

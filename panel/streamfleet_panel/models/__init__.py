@@ -6,11 +6,12 @@ from streamfleet_panel.models.account import Account, AccountManager, ResellerPl
 from streamfleet_panel.models.collection import Collection
 from streamfleet_panel.models.counter import Counter, Installation
 from streamfleet_panel.models.dj import Dj
-from streamfleet_panel.models.domain import Domain
+from streamfleet_panel.models.domain import Claim, Domain
 from streamfleet_panel.models.job import Job
 from streamfleet_panel.models.log import AuditLog, AuthFailure
 from streamfleet_panel.models.media_user import MediaUser
 from streamfleet_panel.models.node import ConvergeRun, Node
+from streamfleet_panel.models.panel_domain import PanelDomain
 from streamfleet_panel.models.played import OnAir, PassedOver, PlayedTrack
 from streamfleet_panel.models.playlist import Playlist
 from streamfleet_panel.models.queued import QueuedTrack
@@ -29,6 +30,7 @@ __all__ = [
     "ApiToken",
     "AuditLog",
     "AuthFailure",
+    "Claim",
     "Collection",
     "ConvergeRun",
     "Counter",
@@ -42,6 +44,7 @@ __all__ = [
     "MediaUser",
     "Node",
     "OnAir",
+    "PanelDomain",
     "PassedOver",
     "PlayedTrack",
     "Playlist",

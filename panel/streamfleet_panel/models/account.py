@@ -23,6 +23,7 @@ class ResellerPlan(models.Model):
     max_mounts = models.PositiveIntegerField("max mounts, sum", null=True, blank=True)
     max_mounts_per_service = models.PositiveIntegerField(null=True, blank=True)
     max_bitrate_kbps = models.PositiveIntegerField("max bitrate (kbps) of each service", null=True, blank=True)
+    max_panel_domains = models.PositiveIntegerField(default=1, null=True, blank=True)
     max_renditions = models.PositiveIntegerField("max renditions of each service", null=True, blank=True)
     max_transcode_mpixels = models.PositiveIntegerField(
         "max megapixels a second that are encoded for each service", null=True, blank=True

@@ -334,6 +334,24 @@ class DomainForm(PortalForm):
         return name.lower().rstrip(".")
 
 
+class PanelDomainForm(DomainForm):
+    """A new domain of a reseller's for the panel."""
+
+    field_order = ["name", "brand"]
+    brand = forms.CharField(
+        label="Brand",
+        max_length=60,
+        required=False,
+        help_text="What the panel is called there. Empty: your own name.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields[
+            "name"
+        ].help_text = "For example “panel.example.com”. Afterwards you prove by a record that it is yours."
+
+
 class MountForm(PortalForm):
     """A mount, with what items of the engine's own list of mounts have. ``mount``: one that exists; its path stays."""
 

@@ -66,6 +66,7 @@ DOCUMENT = {
         }
     ],
     "domains": [{"media_service": "eve-fm", "name": "eves.example.com"}],
+    "panel_domains": [{"reseller": "shop", "name": "panel.shop.example"}],
     "media_users": [{"customer": "carol", "name": "desk"}],
 }
 

@@ -77,6 +77,7 @@ def test_models_are_all_there() -> None:
         "schedule",
         "relay",
         "domain",
+        "paneldomain",
         "mediauser",
         "listenersession",
         "apitoken",

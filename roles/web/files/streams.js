@@ -8,6 +8,7 @@ import fs from 'fs';
 const ROUTES = '/etc/streamfleet/routes/';
 const CERTIFICATES = '/etc/streamfleet/tls/';
 const DOMAINS = '/etc/streamfleet/domains/';
+const PANEL_DOMAINS = '/var/lib/streamfleet/panel-domains/';
 
 const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const LISTEN = /^\/listen\/([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(\/[^/]*)?$/;
@@ -171,6 +172,23 @@ function place(r) {
     return domain.way === 'listen' ? audio(r.uri, domain.slug) : domain.way === 'hls' ? video(r.uri, domain.slug) : '';
 }
 
+// Whether a request under a name that is none of this installation's own is for the panel, "1" or "": the name is a reseller's.
+function whiteLabel(r) {
+    if (r.variables.scheme === 'http' && CHALLENGE.test(r.uri)) {
+        return '';
+    }
+    const name = hostName(r.variables.host);
+    if (name === '' || name.length > 200) {
+        return '';
+    }
+    try {
+        fs.accessSync(PANEL_DOMAINS + name + '.json', fs.constants.F_OK);
+        return '1';
+    } catch (e) {
+        return '';
+    }
+}
+
 function audio(uri, slug) {
     if (uri === '/') {
         return '/listen/' + slug;
@@ -221,4 +239,4 @@ function certificate(r) {
     }
 }
 
-export default { certificate, filterHeaders, filterSegments, origin, place, upstream };
+export default { certificate, filterHeaders, filterSegments, origin, place, upstream, whiteLabel };

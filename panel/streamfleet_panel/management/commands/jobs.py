@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import DatabaseError, close_old_connections
 
 from streamfleet_panel import clock, jobs, maintenance
+from streamfleet_panel.domains import told
 from streamfleet_panel.domains.checks import Checks
 from streamfleet_panel.stopping import StopRequest
 
@@ -39,6 +40,20 @@ class Command(BaseCommand):
         finally:
             checks.close()
 
+    #: What was wrong when the web server was last told.
+    _untold = ""
+
+    def _tell_web(self) -> None:
+        try:
+            told.tell()
+        except OSError as error:
+            # The panel goes on without: names stay as they are told. Said once, not every five seconds.
+            if str(error) != self._untold:
+                log.error("Names of resellers' own cannot be told to the web server: %s", error)
+            self._untold = str(error)
+        else:
+            self._untold = ""
+
     def _work(self, stop: StopRequest, checks: Checks, **options: Any) -> None:
         next_tick = 0.0
         while not stop.is_set():
@@ -53,6 +68,7 @@ class Command(BaseCommand):
                 worked = jobs.run_next()
                 if time.monotonic() >= next_tick:
                     clock.tick()
+                    self._tell_web()
                     next_tick = time.monotonic() + TICK_SECONDS
                 if options["once"] and not worked:
                     checks.finish()

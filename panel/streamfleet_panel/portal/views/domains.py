@@ -19,7 +19,7 @@ from streamfleet_panel.portal.pages import page
 from streamfleet_panel.portal.views.services import find
 
 # status → (words, look)
-_STATES = {
+STATES = {
     Domain.Status.PENDING: ("Not proved yet", "busy"),
     Domain.Status.VERIFIED: ("Verified", "good"),
     Domain.Status.LOST: ("Lost", "bad"),
@@ -55,7 +55,7 @@ def index(request: HttpRequest, actor: Actor, slug: str) -> HttpResponse:
 
 def _shown(claim: Domain) -> dict[str, Any]:
     """A domain in words."""
-    words, look = _STATES[Domain.Status(claim.status)]
+    words, look = STATES[Domain.Status(claim.status)]
     return {"claim": claim, "words": words, "look": look, **represent.domain(claim)}
 
 

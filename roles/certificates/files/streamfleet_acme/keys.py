@@ -12,7 +12,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from . import certificates, csr, domains
@@ -31,9 +31,11 @@ UIDS, LARGEST = range(200000, 300000), 4096
 
 
 class Keys:
-    """``names``: folder of the files of tenants' names. ``own``: the host's own names. ``group``: the client's."""
+    """``names``: folders of the files of tenants' names. ``own``: the host's own names. ``group``: the client's."""
 
-    def __init__(self, shelf: Shelf, place: certificates.Place, names: Path, own: frozenset[str], group: int) -> None:
+    def __init__(
+        self, shelf: Shelf, place: certificates.Place, names: Sequence[Path], own: frozenset[str], group: int
+    ) -> None:
         self._shelf, self._place, self._names, self._own, self._group = shelf, place, names, own, group
 
     def make(self, now: float) -> list[str]:
@@ -62,13 +64,14 @@ class Keys:
     def _told(self) -> dict[str, int]:
         """Names that lead to services, each with the time of its file, which is another one when its owner is."""
         found = {}
-        with os.scandir(self._names) as files:
-            for file in files:
-                name = file.name.removesuffix(".json")
-                if name == file.name or domains.problem(name) is not None:
-                    continue
-                with contextlib.suppress(FileNotFoundError):
-                    found[name] = file.stat(follow_symlinks=False).st_mtime_ns
+        for folder in self._names:
+            with contextlib.suppress(FileNotFoundError), os.scandir(folder) as files:
+                for file in files:
+                    name = file.name.removesuffix(".json")
+                    if name == file.name or domains.problem(name) is not None:
+                        continue
+                    with contextlib.suppress(FileNotFoundError):
+                        found[name] = file.stat(follow_symlinks=False).st_mtime_ns
         return found
 
     def _say_owners(self, told: Mapping[str, int]) -> None:
@@ -81,11 +84,14 @@ class Keys:
             self._shelf.write_owners(owners, self._group)
 
     def _uid(self, name: str) -> int:
-        try:
-            uid = json.loads(read(self._names / f"{name}.json", LARGEST))["uid"]
-        except (OSError, ValueError, KeyError, TypeError):
-            return 0
-        return uid if isinstance(uid, int) and uid in UIDS else 0
+        for folder in self._names:
+            try:
+                uid = json.loads(read(folder / f"{name}.json", LARGEST))["uid"]
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if isinstance(uid, int) and uid in UIDS:
+                return uid
+        return 0
 
     def _come(self, name: str, *, left: bool) -> None:
         folder = self._place.directory / name
@@ -133,13 +139,21 @@ def main(shelf: Shelf) -> int:
     """Exit status. A name that cannot be helped is its own fault, and said; the unit did what it is for."""
     settings = json.loads(read(shelf.settings / "settings.json"))
     place = certificates.Place(TLS, AUTHORITY, grp.getgrnam(GROUP).gr_gid, 0, settings["key_type"])
-    names = Path(domains.FOLDER)
+    names = [Path(domains.FOLDER), Path(domains.PANEL_FOLDER)]
     keys = Keys(shelf, place, names, frozenset(settings["own"]), grp.getgrnam(CLIENT).gr_gid)
-    # Where there is no such folder no service is, and nothing is known of names.
-    with contextlib.suppress(FileNotFoundError):
-        seen = None
-        # What comes while this works has woken nobody.
-        while seen != (seen := names.stat().st_mtime_ns):
-            for fault in keys.make(time.time()):
-                print(fault, file=sys.stderr, flush=True)
+    # Where there is no such folder neither a service nor the panel is, and nothing is known of names.
+    seen: list[int] | None = None
+    # What comes while this works has woken nobody.
+    while seen != (seen := changed(names)):
+        for fault in keys.make(time.time()) if seen else ():
+            print(fault, file=sys.stderr, flush=True)
     return 0
+
+
+def changed(folders: Sequence[Path]) -> list[int]:
+    """When each of the folders that there are changed last."""
+    found = []
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError):
+            found.append(folder.stat().st_mtime_ns)
+    return found
