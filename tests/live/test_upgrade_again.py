@@ -34,6 +34,7 @@ from tests.live.upgrades import (
     on_node,
     tables,
     tree_in,
+    upgrading,
     version,
 )
 
@@ -248,3 +249,31 @@ def test_new_packages_are_said_with_what_they_cost_and_installed_only_when_that_
     again.start()
     assert again.playing.wait(20), again.stop()
     again.stop()
+
+
+def test_of_two_runs_at_once_the_second_is_refused_until_the_first_has_ended(
+    stage: FromTree, air: Air, tmp_path: Path
+) -> None:
+    before = objects(stage)
+    stage.tree = later(tmp_path)
+    add_migration(stage.tree, "9999_again", MORE)
+    try:
+        first = upgrading(stage)
+        # While the panel is changed, and while the hosts are.
+        for place in ("Hold the worker", "Stop where a host before was lost"):
+            assert first.wait_for(lambda tasks, place=place: place in str(tasks)), first.said[-6000:]  # type: ignore[misc]
+            first.hold()
+            try:
+                for playbook in ("upgrade.yml", "install.yml"):
+                    said = " ".join(stage.run(playbook, ok=False).split())
+                    assert "works on this fleet with upgrade.yml since " in said
+            finally:
+                first.go_on()
+        assert first.end() == 0, first.said[-6000:]
+        assert "of this very release; nothing to do" in stage.upgrade()
+    finally:
+        stage.tree = ROOT
+    assert tables(stage) == ["panel_more_9998", "panel_more_9999"]
+    assert stage.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
+    assert (objects(stage), left_of_probes(stage), held(stage)) == (before, [], "")
+    assert (air.source.error, air.encoder.poll()) == (None, None)

@@ -8,7 +8,10 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +176,59 @@ def held(stage: Stage) -> str:
         "systemctl is-active streamfleet-panel streamfleet-panel-jobs streamfleet-worker | grep -v '^active$'; true"
     )
     return stage.on_node(["sh", "-c", look]).strip()
+
+
+class Run:
+    """A run of Ansible that is looked at while it goes on. ``tasks`` are those that it has begun."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.tasks: list[str] = []
+        self.said = ""
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self._begun = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            with self._begun:
+                self.said += line
+                if line.startswith("TASK ["):
+                    self.tasks.append(line.removeprefix("TASK [").partition("]")[0])
+                    self._begun.notify_all()
+        with self._begun:
+            self._begun.notify_all()
+
+    def wait_for(self, reached: Callable[[list[str]], bool], seconds: float = 600) -> bool:
+        """Whether the run has come so far; False where it has ended before."""
+        with self._begun:
+            self._begun.wait_for(lambda: reached(self.tasks) or not self._reader.is_alive(), seconds)
+            return reached(self.tasks)
+
+    def kill(self) -> None:
+        """SIGKILL to all processes of the run on the controller."""
+        os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait(30)
+        self._reader.join(30)
+
+    def hold(self) -> None:
+        """Let it stand still, until ``go_on``."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After ``hold``."""
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def end(self, seconds: float = 900) -> int:
+        """Wait for its end."""
+        code = self._process.wait(seconds)
+        self._reader.join(30)
+        return code
+
+
+def upgrading(stage: FromTree, *arguments: str) -> Run:
+    """upgrade.yml of the stage's tree, begun."""
+    return Run(stage.ansible("upgrade.yml", *arguments), stage.tree, stage.surroundings())
