@@ -165,6 +165,32 @@ def test_a_disk_that_fills_meanwhile_does_not_keep_it_from_going_back(
     assert air.faults() == []
 
 
+def test_a_way_back_that_is_barred_is_told_and_taken_by_the_next_run(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    there = tables(stage)
+    tree = stage.tree
+    stage.tree = tree_in(tmp_path)
+    for migration in tree.glob("panel/streamfleet_panel/migrations/9*.py"):
+        (stage.tree / migration.relative_to(tree)).write_text(migration.read_text())
+    add_migration(stage.tree, "9999_broken", BROKEN)
+    try:
+        run = upgrading(stage)
+        assert run.wait_for(lambda tasks: "Bring the database" in str(tasks)), run.said[-6000:]
+        stage.on_node(["sh", "-c", f"mv {FOLDER}/*/database.sqlite3 /root/saved"])
+        assert run.end() != 0
+    finally:
+        stage.tree = tree
+    said = " ".join(run.said.split())
+    assert "this migration is broken" in said
+    assert "Going back did not get to its end: " in said
+    assert "Until it has, the panel takes no changes, and may be away" in said
+    assert "maintenance.json" in held(stage)
+    stage.on_node(["sh", "-c", f"mv /root/saved $(dirname {FOLDER}/*/settings.tar)/database.sqlite3"])
+    due = {f"panel_more_{path.stem[:4]}" for path in tree.glob("panel/streamfleet_panel/migrations/9*.py")}
+    ends_right(stage, before, sorted({*there, *due}), "the way back was barred")
+    assert air.faults() == []
+
+
 def test_a_network_that_is_cut_in_the_middle(stage: FromTree, air: Air, chance: random.Random) -> None:
     before = objects(stage)
     wanted = [*tables(stage), "panel_more_9200"]
