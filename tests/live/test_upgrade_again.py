@@ -29,6 +29,7 @@ from tests.live.upgrades import (
     foretold,
     held,
     installed,
+    later,
     left_of_probes,
     objects,
     on_node,
@@ -39,13 +40,6 @@ from tests.live.upgrades import (
 )
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
-
-#: Of roles whose units are restarted for a new program, or reloaded for a new setting.
-PROGRAMS_OF_UNITS = (
-    "roles/sessions/files/streamfleet_sessions/__init__.py",
-    "roles/file_transfer/files/quota.py",
-    "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
-)
 
 #: Packages that are there, as newer ones in a list of apt's own: nothing in them differs but the version.
 NEWER = """
@@ -65,15 +59,6 @@ echo 'deb [trusted=yes] file:/srv/newer ./' > /etc/apt/sources.list.d/newer.list
 apt-get update -q
 """
 MEANT = ("-e", "upgrade_allow_restarts=yes")
-
-
-def later(folder: Path) -> Path:
-    """A double of a later release, which has another migration and other programs."""
-    tree = tree_in(folder)
-    add_migration(tree, "9998_more", MORE)
-    for program in PROGRAMS_OF_UNITS:
-        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
-    return tree
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,7 @@ from streamfleet.client import Panel
 from demo.stage import NODE, ROOT
 from demo.upgrade import FromTree
 from tests.live.engines import icecast_kh, shoutcast2, spec_of
-from tests.live.test_upgrade_again import later
-from tests.live.upgrades import held, installed, left_of_probes, objects, on_node, tables
+from tests.live.upgrades import held, installed, later, left_of_probes, objects, on_node, tables
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 

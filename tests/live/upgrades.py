@@ -51,6 +51,12 @@ class Migration(migrations.Migration):
     dependencies = [("panel", "{last}")]
     operations = [migrations.RunSQL("CREATE TABLE {table} (id INTEGER PRIMARY KEY)")]
 '''
+#: Of roles whose units are restarted for a new program, or reloaded for a new setting.
+PROGRAMS_OF_UNITS = (
+    "roles/sessions/files/streamfleet_sessions/__init__.py",
+    "roles/file_transfer/files/quota.py",
+    "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
+)
 #: What upgrades give to the stations and customers of their own.
 PROBE = "upgrade.yml:probe"
 _PLAN = re.compile(rf"{NODE}: ((?:enable, )?(?:start|restart while idle|restart|reload)) (\S+\.\w+)")
@@ -106,6 +112,15 @@ def add_migration(tree: Path, name: str, text: str) -> None:
     last = sorted(path.stem for path in folder.glob("[0-9]*.py"))[-1]
     written = text.replace("{last}", last).replace("{table}", f"panel_more_{name.partition('_')[0]}")
     (folder / f"{name}.py").write_text(written)
+
+
+def later(folder: Path) -> Path:
+    """A double of a later release, which has another migration and other programs."""
+    tree = tree_in(folder)
+    add_migration(tree, "9998_more", MORE)
+    for program in PROGRAMS_OF_UNITS:
+        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
+    return tree
 
 
 def objects(stage: Stage) -> dict[str, Any]:
