@@ -33,7 +33,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """This tree on a node with these engines, which is backed up."""
     folder = Path(tmp_path_factory.mktemp("engines"))
     brought = {**icecast_kh.variables(folder), **shoutcast2.variables(folder)}
-    backup = {"streamfleet_backup_repository": "/srv/backup", "streamfleet_backup_password": "kept-elsewhere"}
+    backup = {
+        "streamfleet_backup_repository": "/srv/backup",
+        "streamfleet_backup_password": "kept-where-the-host-is-not",
+        "streamfleet_backup_delay_seconds": 0,
+    }
     groups: dict[str, object] = {name: {"hosts": {NODE: {}}} for name in (*ENGINES, "backup")}
     with on_node(folder) as made:
         (folder / "engines.json").write_text(json.dumps({**groups, "all": {"vars": {**brought, **backup}}}))
