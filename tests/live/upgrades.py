@@ -193,6 +193,16 @@ def held(stage: Stage) -> str:
     return stage.on_node(["sh", "-c", look]).strip()
 
 
+def _children(process: int) -> list[int]:
+    """Processes that this one has started, with those that they have."""
+    found = []
+    for listed in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, listed.read_text().split()):
+                found += [child, *_children(child)]
+    return found
+
+
 class Run:
     """A run of Ansible that is looked at while it goes on. ``tasks`` are those that it has begun."""
 
@@ -224,8 +234,11 @@ class Run:
             return reached(self.tasks)
 
     def kill(self) -> None:
-        """SIGKILL to all processes of the run on the controller."""
-        os.killpg(self._process.pid, signal.SIGKILL)
+        """SIGKILL to all processes of the run on the controller. Ansible's workers have sessions of their own."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        for process in [*_children(self._process.pid), self._process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
         self._process.wait(30)
         self._reader.join(30)
 
