@@ -19,13 +19,18 @@ ROOT = Path(__file__).resolve().parents[2]
 #: Doubles of what the play brings in: one host is broken, which is said by ``broken``.
 FILES = {
     "vars/wiring.yml": "{}",
-    "vars/upgrade.yml": "{__streamfleet_upgrade_touches: false, __streamfleet_upgrade_packages: false}",
+    "vars/upgrade.yml": "{__streamfleet_upgrade_touches: true, __streamfleet_upgrade_packages: false}",
     "tasks/host.yml": """
 - {name: Work, ansible.builtin.debug: {msg: "{{ inventory_hostname }}"}}
 - {name: Fail, ansible.builtin.fail: , when: broken == "failed " ~ inventory_hostname}
 - {name: Go on, ansible.builtin.command: "true"}
 """,
-    "tasks/upgrade_drain.yml": "[]",
+    "tasks/fleet_lock.yml": "- {name: Lock, ansible.builtin.debug: {msg: locked}, run_once: true}",
+    "tasks/upgrade_drain.yml": """
+- name: Drain or give back
+  ansible.builtin.debug: {msg: "{{ __streamfleet_upgrade_status }} {{ inventory_hostname }}"}
+- {name: Have no panel, ansible.builtin.fail: , when: broken == "panel away" and __streamfleet_upgrade_status == "active"}
+""",
     "tasks/fleet_unlock.yml": "- {name: Unlock, ansible.builtin.debug: {msg: unlocked}, run_once: true}",
 }
 
@@ -63,6 +68,21 @@ def upgraded(folder: Path, serial: int, broken: str) -> tuple[str, list[str]]:
     ended = re.findall(r"changed: \[(n\d)\]", done.stdout)
     assert done.returncode != 0, done.stdout + done.stderr
     return " ".join(done.stdout.split()), sorted(ended)
+
+
+def test_the_lock_is_prolonged_for_each_host_and_given_back_without_the_panel(tmp_path: Path) -> None:
+    said, done = upgraded(tmp_path, 1, "failed n2")
+    assert done == ["n1"], said
+    assert said.count('"msg": "locked"') == 2, said
+    assert [f'"msg": "active {name}"' in said for name in ("n1", "n2", "n3")] == [True, True, False]
+    said, done = upgraded(tmp_path, 1, "panel away")
+    assert done == ["n1"], said
+    assert said.count('"msg": "unlocked"') == 1, said
+
+
+def test_a_host_that_was_not_drained_is_not_given_back(tmp_path: Path) -> None:
+    said, _ = upgraded(tmp_path, 1, "lost n2")
+    assert '"msg": "active n3"' not in said, said
 
 
 @pytest.mark.parametrize(("serial", "broken", "ended"), [(1, "lost n2", ["n1"]), (2, "failed n3", ["n1", "n2"])])
