@@ -29,7 +29,9 @@ FILES = {
     "tasks/upgrade_drain.yml": """
 - name: Drain or give back
   ansible.builtin.debug: {msg: "{{ __streamfleet_upgrade_status }} {{ inventory_hostname }}"}
-- {name: Have no panel, ansible.builtin.fail: , when: broken == "panel away" and __streamfleet_upgrade_status == "active"}
+- name: Have no panel
+  ansible.builtin.fail:
+  when: broken == "panel away" and __streamfleet_upgrade_status == "active"
 """,
     "tasks/fleet_unlock.yml": "- {name: Unlock, ansible.builtin.debug: {msg: unlocked}, run_once: true}",
 }
