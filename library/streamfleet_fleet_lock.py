@@ -113,7 +113,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.streamfleet import fleet_lock
+from ansible.module_utils.streamfleet import fleet_lock, since_boot
 from ansible.module_utils.streamfleet.domain_change.errors import DomainError
 from ansible.module_utils.streamfleet.domain_change.journal import Journal
 
@@ -141,7 +141,8 @@ def main() -> None:
         if given["state"] == "released":
             module.exit_json(changed=False, released=write and fleet_lock.release(path, run))
         hold = timedelta(minutes=given["minutes"])
-        note = fleet_lock.take(path, run, hold, take_over=given["take_over"], now=datetime.now(UTC), write=write)
+        times = {"now": datetime.now(UTC), "moment": since_boot.now()}
+        note = fleet_lock.take(path, run, hold, take_over=given["take_over"], write=write, **times)
         unfinished = Journal(state / "domain_change").unfinished()
         told = {name: unfinished[name] for name in ("from", "to", "began")} if unfinished else None
         upgrade = (state / "upgrade" / "journal.json").exists()

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from .since_boot import Moment
+
 
 class Held(RuntimeError):
     """Another run has the lock. The message says who, which playbook and since when; ``process``: the run's."""
@@ -34,20 +36,32 @@ class Run:
 
 
 def take(
-    path: Path, run: Run, hold: timedelta, *, take_over: bool, now: datetime, write: bool = True
+    path: Path,
+    run: Run,
+    hold: timedelta,
+    *,
+    take_over: bool,
+    now: datetime,
+    moment: Moment | None = None,
+    write: bool = True,
 ) -> dict[str, str]:
     """Have the lock for ``hold`` from now on, or longer where the run has it longer already. Returns the note.
 
+    ``moment``: now, as the host has lived it. Where it is given, the time that is left does not change with the clock.
     Raises Held where another run has it, unless it is dead for certain (``take_over``); OSError.
     """
     with _opened(path, write) as descriptor:
         there = _read(path, descriptor)
-        if there and there["process"] != run.process and not take_over and now < _time(there["until"]):
-            raise Held(_said(there), there["process"])
-        since, until = now, now + hold
+        left = _left(there, now, moment) if there else timedelta()
+        if there and there["process"] != run.process and not take_over and left > timedelta():
+            raise Held(_said(there, now + left), there["process"])
+        since = now
         if there and there["process"] == run.process:
-            since, until = _time(there["since"]), max(until, _time(there["until"]))
-        note = {"process": run.process, "who": run.who, "what": run.what, "since": _text(since), "until": _text(until)}
+            since, hold = _time(there["since"]), max(hold, left)
+        note = {"process": run.process, "who": run.who, "what": run.what, "since": _text(since)}
+        note["until"] = _text(now + hold)
+        if moment and moment.boot:
+            note |= {"boot": moment.boot, "ends": f"{moment.seconds + hold.total_seconds():.3f}"}
         if descriptor is not None:
             _write(descriptor, json.dumps(note))
     return note
@@ -86,7 +100,8 @@ def _read(path: Path, descriptor: int | None) -> dict[str, str] | None:
         text = os.pread(descriptor, 65536, 0).decode() if descriptor is not None else path.read_text()
         found = json.loads(text)
         note = {name: str(found[name]) for name in ("process", "who", "what", "since", "until")}
-        return note if _time(note["since"]) and _time(note["until"]) else None
+        note |= {name: str(found.get(name, default)) for name, default in (("boot", ""), ("ends", "0"))}
+        return note if _time(note["since"]) and _time(note["until"]) and float(note["ends"]) >= 0 else None
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return None
 
@@ -96,8 +111,14 @@ def _write(descriptor: int, text: str) -> None:
     os.pwrite(descriptor, text.encode(), 0)
 
 
-def _said(there: dict[str, str]) -> str:
-    since, until = (there[name].replace("T", " ").replace("+00:00", " UTC") for name in ("since", "until"))
+def _left(there: dict[str, str], now: datetime, moment: Moment | None) -> timedelta:
+    """For how long the run is waited for."""
+    over = moment.after(there["boot"], float(there["ends"])) if moment else None
+    return _time(there["until"]) - now if over is None else timedelta(seconds=-over)
+
+
+def _said(there: dict[str, str], end: datetime) -> str:
+    since, until = (text.replace("T", " ").replace("+00:00", " UTC") for text in (there["since"], _text(end)))
     return (
         f"{there['who']} works on this fleet with {there['what']} since {since}. Wait for its end. If you know that it "
         f"was killed, add -e streamfleet_lock_take_over=true; at {until} it is taken for dead"

@@ -5,11 +5,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
-import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -30,6 +26,7 @@ from tests.live.upgrades import (
     on_node,
     tables,
     tree_in,
+    upgrading,
 )
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
@@ -59,52 +56,9 @@ def air(stage: FromTree) -> Iterator[Air]:
         yield made
 
 
-class Run:
-    """An upgrade that is looked at while it goes on. ``tasks`` are those that it has begun."""
-
-    def __init__(self, stage: FromTree, *arguments: str) -> None:
-        self.tasks: list[str] = []
-        self.said = ""
-        self._process = subprocess.Popen(
-            stage.ansible("upgrade.yml", *arguments), cwd=stage.tree, env=stage.surroundings(), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
-        self._begun = threading.Condition()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        for line in self._process.stdout or ():
-            with self._begun:
-                self.said += line
-                if line.startswith("TASK ["):
-                    self.tasks.append(line.removeprefix("TASK [").partition("]")[0])
-                    self._begun.notify_all()
-        with self._begun:
-            self._begun.notify_all()
-
-    def wait_for(self, reached: Callable[[list[str]], bool], seconds: float = 600) -> bool:
-        """Whether the run has come so far; False where it has ended before."""
-        with self._begun:
-            self._begun.wait_for(lambda: reached(self.tasks) or not self._reader.is_alive(), seconds)
-            return reached(self.tasks)
-
-    def kill(self) -> None:
-        """SIGKILL to all processes of the run on the controller."""
-        os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait(30)
-        self._reader.join(30)
-
-    def end(self, seconds: float = 900) -> int:
-        """Wait for its end."""
-        code = self._process.wait(seconds)
-        self._reader.join(30)
-        return code
-
-
 def ends_right(stage: FromTree, before: dict[str, object], wanted: list[str], at: str) -> None:
     """The next run finishes what a broken one has begun, whatever that was."""
-    run = Run(stage, *TAKE_OVER)
+    run = upgrading(stage, *TAKE_OVER)
     assert run.end() == 0, f"{at}\n{run.said[-6000:]}"
     assert tables(stage) == wanted, at
     assert objects(stage) == before, at
@@ -128,7 +82,7 @@ def test_killed_at_points_spread_over_its_run(stage: FromTree, air: Air, chance:
     before = objects(stage)
     wanted = ["panel_more_9000"]
     add_migration(stage.tree, "9000_more", MORE)
-    whole = Run(stage)
+    whole = upgrading(stage)
     assert whole.end() == 0, whole.said[-6000:]
     assert tables(stage) == wanted
     for number, point in enumerate(moments(whole.tasks, ROUNDS, chance)):
@@ -136,7 +90,7 @@ def test_killed_at_points_spread_over_its_run(stage: FromTree, air: Air, chance:
         add_migration(stage.tree, f"{9001 + number}_more", MORE)
         wanted.append(f"panel_more_{9001 + number}")
         delay = chance.uniform(0.0, 1.5)
-        run = Run(stage, *TAKE_OVER)
+        run = upgrading(stage, *TAKE_OVER)
         reached = run.wait_for(lambda tasks, point=point: len(tasks) > point)  # type: ignore[misc]
         time.sleep(delay)
         run.kill()
@@ -178,7 +132,7 @@ def test_a_disk_without_room_for_the_way_back_is_refused(
     there = tables(stage)
     add_migration(stage.tree, "9100_more", MORE)
     small_disk(16)
-    run = Run(stage)
+    run = upgrading(stage)
     assert run.end() != 0
     assert "Nothing was changed: " in run.said
     assert "No space left on device" in run.said
@@ -198,7 +152,7 @@ def test_a_disk_that_fills_meanwhile_does_not_keep_it_from_going_back(
         (stage.tree / migration.relative_to(tree)).write_text(migration.read_text())
     add_migration(stage.tree, "9999_broken", BROKEN)
     try:
-        run = Run(stage)
+        run = upgrading(stage)
         assert run.wait_for(lambda tasks: "panel : Switch" in str(tasks) or "Bring the database" in str(tasks))
         stage.on_node(["sh", "-c", f"dd if=/dev/zero of={FOLDER}/filler bs=64k 2>/dev/null; df {FOLDER}"])
         assert run.end() != 0
@@ -211,6 +165,32 @@ def test_a_disk_that_fills_meanwhile_does_not_keep_it_from_going_back(
     assert air.faults() == []
 
 
+def test_a_way_back_that_is_barred_is_told_and_taken_by_the_next_run(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    before = objects(stage)
+    there = tables(stage)
+    tree = stage.tree
+    stage.tree = tree_in(tmp_path)
+    for migration in tree.glob("panel/streamfleet_panel/migrations/9*.py"):
+        (stage.tree / migration.relative_to(tree)).write_text(migration.read_text())
+    add_migration(stage.tree, "9999_broken", BROKEN)
+    try:
+        run = upgrading(stage)
+        assert run.wait_for(lambda tasks: "Bring the database" in str(tasks)), run.said[-6000:]
+        stage.on_node(["sh", "-c", f"mv {FOLDER}/*/database.sqlite3 /root/saved"])
+        assert run.end() != 0
+    finally:
+        stage.tree = tree
+    said = " ".join(run.said.split())
+    assert "this migration is broken" in said
+    assert "Going back did not get to its end: " in said
+    assert "Until it has, the panel takes no changes, and may be away" in said
+    assert "maintenance.json" in held(stage)
+    stage.on_node(["sh", "-c", f"mv /root/saved $(dirname {FOLDER}/*/settings.tar)/database.sqlite3"])
+    due = {f"panel_more_{path.stem[:4]}" for path in tree.glob("panel/streamfleet_panel/migrations/9*.py")}
+    ends_right(stage, before, sorted({*there, *due}), "the way back was barred")
+    assert air.faults() == []
+
+
 def test_a_network_that_is_cut_in_the_middle(stage: FromTree, air: Air, chance: random.Random) -> None:
     before = objects(stage)
     wanted = [*tables(stage), "panel_more_9200"]
@@ -218,7 +198,7 @@ def test_a_network_that_is_cut_in_the_middle(stage: FromTree, air: Air, chance: 
         add_migration(stage.tree, "9100_more", MORE)
     wanted = sorted({*wanted, "panel_more_9100"})
     add_migration(stage.tree, "9200_more", MORE)
-    run = Run(stage)
+    run = upgrading(stage)
     assert run.wait_for(lambda tasks: "Hold the worker" in str(tasks))
     delay = chance.uniform(0.0, 8.0)
     time.sleep(delay)

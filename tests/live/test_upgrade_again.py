@@ -29,22 +29,17 @@ from tests.live.upgrades import (
     foretold,
     held,
     installed,
+    later,
     left_of_probes,
     objects,
     on_node,
     tables,
     tree_in,
+    upgrading,
     version,
 )
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
-
-#: Of roles whose units are restarted for a new program, or reloaded for a new setting.
-PROGRAMS_OF_UNITS = (
-    "roles/sessions/files/streamfleet_sessions/__init__.py",
-    "roles/file_transfer/files/quota.py",
-    "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
-)
 
 #: Packages that are there, as newer ones in a list of apt's own: nothing in them differs but the version.
 NEWER = """
@@ -64,15 +59,6 @@ echo 'deb [trusted=yes] file:/srv/newer ./' > /etc/apt/sources.list.d/newer.list
 apt-get update -q
 """
 MEANT = ("-e", "upgrade_allow_restarts=yes")
-
-
-def later(folder: Path) -> Path:
-    """A double of a later release, which has another migration and other programs."""
-    tree = tree_in(folder)
-    add_migration(tree, "9998_more", MORE)
-    for program in PROGRAMS_OF_UNITS:
-        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
-    return tree
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +234,31 @@ def test_new_packages_are_said_with_what_they_cost_and_installed_only_when_that_
     again.start()
     assert again.playing.wait(20), again.stop()
     again.stop()
+
+
+def test_of_two_runs_at_once_the_second_is_refused_until_the_first_has_ended(
+    stage: FromTree, air: Air, tmp_path: Path
+) -> None:
+    before = objects(stage)
+    stage.tree = later(tmp_path)
+    add_migration(stage.tree, "9999_again", MORE)
+    try:
+        first = upgrading(stage)
+        # While the panel is changed, and while the hosts are.
+        for place in ("Hold the worker", "Stop where a host before was lost"):
+            assert first.wait_for(lambda tasks, place=place: place in str(tasks)), first.said[-6000:]  # type: ignore[misc]
+            first.hold()
+            try:
+                for playbook in ("upgrade.yml", "install.yml"):
+                    said = " ".join(stage.run(playbook, ok=False).split())
+                    assert "works on this fleet with upgrade.yml since " in said
+            finally:
+                first.go_on()
+        assert first.end() == 0, first.said[-6000:]
+        assert "of this very release; nothing to do" in stage.upgrade()
+    finally:
+        stage.tree = ROOT
+    assert tables(stage) == ["panel_more_9998", "panel_more_9999"]
+    assert stage.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
+    assert (objects(stage), left_of_probes(stage), held(stage)) == (before, [], "")
+    assert (air.source.error, air.encoder.poll()) == (None, None)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from demo import media
 from demo.show import credentials, wait_until_running
 from demo.stage import ROOT
 from tests.live.streams import Listener, Source
+from tests.live.upgrades import Run
 from tests.nodes.fleet import Domain, Fleet, NodeSpec
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
@@ -41,24 +42,27 @@ class Fleet3:
     fleet: Fleet
     folder: Path
 
-    def play(self, name: str, *arguments: str, ok: bool = True) -> str:
-        """Run a playbook, and return its output."""
+    def begin(self, name: str, *arguments: str) -> Run:
+        """Begin a run of a playbook."""
         program = str(Path(sys.executable).parent / "ansible-playbook")
         command = [program, "-i", str(self.fleet.inventory), "-i", str(self.folder / "hosts.json")]
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-        done = subprocess.run(
-            [*command, f"playbooks/{name}.yml", *arguments],
-            cwd=ROOT, env=environment, text=True, capture_output=True, check=False, timeout=1200,
-        )  # fmt: skip
-        output = done.stdout + done.stderr
+        return Run([*command, f"playbooks/{name}.yml", *arguments], ROOT, environment)
+
+    def play(self, name: str, *arguments: str, ok: bool = True) -> str:
+        """Run a playbook, and return its output."""
+        run = self.begin(name, *arguments)
+        code = run.end(1200)
         with (self.folder / "runs.log").open("a") as log:
-            log.write(f"\n== {name} {arguments}\n{output}")
-        assert (done.returncode == 0) is ok, output[-6000:]
-        return output
+            log.write(f"\n== {name} {arguments}\n{run.said}")
+        assert (code == 0) is ok, run.said[-6000:]
+        return run.said
 
     def inventory(self, **of_last: object) -> None:
         """Write the inventory; ``of_last`` are further variables of the last node."""
-        hosts = {name: {"streamfleet_stream_host": f"{name}.upgrade.localhost"} for name in NODES}
+        hosts: dict[str, dict[str, object]] = {
+            name: {"streamfleet_stream_host": f"{name}.upgrade.localhost"} for name in NODES
+        }
         hosts["n3"] |= of_last
         groups = {
             "streamfleet_panel": {"hosts": {"n1": {}}},
@@ -94,6 +98,10 @@ class Fleet3:
     def status(self, name: str) -> str:
         """Whether a node takes services."""
         return str(self.api().request("GET", f"/nodes/{name}").data["status"])
+
+    def lock(self) -> str:
+        """What is noted of the run that has the fleet."""
+        return self.read("cat", "/run/streamfleet/fleet.lock")
 
     def rtmp(self) -> str:
         """The process of the RTMP server."""
@@ -189,8 +197,9 @@ def test_a_node_that_cannot_be_reached_ends_it_before_anything_is_changed(three:
     finally:
         three.fleet.unpause("n2")
     assert "n2" in said.partition("UNREACHABLE!")[0].splitlines()[-1]
-    # Not a task more, on any host.
-    assert "TASK [" not in said.partition("UNREACHABLE!")[2]
+    # Not a task more on any host, and others may work again.
+    assert re.findall(r"TASK \[(.*)\]", said.partition("UNREACHABLE!")[2]) == ["Give the fleet's lock back"]
+    assert three.lock() == ""
     assert three.rtmp() == before
     assert air.encoder.poll() is None
 
@@ -217,22 +226,46 @@ def test_whom_it_touches_is_said_and_nobody_else_is_touched(three: Fleet3, air: 
 
 def test_a_node_that_is_lost_while_it_drains_takes_services_again_after_the_next_run(three: Fleet3, air: Air) -> None:
     three.inventory(**{**CHANGE, "streamfleet_nginx_rtmp_hls_fragment_seconds": 5})
-    ended: list[str] = []
-    run = threading.Thread(target=lambda: ended.append(three.play("upgrade", *MEANT, ok=False)))
-    run.start()
-    deadline = time.monotonic() + 600
+    run = three.begin("upgrade", *MEANT)
+    assert run.wait_for(lambda tasks: "Tell the panel" in tasks), run.said[-6000:]
+    deadline = time.monotonic() + 60
     while three.status("n3") != "draining":
-        assert run.is_alive(), ended
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, run.said[-6000:]
         time.sleep(0.2)
     three.fleet.pause("n3")
     try:
-        run.join(300)
+        assert run.end(300) != 0
     finally:
         three.fleet.unpause("n3")
-    assert "UNREACHABLE" in ended[0]
+    assert "UNREACHABLE" in run.said
     assert three.status("n3") == "draining"
     said = " ".join(three.play("upgrade", *MEANT).split())
     assert "had left these draining; they take services again: n3." in said
     assert three.status("n3") == "active"
     assert three.read("sh", "-c", "ls /var/lib/streamfleet/upgrade/draining-*; true") == ""
+
+
+def test_a_node_that_is_lost_ends_it_for_the_nodes_after_it(three: Fleet3, air: Air) -> None:
+    three.inventory(**{**CHANGE, "streamfleet_nginx_rtmp_hls_fragment_seconds": 6})
+    before = three.rtmp()
+    run = three.begin("upgrade", *MEANT)
+    # It is the second host's turn.
+    first = "Stop where a host before was lost"
+    assert run.wait_for(lambda tasks: tasks.count(first) == 2), run.said[-6000:]
+    three.fleet.pause("n2")
+    try:
+        assert run.end(600) != 0
+    finally:
+        three.fleet.unpause("n2")
+    said = " ".join(run.said.rpartition(f"TASK [{first}]")[2].split())
+    assert (
+        "n2 did not get to the end of its upgrade, so no further host is upgraded; those from n3 on are as they" in said
+    )
+    assert three.rtmp() == before
+    assert three.lock() == ""
+    three.play("upgrade", *MEANT)
+    assert three.rtmp() != before
+    assert {name: three.status(name) for name in NODES} == dict.fromkeys(NODES, "active")
+    for number in (0, 2):
+        heard = air.listeners[number].heard
+        assert (heard.disconnects, heard.lost_lines) == (0, 0), heard

@@ -8,7 +8,10 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +51,12 @@ class Migration(migrations.Migration):
     dependencies = [("panel", "{last}")]
     operations = [migrations.RunSQL("CREATE TABLE {table} (id INTEGER PRIMARY KEY)")]
 '''
+#: Of roles whose units are restarted for a new program, or reloaded for a new setting.
+PROGRAMS_OF_UNITS = (
+    "roles/sessions/files/streamfleet_sessions/__init__.py",
+    "roles/file_transfer/files/quota.py",
+    "roles/file_transfer/templates/streamfleet-file-transfer.service.j2",
+)
 #: What upgrades give to the stations and customers of their own.
 PROBE = "upgrade.yml:probe"
 _PLAN = re.compile(rf"{NODE}: ((?:enable, )?(?:start|restart while idle|restart|reload)) (\S+\.\w+)")
@@ -103,6 +112,15 @@ def add_migration(tree: Path, name: str, text: str) -> None:
     last = sorted(path.stem for path in folder.glob("[0-9]*.py"))[-1]
     written = text.replace("{last}", last).replace("{table}", f"panel_more_{name.partition('_')[0]}")
     (folder / f"{name}.py").write_text(written)
+
+
+def later(folder: Path) -> Path:
+    """A double of a later release, which has another migration and other programs."""
+    tree = tree_in(folder)
+    add_migration(tree, "9998_more", MORE)
+    for program in PROGRAMS_OF_UNITS:
+        (tree / program).write_text((tree / program).read_text() + "# A double of another release.\n")
+    return tree
 
 
 def objects(stage: Stage) -> dict[str, Any]:
@@ -173,3 +191,72 @@ def held(stage: Stage) -> str:
         "systemctl is-active streamfleet-panel streamfleet-panel-jobs streamfleet-worker | grep -v '^active$'; true"
     )
     return stage.on_node(["sh", "-c", look]).strip()
+
+
+def _children(process: int) -> list[int]:
+    """Processes that this one has started, with those that they have."""
+    found = []
+    for listed in Path(f"/proc/{process}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            for child in map(int, listed.read_text().split()):
+                found += [child, *_children(child)]
+    return found
+
+
+class Run:
+    """A run of Ansible that is looked at while it goes on. ``tasks`` are those that it has begun."""
+
+    def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
+        self.tasks: list[str] = []
+        self.said = ""
+        self._process = subprocess.Popen(
+            command, cwd=folder, env=environment, text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        self._begun = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        for line in self._process.stdout or ():
+            with self._begun:
+                self.said += line
+                if line.startswith("TASK ["):
+                    self.tasks.append(line.removeprefix("TASK [").partition("]")[0])
+                    self._begun.notify_all()
+        with self._begun:
+            self._begun.notify_all()
+
+    def wait_for(self, reached: Callable[[list[str]], bool], seconds: float = 600) -> bool:
+        """Whether the run has come so far; False where it has ended before."""
+        with self._begun:
+            self._begun.wait_for(lambda: reached(self.tasks) or not self._reader.is_alive(), seconds)
+            return reached(self.tasks)
+
+    def kill(self) -> None:
+        """SIGKILL to all processes of the run on the controller. Ansible's workers have sessions of their own."""
+        os.kill(self._process.pid, signal.SIGSTOP)
+        for process in [*_children(self._process.pid), self._process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        self._process.wait(30)
+        self._reader.join(30)
+
+    def hold(self) -> None:
+        """Let it stand still, until ``go_on``."""
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """After ``hold``."""
+        os.killpg(self._process.pid, signal.SIGCONT)
+
+    def end(self, seconds: float = 900) -> int:
+        """Wait for its end."""
+        code = self._process.wait(seconds)
+        self._reader.join(30)
+        return code
+
+
+def upgrading(stage: FromTree, *arguments: str) -> Run:
+    """upgrade.yml of the stage's tree, begun."""
+    return Run(stage.ansible("upgrade.yml", *arguments), stage.tree, stage.surroundings())

@@ -15,6 +15,8 @@ import pytest
 import yaml
 from streamfleet.controller_process import gone, named, where
 from streamfleet.fleet_lock import Held, Run, release, take
+from streamfleet.since_boot import Moment
+from streamfleet.since_boot import now as lived
 
 from action_plugins.streamfleet_fleet_lock import who
 
@@ -62,6 +64,32 @@ def test_a_run_that_is_dead_loses_it(path: Path, late: timedelta, take_over: boo
     assert release(path, ANN) is False
     with pytest.raises(Held, match=r"bob on control2 works on this fleet with domain_change\.yml"):
         have(path, ANN, now=NOW + late)
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=-400), timedelta(days=400)])
+def test_a_clock_that_jumps_changes_nothing_of_how_long_it_is_waited_for(path: Path, jump: timedelta) -> None:
+    def have_at(run: Run, now: datetime, boot: str, seconds: float) -> dict[str, str]:
+        return take(path, run, HOUR, take_over=False, now=now, moment=Moment(boot, seconds))
+
+    have_at(ANN, NOW, "a", 100)
+    with pytest.raises(Held, match=f"at {NOW + jump + timedelta(minutes=1):%Y-%m-%d %H:%M:%S} UTC it is taken for"):
+        have_at(BOB, NOW + jump, "a", 100 + 59 * 60)
+    assert have_at(BOB, NOW + jump, "a", 100 + 60 * 60)["who"] == BOB.who
+
+
+def test_a_lock_of_another_boot_is_waited_for_by_the_clock(path: Path) -> None:
+    take(path, ANN, HOUR, take_over=False, now=NOW, moment=Moment("a", 5000))
+    with pytest.raises(Held):
+        take(path, BOB, HOUR, take_over=False, now=NOW, moment=Moment("b", 9000))
+    assert take(path, BOB, HOUR, take_over=False, now=NOW + HOUR, moment=Moment("b", 10))["who"] == BOB.who
+
+
+def test_moments_of_this_host_go_on() -> None:
+    first, second = lived(), lived()
+    past = second.after(first.boot, first.seconds)
+    assert past is not None
+    assert 0 <= past < 5
+    assert second.after("", first.seconds) is None
 
 
 def test_it_is_given_back(path: Path) -> None:

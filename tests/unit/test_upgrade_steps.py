@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamfleet import since_boot
 from streamfleet.node_apply.host import Finished, Host
 from streamfleet.upgrade import databases, draining, journal, panel, places, steps, versions
 from streamfleet.upgrade.errors import UpgradeError
@@ -397,9 +398,29 @@ def test_a_run_is_given_up_after_its_lease(double: PanelDouble, monkeypatch: pyt
     found = journal.read(host)
     assert found is not None
     assert journal.is_fresh(found)
-    later = time.time() + journal.LEASE
-    monkeypatch.setattr(time, "time", lambda: later)
+    begun = since_boot.now()
+    later = since_boot.Moment(begun.boot, begun.seconds + journal.LEASE + 1)
+    monkeypatch.setattr(since_boot, "now", lambda: later)
     assert not journal.is_fresh(found)
+
+
+@pytest.mark.parametrize("jump", [-400 * 86400, 400 * 86400])
+def test_a_clock_that_jumps_gives_nobody_up(double: PanelDouble, monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
+    host = upgraded(double)
+    found = journal.read(host)
+    assert found is not None
+    here = time.time()
+    monkeypatch.setattr(time, "time", lambda: here + jump)
+    assert journal.is_fresh(found)
+    # It goes on to its end, too.
+    steps.open_gate(host, "r1")
+    steps.finish(host, "r1")
+    assert journal.read(host) is None
+    # Of another boot nothing is known but the clock's time.
+    monkeypatch.setattr(since_boot, "now", lambda: since_boot.Moment("another", 5.0))
+    assert not journal.is_fresh(found)
+    monkeypatch.setattr(time, "time", lambda: here)
+    assert journal.is_fresh(found)
 
 
 def test_versions_are_ordered_as_they_are_released() -> None:

@@ -101,6 +101,8 @@ class Frames(threading.Thread):
 class Audience(threading.Thread, abc.ABC):
     """A listener that counts, until stopped; ``playing`` is set once it gets the stream."""
 
+    longest_gap = LONGEST_GAP
+
     def __init__(self, route: Route, url: str) -> None:
         super().__init__(daemon=True)
         self._route, self._url = route, url
@@ -142,8 +144,6 @@ class Audience(threading.Thread, abc.ABC):
 
 class Listener(Audience):
     """Listens to numbered frames over one connection."""
-
-    longest_gap = LONGEST_GAP
 
     def _listen(self) -> None:
         with self._route.get(self._url) as answer:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from .. import since_boot
 from ..node_apply.host import Host
 from . import places
 from .errors import UpgradeError
@@ -76,7 +77,8 @@ def of_run(host: Host, run: str) -> dict[str, Any]:
 
 def write(host: Host, data: dict[str, Any]) -> None:
     """Keep what was begun, with the time; on the disk before this returns."""
-    put(host, places.JOURNAL, {**data, "touched": int(time.time())}, 0o600)
+    here = since_boot.now()
+    put(host, places.JOURNAL, {**data, "touched": int(time.time()), "touched_boot": [here.boot, here.seconds]}, 0o600)
 
 
 def close(host: Host, data: dict[str, Any], outcome: str) -> None:
@@ -87,8 +89,9 @@ def close(host: Host, data: dict[str, Any], outcome: str) -> None:
 
 
 def is_fresh(data: dict[str, Any]) -> bool:
-    """Whether the run that began it may still be at work."""
-    return 0 <= time.time() - float(data.get("touched", 0)) < LEASE
+    """Whether the run that began it may still be at work. Within one boot, whatever the clock was set to."""
+    ago = since_boot.now().after(*data.get("touched_boot", ("", 0.0)))
+    return abs(time.time() - float(data.get("touched", 0)) if ago is None else ago) < LEASE
 
 
 def describe(data: dict[str, Any]) -> str:
