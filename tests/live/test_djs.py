@@ -198,9 +198,9 @@ def test_a_dj_who_sends_silence_is_noticed(booth: Booth) -> None:
     quiet = booth.encoder("low", 0)
 
     def told() -> str:
-        return booth.sh(f"grep -o 'streamfleet_host_silent_seconds.*' {figures} || true").strip()
+        return booth.sh(f"grep '^streamfleet_host_silent_seconds{{' {figures} || true").strip()
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 150
     while not told().startswith('streamfleet_host_silent_seconds{media_service="rock-fm"} '):
         assert time.monotonic() < deadline, booth.sh(f"ls -l {said} {figures} || true")
         time.sleep(2)
