@@ -187,6 +187,32 @@ def test_a_switch_takes_two_seconds(booth: Booth, ears: Ears) -> None:
 
 
 @pytest.mark.full
+def test_a_dj_who_sends_silence_is_noticed(booth: Booth) -> None:
+    """By what is heard, not by who is connected; and no longer when there is sound again."""
+    booth.silence()
+    booth.with_djs(LOWER, HIGHER)
+    said = "/var/lib/streamfleet/services/rock-fm/autodj/silent"
+    figures = "/var/lib/streamfleet/metrics/streamfleet.prom"
+    began = time.time()
+    booth.sh(f"test ! -e {said}")
+    quiet = booth.encoder("low", 0)
+
+    def told() -> str:
+        return booth.sh(f"grep '^streamfleet_host_silent_seconds{{' {figures} || true").strip()
+
+    deadline = time.monotonic() + 150
+    while not told().startswith('streamfleet_host_silent_seconds{media_service="rock-fm"} '):
+        assert time.monotonic() < deadline, booth.sh(f"ls -l {said} {figures} || true")
+        time.sleep(2)
+    assert 20 <= float(told().rpartition(" ")[2]) <= time.time() - began
+    quiet.stop()
+    deadline = time.monotonic() + 120
+    while told():
+        assert time.monotonic() < deadline, told()
+        time.sleep(2)
+
+
+@pytest.mark.full
 def test_a_shoutcast_source_is_heard(booth: Booth, ears: Ears) -> None:
     encoder = ShoutcastEncoder(booth.address, PORT, "low:secret-of-low", SHOUTCAST)
     assert encoder.answer.startswith(b"OK2\r\n"), encoder.answer

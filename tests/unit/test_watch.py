@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import subprocess
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -215,6 +216,25 @@ def test_figures_of_a_host(tmp_path: Path) -> None:
     assert 0 < found['streamfleet_host_disk_used_ratio{mountpoint="/"}'] <= 1
     assert abs(found["streamfleet_host_watch_timestamp_seconds"] - now) < 60
     assert "streamfleet_host_hung_restarts_total" not in text, "nothing was"
+
+
+def test_silence_is_told_while_it_lasts_and_only_by_a_file(tmp_path: Path) -> None:
+    now = time.time()
+    began = f"{now - 90:.0f}"
+    said = {
+        name: put(tmp_path, f"var/lib/streamfleet/services/{name}/autodj/silent", text)
+        for name, text in {"now": began, "ended": began, "broken": "", "words": "x" * 99}.items()
+    }
+    os.utime(said["ended"], (now - 60, now - 60))
+    link, pipe = (tmp_path / f"var/lib/streamfleet/services/{name}/autodj/silent" for name in ("link", "pipe"))
+    for path in (link, pipe):
+        path.parent.mkdir(parents=True)
+    link.symlink_to(said["now"])
+    os.mkfifo(pipe)
+    found = {name: value for name, value in samples(figures.Figures(tmp_path).text({})).items() if "silent" in name}
+    (value,) = found.values()
+    assert list(found) == ['streamfleet_host_silent_seconds{media_service="now"}']
+    assert abs(value - 90) < 5
 
 
 def test_a_file_of_figures_is_whole_and_for_everybody(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
@@ -16,6 +17,9 @@ from pathlib import Path
 PLACES = ("/", "/var/log", "/var/lib/streamfleet", "/run/streamfleet/hls")
 TLS, HLS, LIVE = "etc/streamfleet/tls", "run/streamfleet/hls", "run/streamfleet-rtmp/live"
 BACKUP_SETTINGS, BACKUP_LAST = "etc/streamfleet/backup/settings.json", "var/lib/streamfleet-backup/last.json"
+SERVICES = "var/lib/streamfleet/services"
+#: An AutoDJ on which silence is heard says so every five seconds.
+SAID_WITHIN = 30.0
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 #: Name, help and type of each, in the order in which they are written.
@@ -28,6 +32,7 @@ FAMILIES = {
     "streamfleet_host_backup_configured": ("1: the host is to be backed up.", "gauge"),
     "streamfleet_host_backup_timestamp_seconds": ("When the last whole backup was made.", "gauge"),
     "streamfleet_host_hls_age_seconds": ("Since when a channel that an encoder sends to has no new segment.", "gauge"),
+    "streamfleet_host_silent_seconds": ("Since when nothing but silence is heard on a station with AutoDJ.", "gauge"),
     "streamfleet_host_hung_restarts_total": ("Restarts of what was hung, since the watchdog has started.", "counter"),
 }
 
@@ -58,6 +63,8 @@ class Figures:
                 samples["streamfleet_host_backup_timestamp_seconds"].append(({}, made))
         for slug, age in self._segments(now):
             samples["streamfleet_host_hls_age_seconds"].append(({"media_service": slug}, age))
+        for slug, seconds in self._silences(now):
+            samples["streamfleet_host_silent_seconds"].append(({"media_service": slug}, seconds))
         for (unit, service), count in sorted(restarts.items()):
             labels = {"unit": unit, "media_service": service}
             samples["streamfleet_host_hung_restarts_total"].append((labels, count))
@@ -117,6 +124,29 @@ class Figures:
                     with contextlib.suppress(FileNotFoundError):
                         newest = max(since, (self._root / HLS / lease.name / "index.m3u8").stat().st_mtime)
                     yield lease.name, max(0.0, now - newest)
+
+    def _silences(self, now: float) -> Iterable[tuple[str, float]]:
+        """Stations whose AutoDJ hears silence, and for how long."""
+        for path in sorted((self._root / SERVICES).glob("*/autodj/silent")):
+            with contextlib.suppress(OSError, ValueError):
+                since = _said(path, now)
+                if since is not None:
+                    yield path.parent.parent.name, max(0.0, now - since)
+
+
+def _said(path: Path, now: float) -> float | None:
+    """Seconds of the epoch that a tenant's program says; None if it was not said just now. Raises OSError, ValueError.
+
+    The folder is a tenant's own, so what is there may be a link, a pipe or anything.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or abs(now - found.st_mtime) > SAID_WITHIN:
+            return None
+        return float(int(os.read(handle, 16)))
+    finally:
+        os.close(handle)
 
 
 def _moment(text: str) -> float:
