@@ -141,8 +141,8 @@ def main() -> None:
         if given["state"] == "released":
             module.exit_json(changed=False, released=write and fleet_lock.release(path, run))
         hold = timedelta(minutes=given["minutes"])
-        times = {"now": datetime.now(UTC), "moment": since_boot.now()}
-        note = fleet_lock.take(path, run, hold, take_over=given["take_over"], write=write, **times)
+        take_over, now, moment = given["take_over"], datetime.now(UTC), since_boot.now()
+        note = fleet_lock.take(path, run, hold, take_over=take_over, now=now, moment=moment, write=write)
         unfinished = Journal(state / "domain_change").unfinished()
         told = {name: unfinished[name] for name in ("from", "to", "began")} if unfinished else None
         upgrade = (state / "upgrade" / "journal.json").exists()
