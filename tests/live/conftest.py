@@ -93,12 +93,14 @@ class FirstInstall:
 def first_install(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstInstall]:
     """A node on which install.yml was run: in check mode first, where tests/live/test_check_mode.py is chosen.
 
-    ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use again, for the inner loop.
+    ``STREAMFLEET_LIVE_RELEASE`` chooses the Debian release. ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use
+    again, for the inner loop.
     """
     kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
     fleet = kept or f"platform{secrets.token_hex(3)}"
     state = (ROOT / ".cache" / f"live-{kept}") if kept else Path(tmp_path_factory.mktemp("platform"))
     stage = Stage(fleet, state, last_port=9999)
+    stage.release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "")
     stage.start()
     try:
         checked = any(item.path.stem == "test_check_mode" for item in request.session.items)
