@@ -30,6 +30,7 @@ from tests.live.renames import (
     on_platform,
     options,
     printed_patch,
+    read_only,
     stale,
     there,
     watched,
@@ -168,11 +169,6 @@ class Fault(NamedTuple):
     breaks: str
     mends: str
     said: str
-
-
-def read_only(folder: str) -> tuple[str, str]:
-    """Commands that make a folder read-only for whoever writes, and writable again."""
-    return f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}", f"umount --lazy {folder}"
 
 
 DROP_IN = "/run/systemd/system/streamfleet-panel.service.d"

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamfleet.errors import Error
@@ -74,7 +74,14 @@ class Run(NamedTuple):
 
 
 def watched(site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], *, held: bool = False) -> Run:
-    """Run the playbook; ``at`` is called as a task begins, with its name and how many times it has begun.
+    """Run the playbook, as ``watch`` does it."""
+    return watch(site.command("playbooks/domain_change.yml", *options(site, asked)), site.environment(), at, held=held)
+
+
+def watch(
+    command: Sequence[str], environment: Mapping[str, str], at: Callable[[str, int], bool], *, held: bool = False
+) -> Run:
+    """Run Ansible; ``at`` is called as a task begins, with its name and how many times it has begun.
 
     ``held``: the run stands still meanwhile. Where ``at`` says so the run, and all that it has started here, is killed.
     """
@@ -82,10 +89,10 @@ def watched(site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool
     lines: list[str] = []
     begun: list[tuple[float, str]] = []
     # Else Ansible names a task when the first host has done it.
-    environment = site.environment() | {"ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
+    shown = {**environment, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"}
     start = time.monotonic()
     with subprocess.Popen(
-        site.command("playbooks/domain_change.yml", *options(site, asked)), cwd=ROOT, env=environment, text=True,
+        command, cwd=ROOT, env=shown, text=True,
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
     ) as process:  # fmt: skip
         for line in process.stdout or ():
@@ -125,6 +132,11 @@ def kill_on_node(site: Stage) -> None:
         "pkill -KILL -s $command; done; done; true"
     )
     site.on_node(["sh", "-c", script])
+
+
+def read_only(folder: str) -> tuple[str, str]:
+    """Commands that make a folder read-only for whoever writes, and writable again."""
+    return f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}", f"umount --lazy {folder}"
 
 
 # What there is ------------------------------------------------------------------------------------------------------
