@@ -202,6 +202,7 @@ def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(si
             assert whole(site, *NAMES[OLD]), fault
             assert there(site) == before, fault
             assert stale(site) == "", fault
+            assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
             print(f"{fault.step}: failed and put back")
 
 
