@@ -62,7 +62,10 @@ class Point(NamedTuple):
 
 
 def moments(run: Run, rounds: int, chance: random.Random) -> list[Point]:
-    """Points of a run, spread over the time that it took: a fifth before it writes, the others over what follows."""
+    """Points of a run, spread over the time that it took: a fifth before it writes, the others over what follows.
+
+    In no order, so that what comes after a kill does not depend on where it was.
+    """
     times = [second for second, _name in run.begun]
     first = next(second for second, name in run.begun if name == "Begin")
     before = rounds // 5
@@ -72,6 +75,7 @@ def moments(run: Run, rounds: int, chance: random.Random) -> list[Point]:
             at = low + (number + chance.random()) * (high - low) / count
             tasks = sum(second <= at for second in times)
             points.append(Point(tasks, at - times[tasks - 1]))
+    chance.shuffle(points)
     return points
 
 
@@ -138,6 +142,7 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
             assert whole(site, *NAMES[here]), what
             assert stale(site) == "", what
             assert site.api().request("GET", f"/nodes/{NODE}").data["stream_host"] == NAMES[here][1], what
+            print(f"   held; the names are *{here}")
         if here == NEW:
             change(site, {"from": NEW, "to": OLD})
         change(site, {"release": NEW})
