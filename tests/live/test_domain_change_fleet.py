@@ -49,9 +49,9 @@ RECAP = re.compile(r"changed=(\d+)")
 class Pair:
     """Two nodes with Icecast; the first has the panel, file transfer, and the directory that issues to both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fleet: str) -> None:
         self.folder = folder
-        self.fleet = Fleet(f"names{secrets.token_hex(3)}")
+        self.fleet = Fleet(fleet)
         self.pebble = Pebble(self, folder, blocked=(f"n2{BAD}",))
         #: What clients trust: the directory's root.
         self.ca = folder / "root.pem"
@@ -187,34 +187,46 @@ def one_line(text: str) -> str:
 
 @pytest.fixture(scope="module")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """The fleet, with a station on each node, and a customer who brings files to the first."""
-    it = Pair(Path(tmp_path_factory.mktemp("names")))
+    """The fleet, with a station on each node, and a customer who brings files to the first.
+
+    ``STREAMFLEET_LIVE_FLEET`` names one to keep and use again, for the inner loop.
+    """
+    kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
+    folder = ROOT / ".cache" / f"live-{kept}" if kept else Path(tmp_path_factory.mktemp("names"))
+    folder.mkdir(exist_ok=True, parents=True)
+    it = Pair(folder, kept or f"names{secrets.token_hex(3)}")
     try:
-        release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm")
-        it.fleet.up([NodeSpec(name, release) for name in NODES], [], [Domain(HOST, NODE)])
-        it.pebble.install()
-        it.pebble.start()
-        it.ca.write_text(it.pebble.root)
-        for ending in (OLD, NEW, BAD):
-            for host in HOSTS:
-                it.pebble.leads(f"{host}{ending}", it.address_of(NODE if host == "panel" else host))
-        it.write_inventory()
-        it.play("install")
-        stations = [
-            {"slug": f"{name}-fm", "name": name, "customer": "ada", "engine": "icecast", "node": name} for name in NODES
-        ]
-        library = {"slug": "ada-night", "name": "Night", "customer": "ada", "engine": "icecast", "node": NODE}
-        document = {
-            "customers": [{"username": "ada", "name": "Ada", "email": "ada@live.example"}],
-            "media_services": [*stations, {**library, "autodj": {}}],
-            "media_users": [{"customer": "ada", "name": "studio", "password": SECRET}],
-        }
-        it.api().request("POST", "/apply", {"document": document})
-        wait_until_running(it.api(), (*(f"{name}-fm" for name in NODES), "ada-night"), 120)
-        assert it.issued(OLD)
+        if not (folder / "token").exists():
+            _install(it)
         yield it
     finally:
-        it.fleet.down()
+        if not kept:
+            it.fleet.down()
+
+
+def _install(pair: Pair) -> None:
+    release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm")
+    pair.fleet.up([NodeSpec(name, release) for name in NODES], [], [Domain(HOST, NODE)])
+    pair.pebble.install()
+    pair.pebble.start()
+    pair.ca.write_text(pair.pebble.root)
+    for ending in (OLD, NEW, BAD):
+        for host in HOSTS:
+            pair.pebble.leads(f"{host}{ending}", pair.address_of(NODE if host == "panel" else host))
+    pair.write_inventory()
+    pair.play("install")
+    stations = [
+        {"slug": f"{name}-fm", "name": name, "customer": "ada", "engine": "icecast", "node": name} for name in NODES
+    ]
+    library = {"slug": "ada-night", "name": "Night", "customer": "ada", "engine": "icecast", "node": NODE}
+    document = {
+        "customers": [{"username": "ada", "name": "Ada", "email": "ada@live.example"}],
+        "media_services": [*stations, {**library, "autodj": {}}],
+        "media_users": [{"customer": "ada", "name": "studio", "password": SECRET}],
+    }
+    pair.api().request("POST", "/apply", {"document": document})
+    wait_until_running(pair.api(), (*(f"{name}-fm" for name in NODES), "ada-night"), 120)
+    assert pair.issued(OLD)
 
 
 @contextlib.contextmanager
