@@ -231,6 +231,6 @@ def failing(site: Stage, fault: Fault) -> str:
         return False
 
     try:
-        return " ".join(watched(site, MOVE, at_, held=True).said.split())
+        return " ".join(watched(site, MOVE, at_, points).said.split())
     finally:
         mend()

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from streamfleet.errors import Error
@@ -73,17 +73,23 @@ class Run(NamedTuple):
     begun: list[tuple[float, str]]
 
 
-def watched(site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], *, held: bool = False) -> Run:
+def watched(
+    site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], held: Container[tuple[str, int]] = ()
+) -> Run:
     """Run the playbook, as ``watch`` does it."""
     return watch(site.command("playbooks/domain_change.yml", *options(site, asked)), site.environment(), at, held=held)
 
 
 def watch(
-    command: Sequence[str], environment: Mapping[str, str], at: Callable[[str, int], bool], *, held: bool = False
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    at: Callable[[str, int], bool],
+    held: Container[tuple[str, int]] = (),
 ) -> Run:
     """Run Ansible; ``at`` is called as a task begins, with its name and how many times it has begun.
 
-    ``held``: the run stands still meanwhile. Where ``at`` says so the run, and all that it has started here, is killed.
+    ``held``: for which of these the run stands still meanwhile; it must take longer than a fork, whose child would not
+    be told to go on. Where ``at`` says so the run, and all that it has started here, is killed.
     """
     times: Counter[str] = Counter()
     lines: list[str] = []
@@ -100,11 +106,12 @@ def watch(
             if found := re.match(r"TASK \[(.*)\] \**$", line):
                 times[found[1]] += 1
                 begun.append((time.monotonic() - start, found[1]))
-                if held:
+                holds = (found[1], times[found[1]]) in held
+                if holds:
                     os.killpg(process.pid, signal.SIGSTOP)
                 if at(found[1], times[found[1]]):
                     os.killpg(process.pid, signal.SIGKILL)
-                if held:
+                if holds:
                     os.killpg(process.pid, signal.SIGCONT)
     return Run(process.returncode == -signal.SIGKILL, "".join(lines), begun)
 

@@ -17,7 +17,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -285,17 +285,18 @@ def test_a_file_transfer_that_cannot_be_written_has_all_put_back(pair: Pair) -> 
     before = pair.there()
     breaks, mends = read_only("/etc/streamfleet/file-transfer")
     mended: list[str] = []
+    broken, turned = ("Note the step", 5), ("Turn round", 1)
 
     def at(task: str, times: int) -> bool:
-        if (task, times) == ("Note the step", 5):
+        if (task, times) == broken:
             pair.sh(breaks)
-        if task == "Turn round" and not mended:
+        if (task, times) == turned:
             mended.append(pair.sh(mends))
         return False
 
     with everybody(pair):
         try:
-            said = one_line(_watched(pair, MOVE, at, held=True).said)
+            said = one_line(_watched(pair, MOVE, at, (broken, turned)).said)
         finally:
             if not mended:
                 pair.sh(mends, check=False)
@@ -306,8 +307,10 @@ def test_a_file_transfer_that_cannot_be_written_has_all_put_back(pair: Pair) -> 
     assert pair.there() == before
 
 
-def _watched(pair: Pair, asked: dict[str, Any], at: Any, held: bool = False) -> Run:
-    run = watch(pair.command("domain_change", *options(asked)), pair.environment, at, held=held)
+def _watched(
+    pair: Pair, asked: dict[str, Any], at: Callable[[str, int], bool], held: Container[tuple[str, int]] = ()
+) -> Run:
+    run = watch(pair.command("domain_change", *options(asked)), pair.environment, at, held)
     with (pair.folder / "runs.log").open("a") as log:
         log.write(f"\n== domain_change, watched, {asked}\n{run.said}")
     return run
@@ -315,14 +318,15 @@ def _watched(pair: Pair, asked: dict[str, Any], at: Any, held: bool = False) -> 
 
 def test_a_host_that_is_lost_on_the_way_is_put_back_when_it_is_there_again(pair: Pair) -> None:
     before = pair.there()
+    lost = ("Note the step", 4)
 
     def at(task: str, times: int) -> bool:
-        if (task, times) == ("Note the step", 4):
+        if (task, times) == lost:
             pair.fleet.pause("n2")
         return False
 
     try:
-        said = one_line(_watched(pair, MOVE, at, held=True).said)
+        said = one_line(_watched(pair, MOVE, at, (lost,)).said)
         assert "n2: it cannot be reached any more" in said
         assert "Old names are served. Mend that, then run domain_change.yml -e domain_change_undo=true." in said
         assert ask(pair, f"panel{OLD}", "/login/")[0] == 200
