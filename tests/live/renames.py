@@ -77,7 +77,7 @@ def watched(
     site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], held: Container[tuple[str, int]] = ()
 ) -> Run:
     """Run the playbook, as ``watch`` does it."""
-    return watch(site.command("playbooks/domain_change.yml", *options(site, asked)), site.environment(), at, held=held)
+    return watch(site.command("playbooks/domain_change.yml", *options(site, asked)), site.environment(), at, held)
 
 
 def watch(
