@@ -8,6 +8,7 @@ Tests playbooks: domain_change.yml certificates.yml.
 from __future__ import annotations
 
 import contextlib
+import ftplib
 import json
 import os
 import re
@@ -16,10 +17,11 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Container, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import yaml
@@ -229,6 +231,33 @@ def _install(pair: Pair) -> None:
     assert pair.issued(OLD)
 
 
+class AtTheFiles(threading.Thread):
+    """A session of file transfer that looks at its folder from time to time. ``fault``: what ended it."""
+
+    def __init__(self, pair: Pair) -> None:
+        super().__init__(daemon=True)
+        self._session = pair.ftps()
+        self._ended = threading.Event()
+        self.fault: Exception | None = None
+
+    def run(self) -> None:
+        """Until it is left."""
+        try:
+            while not self._ended.wait(5):
+                self._session.nlst()
+        except (OSError, EOFError, ftplib.Error) as error:
+            self.fault = error
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._ended.set()
+        self.join(30)
+        self._session.close()
+
+
 @contextlib.contextmanager
 def everybody(pair: Pair) -> Iterator[None]:
     """A source and two listeners of each node by the old names, and a session of file transfer: nobody is dropped."""
@@ -245,10 +274,9 @@ def everybody(pair: Pair) -> Iterator[None]:
         for listener in listeners:
             listener.start()
             assert listener.playing.wait(20), listener.heard
-        session = stack.enter_context(contextlib.closing(pair.ftps()))
+        session = stack.enter_context(AtTheFiles(pair))
         yield
-        session.voidcmd("NOOP")
-        session.nlst()
+        assert session.fault is None
         assert [source.error for source in sources] == [None] * len(NODES)
         for listener in listeners:
             heard = listener.stop()
@@ -314,6 +342,23 @@ def _watched(
     with (pair.folder / "runs.log").open("a") as log:
         log.write(f"\n== domain_change, watched, {asked}\n{run.said}")
     return run
+
+
+def test_a_step_that_is_done_once_for_all_hosts_fails_and_all_are_put_back(pair: Pair) -> None:
+    before = pair.there()
+    told = ("Note the step", 6)
+
+    def at(task: str, times: int) -> bool:
+        if (task, times) == told:
+            pair.sh("systemctl stop streamfleet-panel.service")
+        return False
+
+    with everybody(pair):
+        said = one_line(_watched(pair, MOVE, at, (told,)).said)
+        assert "Tell the panel of the streams' names" in said
+        assert "All is as it was before." in said
+        assert pair.issued(OLD)
+    assert pair.there() == before
 
 
 def test_a_host_that_is_lost_on_the_way_is_put_back_when_it_is_there_again(pair: Pair) -> None:

@@ -451,3 +451,72 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -
     )
     assert {"p.example.net", "s.example.net"} <= set(found["fleet"])
     assert "over.example.net" not in found["fleet"]
+
+
+STEPS = """\
+- name: Begin
+  hosts: a:b
+  gather_facts: false
+  module_defaults: &journal
+    streamfleet_domain_change: {folder: FOLDER}
+  tasks:
+    - name: Begin
+      streamfleet_domain_change:
+        {state: begun, run: one, from: a.example.net, to: b.example.net, last_day: "2027-03-01"}
+      run_once: true
+
+- name: Change
+  hosts: a:b
+  gather_facts: false
+  module_defaults: *journal
+  vars_files: [PLAYBOOKS/vars/domain_change.yml]
+  vars: {__streamfleet_domain_run: one, _streamfleet_panel_inventory_name: a}
+  tasks:
+    - name: Step by step
+      block:
+        - name: Come to the first
+          ansible.builtin.import_tasks: PLAYBOOKS/tasks/domain_change_step.yml
+          vars: {__streamfleet_domain_step: web}
+        - name: Break the one
+          ansible.builtin.fail:
+            msg: broken
+          when: inventory_hostname == broken
+        - name: Come to the second
+          ansible.builtin.import_tasks: PLAYBOOKS/tasks/domain_change_step.yml
+          vars: {__streamfleet_domain_step: panel}
+        - name: Go on
+          ansible.builtin.debug:
+            msg: went on
+      rescue:
+        - name: Turn
+          ansible.builtin.debug:
+            msg: "{{ inventory_hostname }} turns, {{ ansible_failed_result.msg }}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "backward", "said", "step"),
+    [
+        ("a", False, ["a turns, broken", "b turns, a has failed, or cannot be reached any more"], "web"),
+        ("b", False, ["b turns, broken", "a turns, b has failed, or cannot be reached any more"], "web"),
+        ("a", True, ["a turns, broken", "went on"], "panel"),
+        ("none", False, ["went on"], "panel"),
+    ],
+)
+def test_a_step_is_for_all_hosts_forward_and_for_each_backward(
+    broken: str, backward: bool, said: list[str], step: str, tmp_path: Path
+) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text(STEPS.replace("PLAYBOOKS", str(ROOT / "playbooks")).replace("FOLDER", str(tmp_path / "journal")))
+    given = json.dumps(
+        {"broken": broken, "__streamfleet_domain_backward": backward, "ansible_python_interpreter": sys.executable}
+    )
+    done = forked_ansible.playbook(
+        ["-i", "a,b,", "-c", "local", "-e", given, str(play)],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in said:
+        assert f'"msg": "{text}"' in done.stdout, done.stdout
+    assert ("went on" in done.stdout) is ("went on" in said)
+    assert json.loads((tmp_path / "journal" / "journal.json").read_text())["step"] == step
