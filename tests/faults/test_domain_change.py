@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
+from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
 from tests.faults.conftest import ROUNDS
 from tests.live.renames import (
     MOVE,
@@ -29,7 +31,7 @@ from tests.live.renames import (
     kill_on_node,
     on_platform,
     options,
-    printed_patch,
+    patch,
     read_only,
     stale,
     there,
@@ -42,10 +44,38 @@ pytestmark = pytest.mark.live
 
 NAMES = {OLD: (PANEL_HOST, STREAM_HOST), NEW: (NEW_PANEL, NEW_STREAM)}
 OTHER = {OLD: NEW, NEW: OLD}
+INVENTORY, VARIABLES = ROOT / "inventories" / "demo", ("group_vars", "all", "main.yml")
 #: What comes after a kill, by turns. In the last the run that takes it back is killed, too, and the next one does it.
 ENDS = ("taken back", "finished", "taken back at the second try")
 #: Tasks of a run that takes back, counted from where it begins to, among which it is killed.
 UNDOING = 60
+
+
+class Inventory:
+    """A copy of the demo's inventory that is kept as an operator keeps it: with the diffs that runs print."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        shutil.copytree(INVENTORY, folder / "inventories" / "demo")
+        self.hosts = folder / "inventories" / "demo" / "hosts.yml"
+
+    @property
+    def text(self) -> str:
+        """The file with the names."""
+        return self.hosts.parent.joinpath(*VARIABLES).read_text()
+
+    def patched(self, log: str) -> None:
+        """Apply what a run has printed."""
+        patch(self._folder, log)
+
+
+@pytest.fixture
+def inventory(site: Stage, tmp_path: Path) -> Iterator[Inventory]:
+    """What the runs of this test go by."""
+    made, before = Inventory(tmp_path), site.hosts
+    site.hosts = str(made.hosts)
+    yield made
+    site.hosts = before
 
 
 @pytest.fixture(scope="module")
@@ -101,15 +131,15 @@ def never(_task: str, _times: int) -> bool:
 
 @pytest.mark.full
 def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_run_ends_right(
-    site: Stage, chance: random.Random
+    site: Stage, chance: random.Random, inventory: Inventory
 ) -> None:
     first = there(site)
     with everybody(site):
         measured = watched(site, MOVE, never)
         assert "Note the end" in [name for _second, name in measured.begun], measured.said
         assert whole(site, *NAMES[NEW])
-        patches = {NEW: printed_patch(measured.said)}
-        here, known = NEW, {NEW: there(site)}
+        inventory.patched(measured.said)
+        here, known, texts = NEW, {NEW: there(site)}, {NEW: inventory.text}
         print(f"a run: {len(measured.begun)} tasks in {measured.begun[-1][0]:.0f} s")
         for number, point in enumerate(moments(measured, ROUNDS, chance)):
             end, there_too = ENDS[number % len(ENDS)], chance.random() < 0.5
@@ -126,45 +156,45 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
             # Customers, encoders and listeners have these names.
             whole_soon(site, *NAMES[here], what)
             customer.goes_on()
-            if end == "finished":
+            if end == ENDS[2]:
+                moment = Point(1 + chance.randrange(UNDOING), chance.uniform(0.0, 0.5))
+                undone = watched(site, UNDO, at(moment, "Begin to take back"))
+                print(f"   and {'killed' if undone.killed else 'ended'} in {undone.begun[-1][1]!r}")
+                whole_soon(site, *NAMES[here], what)
+            if end == ENDS[1] or not taken_back(site, here, before, what):
+                # Where the run had come to its end before it was killed, this says what it would have said.
                 change(site, {"from": here, "to": OTHER[here]})
                 here = OTHER[here]
+                inventory.patched((site.state / "domain_change.log").read_text())
                 assert known.setdefault(here, there(site)) == there(site), what
-                printed = printed_patch((site.state / "domain_change.log").read_text())
-                assert patches.setdefault(here, printed) == printed, what
-            else:
-                if end != "taken back":
-                    moment = Point(1 + chance.randrange(UNDOING), chance.uniform(0.0, 0.5))
-                    undone = watched(site, UNDO, at(moment, "Begin to take back"))
-                    print(f"   and {'killed' if undone.killed else 'ended'} in {undone.begun[-1][1]!r}")
-                    whole_soon(site, *NAMES[here], what)
-                here = taken_back(site, here, before, what)
+                assert texts.setdefault(here, inventory.text) == inventory.text, what
             assert whole(site, *NAMES[here]), what
             assert stale(site) == "", what
             assert site.api().request("GET", f"/nodes/{NODE}").data["stream_host"] == NAMES[here][1], what
             print(f"   held; the names are *{here}")
         if here == NEW:
             change(site, {"from": NEW, "to": OLD})
+            inventory.patched((site.state / "domain_change.log").read_text())
         change(site, {"release": NEW})
+        inventory.patched((site.state / "domain_change.log").read_text())
+        assert inventory.text == INVENTORY.joinpath(*VARIABLES).read_text()
         assert whole(site, *NAMES[OLD])
         assert there(site) == first
         assert site.install().changed == 0
 
 
-def taken_back(site: Stage, here: str, before: str, what: str) -> str:
-    """Have an unfinished change taken back; returns whose names count then, the new ones where it had ended already."""
+def taken_back(site: Stage, here: str, before: str, what: str) -> bool:
+    """Have an unfinished change taken back. False where it was finished already, and the new names count."""
     log = site.state / "domain_change.log"
     log.unlink(missing_ok=True)
-    if site.playbook("playbooks/domain_change.yml", *options(site, UNDO), check=False).failed == 0:
-        assert there(site) == before, what
-        return here
-    said = " ".join(log.read_text().split())
-    assert "no change of names is unfinished" in said, f"{what}\n{said}"
-    if f"from {here} to {OTHER[here]}, is finished" in said:
-        return OTHER[here]
-    # It was killed before it had begun, or when it had been taken back already.
+    if site.playbook("playbooks/domain_change.yml", *options(site, UNDO), check=False).failed:
+        said = " ".join(log.read_text().split())
+        assert "no change of names is unfinished" in said, f"{what}\n{said}"
+        if f"from {here} to {OTHER[here]}, is finished" in said:
+            return False
+    # Also where it was killed before it had begun, or when it had been taken back already.
     assert there(site) == before, what
-    return here
+    return True
 
 
 class Fault(NamedTuple):

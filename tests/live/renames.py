@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamfleet.errors import Error
@@ -279,6 +280,13 @@ def everybody(site: Stage) -> Iterator[None]:
 
 
 # The inventory ------------------------------------------------------------------------------------------------------
+
+
+def patch(folder: Path, log: str) -> None:
+    """Apply the diff that a run has printed to a copy of the inventory; it must have printed one."""
+    lines = printed_patch(log)
+    assert lines
+    subprocess.run(["patch", "-p1"], cwd=folder, input="\n".join(lines) + "\n", text=True, check=True)
 
 
 def printed_patch(log: str) -> list[str]:
