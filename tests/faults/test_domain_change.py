@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import itertools
 import random
-import shutil
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
+from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
 from tests.faults.conftest import ROUNDS
 from tests.live.renames import (
     MOVE,
@@ -25,13 +23,14 @@ from tests.live.renames import (
     OLD,
     UNDO,
     AtThePanel,
+    Inventory,
     Run,
     change,
     everybody,
+    kept_inventory,
     kill_on_node,
     on_platform,
     options,
-    patch,
     read_only,
     stale,
     there,
@@ -44,38 +43,17 @@ pytestmark = pytest.mark.live
 
 NAMES = {OLD: (PANEL_HOST, STREAM_HOST), NEW: (NEW_PANEL, NEW_STREAM)}
 OTHER = {OLD: NEW, NEW: OLD}
-INVENTORY, VARIABLES = ROOT / "inventories" / "demo", ("group_vars", "all", "main.yml")
 #: What comes after a kill, by turns. In the last the run that takes it back is killed, too, and the next one does it.
 ENDS = ("taken back", "finished", "taken back at the second try")
 #: Tasks of a run that takes back, counted from where it begins to, among which it is killed.
 UNDOING = 60
 
 
-class Inventory:
-    """A copy of the demo's inventory that is kept as an operator keeps it: with the diffs that runs print."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        shutil.copytree(INVENTORY, folder / "inventories" / "demo")
-        self.hosts = folder / "inventories" / "demo" / "hosts.yml"
-
-    @property
-    def text(self) -> str:
-        """The file with the names."""
-        return self.hosts.parent.joinpath(*VARIABLES).read_text()
-
-    def patched(self, log: str) -> None:
-        """Apply what a run has printed."""
-        patch(self._folder, log)
-
-
 @pytest.fixture
-def inventory(site: Stage, tmp_path: Path) -> Iterator[Inventory]:
+def inventory(site: Stage) -> Iterator[Inventory]:
     """What the runs of this test go by."""
-    made, before = Inventory(tmp_path), site.hosts
-    site.hosts = str(made.hosts)
-    yield made
-    site.hosts = before
+    with kept_inventory(site) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +111,7 @@ def never(_task: str, _times: int) -> bool:
 def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_run_ends_right(
     site: Stage, chance: random.Random, inventory: Inventory
 ) -> None:
-    first = there(site)
+    first, first_text = there(site), inventory.text
     with everybody(site):
         measured = watched(site, MOVE, never)
         assert "Note the end" in [name for _second, name in measured.begun], measured.said
@@ -177,7 +155,7 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
             inventory.patched((site.state / "domain_change.log").read_text())
         change(site, {"release": NEW})
         inventory.patched((site.state / "domain_change.log").read_text())
-        assert inventory.text == INVENTORY.joinpath(*VARIABLES).read_text()
+        assert inventory.text == first_text
         assert whole(site, *NAMES[OLD])
         assert there(site) == first
         assert site.install().changed == 0

@@ -6,6 +6,8 @@ import contextlib
 import json
 import os
 import re
+import secrets
+import shutil
 import signal
 import subprocess
 import time
@@ -282,11 +284,37 @@ def everybody(site: Stage) -> Iterator[None]:
 # The inventory ------------------------------------------------------------------------------------------------------
 
 
-def patch(folder: Path, log: str) -> None:
-    """Apply the diff that a run has printed to a copy of the inventory; it must have printed one."""
-    lines = printed_patch(log)
-    assert lines
-    subprocess.run(["patch", "-p1"], cwd=folder, input="\n".join(lines) + "\n", text=True, check=True)
+class Inventory:
+    """A copy of the demo's inventory that is kept as an operator keeps it: with the diffs that runs print."""
+
+    def __init__(self, folder: Path) -> None:
+        self.hosts = folder / "hosts.yml"
+        self._names = folder / "group_vars" / "all" / "main.yml"
+        shutil.copytree(ROOT / "inventories" / "demo", folder)
+
+    @property
+    def text(self) -> str:
+        """The file with the names."""
+        return self._names.read_text()
+
+    def patched(self, log: str) -> None:
+        """Apply the diff that a run has printed; it must have printed one."""
+        lines = printed_patch(log)
+        assert lines
+        subprocess.run(["patch", "-p1"], cwd=ROOT, input="\n".join(lines) + "\n", text=True, check=True)
+
+
+@contextlib.contextmanager
+def kept_inventory(site: Stage) -> Iterator[Inventory]:
+    """A copy by which runs go meanwhile. It lies below the folder that they are started in, as an operator's does."""
+    folder, before = ROOT / ".cache" / f"inventory-{secrets.token_hex(3)}", site.hosts
+    made = Inventory(folder)
+    site.hosts = str(made.hosts.relative_to(ROOT))
+    try:
+        yield made
+    finally:
+        site.hosts = before
+        shutil.rmtree(folder)
 
 
 def printed_patch(log: str) -> list[str]:

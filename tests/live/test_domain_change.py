@@ -6,13 +6,12 @@ Tests playbooks: domain_change.yml.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
+from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
 from tests.live.renames import (
     MOVE,
     NEW,
@@ -21,11 +20,12 @@ from tests.live.renames import (
     OLD,
     UNDO,
     AtThePanel,
+    Inventory,
     change,
     everybody,
+    kept_inventory,
     killed,
     on_platform,
-    patch,
     stale,
     there,
     watched,
@@ -44,6 +44,13 @@ def site(platform: Stage) -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture
+def inventory(site: Stage) -> Iterator[Inventory]:
+    """What the runs of a test go by, where they are to."""
+    with kept_inventory(site) as made:
+        yield made
+
+
 @pytest.mark.full
 def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Stage) -> None:
     before = there(site)
@@ -58,7 +65,7 @@ def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Sta
 
 
 @pytest.mark.full
-def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage, tmp_path: Path) -> None:
+def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage, inventory: Inventory) -> None:
     before = there(site)
     _recap, check = change(site, MOVE, "--check", "--diff")
     assert there(site) == before
@@ -79,18 +86,13 @@ def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage
         log.unlink(missing_ok=True)
         assert site.playbook("playbooks/install.yml", "-e", json.dumps(site.added), check=False).failed
         assert f"the streams were moved to {NEW_STREAM} on 20" in " ".join(log.read_text().split())
-        shutil.copytree(ROOT / "inventories" / "demo", tmp_path / "inventories" / "demo")
-        patch(tmp_path, (site.state / "domain_change.log").read_text())
-        site.hosts = str(tmp_path / "inventories" / "demo" / "hosts.yml")
-        try:
-            assert site.install().changed == 0
-            recap, said = change(site, MOVE)
-            assert recap.changed == 0
-            assert "Nothing: it says so already." in said
-            change(site, {"from": NEW, "to": OLD})
-            patch(tmp_path, (site.state / "domain_change.log").read_text())
-        finally:
-            site.hosts = "inventories/demo/hosts.yml"
+        inventory.patched((site.state / "domain_change.log").read_text())
+        assert site.install().changed == 0
+        recap, said = change(site, MOVE)
+        assert recap.changed == 0
+        assert "Nothing: it says so already." in said
+        change(site, {"from": NEW, "to": OLD})
+        site.hosts = "inventories/demo/hosts.yml"
         # An inventory of before both changes does not know the name that is served still.
         _recap, said = change(site, MOVE, ok=False)
         assert f"would give up {NEW_PANEL}, {NEW_STREAM}, which this inventory does not name" in said

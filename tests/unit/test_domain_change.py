@@ -631,7 +631,7 @@ def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped
             (tasks / f"{part}.yml").write_text("[]")
     hosts = {
         name: {
-            "before": {"streamfleet_stream_host": f"{name}.old"}, "target": {},
+            "before": {"streamfleet_stream_host": f"{name}.old", "streamfleet_former_stream_hosts": []}, "target": {},
             "renames": {kind: {"old": f"{name}.old", "new": f"{name}.new"}},
         }
         for name in ("a", "b")
