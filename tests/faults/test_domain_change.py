@@ -5,119 +5,174 @@ Tests playbooks: domain_change.yml.
 
 from __future__ import annotations
 
+import itertools
 import random
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import pytest
 
 from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
 from tests.faults.conftest import ROUNDS
-from tests.live.test_domain_change import (
+from tests.live.renames import (
     MOVE,
     NEW,
     NEW_PANEL,
     NEW_STREAM,
     OLD,
     UNDO,
+    AtThePanel,
+    Inventory,
+    Run,
     change,
     everybody,
+    kept_inventory,
+    kill_on_node,
+    on_platform,
     options,
-    site,  # noqa: F401
+    read_only,
+    stale,
     there,
     watched,
     whole,
+    whole_soon,
 )
 
 pytestmark = pytest.mark.live
 
 NAMES = {OLD: (PANEL_HOST, STREAM_HOST), NEW: (NEW_PANEL, NEW_STREAM)}
 OTHER = {OLD: NEW, NEW: OLD}
+#: What comes after a kill, by turns. In the last the run that takes it back is killed, too, and the next one does it.
+ENDS = ("taken back", "finished", "taken back at the second try")
+#: Tasks of a run that takes back, counted from where it begins to, among which it is killed.
+UNDOING = 60
+
+
+@pytest.fixture
+def inventory(site: Stage) -> Iterator[Inventory]:
+    """What the runs of this test go by."""
+    with kept_inventory(site) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def site(platform: Stage) -> Iterator[Stage]:
+    with on_platform(platform) as made:
+        yield made
+
+
+class Point(NamedTuple):
+    """A moment of a run: so many tasks have begun, and so many seconds ago the last of them."""
+
+    tasks: int
+    seconds: float
+
+
+def moments(run: Run, rounds: int, chance: random.Random) -> list[Point]:
+    """Points of a run, spread over the time that it took: a fifth before it writes, the others over what follows.
+
+    In no order, so that what comes after a kill does not depend on where it was.
+    """
+    times = [second for second, _name in run.begun]
+    first = next(second for second, name in run.begun if name == "Begin")
+    before = rounds // 5
+    points = []
+    for low, high, count in ((times[0], first, before), (first, times[-1], rounds - before)):
+        for number in range(count):
+            at = low + (number + chance.random()) * (high - low) / count
+            tasks = sum(second <= at for second in times)
+            points.append(Point(tasks, at - times[tasks - 1]))
+    chance.shuffle(points)
+    return points
+
+
+def at(point: Point, since: str = "") -> Callable[[str, int], bool]:
+    """Whether a run that is watched has come there; waits for the seconds. ``since``: the task to count from."""
+    begun = itertools.count(1)
+    counts = not since
+
+    def reached(task: str, _times: int) -> bool:
+        nonlocal counts
+        counts = counts or task == since
+        if not counts or next(begun) != point.tasks:
+            return False
+        time.sleep(point.seconds)
+        return True
+
+    return reached
 
 
 def never(_task: str, _times: int) -> bool:
     return False
 
 
-def a_name_works(site: Stage) -> None:  # noqa: F811
-    """Wait until pages, API and streams are had by one of the names: the panel may be starting."""
-    deadline = time.monotonic() + 30
-    while not any(whole(site, *names) for names in NAMES.values()):
-        assert time.monotonic() < deadline, "neither name works whole"
-        time.sleep(0.5)
-
-
-def spread(tasks: list[str], rounds: int, chance: random.Random) -> list[tuple[str, int]]:
-    """One task of each part of a run, from where it begins to write; with how many times it has begun by then."""
-    first, points = tasks.index("Begin"), []
-    for number in range(rounds):
-        low, high = (first + part * (len(tasks) - first) // rounds for part in (number, number + 1))
-        place = chance.randrange(low, max(high, low + 1))
-        points.append((tasks[place], tasks[: place + 1].count(tasks[place])))
-    return points
-
-
 @pytest.mark.full
-def test_killed_at_any_task_a_name_works_whole_and_the_next_run_finishes_or_takes_back(
-    site: Stage,  # noqa: F811
-    chance: random.Random,
+def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_run_ends_right(
+    site: Stage, chance: random.Random, inventory: Inventory
 ) -> None:
-    first = there(site)
-    kills = 0
+    first, first_text = there(site), inventory.text
     with everybody(site):
-        _killed, said = watched(site, MOVE, never)
-        tasks = re.findall(r"^TASK \[(.*)\] \**$", said, re.MULTILINE)
-        assert "Note the end" in tasks, said
+        measured = watched(site, MOVE, never)
+        assert "Note the end" in [name for _second, name in measured.begun], measured.said
         assert whole(site, *NAMES[NEW])
-        here, known = NEW, {NEW: there(site)}
-        for number, (task, times) in enumerate(spread(tasks, ROUNDS, chance)):
-            delay, asked = chance.uniform(0.0, 0.7), {"from": here, "to": OTHER[here]}
-            what = f"round {number}: {asked}, killed {delay:.2f} s into {task!r} ({times})"
+        inventory.patched(measured.said)
+        here, known, texts = NEW, {NEW: there(site)}, {NEW: inventory.text}
+        print(f"a run: {len(measured.begun)} tasks in {measured.begun[-1][0]:.0f} s")
+        for number, point in enumerate(moments(measured, ROUNDS, chance)):
+            end, there_too = ENDS[number % len(ENDS)], chance.random() < 0.5
+            before, customer = there(site), AtThePanel(site, NAMES[here][0])
+            run = watched(site, {"from": here, "to": OTHER[here]}, at(point))
+            if there_too:
+                kill_on_node(site)
+            what = (
+                f"{number}: {here} to {OTHER[here]}, {point.seconds:.2f} s into task {point.tasks}, "
+                f"{run.begun[-1][1]!r}{', and on the node' if there_too else ''}; {end}"
+            )
             print(what)
-            before = there(site)
-
-            def at(name: str, times_: int, point: tuple[str, int] = (task, times), delay: float = delay) -> bool:
-                if (name, times_) == point:
-                    time.sleep(delay)
-                    return True
-                return False
-
-            was_killed, _said = watched(site, asked, at)
-            kills += was_killed
-            a_name_works(site)
-            if number % 2:
-                change(site, asked)
+            assert run.killed, f"{what}\n{run.said}"
+            # Customers, encoders and listeners have these names.
+            whole_soon(site, *NAMES[here], what)
+            customer.goes_on()
+            if end == ENDS[2]:
+                moment = Point(1 + chance.randrange(UNDOING), chance.uniform(0.0, 0.5))
+                undone = watched(site, UNDO, at(moment, "Begin to take back"))
+                print(f"   and {'killed' if undone.killed else 'ended'} in {undone.begun[-1][1]!r}")
+                whole_soon(site, *NAMES[here], what)
+            if end == ENDS[1] or not taken_back(site, here, before, what):
+                # Where the run had come to its end before it was killed, this says what it would have said.
+                change(site, {"from": here, "to": OTHER[here]})
                 here = OTHER[here]
+                inventory.patched((site.state / "domain_change.log").read_text())
                 assert known.setdefault(here, there(site)) == there(site), what
-            else:
-                here = taken_back(site, here, before, what)
+                assert texts.setdefault(here, inventory.text) == inventory.text, what
             assert whole(site, *NAMES[here]), what
+            assert stale(site) == "", what
             assert site.api().request("GET", f"/nodes/{NODE}").data["stream_host"] == NAMES[here][1], what
+            print(f"   held; the names are *{here}")
         if here == NEW:
             change(site, {"from": NEW, "to": OLD})
+            inventory.patched((site.state / "domain_change.log").read_text())
         change(site, {"release": NEW})
+        inventory.patched((site.state / "domain_change.log").read_text())
+        assert inventory.text == first_text
         assert whole(site, *NAMES[OLD])
-    assert there(site) == first
-    # A point may lie in a task that a run in the other direction does not have.
-    assert kills >= 0.7 * ROUNDS
+        assert there(site) == first
+        assert site.install().changed == 0
 
 
-def taken_back(site: Stage, here: str, before: str, what: str) -> str:  # noqa: F811
-    """Have an unfinished change taken back; returns whose names count then, the new ones where it had ended already."""
+def taken_back(site: Stage, here: str, before: str, what: str) -> bool:
+    """Have an unfinished change taken back. False where it was finished already, and the new names count."""
     log = site.state / "domain_change.log"
     log.unlink(missing_ok=True)
-    if site.playbook("playbooks/domain_change.yml", *options(site, UNDO), check=False).failed == 0:
-        assert there(site) == before, what
-        return here
-    said = " ".join(log.read_text().split())
-    assert "no change of names is unfinished" in said, f"{what}\n{said}"
-    if f"from {here} to {OTHER[here]}, is finished" in said:
-        return OTHER[here]
-    # It was killed before it had begun.
+    if site.playbook("playbooks/domain_change.yml", *options(site, UNDO), check=False).failed:
+        said = " ".join(log.read_text().split())
+        assert "no change of names is unfinished" in said, f"{what}\n{said}"
+        if f"from {here} to {OTHER[here]}, is finished" in said:
+            return False
+    # Also where it was killed before it had begun, or when it had been taken back already.
     assert there(site) == before, what
-    return here
+    return True
 
 
 class Fault(NamedTuple):
@@ -127,11 +182,6 @@ class Fault(NamedTuple):
     breaks: str
     mends: str
     said: str
-
-
-def read_only(folder: str) -> tuple[str, str]:
-    """Commands that make a folder read-only for whoever writes, and writable again."""
-    return f"mount --bind {folder} {folder} && mount -o remount,bind,ro {folder}", f"umount --lazy {folder}"
 
 
 DROP_IN = "/run/systemd/system/streamfleet-panel.service.d"
@@ -155,7 +205,7 @@ STEPS = ["certificates", "web", "panel", "redirect", "file transfer", "services"
 
 
 @pytest.mark.full
-def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(site: Stage) -> None:  # noqa: F811
+def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(site: Stage) -> None:
     before = there(site)
     with everybody(site):
         for fault in FAULTS:
@@ -164,11 +214,12 @@ def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(si
             assert "All is as it was before." in said, f"{fault.step}: {said}"
             assert whole(site, *NAMES[OLD]), fault
             assert there(site) == before, fault
+            assert stale(site) == "", fault
+            assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
             print(f"{fault.step}: failed and put back")
-        assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
 
 
-def failing(site: Stage, fault: Fault) -> str:  # noqa: F811
+def failing(site: Stage, fault: Fault) -> str:
     """Run a change in which the fault happens; what it said, in one line."""
     mended = False
 
@@ -183,11 +234,11 @@ def failing(site: Stage, fault: Fault) -> str:  # noqa: F811
         ("Turn round", 1): mend,
     }
 
-    def at(task: str, times: int) -> bool:
+    def at_(task: str, times: int) -> bool:
         points.get((task, times), lambda: None)()
         return False
 
     try:
-        return " ".join(watched(site, MOVE, at, held=True)[1].split())
+        return " ".join(watched(site, MOVE, at_, points).said.split())
     finally:
         mend()

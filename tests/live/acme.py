@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 from streamfleet.tls.authority import Authority
 from streamfleet.tls.certificates import Place, install, request
 from streamfleet.tls.names import Names
 
-from tests.live.node import NODE, Node
+from tests.live.node import NODE
+from tests.nodes.fleet import Fleet
 
 HOST = "ca.acme.test"
 DIRECTORY = f"https://{HOST}:14000/dir"
@@ -34,11 +35,23 @@ UNITS = {
 }
 
 
-class Pebble:
-    """The directory, its DNS, and what they know. ``ca``: PEM of the authority of the directory's own TLS."""
+class Host(Protocol):
+    """Where it runs: the node NODE of a fleet, on which ``sh`` runs a script."""
 
-    def __init__(self, node: Node, folder: Path) -> None:
-        self._node = node
+    @property
+    def fleet(self) -> Fleet: ...
+
+    def sh(self, script: str, check: bool = True) -> str: ...
+
+
+class Pebble:
+    """The directory, its DNS, and what they know. ``ca``: PEM of the authority of the directory's own TLS.
+
+    ``blocked``: names that it refuses.
+    """
+
+    def __init__(self, node: Host, folder: Path, blocked: tuple[str, ...] = (BLOCKED,)) -> None:
+        self._node, self._blocked = node, blocked
         authority = Authority(folder / "directory-ca", "Directory", 30, ())
         authority.ensure()
         self.ca = authority.text
@@ -54,7 +67,7 @@ class Pebble:
             "listenAddress": "0.0.0.0:14000", "managementListenAddress": "0.0.0.0:15000",
             "httpPort": 80, "tlsPort": 443,
             "certificate": "/etc/pebble/fullchain.pem", "privateKey": "/etc/pebble/privkey.pem",
-            "externalAccountBindingRequired": False, "domainBlocklist": [BLOCKED],
+            "externalAccountBindingRequired": False, "domainBlocklist": list(self._blocked),
         }  # fmt: skip
         files = {
             "/etc/pebble/pebble.json": json.dumps({"pebble": config}),

@@ -5,189 +5,50 @@ Tests playbooks: domain_change.yml.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import re
-import shutil
-import signal
-import socket
-import ssl
-import subprocess
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from demo import media
-from demo.show import credentials, wait_until_running
-from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Recap, Stage
-from demo.viewer import Viewer
-from tests.live.streams import Listener, Source, on_air
+from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
+from tests.live.renames import (
+    MOVE,
+    NEW,
+    NEW_PANEL,
+    NEW_STREAM,
+    OLD,
+    UNDO,
+    AtThePanel,
+    Inventory,
+    change,
+    everybody,
+    kept_inventory,
+    killed,
+    on_platform,
+    stale,
+    there,
+    watched,
+    whole,
+)
+from tests.live.visitors import ask
 from tests.ports import free_port
 
 pytestmark = pytest.mark.live
-
-OLD, NEW = ".demo.localhost", ".show.localhost"
-MOVE, UNDO = {"from": OLD, "to": NEW}, {"undo": True}
-NEW_PANEL, NEW_STREAM = f"panel{NEW}", f"stream{NEW}"
 
 
 @pytest.fixture(scope="module")
 def site(platform: Stage) -> Iterator[Stage]:
     """The platform with a station and a channel, and names that lead to it and are not its own yet."""
-    platform.known_as(NEW_PANEL, NEW_STREAM)
-    document = {
-        "customers": [{"username": "mover", "name": "mover", "email": "mover@live.example"}],
-        "media_services": [
-            {"slug": "move-fm", "name": "move-fm", "customer": "mover", "engine": "icecast"},
-            {"slug": "move-tv", "name": "move-tv", "customer": "mover", "engine": "nginx_rtmp"},
-        ],
-    }
-    platform.api().request("POST", "/apply", {"document": document})
-    wait_until_running(platform.api(), ("move-fm", "move-tv"), 90)
-    yield platform
-    gone = {"customers": [{"username": "mover", "state": "absent"}]}
-    platform.api().request("POST", "/apply", {"document": gone, "max_delete": 10})
+    with on_platform(platform) as made:
+        yield made
 
 
-def options(site: Stage, asked: Mapping[str, Any]) -> list[str]:
-    return ["-e", json.dumps({**site.added, **{f"domain_change_{name}": value for name, value in asked.items()}})]
-
-
-def change(site: Stage, asked: Mapping[str, Any], *more: str, ok: bool = True) -> tuple[Recap, str]:
-    """Run the playbook; its totals and what it printed, in one line."""
-    log = site.state / "domain_change.log"
-    log.unlink(missing_ok=True)
-    recap = site.playbook("playbooks/domain_change.yml", *options(site, asked), *more, check=ok)
-    text = log.read_text()
-    assert ok or recap.failed, text
-    return recap, " ".join(text.split())
-
-
-def there(site: Stage) -> str:
-    """What a change of names writes, on the host and in the panel, by digest; but what the authority has signed."""
-    folders = "/etc/streamfleet /etc/nginx/conf.d /etc/systemd/system"
-    files = site.on_node(["sh", "-c", f"find {folders} -type f -not -path '*/ca/issued/*' | sort | xargs sha256sum"])
-    return files + str(site.api().request("GET", f"/nodes/{NODE}").data["stream_host"])
-
-
-def ask(site: Stage, host: str, path: str, method: str = "GET", headers: str = "") -> tuple[int, str]:
-    """Status and Location of an answer over HTTPS, the certificate checked for the host."""
-    context = ssl.create_default_context(cafile=str(site.ca))
-    with (
-        socket.create_connection((site.address, 443), timeout=20) as plain,
-        context.wrap_socket(plain, server_hostname=host) as link,
-    ):
-        link.sendall(f"{method} {path} HTTP/1.0\r\nHost: {host}\r\n{headers}\r\n".encode())
-        head = b""
-        while b"\r\n\r\n" not in head and (piece := link.recv(4096)):
-            head += piece
-    lines = head.decode("latin-1").partition("\r\n\r\n")[0].split("\r\n")
-    location = next((line[10:] for line in lines if line.lower().startswith("location: ")), "")
-    return int(lines[0].split()[1]), location
-
-
-def whole(site: Stage, panel: str, stream: str) -> bool:
-    """Whether pages, API and streams are had by these names, following the panel where it leads."""
-    try:
-        status, location = ask(site, panel, "/login/")
-        if status == 308:
-            status, _location = ask(site, location.split("/")[2].partition(":")[0], "/login/")
-        found = (status, ask(site, panel, "/api/v1/health")[0], ask(site, stream, "/listen/move-fm/stream")[0])
-    except OSError:
-        return False
-    return found == (200, 200, 200)
-
-
-def on_the_air(site: Stage, path: str) -> None:
-    """Wait until it is answered."""
-    deadline = time.monotonic() + 60
-    while ask(site, STREAM_HOST, path)[0] != 200:
-        assert time.monotonic() < deadline, f"{path} does not come"
-        time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def everybody(site: Stage) -> Iterator[None]:
-    """Encoders and listeners of both engines by the old names; at the end nobody has lost anything."""
-    api = site.api()
-    port = api.request("GET", "/media-services/move-fm").data["port"]
-    password, key = credentials(api, "move-fm")["source_password"], credentials(api, "move-tv")["stream_key"]
-    with (
-        subprocess.Popen(
-            site.inside(media.video_publisher(f"rtmp://{STREAM_HOST}/live/{key}", seconds=3600)),
-            cwd=ROOT, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        ) as encoder,
-        on_air(Source(site.address, port, "/stream", password)) as source,
-    ):  # fmt: skip
-        try:
-            web = Listener(site.address, 443, STREAM_HOST, "/listen/move-fm/stream", str(site.ca))
-            direct = Listener(site.address, port, STREAM_HOST, "/stream")
-            for listener in (web, direct):
-                listener.start()
-                assert listener.playing.wait(20), listener.heard
-            on_the_air(site, "/hls/move-tv/index.m3u8")
-            viewer = Viewer(site, STREAM_HOST, "/hls/move-tv")
-            viewer.start()
-            yield
-            viewer.stop()
-            assert viewer.faults == []
-            assert viewer.segments >= 5
-            assert source.error is None
-            assert source.is_alive()
-            assert encoder.poll() is None
-            for heard in (web.stop(), direct.stop()):
-                assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
-                assert heard.bytes > 100_000, heard
-                assert heard.longest_gap < 5, heard
-        finally:
-            encoder.terminate()
-
-
-def watched(
-    site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], *, held: bool = False
-) -> tuple[bool, str]:
-    """Run the playbook; ``at`` is called as a task begins, with its name and how many times it has begun.
-
-    ``held``: the run stands still meanwhile. Where ``at`` says so the run, and all that it has started here, is killed.
-    Whether it was, and what it printed.
-    """
-    begun: Counter[str] = Counter()
-    lines: list[str] = []
-    with subprocess.Popen(
-        site.command("playbooks/domain_change.yml", *options(site, asked)), cwd=ROOT, env=site.environment(), text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-    ) as process:  # fmt: skip
-        for line in process.stdout or ():
-            lines.append(line)
-            if found := re.match(r"TASK \[(.*)\] \**$", line):
-                begun[found[1]] += 1
-                if held:
-                    os.killpg(process.pid, signal.SIGSTOP)
-                if at(found[1], begun[found[1]]):
-                    os.killpg(process.pid, signal.SIGKILL)
-                    return True, "".join(lines)
-                if held:
-                    os.killpg(process.pid, signal.SIGCONT)
-    return False, "".join(lines)
-
-
-def killed(site: Stage, task: str, times: int) -> None:
-    """Begin a run, and kill it when the task begins for the given time."""
-
-    def at(name: str, time_: int) -> bool:
-        if (name, time_) != (task, times):
-            return False
-        # So that the task may have begun on the host.
-        time.sleep(0.3)
-        return True
-
-    was_killed, said = watched(site, MOVE, at)
-    assert was_killed, said
+@pytest.fixture
+def inventory(site: Stage) -> Iterator[Inventory]:
+    """What the runs of a test go by, where they are to."""
+    with kept_inventory(site) as made:
+        yield made
 
 
 @pytest.mark.full
@@ -204,15 +65,17 @@ def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Sta
 
 
 @pytest.mark.full
-def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage, tmp_path: Path) -> None:
+def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage, inventory: Inventory) -> None:
     before = there(site)
     _recap, check = change(site, MOVE, "--check", "--diff")
     assert there(site) == before
     assert f"+streamfleet_stream_host: {NEW_STREAM}" in check
     with everybody(site):
+        customer = AtThePanel(site, PANEL_HOST)
         killed(site, "Tell the panel of the streams' names", 1)
         # The same again finishes it.
-        _recap, said = change(site, MOVE)
+        change(site, MOVE)
+        customer.goes_on()
         for panel, stream in ((PANEL_HOST, STREAM_HOST), (NEW_PANEL, NEW_STREAM)):
             assert whole(site, panel, stream)
         assert site.api().request("GET", f"/nodes/{NODE}").data["stream_host"] == NEW_STREAM
@@ -223,32 +86,20 @@ def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage
         log.unlink(missing_ok=True)
         assert site.playbook("playbooks/install.yml", "-e", json.dumps(site.added), check=False).failed
         assert f"the streams were moved to {NEW_STREAM} on 20" in " ".join(log.read_text().split())
-        shutil.copytree(ROOT / "inventories" / "demo", tmp_path / "inventories" / "demo")
-        patch(site, tmp_path, said)
-        site.hosts = str(tmp_path / "inventories" / "demo" / "hosts.yml")
-        try:
-            assert site.install().changed == 0
-            recap, said = change(site, MOVE)
-            assert recap.changed == 0
-            assert "Nothing: it says so already." in said
-            _recap, said = change(site, {"from": NEW, "to": OLD})
-            patch(site, tmp_path, said)
-            change(site, {"release": NEW})
-        finally:
-            site.hosts = "inventories/demo/hosts.yml"
+        inventory.patched((site.state / "domain_change.log").read_text())
+        assert site.install().changed == 0
+        recap, said = change(site, MOVE)
+        assert recap.changed == 0
+        assert "Nothing: it says so already." in said
+        change(site, {"from": NEW, "to": OLD})
+        site.hosts = "inventories/demo/hosts.yml"
+        # An inventory of before both changes does not know the name that is served still.
+        _recap, said = change(site, MOVE, ok=False)
+        assert f"would give up {NEW_PANEL}, {NEW_STREAM}, which this inventory does not name" in said
+        change(site, {"release": NEW})
         assert whole(site, PANEL_HOST, STREAM_HOST)
+        assert stale(site) == ""
     assert there(site) == before
-
-
-def patch(site: Stage, folder: Path, said: str) -> None:
-    """Apply the diff that the run has printed to a copy of the inventory."""
-    assert "For patch -p1" in said
-    printed = re.search(
-        r'"msg": (\[\s+"For patch -p1.*?\n    \])', (site.state / "domain_change.log").read_text(), re.DOTALL
-    )
-    assert printed
-    lines = json.loads(printed[1])[1:]
-    subprocess.run(["patch", "-p1"], cwd=folder, input="\n".join(lines) + "\n", text=True, check=True)
 
 
 @pytest.mark.full
@@ -295,9 +146,10 @@ def test_bad_names_are_refused_before_anything_is_touched(site: Stage, old: str,
 def test_two_operators_do_not_work_at_once(site: Stage) -> None:
     before = there(site)
     said: dict[str, str] = {}
+    held = [("Note the step", 1)]
 
     def at(name: str, times: int) -> bool:
-        if (name, times) != ("Note the step", 1):
+        if (name, times) not in held:
             return False
         said["change"] = change(site, MOVE, ok=False)[1]
         asked = {"move_media": {"move_media_to": "/srv/media"}, "uninstall": {"streamfleet_uninstall_confirm": "yes"}}
@@ -310,7 +162,7 @@ def test_two_operators_do_not_work_at_once(site: Stage) -> None:
             said[playbook] = " ".join(log.read_text().split())
         return True
 
-    assert watched(site, MOVE, at, held=True)[0]
+    assert watched(site, MOVE, at, held).killed
     for playbook, text in said.items():
         assert " works on this fleet with domain_change.yml since 20" in text, (playbook, text)
         assert "Wait for its end" in text

@@ -24,6 +24,7 @@ from streamfleet.domain_change.names import Rename
 
 from filter_plugins.streamfleet import streamfleet_kept
 from scripts import forked_ansible
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -452,3 +453,224 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -
     )
     assert {"p.example.net", "s.example.net"} <= set(found["fleet"])
     assert "over.example.net" not in found["fleet"]
+
+
+STEPS = """\
+- name: Begin
+  hosts: a:b
+  gather_facts: false
+  module_defaults: &journal
+    streamfleet_domain_change: {folder: FOLDER}
+  tasks:
+    - name: Begin
+      streamfleet_domain_change:
+        {state: begun, run: one, from: a.example.net, to: b.example.net, last_day: "2027-03-01"}
+      run_once: true
+
+- name: Change
+  hosts: a:b
+  gather_facts: false
+  module_defaults: *journal
+  vars_files: [PLAYBOOKS/vars/domain_change.yml]
+  vars: {__streamfleet_domain_run: one, _streamfleet_panel_inventory_name: a}
+  tasks:
+    - name: Step by step
+      block:
+        - name: Come to the first
+          ansible.builtin.import_tasks: PLAYBOOKS/tasks/domain_change_step.yml
+          vars: {__streamfleet_domain_step: web}
+        - name: Break the one
+          ansible.builtin.fail:
+            msg: broken
+          when: inventory_hostname == broken
+        - name: Come to the second
+          ansible.builtin.import_tasks: PLAYBOOKS/tasks/domain_change_step.yml
+          vars: {__streamfleet_domain_step: panel}
+        - name: Go on
+          ansible.builtin.debug:
+            msg: went on
+      rescue:
+        - name: Turn
+          ansible.builtin.debug:
+            msg: "{{ inventory_hostname }} turns, {{ ansible_failed_result.msg }}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("broken", "backward", "said", "step"),
+    [
+        ("a", False, ["a turns, broken", "b turns, a has failed, or cannot be reached any more"], "web"),
+        ("b", False, ["b turns, broken", "a turns, b has failed, or cannot be reached any more"], "web"),
+        ("a", True, ["a turns, broken", "went on"], "panel"),
+        ("none", False, ["went on"], "panel"),
+    ],
+)
+def test_a_step_is_for_all_hosts_forward_and_for_each_backward(
+    broken: str, backward: bool, said: list[str], step: str, tmp_path: Path
+) -> None:
+    play = tmp_path / "play.yml"
+    play.write_text(STEPS.replace("PLAYBOOKS", str(ROOT / "playbooks")).replace("FOLDER", str(tmp_path / "journal")))
+    given = json.dumps({"broken": broken, "__streamfleet_domain_backward": backward})
+    done = run("-i", "a,b,", "-e", given, str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for text in said:
+        assert f'"msg": "{text}"' in done.stdout, done.stdout
+    assert ("went on" in done.stdout) is ("went on" in said)
+    assert json.loads((tmp_path / "journal" / "journal.json").read_text())["step"] == step
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """A playbook's run; hosts without a connection of their own are this machine."""
+    return forked_ansible.playbook(
+        ["-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", *arguments],
+        env={**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0"}, timeout=120,
+    )  # fmt: skip
+
+
+def away() -> dict[str, Any]:
+    """A host of an inventory that cannot be reached."""
+    return {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": free_port()}
+
+
+def hosts_file(folder: Path, **hosts: dict[str, Any]) -> str:
+    """An inventory; where the playbooks look for hosts, those but ``p`` are nodes."""
+    nodes = {name: {} for name in hosts if name != "p"}
+    written = folder / "hosts.json"
+    written.write_text(json.dumps({"all": {"hosts": hosts, "children": {"streamfleet_nodes": {"hosts": nodes}}}}))
+    return str(written)
+
+
+@pytest.mark.parametrize("backward", [True, False])
+def test_where_the_panel_s_host_is_lost_no_other_leaves_the_run(backward: bool, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    steps = yaml.safe_load(STEPS.replace("PLAYBOOKS", str(ROOT / "playbooks")).replace("FOLDER", str(tmp_path)))[1]
+    play.write_text(yaml.safe_dump([steps]))
+    given = json.dumps(
+        {"broken": "none", "__streamfleet_domain_backward": backward, "_streamfleet_panel_inventory_name": "p"}
+    )
+    done = run("-i", hosts_file(tmp_path, a={}, b={}, p=away()), "-e", given, str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    recap = done.stdout[done.stdout.index("PLAY RECAP") :]
+    assert recap.count("unreachable=0") == 2, done.stdout
+    for name in ("a", "b"):
+        assert (f"{name} turns, p: " in done.stdout) is not backward, done.stdout
+    assert done.stdout.count('"went on"') == (2 if backward else 0)
+
+
+PLAYS = yaml.safe_load((ROOT / "playbooks" / "domain_change.yml").read_text())
+
+
+def alone(folder: Path, hosts: str, tasks: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    """A play with tasks of domain_change.yml, on this machine; journal and lock are in the folder."""
+    text = json.dumps(tasks).replace('"tasks/', f'"{ROOT}/playbooks/tasks/')
+    return {
+        "name": "Part", "hosts": hosts, "gather_facts": False,
+        "vars_files": [f"{ROOT}/playbooks/vars/domain_change.yml"],
+        "module_defaults": {
+            "streamfleet_domain_change": {"folder": str(folder / "domain_change")},
+            "streamfleet_fleet_lock": {"path": str(folder / "lock"), "state_folder": str(folder)},
+        },
+        "tasks": json.loads(text), **more,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("undo", "held"), [(False, True), (True, False)])
+def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, held: bool, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    last = [task for task in PLAYS[0]["tasks"] if "Begin" in task["name"]]
+    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", last, any_errors_fatal=True)]))
+    given = {"release": ""} | {"undo": undo, "take_over": False, "hosts": {}}
+    given |= {"from": "a.example.net", "to": "b.example.net", "last_day": UNTIL, "run": "one"}
+    variables = {f"__streamfleet_domain_{name}": value for name, value in given.items()}
+    variables |= {"_streamfleet_panel_inventory_name": "a"}
+    done = run("-i", "a,b,", "-e", json.dumps(variables), str(play))
+    assert (done.returncode == 0) is held, done.stdout
+    assert ("no change of names is unfinished" in done.stdout) is not held
+    assert "Have the fleet's lock" in done.stdout
+    assert bool((tmp_path / "lock").read_text()) is held
+
+
+def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    (journal := Journal(tmp_path / "domain_change")).begin(
+        Holder("another"), CHANGE, take_over=False, now=datetime.now(UTC)
+    )
+    say = {
+        "name": "Say",
+        "ansible.builtin.debug": {"msg": "{{ inventory_hostname }}: {{ __streamfleet_domain_stuck }}"},
+    }
+    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", PLAYS[2]["tasks"]), alone(tmp_path, "a:b", [say])]))
+    variables = {
+        "_streamfleet_panel_inventory_name": "p", "__streamfleet_domain_faults": ["a: broken"],
+        "__streamfleet_domain_run": "one", "__streamfleet_domain_hosts": {}, "__streamfleet_domain_backward": False,
+    }  # fmt: skip
+    hosts = hosts_file(tmp_path, a={}, b={}, p={})
+    done = run("-i", hosts, "-e", json.dumps(variables), str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("a", "b"):
+        assert f'"{name}: Check that the change is being taken back: p: A change of names' in done.stdout, done.stdout
+    assert (journal.unfinished() or {})["state"] == "changing"
+
+
+#: In place of each role: says which of the host's names it was given.
+ROLE = """\
+- name: Say
+  ansible.builtin.debug:
+    msg: "{{ inventory_hostname }} NAME: {{ names | join(' ') }}."
+  vars:
+    names: "{{ streamfleet_certificates_dropped | default(streamfleet_web_stream_former_hosts) }}"
+"""
+
+
+@pytest.mark.parametrize(("kind", "dropped"), [("streams", False), ("panel", True)])
+def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped: bool, tmp_path: Path) -> None:
+    """Going back with a panel that does not answer; which need not be told where its own name alone was changed."""
+    for role in ("certificates", "web", "fail2ban"):
+        (tasks := tmp_path / "roles" / role / "tasks").mkdir(parents=True)
+        (tasks / "main.yml").write_text(ROLE.replace("NAME", role) if role != "fail2ban" else "[]")
+        for part in ("order", "self_check"):
+            (tasks / f"{part}.yml").write_text("[]")
+    hosts = {
+        name: {
+            "before": {"streamfleet_stream_host": f"{name}.old", "streamfleet_former_stream_hosts": []}, "target": {},
+            "renames": {kind: {"old": f"{name}.old", "new": f"{name}.new"}},
+        }
+        for name in ("a", "b")
+    }  # fmt: skip
+    wiring = {
+        "certificates_here": [], "stream_host_here": "", "former_stream_hosts_here": [], "panel_host_here": "",
+        "panel_alt_names_here": [], "former_panel_hosts_here": [], "default_host_here": "", "is_panel": False,
+        "has_file_transfer": False, "hardening_here": [], "local_url": f"http://127.0.0.1:{free_port()}",
+        "panel_inventory_name": "p",
+    }  # fmt: skip
+    variables = {f"_streamfleet_{name}": value for name, value in wiring.items()} | {
+        "__streamfleet_domain_hosts": hosts, "__streamfleet_domain_backward": True, "__streamfleet_domain_run": "one",
+        "__streamfleet_domain_token": {"content": "eA=="}, "__streamfleet_domain_noted": {"names": {}},
+    }  # fmt: skip
+    steps = yaml.safe_load((ROOT / "playbooks" / "tasks" / "domain_change.yml").read_text())
+    names = [step["name"] for step in steps]
+    part = [
+        step
+        for step in steps[names.index("Have the web server lead on from former names") :]
+        if "domain_change_step" not in step.get("ansible.builtin.import_tasks", "")
+    ]
+    said = "{{ inventory_hostname }} failed: {{ ansible_failed_task.name }}"
+    fails = {"name": "Fail", "ansible.builtin.debug": {"msg": said}}
+    block = [{"name": "Step by step", "block": part, "rescue": [fails]}]
+    text = yaml.safe_dump([alone(tmp_path, "a:b", block)])
+    (play := tmp_path / "play.yml").write_text(
+        text.replace(" domain_change_", f" {ROOT}/playbooks/tasks/domain_change_")
+    )
+    here = {"__streamfleet_domain_at": "services"}
+    inventory = hosts_file(
+        tmp_path, a={**here, "streamfleet_stream_host": "a.old"}, b={**here, "streamfleet_stream_host": "b.old"}, p={}
+    )
+    done = run("-i", inventory, "-e", json.dumps(variables), str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("a", "b"):
+        assert (f"{name} certificates: {name}.new." in done.stdout) is dropped, done.stdout
+        assert (f"{name} web: {name}.new." in done.stdout.split("Have nodes and customers told")[0]) is not dropped
+        assert "Have the web server drop" not in done.stdout, done.stdout
+    if not dropped:
+        assert "a failed: Tell the panel of the streams' names" in done.stdout, done.stdout
+        assert "b failed: Check that the panel tells nobody of what is dropped" in done.stdout
