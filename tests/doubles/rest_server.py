@@ -1,7 +1,8 @@
 """A double of restic's own server (rest-server), for tests of backups over HTTP. It refuses what that refuses.
 
 It keeps blobs in memory. Content must be what its name says, a blob that is there is not written again, and with
-``append_only`` nothing is deleted but locks. ``cut``: after so many bytes have come in, every connection is closed.
+``append_only`` nothing is deleted but locks. ``cut``: after so many bytes have come in, every connection is closed;
+``cut_at``: from when a blob is asked for whose name begins so.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class RestServerDouble:
         self.blobs: dict[str, bytes] = {}
         self.refused: list[tuple[str, str]] = []
         self.cut: int | None = None
+        self.cut_at = ""
         self.came = 0
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), _handler(self))
@@ -84,6 +86,8 @@ def _handler(server: RestServerDouble) -> type[BaseHTTPRequestHandler]:
                 self._answer(404 if blob is None else 200, blob or b"")
 
         def do_GET(self) -> None:
+            if server.cut_at and (self._name() or "").startswith(server.cut_at):
+                server.cut_at, server.cut = "", -1
             if self._cut():
                 return
             listed = re.fullmatch(rf"/h1/({'|'.join(KINDS)})/", self.path)

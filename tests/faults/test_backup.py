@@ -114,6 +114,10 @@ class Site:
         process.communicate()
         return working
 
+    def point(self, number: int, takes: float) -> float:
+        """After how many of the seconds that a run takes it is killed: the rounds are spread over nearly all of it."""
+        return 0.9 * takes * (number + self.chance.random()) / ROUNDS
+
     def restic(self, *arguments: str) -> str:
         words = {"RESTIC_REPOSITORY": str(self.folder / "repository"), "RESTIC_PASSWORD": "kept-elsewhere"}
         environment = {**os.environ, **words, "RESTIC_CACHE_DIR": str(self.folder / "cache")}
@@ -145,12 +149,14 @@ def site(tmp_path: Path, chance: random.Random) -> Site:
 
 
 def test_a_backup_killed_at_any_moment_is_none_and_the_next_one_holds(site: Site) -> None:
+    site.run("backup")
+    site.song(999, 3_000_000)
     began = time.monotonic()
     site.run("backup")
     takes, kills = time.monotonic() - began, 0
     for number in range(ROUNDS):
         site.song(1000 + number, 3_000_000)
-        kills += site.killed("backup", site.chance.uniform(0, takes))
+        kills += site.killed("backup", site.point(number, takes))
         site.run("backup")
         shown = site.run("look")
         assert (shown["missing"], shown["different"], shown["extra"], shown["database"]) == (0, 0, 0, "same")
@@ -177,10 +183,11 @@ def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -
         base.commit()
         base.close()
         if number >= 0:
-            kills += site.killed("restore", site.chance.uniform(0, takes))
+            kills += site.killed("restore", site.point(number, takes))
         began = time.monotonic()
         done = site.run("restore")
-        takes = max(takes, time.monotonic() - began)
+        # What follows a kill goes on with it, and takes less.
+        takes = takes or time.monotonic() - began
         assert (done["differing"], done["equal"]) == (0, done["compared"])
         assert site.tree() == tree
         assert site.rows() == rows
@@ -193,7 +200,8 @@ def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -
 
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
-    folder.mkdir()
+    """A disk of its own, mounted at a folder."""
+    folder.mkdir(exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=True)
     try:
         yield
@@ -211,6 +219,79 @@ def test_a_disk_that_fills_up_ends_a_backup_with_its_cause_and_the_next_one_goes
         assert made["files"] == 61
         shown = site.run("look")
         assert (shown["missing"], shown["different"], shown["database"]) == (0, 0, "same")
+
+
+def lose_media(site: Site) -> None:
+    """The library is gone; the folder is there."""
+    shutil.rmtree(site.media / "200001")
+
+
+def put_to_sleep_at_its_files(site: Site, process: subprocess.Popen[str]) -> None:
+    """Stop a restore where it has begun to fetch files, and has not ended."""
+    deadline = time.monotonic() + 120
+    while not (site.media / ".streamfleet-restore").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)
+    os.killpg(process.pid, signal.SIGSTOP)
+    assert process.poll() is None
+
+
+def test_a_disk_that_is_too_small_or_fills_up_ends_a_restore_and_the_same_command_goes_on(site: Site) -> None:
+    site.run("backup")
+    tree, rows = site.tree(), site.rows()
+    lose_media(site)
+    with small_disk(site.media, 3):
+        refused = site.refused("restore")
+        assert "Make room" in refused, refused
+        assert list(site.media.iterdir()) == []
+        assert site.running() == [UNIT]
+        subprocess.run(["mount", "-o", "remount,size=120m", str(site.media)], check=True)
+        process = site.begin("restore")
+        put_to_sleep_at_its_files(site, process)
+        filler = site.media / "of a tenant"
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+            for _ in range(200):
+                stream.write(bytes(1_000_000))
+        os.killpg(process.pid, signal.SIGCONT)
+        errors = process.communicate(timeout=600)[1]
+        assert process.returncode == 1, errors
+        assert f"the disk of {site.media} is full" in errors, errors
+        assert "Run the restore again" in errors, errors
+        filler.unlink()
+        done = site.run("restore")
+        assert (done["differing"], done["equal"]) == (0, done["compared"])
+        assert (site.tree(), site.rows(), site.running()) == (tree, rows, [UNIT])
+        assert not (site.media / ".streamfleet-restore").exists()
+
+
+def test_a_server_that_is_away_in_the_middle_of_a_restore_is_waited_for(tmp_path: Path, chance: random.Random) -> None:
+    with RestServerDouble() as server:
+        site = Site(tmp_path / "host", chance, server.url)
+        site.run("backup")
+        tree, rows = site.tree(), site.rows()
+        for killed in (False, True):
+            lose_media(site)
+            process = site.begin("restore")
+            put_to_sleep_at_its_files(site, process)
+            # From the first content that is asked for nothing is answered any more.
+            server.cut_at = "data/"
+            os.killpg(process.pid, signal.SIGCONT)
+            deadline = time.monotonic() + 120
+            while server.cut is None and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(3)
+            assert process.poll() is None
+            assert site.tree() != tree
+            if killed:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+            server.cut = None
+            if killed:
+                site.run("restore")
+            else:
+                errors = process.communicate(timeout=600)[1]
+                assert process.returncode == 0, errors
+            assert (site.tree(), site.rows(), site.running()) == (tree, rows, [UNIT])
+            assert not (site.media / ".streamfleet-restore").exists()
 
 
 def test_a_server_that_goes_away_ends_a_backup_and_the_next_one_sends_the_rest(

@@ -515,6 +515,12 @@ def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
         ("unable to create lock in backend: repository is already locked by PID 7 on other", "restic unlock"),
         ("Load(<data/5f4e>) returned error, retrying: ciphertext verification failed", "damaged or incomplete"),
         ("Fatal: unable to open config file: permission denied", "access is refused"),
+        ("subprocess ssh: Permission denied (publickey).\nFatal: ssh command exited: status 255", "access is refused"),
+        ("Fatal: unable to open config file: unexpected HTTP response (401): 401 Unauthorized", "access is refused"),
+        ("Fatal: Stat: The request signature we calculated does not match the signature you gave", "access is refused"),
+        ("Fatal: unable to open config file: AWS Access Key Id does not exist: InvalidAccess", "access is refused"),
+        ("Save(<data/e4>): Write: connection lost\nFatal: ssh command exited: signal: killed", "the server is away"),
+        ("Host key verification failed.\nFatal: ssh command exited: exit status 255", "its server is another"),
         ("something new", "restic failed and says"),
     ],
 )  # fmt: skip

@@ -14,9 +14,11 @@ from typing import Any
 from .errors import BackupError, NoRepository
 from .settings import CONFIG, Settings
 
+#: What whoever writes is told by a file system that is full.
+FULL = r"no space left on device|disk quota exceeded"
 #: What restic writes → what it means. The first that is found counts.
 FAULTS = (
-    (r"no space left on device|disk quota exceeded", "the disk is full. Make room there, then run it again"),
+    (FULL, "the disk is full. Make room there, then run it again"),
     (
         r"wrong password or no key found",
         "streamfleet_backup_password does not open it. Give the password that it was made with",
@@ -26,13 +28,19 @@ FAULTS = (
         "another program works on it. restic unlock removes the lock of one that has died on another host",
     ),
     (
-        r"no such host|connection refused|connection reset|network is unreachable|no route to host|i/o timeout"
-        r"|broken pipe|Could not resolve|Connection timed out",
-        "the network or the server is away. Run it again when it is back: what was stored is not stored twice",
+        r"host key verification failed",
+        "its server is another than streamfleet_backup_ssh_known_hosts names. Compare that with the server's host key",
+    ),
+    # Before what follows: ssh that is refused ends, too, and a signature that does not match is no damage.
+    (
+        r"permission denied|access denied|403 Forbidden|401 Unauthorized|AccessDenied|SignatureDoesNotMatch"
+        r"|request signature we calculated|AWS Access Key Id",
+        "access is refused. Check its credentials",
     ),
     (
-        r"permission denied|access denied|403 Forbidden|401 Unauthorized|AccessDenied",
-        "access is refused. Check its credentials",
+        r"no such host|connection refused|connection reset|network is unreachable|no route to host|i/o timeout"
+        r"|broken pipe|Could not resolve|Connection timed out|connection lost|ssh command exited",
+        "the network or the server is away. Run it again when it is back: what was stored is not stored twice",
     ),
     (
         r"ciphertext verification failed|does not match|not found in repository|load .*: invalid|pack .* damaged"
@@ -41,7 +49,7 @@ FAULTS = (
     ),
 )
 MISSING = re.compile(
-    r"unable to open config file:.*(no such file or directory|does not exist|not found|\(404\))",
+    r"unable to open config file:(?!.*access key id).*(no such file or directory|does not exist|not found|\(404\))",
     re.IGNORECASE | re.DOTALL,
 )
 #: What the kernel says where a tenant has moved folders or put a link meanwhile, and of paths that are too long.
@@ -136,7 +144,13 @@ class Restic:
             while run.works(1):
                 watch()
         if run.code:
-            raise self.fault(run.errors())
+            said = run.errors()
+            # Of this host, not of the repository.
+            if re.search(FULL, said, re.IGNORECASE):
+                raise BackupError(
+                    f"the disk of {target.parent} is full. Make room there and run it again. restic says: {brief(said)}"
+                )
+            raise self.fault(said)
 
     def check(self, data: str = "") -> None:
         """See that the repository is whole; ``data``: of so much of it, such as 5%, the content too."""
@@ -165,7 +179,7 @@ class Restic:
 
     def fault(self, text: str) -> BackupError:
         """What restic's words mean."""
-        said = " ".join(text.split())[-400:] or "restic was killed"
+        said = brief(text) or "restic was killed"
         if MISSING.search(text):
             return NoRepository(f"{self._where}: there is no repository. restic says: {said}")
         for pattern, meaning in FAULTS:
@@ -244,6 +258,11 @@ class _Run:
 def escaped(path: str) -> str:
     """A path as a pattern that means it and nothing else."""
     return re.sub(r"([\\*?\[])", r"\\\1", path)
+
+
+def brief(text: str) -> str:
+    """The end of what restic has written, in one line."""
+    return " ".join(text.split())[-400:]
 
 
 def megabytes(count: float) -> str:
