@@ -94,13 +94,8 @@ class FirstInstall:
 def first_install(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstInstall]:
     """A node on which install.yml was run: in check mode first, where tests/live/test_check_mode.py is chosen.
 
-    <<<<<<< HEAD
-        ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use again, for the inner loop; ``STREAMFLEET_LIVE_RELEASE``
-        chooses the Debian release.
-    =======
-        ``STREAMFLEET_LIVE_RELEASE`` chooses the Debian release. ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use
-        again, for the inner loop.
-    >>>>>>> wt-domchgfix
+    ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and use again, for the inner loop; ``STREAMFLEET_LIVE_RELEASE``
+    chooses the Debian release.
     """
     kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
     fleet = kept or f"platform{secrets.token_hex(3)}"

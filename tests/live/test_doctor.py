@@ -110,7 +110,7 @@ class Ward:
                 {**opening, "name": "nginx_rtmp RTMP", "ports": ["1935"]},
                 {**opening, "name": "services", "ports": [f"8100-{self.stage.last_port}"]},
                 *(
-                    [{**opening, "name": "file transfer", "ports": ["21", "2022", "30000-30999"]}]
+                    [{**opening, "name": "file transfer", "ports": ["21", "2022", "20000-20999"]}]
                     if self.passive
                     else []
                 ),
@@ -472,14 +472,14 @@ def transfers() -> list[Fault]:
     unit = "streamfleet-file-transfer.service"
     full = (
         "import resource, socket, time; resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024)); "
-        "doors = [socket.create_server(('', port)) for port in range(30000, 30980)]; open('/tmp/held', "
+        "doors = [socket.create_server(('', port)) for port in range(20000, 20980)]; open('/tmp/held', "
         "'w').close(); time.sleep(600)"
     )
     return [
-        Fault("file_transfer.passive", "30000-30999", strange, "nft delete table inet seeded\n"),
+        Fault("file_transfer.passive", "20000-20999", strange, "nft delete table inet seeded\n"),
         Fault(
             "file_transfer.ports",
-            "30000-30999",
+            "20000-20999",
             f'systemd-run --quiet --unit=seeded-ports python3 -c "{full}"\n'
             "for n in $(seq 50); do test -e /tmp/held && break; sleep 0.2; done\n",
             "systemctl stop seeded-ports.service\nrm -f /tmp/held\n",

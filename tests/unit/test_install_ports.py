@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+
+import yaml
+from streamfleet.engine import load_renderer
 
 from scripts import forked_ansible
 
@@ -48,3 +52,20 @@ def test_variables_separate_them(tmp_path: Path) -> None:
     said = checked(tmp_path, {"video1.invalid": VIDEO}, **own)
     assert "ok: [video1.invalid] => (item=engines have ports of their own)" in said
     assert "two engines cannot share a port" not in said
+
+
+def test_file_transfers_do_not_get_the_ports_of_services_nor_of_djs_slots() -> None:
+    """By default; where they overlap, a second run would find its own installation in the way."""
+    transfer = yaml.safe_load((ROOT / "roles/file_transfer/defaults/main.yml").read_text())
+    first, last = (transfer[f"streamfleet_file_transfer_passive_ports_{end}"] for end in ("start", "end"))
+    wiring = (ROOT / "playbooks/vars/wiring.yml").read_text()
+    begins, ends = (
+        int(re.findall(rf"streamfleet_node_port_range_{end} \| default\((\d+)\)", wiring)[0])
+        for end in ("start", "end")
+    )
+    above = load_renderer(ROOT, "autodj").__globals__["SLOTS_ABOVE"]
+    given = set(range(first, last + 1))
+    assert not given & set(range(begins, ends + 1))
+    assert not given & set(range(begins + above, ends + above + 1))
+    assert f"default({first})" in wiring
+    assert f"default({last})" in wiring

@@ -115,7 +115,7 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         assert {"80", "443"} <= ports
         assert ("1935" in ports) == ("nginx_rtmp" in engines)
         assert any("-" in port for port in ports) == bool(engines)
-        assert ("21" in ports) == ("2022" in ports) == ("30000-30999" in ports) == ("file_transfer" in wiring["roles"])
+        assert ("21" in ports) == ("2022" in ports) == ("20000-20999" in ports) == ("file_transfer" in wiring["roles"])
         assert ("fail2ban" in wiring["roles"]) == (host in groups.get("hardening", set()))
         guards = {guard["name"]: guard["ports"] for guard in wiring["guards"]}
         # On a node, listeners come by the panel's ports.
