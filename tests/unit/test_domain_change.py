@@ -26,6 +26,9 @@ from filter_plugins.streamfleet import streamfleet_kept
 from scripts import forked_ansible
 from tests.ports import free_port
 
+# Each runs Ansible.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 UNTIL = "2027-02-26"
@@ -420,7 +423,6 @@ WIRING = """
 """
 
 
-@pytest.mark.slow
 def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -> None:
     playbook, out, hosts = tmp_path / "wiring.yml", tmp_path / "wiring.json", tmp_path / "hosts.json"
     playbook.write_text(WIRING.format(root=ROOT, out=out))

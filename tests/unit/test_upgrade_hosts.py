@@ -15,6 +15,9 @@ import yaml
 
 from scripts.forked_ansible import playbook
 
+# Each runs Ansible.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 #: Doubles of what the play brings in: one host is broken, which is said by ``broken``.
 FILES = {
