@@ -659,7 +659,9 @@ def test_the_kernel_tells_what_a_connection_has_carried(host: str) -> None:
             threading.Thread(target=lambda: (client.recv(300_000, socket.MSG_WAITALL), got.set())).start()
             assert got.wait(10)
             found = Kernel().connections({port: "rock-fm"})
-    assert [(item.port, item.address, item.sent) for item in found] == [(port, host, 300_000)]
+    # Another test may have the same port at another address meanwhile.
+    here = [(item.port, item.address, item.sent) for item in found if item.address == host]
+    assert here == [(port, host, 300_000)]
 
 
 def settings_in(folder: Path) -> dict[str, Any]:
