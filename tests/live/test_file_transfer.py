@@ -476,10 +476,10 @@ def test_a_port_that_is_taken_is_named(door: Door) -> None:
         door.play(door.folder / "roles.yml", "-e", '{"streamfleet_file_transfer_sftp_port": 22}', ok=False).split()
     )
     assert "not 22, which is the host's own" in output
-    door.sh("systemd-run -q --unit squatter python3 -m http.server 30500")
+    door.sh("systemd-run -q --unit squatter python3 -m http.server 20500")
     try:
         output = " ".join(door.play(door.folder / "roles.yml", ok=False).split())
-        assert "port 30500 is taken by python3" in output
+        assert "port 20500 is taken by python3" in output
     finally:
         door.sh("systemctl stop squatter")
 
