@@ -140,6 +140,7 @@ def test_bad_names_are_refused_before_anything_is_touched(site: Stage, old: str,
     assert said in output
     assert there(site) == before
     assert "journal" not in site.on_node(["sh", "-c", "grep -l changing /var/lib/streamfleet/domain_change/* || true"])
+    assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
 
 
 @pytest.mark.full

@@ -576,20 +576,55 @@ def alone(folder: Path, hosts: str, tasks: list[dict[str, Any]], **more: Any) ->
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("undo", "held"), [(False, True), (True, False)])
-def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, held: bool, tmp_path: Path) -> None:
+#: In place of the role's: names lead to every host but one, which fails or cannot be reached.
+LEADS = """\
+- name: Ask where they lead
+  ansible.builtin.command: "{{ 'false' if inventory_hostname == broken else 'true' }}"
+  changed_when: false
+"""
+#: Of what is looked at before a change begins: some that a run may be refused by, on one host for all and on each.
+LOOKED = (
+    "Have the fleet for this run",
+    "Check that there is something to take back",
+    "Check that the new names lead here",
+)
+
+
+@pytest.mark.parametrize(
+    ("undo", "broken", "said"),
+    [
+        (False, "none", ""),
+        (True, "none", "no change of names is unfinished"),
+        (False, "b", "non-zero return code"),
+        (False, "away", "UNREACHABLE"),
+    ],
+)
+def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, broken: str, said: str, tmp_path: Path) -> None:
     play = tmp_path / "play.yml"
-    last = [task for task in PLAYS[0]["tasks"] if "Begin" in task["name"]]
-    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", last, any_errors_fatal=True)]))
-    given = {"release": ""} | {"undo": undo, "take_over": False, "hosts": {}}
-    given |= {"from": "a.example.net", "to": "b.example.net", "last_day": UNTIL, "run": "one"}
+    (tasks := tmp_path / "roles" / "certificates" / "tasks").mkdir(parents=True)
+    (tasks / "leads_here.yml").write_text(LEADS)
+    *before, whole = PLAYS[0]["tasks"]
+    assert [task["name"] for task in before] == ["Check what is asked for"]
+    names = [task["name"] for task in whole["block"]]
+    begins = names.index("Have the fleet until the change is made")
+    assert set(LOOKED) <= set(names[:begins])
+    part = {
+        **whole, "block": [task for n, task in enumerate(whole["block"]) if n >= begins or task["name"] in LOOKED]
+    }  # fmt: skip
+    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", [part], any_errors_fatal=True)]))
+    given: dict[str, Any] = {"release": "", "undo": undo, "take_over": False, "hosts": {}, "left": {"journal": None}}
+    given |= {"from": "a.example.net", "to": "b.example.net", "last_day": UNTIL, "run": "one", "moves": True}
+    given |= {"new_certificates": []}
     variables = {f"__streamfleet_domain_{name}": value for name, value in given.items()}
-    variables |= {"_streamfleet_panel_inventory_name": "a"}
-    done = run("-i", "a,b,", "-e", json.dumps(variables), str(play))
-    assert (done.returncode == 0) is held, done.stdout
-    assert ("no change of names is unfinished" in done.stdout) is not held
-    assert "Have the fleet's lock" in done.stdout
-    assert bool((tmp_path / "lock").read_text()) is held
+    variables |= {"_streamfleet_panel_inventory_name": "a", "broken": broken}
+    hosts = hosts_file(tmp_path, a={}, b=away() if broken == "away" else {})
+    done = run("-i", hosts, "-e", json.dumps(variables), str(play))
+    assert (done.returncode == 0) is (not said), done.stdout
+    assert said in done.stdout
+    assert done.stdout.count("Have the fleet's lock") == (1 if said else 2), done.stdout
+    assert bool((tmp_path / "lock").read_text()) is (not said), done.stdout
+    # Nothing is begun on one of them alone.
+    assert (tmp_path / "domain_change" / "journal.json").exists() is (not said)
 
 
 def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) -> None:
