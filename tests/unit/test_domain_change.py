@@ -349,7 +349,8 @@ def test_what_a_host_was_called_is_remembered(journal: Journal) -> None:
     assert journal.record(noted("a.example.net", "b.example.net"), NOW) is True
     assert journal.names()["panel"]["host"] == "a.example.net"
     assert journal.names()["panel"]["former"] == ["b.example.net"]
-    assert journal.record(noted("a.example.net", ""), NOW) is True
+    # A name that is given up, and no move.
+    assert journal.record(noted("a.example.net", ""), NOW + timedelta(days=9)) is True
     assert journal.names()["panel"] == {
         "host": "a.example.net", "former": ["b.example.net"], "kept": [], "since": "2026-11-28T12:00:00+00:00",
     }  # fmt: skip
@@ -417,16 +418,27 @@ WIRING = """
         mode: "0600"
         content: >-
           {{{{ {{'certificates': _streamfleet_certificates_here | map(attribute='name') | list,
-                'over': _streamfleet_names_over_here,
+                'over': _streamfleet_names_over_here, 'note': _streamfleet_names_to_note_here,
                 'panel': _streamfleet_former_panel_hosts_here, 'streams': _streamfleet_former_stream_hosts_here,
                 'fleet': _streamfleet_fleet}} | to_json }}}}
 """
 
 
-def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -> None:
+def kept(*names: str) -> list[dict[str, str]]:
+    return [{"host": name, "until": "2999-01-01"} for name in names]
+
+
+@pytest.mark.parametrize("was_noted", [True, False])
+def test_a_former_name_has_a_certificate_until_its_day_is_over(was_noted: bool, tmp_path: Path) -> None:
+    """Or until the inventory has it no more. What this host has not served may be a customer's by then."""
     playbook, out, hosts = tmp_path / "wiring.yml", tmp_path / "wiring.json", tmp_path / "hosts.json"
     playbook.write_text(WIRING.format(root=ROOT, out=out))
+    noted = {
+        "panel": {"host": "panel.example.net", "kept": kept("p.example.net", "panel.example.net")},
+        "streams": {"host": "stream.example.net", "kept": kept("over.example.net", "taken-out.example.net")},
+    }
     variables = {
+        "__streamfleet_names_moved": {"names": noted if was_noted else {}},
         "streamfleet_panel_host": "panel.example.net",
         "streamfleet_stream_host": "stream.example.net",
         "streamfleet_former_panel_hosts": [
@@ -451,8 +463,12 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -
     assert (found["panel"], found["streams"], found["over"]) == (
         ["p.example.net"],
         ["s.example.net"],
-        ["over.example.net"],
+        ["over.example.net", "taken-out.example.net"] if was_noted else [],
     )
+    assert found["note"] == {
+        "panel": {"host": "panel.example.net", "old": "", "kept": kept("p.example.net")},
+        "streams": {"host": "stream.example.net", "old": "", "kept": kept("s.example.net")},
+    }
     assert {"p.example.net", "s.example.net"} <= set(found["fleet"])
     assert "over.example.net" not in found["fleet"]
 
