@@ -665,6 +665,27 @@ def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) 
     assert (journal.unfinished() or {})["state"] == "changing"
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_panel_is_told_of_former_names_that_are_given_up(backward: bool, tmp_path: Path) -> None:
+    former = kept("older.example.net", "old.example.net")
+    there = host("a", stream="new.example.net", former_stream_hosts=former)
+    panel = host("b", panel="p.example.net", former_panel_hosts=kept("o.old.example.net"))
+    _gone, variables = names.release([there, panel], ".old.example.net")
+    assert set(variables) == {"b"}
+    variables |= names.release([there], "old.example.net")[1]
+    tasks = yaml.safe_load((ROOT / "playbooks" / "tasks" / "domain_change_tell.yml").read_text())
+    asked = next(task for task in tasks if "streamfleet_apply" in task)
+    say = {"name": "Say", "ansible.builtin.debug": {"msg": asked["streamfleet_apply"]["document"]}}
+    (play := tmp_path / "play.yml").write_text(yaml.safe_dump([alone(tmp_path, "a", [{**say, "when": asked["when"]}])]))
+    hosts = {name: {**one, "renames": {}} for name, one in variables.items()}
+    given = {"__streamfleet_domain_hosts": hosts, "__streamfleet_domain_backward": backward}
+    done = run("-i", "a,", "-e", json.dumps(given), str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout[done.stdout.index("{") : done.stdout.index("PLAY RECAP")])["msg"]
+    served = ["older.example.net", *(["old.example.net"] if backward else [])]
+    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served}]}
+
+
 #: In place of each role: says which of the host's names it was given.
 ROLE = """\
 - name: Say
@@ -685,7 +706,8 @@ def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped
             (tasks / f"{part}.yml").write_text("[]")
     hosts = {
         name: {
-            "before": {"streamfleet_stream_host": f"{name}.old", "streamfleet_former_stream_hosts": []}, "target": {},
+            "before": {"streamfleet_stream_host": f"{name}.old", "streamfleet_former_stream_hosts": []},
+            "target": {"streamfleet_former_stream_hosts": []} if kind == "streams" else {},
             "renames": {kind: {"old": f"{name}.old", "new": f"{name}.new"}},
         }
         for name in ("a", "b")
