@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):
     TRANSFERS_FILES = False
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        """``renames``, ``variables``, ``patch`` and ``by_hand``; ``failed`` with what is wrong with the names."""
+        """What the module's documentation says; ``failed`` with what is wrong with the names."""
         super().run(tmp, task_vars)
         _result, options = self.validate_argument_spec(
             argument_spec={
@@ -79,8 +79,8 @@ def missing(renames: Iterable[names.Rename], said: set[names.Rename], untils: di
     return [inventory.by_hand(one, untils[one.old]) for one in renames if (one.kind, one.old) not in known]
 
 
-def read(sources: Iterable[str], playbooks: Path) -> Iterator[tuple[str, str]]:
-    """The inventory's files that can be edited: path, from the working directory where it is below it, and text."""
+def read(sources: Iterable[str], playbooks: Path) -> Iterator[tuple[Path, str]]:
+    """The inventory's files that can be edited: where each really is, as ``patch`` follows no links, and its text."""
     seen = set()
     for path in _paths(sources, playbooks):
         real = path.resolve()
@@ -88,13 +88,22 @@ def read(sources: Iterable[str], playbooks: Path) -> Iterator[tuple[str, str]]:
             continue
         seen.add(real)
         try:
-            if path.stat().st_size > LARGEST:
+            if real.stat().st_size > LARGEST:
                 continue
-            text = path.read_text()
+            text = real.read_text()
         except (OSError, UnicodeDecodeError):
             continue
         if not text.startswith("$ANSIBLE_VAULT"):
-            yield os.path.relpath(path) if real.is_relative_to(Path.cwd()) else str(path), text
+            yield real, text
+
+
+def above(files: Iterable[Path]) -> Path:
+    """Where a diff of these is applied: the working directory if all are below it, else the deepest folder that has
+    all. ``patch`` refuses paths that are whole or lead upwards."""
+    here, folders = Path.cwd().resolve(), [file.parent for file in files]
+    if all(folder.is_relative_to(here) for folder in folders):
+        return here
+    return Path(os.path.commonpath(folders))
 
 
 def _paths(sources: Iterable[str], playbooks: Path) -> Iterator[Path]:
@@ -115,13 +124,16 @@ def _paths(sources: Iterable[str], playbooks: Path) -> Iterator[Path]:
 def _result_of(
     renames: Iterable[names.Rename],
     variables: dict[str, Any],
-    files: dict[str, tuple[str, str]],
+    files: Mapping[Path, tuple[str, str]],
     by_hand: list[str],
 ) -> dict[str, Any]:
+    changed = {path: pair for path, pair in files.items() if pair[0] != pair[1]}
+    folder = above(changed)
     return {
         "changed": False,
         "renames": [{"host": one.host, "kind": one.kind, "old": one.old, "new": one.new} for one in renames],
         "variables": variables,
-        "patch": inventory.difference({path: pair for path, pair in files.items() if pair[0] != pair[1]}),
+        "patch": inventory.difference({str(path.relative_to(folder)): pair for path, pair in changed.items()}),
+        "folder": str(folder) if changed else "",
         "by_hand": by_hand,
     }

@@ -73,7 +73,13 @@ variables:
   returned: success
   type: dict
 patch:
-  description: Unified diff of the inventory's files, for C(patch -p1); empty where they say it already.
+  description: Unified diff of the inventory's files, for C(patch -p1) in RV(folder); empty where they say it already.
+  returned: success
+  type: str
+folder:
+  description:
+    - The folder from which the paths of RV(patch) are written. The working directory, where all files are below it,
+      else the deepest one that has them all; empty where there is no patch.
   returned: success
   type: str
 by_hand:

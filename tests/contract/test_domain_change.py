@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import yaml
 
 from tests.contract.playbook import Runner, Step
 
@@ -20,17 +23,25 @@ HOSTS = [
 ]
 
 
-def test_a_change_is_planned_and_the_inventory_is_left_alone(runner: Runner, tmp_path: Path) -> None:
-    inventory = tmp_path / "hosts.yml"
-    text = "all:\n  hosts:\n    audio1:\n      streamfleet_stream_host: audio1.example.net\n"
-    inventory.write_text(text)
-    asked = {"hosts": HOSTS, "last_day": "2027-03-01", "sources": [str(inventory)]}
+def test_a_change_is_planned_and_patch_takes_its_diff_wherever_the_inventory_lies(
+    runner: Runner, tmp_path: Path
+) -> None:
+    """Elsewhere than the run, reached by a link, and with the names in files of two folders."""
+    there = tmp_path / "the fleet"
+    texts = {
+        there / "hosts.yml": "all:\n  hosts:\n    audio1:\n      streamfleet_stream_host: audio1.example.net\n",
+        there / "host_vars" / "audio2" / "names.yml": "streamfleet_stream_host: audio2.example.net",
+    }
+    for path, text in texts.items():
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    (tmp_path / "link").symlink_to(there, target_is_directory=True)
+    asked = {
+        "hosts": [*HOSTS, {**HOSTS[0], "name": "audio2", "stream_host": "audio2.example.net"}],
+        "last_day": "2027-03-01", "sources": [str(tmp_path / "link" / "hosts.yml")],
+    }  # fmt: skip
     outcome = runner.steps(
-        Step(
-            "streamfleet_domain_plan",
-            {**asked, "from": "audio1.example.net", "to": "audio1.example.org"},
-            changed=False,
-        ),
+        Step("streamfleet_domain_plan", {**asked, "from": ".example.net", "to": ".example.org"}, changed=False),
         Step(
             "streamfleet_domain_plan",
             {**asked, "from": "b.example.net", "to": "c.example.net"},
@@ -40,12 +51,22 @@ def test_a_change_is_planned_and_the_inventory_is_left_alone(runner: Runner, tmp
         Step("streamfleet_domain_plan", {**asked, "from": "b.example.net"}, error="required together"),
     )[0]
     assert outcome.real["renames"] == [
-        {"host": "audio1", "kind": "streams", "old": "audio1.example.net", "new": "audio1.example.org"}
+        {"host": name, "kind": "streams", "old": f"{name}.example.net", "new": f"{name}.example.org"}
+        for name in ("audio1", "audio2")
     ]
     assert "+      streamfleet_stream_host: audio1.example.org\n" in outcome.real["patch"]
-    assert '+        - {host: audio1.example.net, until: "2027-03-01"}\n' in outcome.real["patch"]
     assert outcome.real["by_hand"] == []
-    assert inventory.read_text() == text
+    assert outcome.real["folder"] == str(there)
+    assert {path: path.read_text() for path in texts} == texts
+    subprocess.run(["patch", "-p1"], cwd=there, input=outcome.real["patch"], text=True, check=True)
+    said = yaml.safe_load((there / "hosts.yml").read_text())["all"]["hosts"]["audio1"]
+    assert [said, yaml.safe_load((there / "host_vars" / "audio2" / "names.yml").read_text())] == [
+        {
+            "streamfleet_stream_host": f"{name}.example.org",
+            "streamfleet_former_stream_hosts": [{"host": f"{name}.example.net", "until": "2027-03-01"}],
+        }
+        for name in ("audio1", "audio2")
+    ]
 
 
 def test_the_journal_knows_whose_a_change_is(runner: Runner, tmp_path: Path) -> None:

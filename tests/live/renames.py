@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import secrets
 import shutil
@@ -22,6 +21,7 @@ from demo import media
 from demo.show import credentials, wait_until_running
 from demo.stage import NODE, ROOT, STREAM_HOST, Recap, Stage
 from demo.viewer import Viewer
+from tests.live import processes
 from tests.live.streams import Listener, Source, on_air
 from tests.live.visitors import Visitor, ask, plays
 
@@ -91,8 +91,8 @@ def watch(
 ) -> Run:
     """Run Ansible; ``at`` is called as a task begins, with its name and how many times it has begun.
 
-    ``held``: for which of these the run stands still meanwhile; it must take longer than a fork, whose child would not
-    be told to go on. Where ``at`` says so the run, and all that it has started here, is killed.
+    ``held``: for which of these the run stands still meanwhile. Where ``at`` says so the run, and all that it has
+    started here, is killed.
     """
     times: Counter[str] = Counter()
     lines: list[str] = []
@@ -109,13 +109,10 @@ def watch(
             if found := re.match(r"TASK \[(.*)\] \**$", line):
                 times[found[1]] += 1
                 begun.append((time.monotonic() - start, found[1]))
-                holds = (found[1], times[found[1]]) in held
-                if holds:
-                    os.killpg(process.pid, signal.SIGSTOP)
+                still = processes.stop(process.pid) if (found[1], times[found[1]]) in held else []
                 if at(found[1], times[found[1]]):
-                    os.killpg(process.pid, signal.SIGKILL)
-                if holds:
-                    os.killpg(process.pid, signal.SIGCONT)
+                    processes.kill(process.pid)
+                processes.go_on(still)
     return Run(process.returncode == -signal.SIGKILL, "".join(lines), begun)
 
 

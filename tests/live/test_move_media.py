@@ -6,7 +6,6 @@ Tests playbooks: move_media.yml. ``STREAMFLEET_LIVE_RELEASE`` chooses the Debian
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.panel import media_user, playlist, station
+from tests.live import processes
 from tests.live.node import NODE
 from tests.live.test_autodj import ALL, DATA, MEDIA, OTHER, RADIO, ROLES, START, TONES, UNIT, Studio
 from tests.live.test_file_transfer import CERTIFICATE, HASH, HOST, SECRET
@@ -137,7 +137,7 @@ def test_they_move_while_they_are_played_and_written_to(library: Library, ears: 
             copying.wait(120)
         finally:
             copying.kill()
-            os.killpg(running.pid, signal.SIGKILL)
+            processes.kill(running.pid)
             said = running.communicate()[0]
     assert library.top() == before, said
     assert "unfinished" in library.move("move_media_to=/srv/disk/other", ok=False)

@@ -105,6 +105,7 @@ def deviations(node: WholeNode, profile: str, tmp_path: Path) -> dict[str, list[
         scanned = scan_tls(server, node.ca.read_text(), profile, tmp_path)
         place = f"{server.name}:{server.port}"
         print(f"{profile} {place}: {json.dumps(scanned.offers)} {scanned.deviations}")
+        assert scanned.cbc == [], place
         found[place] = scanned.deviations
     return found
 
@@ -207,3 +208,4 @@ def test_a_careless_server_is_found_out(tmp_path: Path) -> None:
     for what in ("tls_versions", "ciphers", "tls_curves", "rsa_key_size", "maximum_certificate_lifespan"):
         assert f"{what}: " in said, said
     assert {"tls_1_0", "tls_1_1"} <= set(found.offers)
+    assert "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA" in found.cbc

@@ -48,6 +48,11 @@ class Found:
     offers: Mapping[str, list[str]]
     deviations: list[str]
 
+    @property
+    def cbc(self) -> list[str]:
+        """Cipher suites with CBC, whose padding has been attacked again and again."""
+        return sorted({suite for suites in self.offers.values() for suite in suites if "_CBC_" in suite})
+
 
 def scan_tls(server: Server, ca: str, profile: str, folder: Path) -> Found:
     """Scan a server and judge it. ``ca``: authorities (PEM) that are trusted; ``profile``: intermediate or modern.

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import shutil
-import signal
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 from demo.stage import NODE, ROOT, Stage
 from demo.upgrade import FromTree, install
+from tests.live import processes
 
 #: Of this tree, what an operator's checkout has.
 TREE = (
@@ -193,22 +193,13 @@ def held(stage: Stage) -> str:
     return stage.on_node(["sh", "-c", look]).strip()
 
 
-def _children(process: int) -> list[int]:
-    """Processes that this one has started, with those that they have."""
-    found = []
-    for listed in Path(f"/proc/{process}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in map(int, listed.read_text().split()):
-                found += [child, *_children(child)]
-    return found
-
-
 class Run:
     """A run of Ansible that is looked at while it goes on. ``tasks`` are those that it has begun."""
 
     def __init__(self, command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> None:
         self.tasks: list[str] = []
         self.said = ""
+        self._still: list[int] = []
         self._process = subprocess.Popen(
             command, cwd=folder, env=environment, text=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
@@ -234,21 +225,18 @@ class Run:
             return reached(self.tasks)
 
     def kill(self) -> None:
-        """SIGKILL to all processes of the run on the controller. Ansible's workers have sessions of their own."""
-        os.kill(self._process.pid, signal.SIGSTOP)
-        for process in [*_children(self._process.pid), self._process.pid]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+        """SIGKILL to all processes of the run on the controller."""
+        processes.kill(self._process.pid)
         self._process.wait(30)
         self._reader.join(30)
 
     def hold(self) -> None:
         """Let it stand still, until ``go_on``."""
-        os.killpg(self._process.pid, signal.SIGSTOP)
+        self._still = processes.stop(self._process.pid)
 
     def go_on(self) -> None:
         """After ``hold``."""
-        os.killpg(self._process.pid, signal.SIGCONT)
+        processes.go_on(self._still)
 
     def end(self, seconds: float = 900) -> int:
         """Wait for its end."""

@@ -349,7 +349,8 @@ def test_what_a_host_was_called_is_remembered(journal: Journal) -> None:
     assert journal.record(noted("a.example.net", "b.example.net"), NOW) is True
     assert journal.names()["panel"]["host"] == "a.example.net"
     assert journal.names()["panel"]["former"] == ["b.example.net"]
-    assert journal.record(noted("a.example.net", ""), NOW) is True
+    # A name that is given up, and no move.
+    assert journal.record(noted("a.example.net", ""), NOW + timedelta(days=9)) is True
     assert journal.names()["panel"] == {
         "host": "a.example.net", "former": ["b.example.net"], "kept": [], "since": "2026-11-28T12:00:00+00:00",
     }  # fmt: skip
@@ -417,16 +418,27 @@ WIRING = """
         mode: "0600"
         content: >-
           {{{{ {{'certificates': _streamfleet_certificates_here | map(attribute='name') | list,
-                'over': _streamfleet_names_over_here,
+                'over': _streamfleet_names_over_here, 'note': _streamfleet_names_to_note_here,
                 'panel': _streamfleet_former_panel_hosts_here, 'streams': _streamfleet_former_stream_hosts_here,
                 'fleet': _streamfleet_fleet}} | to_json }}}}
 """
 
 
-def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -> None:
+def kept(*names: str) -> list[dict[str, str]]:
+    return [{"host": name, "until": "2999-01-01"} for name in names]
+
+
+@pytest.mark.parametrize("was_noted", [True, False])
+def test_a_former_name_has_a_certificate_until_its_day_is_over(was_noted: bool, tmp_path: Path) -> None:
+    """Or until the inventory has it no more. What this host has not served may be a customer's by then."""
     playbook, out, hosts = tmp_path / "wiring.yml", tmp_path / "wiring.json", tmp_path / "hosts.json"
     playbook.write_text(WIRING.format(root=ROOT, out=out))
+    noted = {
+        "panel": {"host": "panel.example.net", "kept": kept("p.example.net", "panel.example.net")},
+        "streams": {"host": "stream.example.net", "kept": kept("over.example.net", "taken-out.example.net")},
+    }
     variables = {
+        "__streamfleet_names_moved": {"names": noted if was_noted else {}},
         "streamfleet_panel_host": "panel.example.net",
         "streamfleet_stream_host": "stream.example.net",
         "streamfleet_former_panel_hosts": [
@@ -451,8 +463,12 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(tmp_path: Path) -
     assert (found["panel"], found["streams"], found["over"]) == (
         ["p.example.net"],
         ["s.example.net"],
-        ["over.example.net"],
+        ["over.example.net", "taken-out.example.net"] if was_noted else [],
     )
+    assert found["note"] == {
+        "panel": {"host": "panel.example.net", "old": "", "kept": kept("p.example.net")},
+        "streams": {"host": "stream.example.net", "old": "", "kept": kept("s.example.net")},
+    }
     assert {"p.example.net", "s.example.net"} <= set(found["fleet"])
     assert "over.example.net" not in found["fleet"]
 
@@ -576,20 +592,55 @@ def alone(folder: Path, hosts: str, tasks: list[dict[str, Any]], **more: Any) ->
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("undo", "held"), [(False, True), (True, False)])
-def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, held: bool, tmp_path: Path) -> None:
+#: In place of the role's: names lead to every host but one, which fails or cannot be reached.
+LEADS = """\
+- name: Ask where they lead
+  ansible.builtin.command: "{{ 'false' if inventory_hostname == broken else 'true' }}"
+  changed_when: false
+"""
+#: Of what is looked at before a change begins: some that a run may be refused by, on one host for all and on each.
+LOOKED = (
+    "Have the fleet for this run",
+    "Check that there is something to take back",
+    "Check that the new names lead here",
+)
+
+
+@pytest.mark.parametrize(
+    ("undo", "broken", "said"),
+    [
+        (False, "none", ""),
+        (True, "none", "no change of names is unfinished"),
+        (False, "b", "non-zero return code"),
+        (False, "away", "UNREACHABLE"),
+    ],
+)
+def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, broken: str, said: str, tmp_path: Path) -> None:
     play = tmp_path / "play.yml"
-    last = [task for task in PLAYS[0]["tasks"] if "Begin" in task["name"]]
-    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", last, any_errors_fatal=True)]))
-    given = {"release": ""} | {"undo": undo, "take_over": False, "hosts": {}}
-    given |= {"from": "a.example.net", "to": "b.example.net", "last_day": UNTIL, "run": "one"}
+    (tasks := tmp_path / "roles" / "certificates" / "tasks").mkdir(parents=True)
+    (tasks / "leads_here.yml").write_text(LEADS)
+    *before, whole = PLAYS[0]["tasks"]
+    assert [task["name"] for task in before] == ["Check what is asked for"]
+    names = [task["name"] for task in whole["block"]]
+    begins = names.index("Have the fleet until the change is made")
+    assert set(LOOKED) <= set(names[:begins])
+    part = {
+        **whole, "block": [task for n, task in enumerate(whole["block"]) if n >= begins or task["name"] in LOOKED]
+    }  # fmt: skip
+    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", [part], any_errors_fatal=True)]))
+    given: dict[str, Any] = {"release": "", "undo": undo, "take_over": False, "hosts": {}, "left": {"journal": None}}
+    given |= {"from": "a.example.net", "to": "b.example.net", "last_day": UNTIL, "run": "one", "moves": True}
+    given |= {"new_certificates": []}
     variables = {f"__streamfleet_domain_{name}": value for name, value in given.items()}
-    variables |= {"_streamfleet_panel_inventory_name": "a"}
-    done = run("-i", "a,b,", "-e", json.dumps(variables), str(play))
-    assert (done.returncode == 0) is held, done.stdout
-    assert ("no change of names is unfinished" in done.stdout) is not held
-    assert "Have the fleet's lock" in done.stdout
-    assert bool((tmp_path / "lock").read_text()) is held
+    variables |= {"_streamfleet_panel_inventory_name": "a", "broken": broken}
+    hosts = hosts_file(tmp_path, a={}, b=away() if broken == "away" else {})
+    done = run("-i", hosts, "-e", json.dumps(variables), str(play))
+    assert (done.returncode == 0) is (not said), done.stdout
+    assert said in done.stdout
+    assert done.stdout.count("Have the fleet's lock") == (1 if said else 2), done.stdout
+    assert bool((tmp_path / "lock").read_text()) is (not said), done.stdout
+    # Nothing is begun on one of them alone.
+    assert (tmp_path / "domain_change" / "journal.json").exists() is (not said)
 
 
 def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) -> None:
@@ -614,6 +665,27 @@ def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) 
     assert (journal.unfinished() or {})["state"] == "changing"
 
 
+@pytest.mark.parametrize("backward", [False, True])
+def test_the_panel_is_told_of_former_names_that_are_given_up(backward: bool, tmp_path: Path) -> None:
+    former = kept("older.example.net", "old.example.net")
+    there = host("a", stream="new.example.net", former_stream_hosts=former)
+    panel = host("b", panel="p.example.net", former_panel_hosts=kept("o.old.example.net"))
+    _gone, variables = names.release([there, panel], ".old.example.net")
+    assert set(variables) == {"b"}
+    variables |= names.release([there], "old.example.net")[1]
+    tasks = yaml.safe_load((ROOT / "playbooks" / "tasks" / "domain_change_tell.yml").read_text())
+    asked = next(task for task in tasks if "streamfleet_apply" in task)
+    say = {"name": "Say", "ansible.builtin.debug": {"msg": asked["streamfleet_apply"]["document"]}}
+    (play := tmp_path / "play.yml").write_text(yaml.safe_dump([alone(tmp_path, "a", [{**say, "when": asked["when"]}])]))
+    hosts = {name: {**one, "renames": {}} for name, one in variables.items()}
+    given = {"__streamfleet_domain_hosts": hosts, "__streamfleet_domain_backward": backward}
+    done = run("-i", "a,", "-e", json.dumps(given), str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout[done.stdout.index("{") : done.stdout.index("PLAY RECAP")])["msg"]
+    served = ["older.example.net", *(["old.example.net"] if backward else [])]
+    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served}]}
+
+
 #: In place of each role: says which of the host's names it was given.
 ROLE = """\
 - name: Say
@@ -634,7 +706,8 @@ def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped
             (tasks / f"{part}.yml").write_text("[]")
     hosts = {
         name: {
-            "before": {"streamfleet_stream_host": f"{name}.old", "streamfleet_former_stream_hosts": []}, "target": {},
+            "before": {"streamfleet_stream_host": f"{name}.old", "streamfleet_former_stream_hosts": []},
+            "target": {"streamfleet_former_stream_hosts": []} if kind == "streams" else {},
             "renames": {kind: {"old": f"{name}.old", "new": f"{name}.new"}},
         }
         for name in ("a", "b")

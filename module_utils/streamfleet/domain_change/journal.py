@@ -138,9 +138,8 @@ class Journal:
                 before = known.get(kind, {})
                 former = [told["old"]] if told["old"] else []
                 former += [name for name in before.get("former", []) if name not in (*former, told["host"])]
-                new = {"host": told["host"], "former": former, "kept": list(told["kept"])}
-                if new != {name: value for name, value in before.items() if name != "since"}:
-                    noted[kind] = {**new, "since": _text(now)}
+                since = before["since"] if before.get("host") == told["host"] else _text(now)
+                noted[kind] = {"host": told["host"], "since": since, "former": former, "kept": list(told["kept"])}
             if noted != known and write:
                 self._write(noted, NAMES)
         return noted != known
