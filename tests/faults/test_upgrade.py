@@ -113,7 +113,7 @@ def small_disk(stage: FromTree) -> Iterator[Callable[[int], None]]:
     def mount(size: int) -> None:
         nonlocal mounted
         script = (
-            f"mount -t tmpfs -o size={size}m,mode=0755 tmpfs {FOLDER} && "
+            f"mkdir -p {FOLDER} && mount -t tmpfs -o size={size}m,mode=0755 tmpfs {FOLDER} && "
             "systemctl restart streamfleet-panel streamfleet-panel-jobs streamfleet-worker"
         )
         stage.on_node(["sh", "-c", script])
