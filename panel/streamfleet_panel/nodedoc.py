@@ -10,22 +10,33 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from streamfleet_panel import queueing
+from streamfleet_panel import queueing, service_transfers
 from streamfleet_panel.apply.checks import kind_of
 from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, OF_SERVICE
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.apply.world import rows
-from streamfleet_panel.engines import EngineSpecError, engines, release_digest
+from streamfleet_panel.engines import Engine, EngineSpecError, engines, release_digest
 from streamfleet_panel.libraries import quotas_of
-from streamfleet_panel.models import Domain, Installation, MediaService, MediaUser, Node, ServiceStatus
+from streamfleet_panel.models import (
+    Domain,
+    Installation,
+    MediaService,
+    MediaUser,
+    Node,
+    ServiceStatus,
+    TransferredService,
+)
 
 #: Of these kinds only such objects are in a document: an unproved claim to a domain is none of a node's business.
 _TOLD = {"domain": Q(enabled=True, status=Domain.Status.VERIFIED, media_service__deleted_at=None)}
-STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
+STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "moved", "deleted", "failed")
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Nine queries."""
+    """All of the node's services as they shall be: deleted ones in grace included, and what it has of transferred ones.
+
+    Ten queries, and one for each that another node has by now.
+    """
     epoch = str(Installation.current().epoch)
     known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
@@ -35,43 +46,31 @@ def document(node: Node) -> dict[str, Any]:
     services = []
     libraries: dict[int, list[tuple[str, int | None]]] = {}
     owners: list[tuple[dict[str, Any], int]] = []
+    held, others = service_transfers.roles_on(node)
     for service in found:
         engine = known.get(service.engine)
         if engine is None:
             raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
-        objects = engine.objects_of(service.service_type)
         state, reason = service.desired_state()
-        with_library = engine.has_library(service.settings, service.service_type)
+        # Nobody uploads to a library while the last changes to it are copied.
+        with_library = service.pk not in held and engine.has_library(service.settings, service.service_type)
         if with_library:
             libraries.setdefault(service.customer_id, []).append((state, service.disk_quota_mb))
         services.append(
             {
-                "slug": service.slug,
-                "name": service.name,
-                "customer": service.customer.username,
-                "uid": service.customer.uid,
-                "engine": service.engine,
-                "service_type": service.service_type,
-                "generation": service.generation,
+                **_described(service, engine, now),
                 "state": state,
                 "reason": reason,
-                "restart": service.restart,
-                "port": service.port,
-                "limits": {
-                    "max_listeners": service.max_listeners,
-                    "max_bitrate_kbps": service.max_bitrate_kbps,
-                    "monthly_transfer_mb": service.monthly_transfer_mb,
-                    "disk_quota_mb": service.disk_quota_mb,
-                },
-                "settings": engine.settings(service.settings),
-                "credentials": engine.all_credentials(service.credentials),
-                "previous_credentials": still_valid(service.previous_credentials, now),
-                **{name: by_service.get(service.pk, []) for name, by_service in belonging.items() if name in objects},
-                **({"queue": queues.get(service.pk, []), "skip": service.skip} if queueing.OBJECTS in objects else {}),
+                **_objects(service, engine, belonging, queues),
             }
         )
+        if service.pk in held:
+            services[-1] |= _moved(node, *held[service.pk])
         if with_library:
             owners.append((services[-1], service.customer_id))
+    for state, item in others.values():
+        services.append(_left_behind(node, state, item, now))
+    services.sort(key=lambda described: str(described["slug"]))
     quotas = quotas_of(libraries)
     for described, owner in owners:
         described["library_mb"] = quotas.get(owner)
@@ -85,6 +84,68 @@ def document(node: Node) -> dict[str, Any]:
         "services": services,
         "media_users": _media_users(libraries),
     }
+
+
+def _described(service: MediaService, engine: Engine, now: datetime) -> dict[str, Any]:
+    """A service but for its state and its objects."""
+    return {
+        "slug": service.slug,
+        "name": service.name,
+        "customer": service.customer.username,
+        "uid": service.customer.uid,
+        "engine": service.engine,
+        "service_type": service.service_type,
+        "generation": service.generation,
+        "restart": service.restart,
+        "port": service.port,
+        "limits": {
+            "max_listeners": service.max_listeners,
+            "max_bitrate_kbps": service.max_bitrate_kbps,
+            "monthly_transfer_mb": service.monthly_transfer_mb,
+            "disk_quota_mb": service.disk_quota_mb,
+        },
+        "settings": engine.settings(service.settings),
+        "credentials": engine.all_credentials(service.credentials),
+        "previous_credentials": still_valid(service.previous_credentials, now),
+    }
+
+
+def _objects(
+    service: MediaService, engine: Engine, belonging: Mapping[str, Mapping[int, list[Any]]], queues: Mapping[int, Any]
+) -> dict[str, Any]:
+    """What belongs to a service, of the kinds that it can have."""
+    kinds = engine.objects_of(service.service_type)
+    found: dict[str, Any] = {name: of.get(service.pk, []) for name, of in belonging.items() if name in kinds}
+    if queueing.OBJECTS in kinds:
+        found |= {"queue": queues.get(service.pk, []), "skip": service.skip}
+    return found
+
+
+def _moved(node: Node, state: str, item: TransferredService) -> dict[str, Any]:
+    other = item.transfer.target if item.transfer.source_id == node.pk else item.transfer.source
+    return {"state": state, "reason": f"moves to {other}", "forward": service_transfers.forward_of(node, item)}
+
+
+def _left_behind(node: Node, state: str, item: TransferredService, now: datetime) -> dict[str, Any]:
+    """A service that is another node's, as this one still has it: with its ports here, off the air."""
+    service = item.service
+    engine = engines()[service.engine]
+    described = _described(service, engine, now)
+    ports = item.source_ports if item.transfer.source_id == node.pk else item.target_ports
+    described["port"] = ports.get("port")
+    described["settings"] |= {name: port for name, port in ports.items() if name != "port"}
+    # Of a node that is told of it no more, this generation says that it was seen.
+    described["generation"] = item.transfer.generation if state == "deleted" else service.generation
+    names: list[str] = []
+    if state == "moved":
+        told = Domain.objects.filter(_TOLD["domain"], media_service=service).order_by("name")
+        names = list(told.values_list("name", flat=True))
+    nothing: dict[str, Any] = {COLLECTION_OF[kind]: {} for kind in OF_SERVICE}
+    nothing["domains"] = {service.pk: names}
+    described |= _objects(service, engine, nothing, {})
+    if state == "moved":
+        return described | _moved(node, state, item)
+    return described | {"state": state, "reason": ""}
 
 
 def _media_users(libraries: Mapping[int, list[tuple[str, int | None]]]) -> list[dict[str, Any]]:

@@ -1,0 +1,297 @@
+"""Transfers of services between nodes: what may begin, what each step makes of both nodes' documents, and its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from streamfleet_panel import access, nodedoc, service_transfers
+from streamfleet_panel.models import AuditLog, MediaService, Node, ServiceStatus, ServiceTransfer
+from tests_support import Api
+
+pytestmark = pytest.mark.django_db
+Run = Callable[..., dict[str, Any]]
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA87XWuBJn2PerAcsbHAuAzufLtl4aLjavEPODNG1Rzn"
+AUTODJ = {"enabled": True}
+
+
+@pytest.fixture
+def fleet(world: None, run: Run) -> None:
+    """A second node with Icecast, and a station of ada's with an AutoDJ."""
+    run(
+        {
+            "nodes": [
+                {
+                    "name": "far",
+                    "address": "192.0.2.20",
+                    "engines": ["icecast"],
+                    "stream_host": "far.example.net",
+                    "port_range_start": 8100,
+                    "port_range_end": 8110,
+                    "host_key": KEY,
+                }
+            ],
+            "customers": [{"username": "ada"}],
+            "media_services": [
+                {"slug": "jazz", "customer": "ada", "engine": "icecast", "node": "node1"},
+                {"slug": "soul", "customer": "ada", "engine": "icecast", "node": "node1"},
+            ],
+        }
+    )
+    run({"media_services": [{"slug": "jazz", "autodj": AUTODJ}]})
+
+
+@pytest.fixture
+def root(fleet: None, api: Callable[..., Api]) -> Api:
+    return api("root")
+
+
+def begin(root: Api, *slugs: str, to: str = "far", **more: Any) -> tuple[int, Any]:
+    return root("POST", "/transfers", {"services": list(slugs), "to": to, **more})
+
+
+def step(root: Api, one: dict[str, Any], name: str) -> tuple[int, Any]:
+    return root("POST", f"/transfers/{one['id']}/steps", {"step": name})
+
+
+def told(name: str) -> dict[str, dict[str, Any]]:
+    """The services of a node's document by their slugs."""
+    document = nodedoc.document(Node.objects.get(name=name))
+    return {service["slug"]: service for service in document["services"]}
+
+
+def reported(name: str) -> None:
+    """The node says that it has done what it was told."""
+    node = Node.objects.get(name=name)
+    document = nodedoc.document(node)
+    services = {
+        item["slug"]: {"generation": item["generation"], "state": item["state"], "message": ""}
+        for item in document["services"]
+    }
+    body = {"epoch": document["epoch"], "generation": document["generation"], "services": services}
+    nodedoc.store_status(node, body)
+
+
+def test_a_transfer_from_the_first_step_to_its_release(root: Api) -> None:
+    before = told("node1")["jazz"]
+    ports = {"port": before["port"], "live_port": before["settings"]["live_port"]}
+    status, answer = begin(root, "jazz")
+    one = answer["transfer"]
+    assert (status, answer["new"], one["state"]) == (201, True, "copying")
+    assert one["services"][0]["source_ports"] == one["services"][0]["target_ports"] == ports
+    assert one["libraries"] == [{"customer": "ada", "uid": before["uid"], "keep": False}]
+    assert (one["target"]["address"], one["target"]["host_key"]) == ("192.0.2.20", KEY)
+    assert told("node1")["jazz"] == before
+    assert "jazz" not in told("far")
+
+    assert step(root, one, "hold")[1]["transfer"]["state"] == "holding"
+    held = told("node1")["jazz"]
+    pairs = sorted([[port, port] for port in ports.values()])
+    assert (held["state"], held["forward"]) == ("moved", {"address": "192.0.2.20", "ports": pairs})
+    assert "library_mb" not in held
+    assert "jazz" not in told("far")
+
+    reported("node1")
+    assert root("GET", "/media-services/jazz/status")[1]["state"] == "moved"
+    assert step(root, one, "switch")[1]["transfer"]["state"] == "switched"
+    there = told("far")["jazz"]
+    assert {**there, "generation": 0} == {**before, "generation": 0}
+    left = told("node1")["jazz"]
+    assert (left["state"], left["port"], left["forward"]) == ("moved", ports["port"], held["forward"])
+    assert (left["playlists"], left["queue"], left["domains"]) == ([], [], [])
+    assert root("GET", "/media-services/jazz/status")[1]["state"] == "pending"
+    reported("far")
+    reported("node1")
+    assert root("GET", "/media-services/jazz")[1]["node"] == "far"
+    assert root("GET", "/media-services/jazz/status")[1]["state"] == "running"
+
+    assert step(root, one, "finish")[0] == 409
+    assert step(root, one, "release")[1]["transfer"]["state"] == "releasing"
+    assert told("node1")["jazz"]["state"] == "deleted"
+    status, answer = step(root, one, "finish")
+    assert (status, "has not reported yet" in answer["error"]["message"]) == (409, True)
+    reported("node1")
+    generation = Node.objects.get(name="node1").generation
+    assert step(root, one, "finish") == (200, {"transfer": None})
+    assert "jazz" not in told("node1")
+    assert Node.objects.get(name="node1").generation == generation + 1
+    assert told("far")["jazz"]["state"] == "running"
+    assert not ServiceTransfer.objects.exists()
+    done = AuditLog.objects.filter(key="jazz", action__startswith="transfer").order_by("pk")
+    assert [entry.action.partition(" ")[2] for entry in done] == ["begin", "hold", "switch", "release", "finish"]
+    assert begin(root, "jazz") == (200, {"transfer": None, "new": False})
+
+
+def test_steps_asked_for_again_are_no_error_and_others_are(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    again = begin(root, "jazz")
+    assert (again[0], again[1]["new"], again[1]["transfer"]["id"]) == (200, False, one["id"])
+    for name in ("switch", "release", "back", "finish"):
+        status, answer = step(root, one, name)
+        assert (status, answer["error"]["code"]) == (409, "conflict"), name
+    for name, state in (("hold", "holding"), ("switch", "switched"), ("release", "releasing")):
+        for _again in range(2):
+            assert step(root, one, name)[1]["transfer"]["state"] == state
+    assert step(root, one, "undo")[0] == 409
+    assert step(root, one, "jump")[0] == 422
+    assert root("POST", "/transfers/999/steps", {"step": "hold"})[0] == 404
+
+
+def test_undo_before_the_switch(root: Api) -> None:
+    before = told("node1")["jazz"]
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    assert step(root, one, "resume")[1]["transfer"]["state"] == "copying"
+    assert {**told("node1")["jazz"], "generation": 0} == {**before, "generation": 0}
+    step(root, one, "hold")
+    assert step(root, one, "undo")[1]["transfer"]["state"] == "clearing"
+    assert told("node1")["jazz"]["state"] == "running"
+    assert told("far")["jazz"]["state"] == "deleted"
+    reported("far")
+    assert step(root, one, "finish")[0] == 200
+    assert "jazz" not in told("far")
+
+
+def test_undo_after_the_switch(root: Api, run: Run) -> None:
+    before = told("node1")["jazz"]
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    run({"media_services": [{"slug": "jazz", "genre": "jazz"}]})
+    assert step(root, one, "undo")[1]["transfer"]["state"] == "returning"
+    off = told("far")["jazz"]
+    assert (off["state"], off["forward"]) == ("moved", None)
+    assert told("node1")["jazz"]["state"] == "moved"
+    assert step(root, one, "resume")[1]["transfer"]["state"] == "switched"
+    assert told("far")["jazz"]["state"] == "running"
+    step(root, one, "undo")
+    assert step(root, one, "back")[1]["transfer"]["state"] == "clearing"
+    back = told("node1")["jazz"]
+    assert (back["state"], back["port"], back["settings"]["genre"]) == ("running", before["port"], "jazz")
+    assert told("far")["jazz"]["state"] == "deleted"
+    reported("far")
+    assert step(root, one, "finish")[0] == 200
+
+
+def test_ports_that_are_taken_there_become_others(root: Api, run: Run) -> None:
+    first = told("node1")["jazz"]["port"]
+    run({"media_services": [{"slug": "far-fm", "customer": "bob", "engine": "icecast", "node": "far", "port": first}]})
+    one = begin(root, "jazz")[1]["transfer"]
+    given = one["services"][0]
+    assert given["target_ports"]["port"] not in (first, *given["source_ports"].values())
+    # They are kept for it, on both nodes.
+    taken = given["target_ports"]["port"]
+    with pytest.raises(Exception, match="is taken on far by jazz"):
+        run({"media_services": [{"slug": "far-fm", "port": taken}]})
+    step(root, one, "hold")
+    step(root, one, "switch")
+    assert told("far")["jazz"]["port"] == taken
+    with pytest.raises(Exception, match="is taken on node1 by jazz"):
+        run({"media_services": [{"slug": "soul", "port": first}]})
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ({"services": ["jazz"], "to": "none"}, "there is no such node"),
+        ({"services": ["nobody"], "to": "far"}, "there is no such service"),
+        ({"services": ["jazz"], "to": "node2"}, "this node is draining"),
+        ({"services": ["tv"], "to": "far"}, "cannot be transferred"),
+        ({"services": [], "to": "far"}, "names no services"),
+        ({"services": ["jazz"], "customer": "ada", "to": "far"}, "one of services, customer and node"),
+        ({"customer": "nobody", "to": "far"}, "has no service"),
+        ({"services": "jazz", "to": "far"}, "must be a list of slugs"),
+        ({"services": ["jazz"], "to": "far", "dry_run": "yes"}, "must be true or false"),
+        ({"services": ["jazz"]}, "must be a name"),
+        ({"services": ["jazz"], "to": "far", "when": "later"}, "is not a field of this call"),
+    ],
+)
+def test_what_cannot_begin_is_refused_with_the_reason(root: Api, body: dict[str, Any], message: str) -> None:
+    status, answer = root("POST", "/transfers", body)
+    assert status == 422
+    problems = answer["error"]["errors"]
+    assert any(message in problem["message"] for problem in problems), problems
+    assert all(problem["fix"] for problem in problems)
+    assert not ServiceTransfer.objects.exists()
+
+
+def test_a_dry_run_begins_nothing(root: Api) -> None:
+    generation = Node.objects.get(name="far").generation
+    status, answer = begin(root, "jazz", dry_run=True)
+    assert (status, answer["new"], answer["transfer"]["id"]) == (200, True, None)
+    assert not ServiceTransfer.objects.exists()
+    assert Node.objects.get(name="far").generation == generation
+
+
+def test_a_library_goes_as_a_whole_and_into_no_other(root: Api, run: Run) -> None:
+    run({"media_services": [{"slug": "soul", "autodj": AUTODJ}]})
+    status, answer = begin(root, "jazz")
+    assert (status, "soul plays the media library of ada, too" in answer["error"]["message"]) == (422, True)
+    status, answer = begin(root, "jazz", "soul")
+    assert status == 201
+    step(root, answer["transfer"], "undo")
+    reported("far")
+    assert step(root, answer["transfer"], "finish")[0] == 200
+    run({"media_services": [{"slug": "far-fm", "customer": "ada", "engine": "icecast", "node": "far"}]})
+    run({"media_services": [{"slug": "far-fm", "autodj": AUTODJ}]})
+    status, answer = begin(root, "jazz", "soul")
+    assert (status, "has a media library on far already" in answer["error"]["message"]) == (422, True)
+
+
+def test_all_of_a_customer_and_all_of_a_node(root: Api, run: Run) -> None:
+    dry = root("POST", "/transfers", {"customer": "ada", "to": "far", "dry_run": True})[1]["transfer"]
+    assert [item["slug"] for item in dry["services"]] == ["jazz", "soul"]
+    status, answer = root("POST", "/transfers", {"node": "node1", "to": "far"})
+    assert (status, "share the ports of one server" in str(answer)) == (422, True)
+    one = root("POST", "/transfers", {"customer": "ada", "to": "far"})[1]["transfer"]
+    for name in ("hold", "switch"):
+        step(root, one, name)
+    again = root("POST", "/transfers", {"customer": "ada", "to": "far"})
+    assert (again[0], again[1]["transfer"]["id"], again[1]["transfer"]["state"]) == (200, one["id"], "switched")
+    for query in ("customer=ada", "media_service=soul", "node=node1"):
+        assert [item["id"] for item in root("GET", f"/transfers?{query}")[1]["items"]] == [one["id"]], query
+    assert root("GET", "/transfers?media_service=eve-fm")[1]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"media_services": [{"slug": "jazz", "state": "absent"}]}, "cannot be deleted meanwhile"),
+        ({"customers": [{"username": "ada", "state": "absent"}]}, "cannot be deleted meanwhile"),
+        ({"media_services": [{"slug": "jazz", "port": 8250}]}, "its ports cannot change meanwhile"),
+        ({"media_services": [{"slug": "jazz", "autodj": None}]}, "its ports cannot change meanwhile"),
+        ({"media_services": [{"slug": "soul", "autodj": AUTODJ}]}, "is being transferred, with jazz"),
+        ({"nodes": [{"name": "far", "state": "absent"}]}, "are being transferred from or to this node"),
+    ],
+)
+def test_documents_do_not_get_in_the_way(root: Api, run: Run, document: dict[str, Any], message: str) -> None:
+    begin(root, "jazz")
+    with pytest.raises(Exception, match=message):
+        run(document)
+
+
+def test_services_that_a_killed_run_holds_come_back_by_the_clock(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    assert service_transfers.tick(access.system("clock")) == 0
+    late = timezone.now() - service_transfers.HELD_AT_MOST - timedelta(seconds=1)
+    ServiceTransfer.objects.update(held_at=late)
+    assert service_transfers.tick(access.system("clock")) == 1
+    assert told("node1")["jazz"]["state"] == "running"
+    assert step(root, one, "switch")[0] == 409
+
+
+def test_it_is_administrators_business(root: Api, api: Callable[..., Api]) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    for other in (api("alice"), api("shop"), api(worker=True), api(node="node1")):
+        assert other("GET", "/transfers")[0] == 403
+        assert begin(other, "jazz")[0] == 403
+        assert other("GET", f"/transfers/{one['id']}")[0] in (403, 404)
+        assert step(other, one, "hold")[0] in (403, 404)
+    assert MediaService.objects.get(slug="jazz").node.name == "node1"
+    assert not ServiceStatus.objects.filter(state="moved").exists()
