@@ -23,14 +23,14 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
     if _place.is_dir() and str(_place) not in sys.path:
         sys.path.append(str(_place))
 
-from streamfleet import arguments, domains, engine, errors
+from streamfleet import arguments, domains, engine, errors, forwarding
 from streamfleet.engine import Instance, Renderer, RenderError
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
 from streamfleet.on_controller import client_of
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "deleted"})
+STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "moved", "deleted"})
 OFF_STATES = STATES - {"running"}
 #: So many failed services are named in the message; the result has all.
 NAMED = 10
@@ -176,6 +176,7 @@ def render_all(
                 if name not in renderers:
                     renderers[name] = engine.load_renderer(RELEASE, name)
                 made += engine.instances_of(renderers[name](service, node))
+            made += forwarding.instances(service)
             if names:
                 made = [_reached_by(instance, names, way) for instance in made]
             instances += [instance.as_dict() for instance in made]

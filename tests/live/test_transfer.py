@@ -1,0 +1,284 @@
+"""Stations go to another node with their files, and back, while whoever sends to the former node is sent on.
+
+Tests playbooks: transfer.yml. The panel is a real one, on this machine; the nodes have engines and no web server.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.contract.panel_server import Panel, running_panel
+from tests.live import tones
+from tests.live.streams import Listener, Source, on_air
+from tests.nodes.fleet import Fleet, NodeSpec
+
+pytestmark = [pytest.mark.live, pytest.mark.full]
+
+ROOT = Path(__file__).resolve().parents[2]
+NODES = ("n1", "n2")
+ROLES = """\
+---
+- name: Prepare the nodes
+  hosts: streamfleet_nodes
+  become: true
+  gather_facts: false
+  roles:
+    - common
+    - icecast
+    - autodj
+"""
+#: Seconds in which a station that was started is heard, on a machine with other things to do.
+START = 90.0
+LISTING = "cd /var/lib/streamfleet/media && find . ! -type d -printf '%m %U:%G %s %T@ %n %p %l\\n' | sort"
+
+
+@dataclass
+class Pair:
+    """Two nodes, and the panel that says what they have."""
+
+    fleet: Fleet
+    folder: Path
+    panel: Panel
+    uid: int = 0
+    said: list[str] = field(default_factory=list)
+
+    def command(self, playbook: str, *arguments: str) -> list[str]:
+        """ansible-playbook for these nodes."""
+        program = str(Path(sys.executable).with_name("ansible-playbook"))
+        groups = ["-i", str(self.fleet.inventory), "-i", str(self.folder / "groups.json")]
+        return [program, *groups, playbook, *arguments]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            **self.panel.environment,
+            "ANSIBLE_ROLES_PATH": str(ROOT / "roles"),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_FORCE_COLOR": "0",
+        }
+
+    def play(self, playbook: str, *arguments: str, ok: bool = True) -> str:
+        """Run a playbook, and return its output."""
+        command = self.command(playbook, *arguments)
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.environment, text=True, capture_output=True, check=False, timeout=1200
+        )
+        output = done.stdout + done.stderr
+        assert (done.returncode == 0) is ok, output[-8000:]
+        assert "Traceback" not in output, output[-8000:]
+        return output
+
+    def transfer(self, *arguments: str, ok: bool = True) -> str:
+        """Run the playbook of these tests, for the customer."""
+        given = [word for one in ("transfer_customer=ada", *arguments) for word in ("-e", one)]
+        return self.play("playbooks/transfer.yml", *given, ok=ok)
+
+    def sh(self, node: str, script: str) -> str:
+        """What a script says on a node, as root."""
+        return str(self.fleet.exec(node, ["sh", "-c", script]).stdout).strip()
+
+    def address(self, node: str) -> str:
+        return str(self.fleet.node(node).address)
+
+    def get(self, path: str) -> Any:
+        status, answer = self.panel.request("GET", path)
+        assert status == 200, answer
+        return answer
+
+    def port(self, slug: str) -> int:
+        return int(self.get(f"/media-services/{slug}")["port"])
+
+    def source(self, node: str, port: int) -> Source:
+        """An encoder of the station without an AutoDJ."""
+        secret = self.get("/media-services/talk/credentials")["credentials"]["source_password"]
+        return Source(self.address(node), port, "/stream", secret)
+
+    def listener(self, node: str, port: int) -> Listener:
+        """A listener who hears it, and counts."""
+        address = self.address(node)
+        deadline = time.monotonic() + START
+        while True:
+            it = Listener(address, port, address, "/stream")
+            it.start()
+            if it.playing.wait(15):
+                return it
+            it.stop()
+            assert time.monotonic() < deadline, it.heard
+
+    def history(self, node: str) -> list[str]:
+        """What the AutoDJ has played, on a node."""
+        place = "/var/lib/streamfleet/services/jazz/autodj/history.jsonl"
+        return self.sh(node, f"cat {place} 2>/dev/null; true").splitlines()
+
+    def plays_on(self, node: str) -> None:
+        """Wait until the AutoDJ begins a track there."""
+        count, deadline = len(self.history(node)), time.monotonic() + START
+        while len(self.history(node)) == count:
+            assert time.monotonic() < deadline, self.sh(node, "journalctl -n 60 --no-pager")
+            time.sleep(1)
+
+    def has_nothing(self, node: str) -> None:
+        """Nothing of the customer is on a node, and nothing of a transfer."""
+        left = (
+            f"ls -d /var/lib/streamfleet/media/{self.uid} /var/lib/streamfleet/media-index/{self.uid}"
+            " /var/lib/streamfleet/services/* /etc/streamfleet/routes/* /etc/streamfleet/instances/*/*"
+            " /var/lib/streamfleet/transfer/* /run/streamfleet-transfer/* 2>/dev/null;"
+            f" getent passwd sf{self.uid}; grep streamfleet-transfer /var/lib/streamfleet-converge/.ssh/authorized_keys;"
+            " systemctl list-units --plain --no-legend 'streamfleet-*@*'; true"
+        )
+        assert self.sh(node, left) == ""
+
+
+def upload(pair: Pair, node: str, path: Path, name: str) -> None:
+    """Put a file into the customer's library on a node."""
+    library = f"/var/lib/streamfleet/media/{pair.uid}"
+    script = f'base64 -d > "{library}/{name}" && chown {pair.uid}:{pair.uid} "{library}/{name}"'
+    pair.fleet.exec(node, ["sh", "-c", script], stdin=base64.b64encode(path.read_bytes()).decode())
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """Two nodes; on the first a station with an AutoDJ and a library, and one to send to."""
+    folder = Path(tmp_path_factory.mktemp("transfer"))
+    (folder / "groups.json").write_text(json.dumps({"streamfleet_nodes": {"hosts": dict.fromkeys(NODES, {})}}))
+    (folder / "roles.yml").write_text(ROLES)
+    fleet = Fleet(f"transfer{os.getpid()}")
+    try:
+        fleet.up([NodeSpec(name) for name in NODES])
+        with running_panel() as panel:
+            it = Pair(fleet, folder, panel)
+            it.play(str(folder / "roles.yml"))
+            nodes = [
+                {
+                    "name": name,
+                    "address": it.address(name),
+                    "engines": ["icecast"],
+                    "host_key": " ".join(it.sh(name, "cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2]),
+                }
+                for name in NODES
+            ]
+            station = {"customer": "ada", "engine": "icecast", "node": "n1"}
+            document = {
+                "nodes": nodes,
+                "customers": [{"username": "ada"}, {"username": "bob"}],
+                "media_services": [
+                    {**station, "slug": "talk"},
+                    {**station, "slug": "jazz", "autodj": {"crossfade_seconds": 0}},
+                    # Its port is the one that talk has on the other node.
+                    {"slug": "bob-fm", "customer": "bob", "engine": "icecast", "node": "n2"},
+                ],
+                "playlists": [{"media_service": "jazz", "name": "all", "folder": "."}],
+            }
+            status, answer = panel.request("POST", "/apply", {"document": document})
+            assert status == 200, answer
+            it.play("playbooks/converge.yml")
+            owner = it.sh("n1", "ls /var/lib/streamfleet/media")
+            it.uid = int(owner)
+            for number in range(3):
+                upload(it, "n1", tones.recording(folder / f"{number}.mp3", 400 + 100 * number, 5.0), f"{number}.mp3")
+            # So much that the copy takes a while; links, as customers leave them.
+            it.sh(
+                "n1",
+                f"cd /var/lib/streamfleet/media/{it.uid} && head -c 200000000 /dev/urandom >large.bin"
+                f" && ln large.bin same.bin && ln -s 0.mp3 link && chown -h {it.uid}:{it.uid} large.bin link",
+            )
+            yield it
+    finally:
+        fleet.down()
+
+
+def test_without_a_yes_only_the_plan_is_said(pair: Pair) -> None:
+    said = pair.transfer("transfer_to=n2")
+    assert "2 services from n1" in said
+    assert "nothing is done without -e transfer_confirm=yes" in said
+    assert pair.get("/transfers")["count"] == 0
+    assert pair.sh("n2", f"ls -d /var/lib/streamfleet/media/{pair.uid} 2>/dev/null; true") == ""
+    assert "No transfer of these services is under way" in pair.transfer("transfer_undo=true")
+    assert "one of these three" in pair.transfer("transfer_to=n2", "transfer_undo=true", ok=False)
+    assert "there is no such node" in pair.transfer("transfer_to=n9", ok=False)
+
+
+def test_they_go_while_they_are_heard_and_are_sent_on(pair: Pair) -> None:
+    before, was = pair.sh("n1", LISTING), pair.port("talk")
+    pair.plays_on("n1")
+    command = pair.command(
+        "playbooks/transfer.yml", "-e", "transfer_customer=ada", "-e", "transfer_to=n2", "-e", "transfer_confirm=yes"
+    )
+    with on_air(pair.source("n1", was)) as source:
+        listener = pair.listener("n1", was)
+        running = subprocess.Popen(
+            command, cwd=ROOT, env=pair.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert running.stdout is not None
+        lines = []
+        for line in running.stdout:
+            lines.append(line)
+            if line.startswith("TASK [Hold the services]"):
+                # The copy is made: nobody has noticed.
+                heard = listener.heard
+                assert (heard.disconnects, heard.lost_lines, source.error) == (0, 0, None)
+                assert heard.bytes > 0
+                break
+        else:
+            running.wait()
+            raise AssertionError("".join(lines)[-8000:])
+        listener.stop()
+        rest = running.stdout.read()
+        output = "".join(lines) + rest
+        # The encoder is sent to the former node again, as encoders do that lose their server.
+        assert running.wait() == 0 or "talk" in output, output[-8000:]
+        assert running.returncode == 0, output[-8000:]
+    print(output[-3000:])
+    assert pair.get("/media-services/talk")["node"] == "n2"
+    now = pair.port("talk")
+    assert now != was
+    assert pair.sh("n2", LISTING) == before
+    assert pair.sh("n1", "systemctl is-active streamfleet-icecast@talk.service; true") == "inactive"
+    with on_air(pair.source("n1", was)):
+        ears = [pair.listener("n1", was), pair.listener("n2", now)]
+        time.sleep(5)
+        for ear in ears:
+            heard = ear.stop()
+            assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
+            assert heard.bytes > 40_000
+    pair.plays_on("n2")
+    again = pair.transfer("transfer_to=n2", "transfer_confirm=yes")
+    assert "on the air on n2" in again
+
+
+def test_they_go_back_with_what_has_come_since(pair: Pair, tmp_path: Path) -> None:
+    (tmp_path / "late.txt").write_text("late")
+    upload(pair, "n2", tmp_path / "late.txt", "late.txt")
+    pair.sh("n2", f"rm /var/lib/streamfleet/media/{pair.uid}/same.bin")
+    there = pair.sh("n2", LISTING)
+    said = pair.transfer("transfer_undo=true")
+    assert "on n1 as before" in said
+    assert pair.get("/media-services/talk")["node"] == "n1"
+    assert pair.get("/transfers")["count"] == 0
+    assert pair.sh("n1", LISTING) == there
+    pair.plays_on("n1")
+    assert pair.sh("n2", f"ls /var/lib/streamfleet/media; getent passwd sf{pair.uid}; true") == ""
+    assert pair.sh("n2", "systemctl is-active streamfleet-icecast@bob-fm.service") == "active"
+
+
+def test_they_go_for_good(pair: Pair) -> None:
+    before = pair.sh("n1", LISTING)
+    pair.transfer("transfer_to=n2", "transfer_confirm=yes")
+    pair.transfer("transfer_release=true")
+    assert pair.get("/transfers")["count"] == 0
+    pair.has_nothing("n1")
+    assert pair.sh("n2", LISTING) == before
+    pair.plays_on("n2")
+    assert "no transfer of them is under way" in pair.transfer("transfer_to=n2")
