@@ -135,7 +135,8 @@ class Pair:
             f"ls -d /var/lib/streamfleet/media/{self.uid} /var/lib/streamfleet/media-index/{self.uid}"
             " /var/lib/streamfleet/services/* /etc/streamfleet/routes/* /etc/streamfleet/instances/*/*"
             " /var/lib/streamfleet/transfer/* /run/streamfleet-transfer/* 2>/dev/null;"
-            f" getent passwd sf{self.uid}; grep streamfleet-transfer /var/lib/streamfleet-converge/.ssh/authorized_keys;"
+            f" getent passwd sf{self.uid};"
+            " grep streamfleet-transfer /var/lib/streamfleet-converge/.ssh/authorized_keys;"
             " systemctl list-units --plain --no-legend 'streamfleet-*@*'; true"
         )
         assert self.sh(node, left) == ""
@@ -152,7 +153,7 @@ def upload(pair: Pair, node: str, path: Path, name: str) -> None:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     """Two nodes; on the first a station with an AutoDJ and a library, and one to send to."""
     folder = Path(tmp_path_factory.mktemp("transfer"))
-    (folder / "groups.json").write_text(json.dumps({"streamfleet_nodes": {"hosts": dict.fromkeys(NODES, {})}}))
+    (folder / "groups.json").write_text(json.dumps({"streamfleet_nodes": {"hosts": {name: {} for name in NODES}}}))
     (folder / "roles.yml").write_text(ROLES)
     fleet = Fleet(f"transfer{os.getpid()}")
     try:

@@ -1,0 +1,132 @@
+"""A service that another node has by now: what converge makes of it, and the program that sends on what comes."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet import forwarding
+from streamfleet.engine import RenderError
+
+from action_plugins import streamfleet_converge as action
+from tests.doubles.panel import autodj, document, station
+from tests.ports import free_port
+
+PROGRAM = Path(__file__).resolve().parents[2] / "roles/common/files/forward.py"
+FORWARD = {"address": "192.0.2.7", "ports": [[8100, 9100], [8101, 9101]]}
+
+
+def moved(**changes: Any) -> dict[str, Any]:
+    return station("rock-fm", 200001, 8100, state="moved", forward=FORWARD, **changes)
+
+
+def test_its_units_stop_its_ports_forward_and_its_web_addresses_stay() -> None:
+    settings = {**station("rock-fm", 200001, 8100)["settings"], **autodj(), "live_port": 8101}
+    instances, failed = action.render_all(document("n1", 1, moved(settings=settings, domains=["radio.example.com"])))
+    assert failed == {}
+    by_key = {instance["key"]: instance for instance in instances}
+    assert {key: instance["state"] for key, instance in by_key.items()} == {
+        "rock-fm": "moved",
+        "rock-fm+autodj": "moved",
+        "rock-fm+live": "moved",
+        "rock-fm+forward": "running",
+    }
+    assert any(file["kind"] == "route" for file in by_key["rock-fm"]["files"])
+    assert by_key["rock-fm"]["domains"] == ["radio.example.com"]
+    (file,) = by_key["rock-fm+forward"]["files"]
+    assert json.loads(file["content"]) == FORWARD
+    assert (file["group"], file["mode"]) == ("streamfleet-forward", "0640")
+
+
+def test_shoutcast_keeps_its_web_addresses_too() -> None:
+    credentials = {"source_password": "sourcepassword", "admin_password": "adminpassword"}
+    settings = {"streams": [{"id": 1, "name": "/stream"}], "song_history": 20}
+    service = moved(engine="shoutcast2", settings=settings, credentials=credentials)
+    instances, failed = action.render_all(document("n1", 1, service))
+    assert failed == {}
+    assert [file["kind"] for file in instances[0]["files"]][-1] == "route"
+
+
+def test_without_somewhere_to_go_nothing_is_forwarded() -> None:
+    assert forwarding.instances({**moved(), "forward": None}) == []
+    assert forwarding.instances({**moved(), "state": "running"}) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"address": ""}, "forward.address"),
+        ({"address": "a b"}, "forward.address"),
+        ({"ports": []}, "forward.ports"),
+        ({"ports": [[80, 8100]]}, "forward.ports"),
+        ({"ports": [[8100]]}, "forward.ports"),
+        ({"ports": [[8100, True]]}, "forward.ports"),
+    ],
+)
+def test_what_cannot_be_forwarded_is_refused_by_field(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as refused:
+        forwarding.instances({**moved(), "forward": {**FORWARD, **change}})
+    assert refused.value.field == field
+
+
+def connected(port: int) -> socket.socket:
+    """A connection, as soon as somebody listens."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=20)
+        except ConnectionRefusedError:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
+def test_both_sides_get_every_byte_and_hear_the_end(tmp_path: Path) -> None:
+    """A client says all it has to say, and is answered with as much afterwards."""
+    sent, answer = bytes(range(256)) * 8192, bytes(reversed(range(256))) * 8192
+    got: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            link, _address = server.accept()
+            with link, link.makefile("rb") as stream:
+                got.append(stream.read())
+                link.sendall(answer)
+
+        other = threading.Thread(target=serve, daemon=True)
+        other.start()
+        here = free_port()
+        settings = tmp_path / "forward.json"
+        settings.write_text(json.dumps({"address": "127.0.0.1", "ports": [[here, server.getsockname()[1]]]}))
+        with subprocess.Popen([sys.executable, str(PROGRAM), str(settings)], stderr=subprocess.PIPE) as program:
+            try:
+                with connected(here) as link, link.makefile("rb") as stream:
+                    link.sendall(sent)
+                    link.shutdown(socket.SHUT_WR)
+                    assert stream.read() == answer
+                other.join(20)
+                assert got == [sent]
+                server.close()
+                # Nobody is there any more: the client is told by the end, and the program goes on.
+                with connected(here) as link:
+                    assert link.recv(1) == b""
+                assert program.poll() is None
+            finally:
+                program.terminate()
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    with socket.create_server(("", 0)) as taken:
+        settings = tmp_path / "forward.json"
+        settings.write_text(json.dumps({"address": "127.0.0.1", "ports": [[taken.getsockname()[1], 9]]}))
+        done = subprocess.run(
+            [sys.executable, str(PROGRAM), str(settings)], capture_output=True, text=True, timeout=30, check=False
+        )
+    assert done.returncode == 1
+    assert "address already in use" in done.stderr.lower()
