@@ -1,4 +1,4 @@
-"""streamfleet_transfer and streamfleet_service_copy: the panel's steps, and what is refused on a host that is no node."""
+"""streamfleet_transfer and streamfleet_service_copy: steps in the panel, and what a host that is no node is refused."""
 
 from __future__ import annotations
 
