@@ -5,7 +5,8 @@ from __future__ import annotations
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner, Step
 
-MODULE, COPY = "streamfleet_transfer", "streamfleet_service_copy"
+MODULE = "streamfleet_transfer"
+COPY_MODULE = "streamfleet_service_copy"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJq2zT0hC6q0m0Yt5m1aYl0tJ0m1Yl5m1aYl0tJ0m1Yl"
 
 
@@ -44,10 +45,10 @@ def test_a_transfer_is_begun_found_and_undone(runner: Runner, panel: Panel, owne
 def test_what_cannot_be_copied_is_said(runner: Runner) -> None:
     way = {"transfer": "7", "address": "192.0.2.10", "host_key": KEY}
     runner.steps(
-        Step(COPY, {"state": "measured", "services": ["no-such-fm"]}, changed=False),
-        Step(COPY, {"state": "measured", "services": ["../etc"]}, error="is not a slug"),
-        Step(COPY, {"state": "removed", "libraries": [0]}, error="is not the uid of a tenant"),
-        Step(COPY, {"state": "served", "transfer": "7"}, error="public_key"),
-        Step(COPY, {"state": "copied", **way, "transfer": "../7"}, error="is not the number of a transfer"),
-        Step(COPY, {"state": "copied", **way, "address": "-o x"}, error="is not an address"),
+        Step(COPY_MODULE, {"state": "measured", "services": ["no-such-fm"]}, changed=False),
+        Step(COPY_MODULE, {"state": "measured", "services": ["../etc"]}, error="is not a slug"),
+        Step(COPY_MODULE, {"state": "removed", "libraries": [0]}, error="is not the uid of a tenant"),
+        Step(COPY_MODULE, {"state": "served", "transfer": "7"}, error="public_key"),
+        Step(COPY_MODULE, {"state": "copied", **way, "transfer": "../7"}, error="is not the number of a transfer"),
+        Step(COPY_MODULE, {"state": "copied", **way, "address": "-o x"}, error="is not an address"),
     )
