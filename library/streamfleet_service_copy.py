@@ -195,16 +195,20 @@ def _do(module: AnsibleModule, host: Host) -> dict[str, Any]:
     if state == "withdrawn":
         return {"changed": giving.withdrawn(host, asked["transfer"], asked["user"])}
     if state == "removed":
-        return getting.removed(host, asked["libraries"])
+        gone: dict[str, Any] = getting.removed(host, asked["libraries"])
+        return gone
     here = getting.Getting(host, asked["transfer"])
     if state == "forgotten":
         return {"changed": here.ended()}
     origin = getting.Origin(asked["address"], asked["port"], asked["user"], asked["host_key"])
     if state == "keyed":
         return {"changed": True, "public_key": here.keyed(origin)}
+    fetched: dict[str, Any]
     if state == "copied":
-        return here.copied(origin, asked["folders"], asked["bytes"], asked["seconds"])
-    return here.caught_up(origin, asked["folders"])
+        fetched = here.copied(origin, asked["folders"], asked["bytes"], asked["seconds"])
+    else:
+        fetched = here.caught_up(origin, asked["folders"])
+    return fetched
 
 
 def _counted(host: Host, folders: list[str]) -> dict[str, Any]:

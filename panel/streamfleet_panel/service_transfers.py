@@ -402,8 +402,7 @@ def check(plan: Plan) -> None:
         own = items.get(service.pk) if service.pk is not None else None
         if own is None:
             other = owners.get(service.customer.pk) if service.customer.pk is not None else None
-            places = (other.transfer.source_id, other.transfer.target_id) if other is not None else ()
-            if service.deleted_at is None and service.node.pk in places and uses_library(service):
+            if other is not None and _gets_in_the_way(service, other):
                 message = f"the media library of {service.customer} is being transferred, with {other.service.slug}"
                 plan.problem(path, service.slug, message, "Wait for the end of that transfer, or name another node.")
             continue
@@ -414,6 +413,12 @@ def check(plan: Plan) -> None:
         elif ports_of(service) != ports:
             message = f"is being transferred to {own.transfer.target}, and its ports cannot change meanwhile"
             plan.problem(path, service.slug, message, "Release or undo the transfer first.")
+
+
+def _gets_in_the_way(service: MediaService, other: TransferredService) -> bool:
+    """Whether a service that is not transferred plays the library that goes along with ``other``."""
+    places = (other.transfer.source_id, other.transfer.target_id)
+    return service.deleted_at is None and service.node.pk in places and uses_library(service)
 
 
 def _open() -> dict[int, TransferredService]:
