@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 #: The root of the release (or of the collection) that this file belongs to.
@@ -42,6 +43,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "lock_timeout": {"type": "float", "default": 60},
     "start_timeout": {"type": "float", "default": 10},
     "fail_on_services": {"type": "bool", "default": True},
+    "fail_on_unreachable": {"type": "bool", "default": False},
     "document": {"type": "dict", "no_log": True},
 }
 
@@ -67,6 +69,10 @@ class ActionModule(ActionBase):
                 return self._converge(client, node, options, task_vars)
         except errors.Error as error:
             return {"failed": True, "changed": False, "msg": f"Node {node}: {error}"}
+        except AnsibleConnectionFailure as error:
+            if not options["fail_on_unreachable"]:
+                raise
+            return {"failed": True, "changed": False, "msg": f"Node {node} cannot be reached: {error}"}
 
     def _converge(
         self, client: Client | None, node: str, options: dict[str, Any], task_vars: dict[str, Any]

@@ -12,45 +12,75 @@ description:
   - What C(playbooks/transfer.yml) asks of the two nodes of a transfer, step by step. The node that gets the services
     fetches their folders from the other one by rsync, itself and in the background, so that it goes on when the
     controller is gone. No file passes the controller.
-  - The key that it does so with is made for the transfer, can read these folders and nothing else, and is taken away at
-    the end.
-  - Each step may be asked for again.
+  - The key that it does so with is made for the transfer, can read these folders and nothing else, and is taken away
+    when they are there.
+  - Nothing is overwritten or removed that the transfer has not brought there itself. What a copy back replaces is kept
+    in C(/var/lib/streamfleet/transfer/<number>/replaced) until the end of the transfer.
+  - Each step may be asked for again. A node that cannot be reached is a failure, so that what was begun is taken back.
 options:
   state:
     description:
-      - On the node that gives, C(measured) only says how much there is, C(served) lets O(public_key) read, and
-        C(withdrawn) ends that.
-      - On the node that gets, C(keyed) makes the key, C(copied) fetches while the services are in use and says how far
-        it is, C(caught_up) fetches what has changed since and compares, while they are not, and C(forgotten) removes
-        the key.
-      - On the node that has the services no more, C(removed) removes the libraries of O(libraries). What services have
-        besides goes by C(streamfleet_converge).
-      - On either, C(heard) listens to O(services) by their routes, and tries those that are silent for O(seconds).
+      - On the node that gives, V(measured) only says how much there is, V(served) lets O(public_key) read, V(quiet)
+        waits until nobody writes there any more, and V(withdrawn) ends that.
+      - On the node that gets, V(ready) looks whether it can have the services, V(keyed) makes the key, V(copied)
+        fetches while the services are in use and says how far it is, V(caught_up) fetches what has changed since and
+        compares, while they are not, and V(forgotten) removes the key.
+      - V(compared) sees that the files of O(given) are on this node, too, before the other one removes them.
+      - On the node that has the services no more, V(removed) removes the libraries of O(libraries) that the transfer
+        has brought or given. What services have besides goes by M(streamfleet_converge).
+      - On either, V(heard) listens to O(services) by their routes and notes it, V(heard_again) listens to those that
+        were heard, for O(seconds) until it fails, and V(ended) forgets the transfer.
     type: str
-    choices: [measured, served, withdrawn, keyed, copied, caught_up, forgotten, removed, heard]
+    choices:
+      - measured
+      - served
+      - quiet
+      - withdrawn
+      - ready
+      - keyed
+      - copied
+      - caught_up
+      - forgotten
+      - compared
+      - removed
+      - heard
+      - heard_again
+      - ended
     required: true
   transfer:
     description: Number of the transfer in the panel.
     type: str
   services:
-    description: For O(state=measured), O(state=served) and O(state=heard), slugs of the services.
+    description: Slugs of the services, for all states that name or copy folders.
     type: list
     elements: str
     default: []
   libraries:
-    description: For O(state=measured), O(state=served) and O(state=removed), uids whose media libraries go along.
+    description: Uids whose media libraries go along, for all states that name or copy folders.
     type: list
     elements: int
     default: []
-  folders:
-    description: For O(state=copied) and O(state=caught_up), what RV(folders) of O(state=served) said.
-    type: list
-    elements: str
-    default: []
+  given:
+    description:
+      - For O(state=copied), O(state=caught_up) and O(state=compared), what RV(given) of the other node said.
+    type: dict
+    default: {}
   bytes:
     description: For O(state=copied), how much there is; without room for it nothing is begun.
     type: int
     default: 0
+  back:
+    description:
+      - For O(state=copied) and O(state=caught_up), that the folders are those that were here before. Otherwise they are
+        made, and one that has files already is refused.
+    type: bool
+    default: false
+  fewer:
+    description:
+      - For O(state=compared), and with O(back), that a folder may have less than half of the files that the other
+        copy has.
+    type: bool
+    default: false
   user:
     description: User that the node that gives is reached as.
     type: str
@@ -68,10 +98,28 @@ options:
   public_key:
     description: For O(state=served), the key that may read.
     type: str
+  addresses:
+    description:
+      - For O(state=served), addresses and names of the node that may use the key; empty for any.
+      - For O(state=ready), addresses of the node that will send connections on; jails of role fail2ban have to spare
+        it.
+    type: list
+    elements: str
+    default: []
+  templates:
+    description: For O(state=ready), what RV(templates) of the node that gives said.
+    type: list
+    elements: str
+    default: []
+  ports:
+    description: For O(state=ready), ports that the services will have here.
+    type: list
+    elements: int
+    default: []
   seconds:
     description:
       - For O(state=copied), how long a step waits at most before the action says how far the copy is; for
-        O(state=heard), how long silent services are tried.
+        O(state=heard_again), how long silent services are tried; for O(state=quiet), how long it waits.
     type: float
     default: 5
 attributes:
@@ -95,12 +143,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-folders:
-  description: Folders below C(/var/lib/streamfleet) that there are.
-  returned: with O(state=measured) and O(state=served)
-  type: list
-  elements: str
-  sample: [services/rock-fm, media/200001]
+given:
+  description: Folders below C(/var/lib/streamfleet) that there are, each with the number of its files.
+  returned: with O(state=measured), O(state=served) and O(state=compared)
+  type: dict
+  sample: {services/rock-fm: 12, media/200001: 1188}
 files:
   description: How many files are in them.
   returned: with O(state=measured) and O(state=served)
@@ -109,10 +156,22 @@ bytes:
   description: How large these are.
   returned: with O(state=measured) and O(state=served)
   type: int
+templates:
+  description: Templates of the units that the services have on this node.
+  returned: with O(state=measured)
+  type: list
+  elements: str
+  sample: [streamfleet-icecast@.service]
 public_key:
   description: The public half of the key.
   returned: with O(state=keyed)
   type: str
+addresses:
+  description: Addresses that this node is seen as by the one that gives.
+  returned: with O(state=keyed)
+  type: list
+  elements: str
+  sample: [192.0.2.11]
 status:
   description: How far the copy is.
   returned: with O(state=copied)
@@ -125,7 +184,7 @@ verified:
   sample: {files: 1200, bytes: 5368709120, seconds: 1.8}
 heard:
   description: Slug of each service, and how many bytes came of its stream; 0 where it is silent.
-  returned: with O(state=heard)
+  returned: with O(state=heard) and O(state=heard_again)
   type: dict
   sample: {rock-fm: 16384}
 freed:
@@ -138,82 +197,122 @@ freed:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.streamfleet.node_apply.errors import ApplyError
 from ansible.module_utils.streamfleet.node_apply.host import Host
-from ansible.module_utils.streamfleet.service_copy import getting, giving, hearing
-from ansible.module_utils.streamfleet.service_copy.places import CopyError, folders_of, measured, there
+from ansible.module_utils.streamfleet.service_copy import getting, giving, hearing, quiet, ready
+from ansible.module_utils.streamfleet.service_copy.notes import Notes
+from ansible.module_utils.streamfleet.service_copy.places import CopyError, folders_of, measured, total
 
 #: States of the node that gets, which need the way to the other.
 FETCHING = ("keyed", "copied", "caught_up")
+#: States that need the number of the transfer, and no way.
+NUMBERED = ("served", "withdrawn", "forgotten", "removed", "compared", "heard", "heard_again", "ended")
+#: States that only look.
+LOOKING = ("measured", "quiet", "ready", "compared", "heard_again")
+STATES = (
+    *("measured", "served", "quiet", "withdrawn", "ready", "keyed", "copied", "caught_up", "forgotten", "compared"),
+    *("removed", "heard", "heard_again", "ended"),
+)
 
 
 def main() -> None:
-    states = ["measured", "served", "withdrawn", "keyed", "copied", "caught_up", "forgotten", "removed", "heard"]
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": states, "required": True},
+            "state": {"type": "str", "choices": list(STATES), "required": True},
             "transfer": {"type": "str"},
             "services": {"type": "list", "elements": "str", "default": []},
             "libraries": {"type": "list", "elements": "int", "default": []},
-            "folders": {"type": "list", "elements": "str", "default": []},
+            "given": {"type": "dict", "default": {}},
             "bytes": {"type": "int", "default": 0},
+            "back": {"type": "bool", "default": False},
+            "fewer": {"type": "bool", "default": False},
             "user": {"type": "str", "default": "streamfleet-converge"},
             "address": {"type": "str"},
             "port": {"type": "int", "default": 22},
             "host_key": {"type": "str", "no_log": False},
             "public_key": {"type": "str", "no_log": False},
+            "addresses": {"type": "list", "elements": "str", "default": []},
+            "templates": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "list", "elements": "int", "default": []},
             "seconds": {"type": "float", "default": 5},
         },
         required_if=[
-            ("state", "served", ["transfer", "public_key"]),
-            ("state", "withdrawn", ["transfer"]),
-            ("state", "forgotten", ["transfer"]),
+            *(("state", state, ["transfer"]) for state in NUMBERED),
+            ("state", "served", ["public_key"]),
             *(("state", state, ["transfer", "address", "host_key"]) for state in FETCHING),
         ],
         supports_check_mode=True,
     )
     try:
-        module.exit_json(**_do(module, Host()))
-    except CopyError as error:
+        state = module.params["state"]
+        if module.check_mode and state not in LOOKING:
+            module.exit_json(changed=True)
+        module.exit_json(**_looked(module, Host()) if state in LOOKING else _done(module, Host()))
+    except (CopyError, ApplyError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or module.params['state']}: {error.strerror or error}")
 
 
-def _do(module: AnsibleModule, host: Host) -> dict[str, Any]:
+def _looked(module: AnsibleModule, host: Host) -> dict[str, Any]:
     asked = module.params
-    state = asked["state"]
+    if asked["state"] == "measured":
+        counted = _counted(host, folders_of(asked["services"], asked["libraries"]))
+        return {"changed": False, **counted, "templates": ready.templates_of(host, asked["services"])}
+    if asked["state"] == "quiet":
+        quiet.check(host, folders_of(asked["services"], asked["libraries"]), asked["seconds"])
+        return {"changed": False}
+    if asked["state"] == "ready":
+        ready.check(host, asked["services"], asked["templates"], asked["ports"], asked["addresses"])
+        return {"changed": False}
+    if asked["state"] == "compared":
+        compared = Notes(host, asked["transfer"]).compared(_given(asked).files, fewer=asked["fewer"])
+        return {"changed": False, "given": compared}
+    return {"changed": False, "heard": hearing.again(host, asked["transfer"], asked["seconds"])}
+
+
+def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
+    asked = module.params
+    state, transfer = asked["state"], asked["transfer"]
     folders = folders_of(asked["services"], asked["libraries"])
-    if state == "measured":
-        return {"changed": False, **_counted(host, folders)}
-    if state == "heard":
-        return {"changed": False, "heard": hearing.heard(host, asked["services"], asked["seconds"])}
-    if module.check_mode:
-        return {"changed": True}
     if state == "served":
-        here = giving.served(host, asked["transfer"], asked["user"], asked["public_key"], folders)
+        here = giving.served(host, transfer, asked["user"], asked["public_key"], folders, asked["addresses"])
         return {"changed": True, **_counted(host, here)}
     if state == "withdrawn":
-        return {"changed": giving.withdrawn(host, asked["transfer"], asked["user"])}
+        return {"changed": giving.withdrawn(host, transfer, asked["user"])}
+    if state == "heard":
+        return {"changed": True, "heard": hearing.before(host, transfer, asked["services"])}
     if state == "removed":
-        gone: dict[str, Any] = getting.removed(host, asked["libraries"])
-        return gone
-    here = getting.Getting(host, asked["transfer"])
-    if state == "forgotten":
-        return {"changed": here.ended()}
+        freed = Notes(host, transfer).removed(asked["libraries"])
+        return {"changed": freed.files > 0, "freed": {"files": freed.files, "bytes": freed.bytes}}
+    getter = getting.Getting(host, transfer)
+    if state in ("forgotten", "ended"):
+        return {"changed": getter.forgotten() if state == "forgotten" else getter.ended()}
     origin = getting.Origin(asked["address"], asked["port"], asked["user"], asked["host_key"])
     if state == "keyed":
-        return {"changed": True, "public_key": here.keyed(origin)}
+        return {"changed": True, "public_key": getter.keyed(origin), "addresses": getting.seen_as(origin)}
     fetched: dict[str, Any]
     if state == "copied":
-        fetched = here.copied(origin, asked["folders"], asked["bytes"], asked["seconds"])
+        fetched = getter.copied(origin, _given(asked), folders, asked["seconds"])
     else:
-        fetched = here.caught_up(origin, asked["folders"])
+        fetched = getter.caught_up(origin, _given(asked), folders)
     return fetched
+
+
+def _given(asked: dict[str, Any]) -> getting.Given:
+    """What the other node has. Raises CopyError."""
+    try:
+        files = {str(folder): int(count) for folder, count in asked["given"].items()}
+    except (TypeError, ValueError):
+        raise CopyError("given: is not a number of files for each folder") from None
+    return getting.Given(files, asked["bytes"], asked["back"], asked["fewer"])
 
 
 def _counted(host: Host, folders: list[str]) -> dict[str, Any]:
     counts = measured(host, folders)
-    return {"folders": there(host, folders), "files": counts.files, "bytes": counts.bytes}
+    every = total(counts)
+    given = {folder: one.files for folder, one in counts.items()}
+    return {"given": given, "files": every.files, "bytes": every.bytes}
 
 
 if __name__ == "__main__":

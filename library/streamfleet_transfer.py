@@ -16,15 +16,18 @@ options:
   step:
     description:
       - V(begin) notes a transfer to O(to), or finds the one of just these services; in check mode it only says what
-        that would be. V(find) finds the one that they are in.
+        that would be. V(find) finds the one that they are in, and V(look) the one with O(id).
       - V(hold) has the services be off the air, for their last changes to be copied, and V(resume) ends that.
         V(switch) gives them to the other node. V(undo) gives them back, where V(back) follows it if they were switched.
         V(release) gives up what the former node has. V(finish) is the end, when that is reported to be removed.
     type: str
-    choices: [begin, find, hold, resume, switch, undo, back, release, finish]
+    choices: [begin, find, look, hold, resume, switch, undo, back, release, finish]
     required: true
   id:
     description: Number of the transfer, for all steps but the first two.
+    type: int
+  hold:
+    description: For V(switch) and V(back), the number of the hold that they end, as the step before has said it.
     type: int
   services:
     description: Slugs of the services. One of O(services), O(customer) and O(node).
@@ -78,6 +81,18 @@ transfer:
     target: {name: node2, address: 192.0.2.11}
     services: [{slug: rock-fm, source_ports: {port: 10000}, target_ports: {port: 10004}}]
     libraries: [{customer: alice, uid: 200001, keep: false}]
+beside:
+  description: Slugs of services of the transfer that were not named.
+  returned: with O(step=find)
+  type: list
+  elements: str
+  sample: [jazz-fm]
+names:
+  description: Domains of customers that lead to the former node still.
+  returned: with O(step=find)
+  type: list
+  elements: str
+  sample: [radio.example.com]
 """
 
 from ansible.module_utils.streamfleet.transfers import run_transfer_module

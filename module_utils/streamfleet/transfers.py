@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 from urllib.parse import urlencode
 
@@ -10,8 +11,9 @@ from .runtime import Module, run
 
 STEPS = ("hold", "resume", "switch", "undo", "back", "release", "finish")
 OPTIONS: dict[str, dict[str, Any]] = {
-    "step": {"type": "str", "choices": ["begin", "find", *STEPS], "required": True},
+    "step": {"type": "str", "choices": ["begin", "find", "look", *STEPS], "required": True},
     "id": {"type": "int"},
+    "hold": {"type": "int"},
     "services": {"type": "list", "elements": "str"},
     "customer": {"type": "str"},
     "node": {"type": "str"},
@@ -31,7 +33,8 @@ def run_transfer_module() -> None:
             ("step", "begin", ["to"]),
             ("step", "begin", WAYS, True),
             ("step", "find", WAYS, True),
-            *(("step", step, ["id"]) for step in STEPS),
+            *(("step", step, ["id"]) for step in ("look", *STEPS)),
+            *(("step", step, ["hold"]) for step in ("switch", "back")),
         ],
     )
     run(module, _do)
@@ -40,7 +43,13 @@ def run_transfer_module() -> None:
 def _do(module: Module) -> dict[str, Any]:
     asked, client = module.params, module.panel.client
     if asked["step"] == "find":
-        return {"changed": False, "transfer": _found(module)}
+        found = _found(module)
+        return {"changed": False, "transfer": found, "beside": _beside(module, found), "names": names_of(found)}
+    if asked["step"] == "look":
+        try:
+            return {"changed": False, "transfer": client.request("GET", f"/transfers/{asked['id']}").data}
+        except errors.NotFound:
+            return {"changed": False, "transfer": None}
     if asked["step"] == "begin":
         way = next(name for name in WAYS if asked[name] is not None)
         body = {way: asked[way], "to": asked["to"], "dry_run": module.check_mode}
@@ -50,12 +59,13 @@ def _do(module: Module) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "transfer": None}
     path = f"/transfers/{asked['id']}/steps"
-    answer = client.request("POST", path, {"step": asked["step"]}, idempotent=True).data
+    body = {"step": asked["step"]} if asked["hold"] is None else {"step": asked["step"], "hold": asked["hold"]}
+    answer = client.request("POST", path, body, idempotent=True).data
     return {"changed": True, "transfer": answer["transfer"]}
 
 
 def _found(module: Module) -> dict[str, Any] | None:
-    """The one transfer that these services are in. Raises Error where there are several."""
+    """The one transfer that these services are in. Raises Error where there are several, or one of them is in none."""
     asked = module.params
     if asked["services"] is not None:
         wanted = [{"media_service": slug} for slug in asked["services"]]
@@ -67,7 +77,40 @@ def _found(module: Module) -> dict[str, Any] | None:
             found[item["id"]] = item
     if len(found) > 1:
         each = "; ".join(", ".join(one["slug"] for one in item["services"]) for item in found.values())
+        raise errors.Conflict(f"These are services of {len(found)} transfers: {each}. Name those of one of them.")
+    one = next(iter(found.values()), None)
+    known = {service["slug"] for service in one["services"]} if one else set()
+    if one and (stray := sorted(set(asked["services"] or []) - known)):
         raise errors.Conflict(
-            f"These are services of {len(found)} transfers: {each}. Name those of one of them."
+            f"{', '.join(stray)}: no transfer of it is under way. Name the services of one transfer:"
+            f" {', '.join(sorted(known))}"
         )
-    return next(iter(found.values()), None)
+    return one
+
+
+def _beside(module: Module, found: dict[str, Any] | None) -> list[str]:
+    """Services of the transfer that nobody has named: what is done to it is done to them, too."""
+    if found is None or module.params["node"] is not None:
+        return []
+    slugs, customer = module.params["services"], module.params["customer"]
+    return sorted(
+        item["slug"]
+        for item in found["services"]
+        if (item["slug"] not in slugs if slugs is not None else item["customer"] != customer)
+    )
+
+
+def names_of(found: dict[str, Any] | None) -> list[str]:
+    """Names of the customers' own that lead to the former node still, as this host finds them."""
+    if found is None:
+        return []
+    places = _addresses(found["source"]["address"]) | _addresses(found["source"]["stream_host"])
+    names = sorted({name for item in found["services"] for name in item["domains"]})
+    return [name for name in names if _addresses(name) & places]
+
+
+def _addresses(name: str) -> set[str]:
+    try:
+        return {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
+    except (OSError, UnicodeError):
+        return set()

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
 from streamfleet_panel import queueing, service_transfers
 from streamfleet_panel.apply.checks import kind_of
@@ -143,9 +144,19 @@ def _left_behind(node: Node, state: str, item: TransferredService, now: datetime
     nothing: dict[str, Any] = {COLLECTION_OF[kind]: {} for kind in OF_SERVICE}
     nothing["domains"] = {service.pk: names}
     described |= _objects(service, engine, nothing, {})
+    described |= {"credentials": _withheld(item, described["credentials"]), "previous_credentials": {}}
     if state == "moved":
         return described | _moved(node, state, item)
     return described | {"state": state, "reason": ""}
+
+
+def _withheld(item: TransferredService, credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """In place of what is another node's to know: nobody's passwords, the same at every call."""
+    key = f"transfer {item.transfer_id} {item.service_id}"
+    return {
+        name: value if value is None else salted_hmac(key, name, algorithm="sha256").hexdigest()[:32]
+        for name, value in credentials.items()
+    }
 
 
 def _media_users(libraries: Mapping[int, list[tuple[str, int | None]]]) -> list[dict[str, Any]]:

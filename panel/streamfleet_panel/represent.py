@@ -145,6 +145,10 @@ def run(obj: ConvergeRun) -> dict[str, Any]:
 def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None) -> dict[str, Any]:
     """A transfer; ``items``: its services, where they are known."""
     found = service_transfers.items_of(obj) if items is None else items
+    names: dict[int, list[str]] = {}
+    told = Domain.objects.filter(media_service__in=[item.service_id for item in found], enabled=True)
+    for service, name in told.order_by("name").values_list("media_service_id", "name"):
+        names.setdefault(service, []).append(name)
     return {
         "id": obj.pk,
         "state": obj.state,
@@ -159,12 +163,15 @@ def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None
                 "state": item.service.desired_state()[0],
                 "source_ports": item.source_ports,
                 "target_ports": item.target_ports,
+                "domains": names.get(item.service_id, []),
             }
             for item in found
         ],
         "libraries": service_transfers.libraries_of(obj, found),
         "requested_by": obj.requested_by,
         "held_at": rfc3339(obj.held_at),
+        "hold": obj.hold,
+        "unsettled": service_transfers.unsettled(obj, found),
         "created_at": rfc3339(obj.created_at),
     }
 
@@ -177,6 +184,7 @@ def _place(node: Node) -> dict[str, Any]:
         "ssh_user": node.ssh_user,
         "host_key": node.host_key,
         "stream_host": node.stream_host or node.address,
+        "status": node.status,
     }
 
 

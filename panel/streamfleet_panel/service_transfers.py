@@ -6,8 +6,9 @@ the steps. A step that was done already may be asked for again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -25,8 +26,10 @@ from streamfleet_panel.models import Counter, MediaService, Node, ServiceStatus,
 
 State = ServiceTransfer.State
 
-#: Services of one transfer.
-MOST = 1000
+log = logging.getLogger(__name__)
+
+#: Services of one transfer: they are off the air together, for as long as it takes to look at the folders of each.
+MOST = 200
 #: For so long services stay off the air for their last changes. Then the clock gives them back to where they were.
 HELD_AT_MOST = timedelta(minutes=15)
 #: Step → states in which it can be done, the state after it, and what it is called in a sentence.
@@ -49,13 +52,17 @@ STEPS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
 }
 #: What a step leads to, for who asks for it once more.
 DONE = {
-    "resume": (State.COPYING, State.SWITCHED),
+    "resume": (State.COPYING,),
     "switch": (State.SWITCHED,),
     "undo": (State.CLEARING,),
     "back": (State.CLEARING,),
     "release": (State.RELEASING,),
 }
 _HELD = (State.HOLDING, State.RETURNING)
+#: States in which the target is who has to report next; in the others it is the source.
+_OF_TARGET = (State.SWITCHED, State.RETURNING, State.CLEARING)
+#: Steps that end a hold, and say which.
+ENDING = ("switch", "back")
 #: Whether it is the source → state of the transfer → what the node has of its services, where that is not as usual.
 _ROLES: dict[bool, dict[str, str]] = {
     True: {State.HOLDING: "moved", State.SWITCHED: "moved", State.RETURNING: "moved", State.RELEASING: "deleted"},
@@ -143,7 +150,7 @@ def _services(slugs: Sequence[str], problems: list[Problem]) -> list[MediaServic
             problems.append(Problem(f"services[{number}]", slug, "is deleted", "Restore it first, or leave it out."))
     if not 1 <= len(slugs) <= MOST:
         message = f"names {len(slugs) or 'no'} services"
-        problems.append(Problem("services", len(slugs), message, f"Name 1 to {MOST}."))
+        problems.append(Problem("services", len(slugs), message, f"Name 1 to {MOST}, customer by customer."))
     return [found[slug] for slug in dict.fromkeys(slugs) if slug in found]
 
 
@@ -238,8 +245,13 @@ def _with_ports(services: Sequence[MediaService], target: Node, problems: list[P
     return items
 
 
-def step(actor: Actor, found: ServiceTransfer, name: str) -> ServiceTransfer | None:
-    """Do a step of a transfer; None where that was its end. Raises ApiError 409 where it is not the time for it."""
+def step(
+    actor: Actor, found: ServiceTransfer, name: str, hold: int | None = None, *, held_before: datetime | None = None
+) -> ServiceTransfer | None:
+    """Do a step of a transfer; None where that was its end. Raises ApiError 409 where it is not the time for it.
+
+    ``hold``: of the steps that end one, its number. ``held_before``: nothing is done to what is held since later.
+    """
     if name not in STEPS:
         problem = Problem("step", shown(name), "is not a step", f"Use one of {', '.join(STEPS)}.")
         raise ApiError("invalid_document", "step: is not a step", [problem])
@@ -255,28 +267,65 @@ def step(actor: Actor, found: ServiceTransfer, name: str) -> ServiceTransfer | N
         states, after = STEPS[name]
         if before in DONE.get(name, ()) and before not in states:
             return one
+        if held_before is not None and (one.held_at is None or one.held_at >= held_before):
+            return one
         if before not in states:
             raise ApiError("conflict", f"The transfer is {before}, and {name} is for one that is {' or '.join(states)}")
         items = items_of(one)
         if name == "finish":
             _finish(actor, one, items)
             return None
+        _judge_step(one, items, name, hold)
         one.state = after[before]
         one.held_at = now if one.state in _HELD else None
+        one.hold += name in ("hold", "undo")
         if name == "switch":
-            if one.target.status != Node.Status.ACTIVE:
-                raise ApiError("conflict", f"{one.target} is {one.target.status} and takes no services")
             _place(items, one.target, {item.service_id: item.target_ports for item in items})
         elif name == "back":
             _place(items, one.source, {item.service_id: item.source_ports for item in items})
         _bump(one, items)
-        if one.state in (State.CLEARING, State.RELEASING):
-            leaving = leaving_of(one)
-            one.generation = Node.objects.values_list("generation", flat=True).get(pk=leaving.pk)
+        awaited = one.target_id if one.state in _OF_TARGET else one.source_id
+        one.generation = Node.objects.values_list("generation", flat=True).get(pk=awaited)
         one.save()
         for item in items:
             _note(actor, f"transfer {name}", item, one)
     return one
+
+
+def _judge_step(one: ServiceTransfer, items: list[TransferredService], name: str, hold: int | None) -> None:
+    """Raises ApiError 409 for a step that would leave the services where they cannot be."""
+    if name in ENDING and hold != one.hold:
+        message = f"This is hold {one.hold}, and {name} is asked for of hold {hold}: another run holds the services"
+        raise ApiError("conflict", message)
+    if name == "switch" and one.target.status != Node.Status.ACTIVE:
+        raise ApiError("conflict", f"{one.target} is {one.target.status} and takes no services")
+    if one.state in (State.SWITCHED, State.RETURNING) and name in ("undo", "back") and _is_off(one.source):
+        message = f"{one.source} is disabled, so the services cannot go back there: release them, or enable it"
+        raise ApiError("conflict", message)
+    if name == "release" and (why := unsettled(one, items)):
+        raise ApiError("conflict", f"{one.source} has the only copy that is known to be good: {why}")
+
+
+def _is_off(node: Node) -> bool:
+    return bool(node.status == Node.Status.DISABLED)
+
+
+def unsettled(one: ServiceTransfer, items: Sequence[TransferredService]) -> str:
+    """Why it is not known of switched services that the target has them as they are meant to be; empty where it is."""
+    if one.state != State.SWITCHED:
+        return ""
+    if _is_off(one.target):
+        return f"{one.target} is disabled"
+    if one.target.observed_generation < one.generation:
+        return f"{one.target} has not reported since the switch (generation {one.generation})"
+    reports = {report.service_id: report for report in ServiceStatus.objects.filter(service__transfer__transfer=one)}
+    for item in items:
+        report = reports.get(item.service_id)
+        if report is None or report.generation < one.generation:
+            return f"{one.target} has not reported {item.service.slug} since the switch"
+        if report.state == "failed":
+            return f"{item.service.slug} failed on {one.target}: {report.message}"
+    return ""
 
 
 def items_of(one: ServiceTransfer) -> list[TransferredService]:
@@ -292,9 +341,9 @@ def leaving_of(one: ServiceTransfer) -> Node:
 
 
 def _finish(actor: Actor, one: ServiceTransfer, items: list[TransferredService]) -> None:
-    """The node that has removed them is told of them no more."""
+    """The node that has removed them is told of them no more. One that is disabled reports no more."""
     leaving = Node.objects.get(pk=leaving_of(one).pk)
-    if leaving.observed_generation < one.generation:
+    if leaving.observed_generation < one.generation and not _is_off(leaving):
         message = f"{leaving} has not reported yet that it took the services off (generation {one.generation})"
         raise ApiError("conflict", message)
     for item in items:
@@ -333,10 +382,16 @@ def _note(actor: Actor, action: str, item: TransferredService, one: ServiceTrans
 
 def tick(actor: Actor) -> int:
     """Give services back to where they were on the air, whose transfer was killed while they were held."""
-    due = list(ServiceTransfer.objects.filter(state__in=_HELD, held_at__lt=timezone.now() - HELD_AT_MOST))
-    for one in due:
-        step(actor, one, "resume")
-    return len(due)
+    before, resumed = timezone.now() - HELD_AT_MOST, 0
+    for one in ServiceTransfer.objects.filter(state__in=_HELD, held_at__lt=before):
+        try:
+            after = step(actor, one, "resume", held_before=before)
+        except ApiError as error:
+            # It may have ended meanwhile. The others do not wait for it.
+            log.warning("transfer %s is not resumed: %s", one.pk, error)
+        else:
+            resumed += after is not None and after.held_at is None
+    return resumed
 
 
 # --- What a node has of services that are not, or not as usual, its own ---------------------------------------------
@@ -374,8 +429,9 @@ def libraries_of(one: ServiceTransfer, items: Sequence[TransferredService]) -> l
     """Media libraries that go along: ``{"customer", "uid", "keep"}``; ``keep``: the leaving node needs it."""
     owners = {item.service.customer_id: item.service.customer for item in items if uses_library(item.service)}
     going = {item.service_id for item in items}
+    # A station whose AutoDJ is off, or that is deleted and can be restored, has its files there all the same.
     beside = MediaService.objects.filter(customer_id__in=owners, node=leaving_of(one))
-    kept = {other.customer_id for other in beside if other.pk not in going and uses_library(other)}
+    kept = {other.customer_id for other in beside if other.pk not in going}
     found = [{"customer": owner.username, "uid": owner.uid, "keep": owner.pk in kept} for owner in owners.values()]
     return sorted(found, key=lambda item: str(item["customer"]))
 

@@ -9,9 +9,18 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from streamfleet_panel import access, nodedoc, service_transfers
-from streamfleet_panel.models import AuditLog, MediaService, Node, ServiceStatus, ServiceTransfer
-from tests_support import Api
+from streamfleet_panel import access, collected, nodedoc, service_transfers
+from streamfleet_panel.models import (
+    AuditLog,
+    ListenerSession,
+    MediaService,
+    Node,
+    ServiceStatus,
+    ServiceTransfer,
+    Transfer,
+    Usage,
+)
+from tests_support import Api, stand
 
 pytestmark = pytest.mark.django_db
 Run = Callable[..., dict[str, Any]]
@@ -23,6 +32,10 @@ AUTODJ = {"enabled": True}
 @pytest.fixture
 def fleet(world: None, run: Run) -> None:
     """A second node with Icecast, and a station of ada's with an AutoDJ."""
+    stand("transfers", lambda: make_fleet(run))
+
+
+def make_fleet(run: Run) -> None:
     run(
         {
             "nodes": [
@@ -55,8 +68,11 @@ def begin(root: Api, *slugs: str, to: str = "far", **more: Any) -> tuple[int, An
     return root("POST", "/transfers", {"services": list(slugs), "to": to, **more})
 
 
-def step(root: Api, one: dict[str, Any], name: str) -> tuple[int, Any]:
-    return root("POST", f"/transfers/{one['id']}/steps", {"step": name})
+def step(root: Api, one: dict[str, Any], name: str, **more: Any) -> tuple[int, Any]:
+    """Ask for a step; for those that end a hold, of the hold that there is."""
+    if name in service_transfers.ENDING and not more:
+        more = {"hold": ServiceTransfer.objects.values_list("hold", flat=True).get(pk=one["id"])}
+    return root("POST", f"/transfers/{one['id']}/steps", {"step": name, **more})
 
 
 def told(name: str) -> dict[str, dict[str, Any]]:
@@ -65,14 +81,20 @@ def told(name: str) -> dict[str, dict[str, Any]]:
     return {service["slug"]: service for service in document["services"]}
 
 
-def reported(name: str) -> None:
-    """The node says that it has done what it was told."""
+def generation(name: str) -> int:
+    return int(Node.objects.values_list("generation", flat=True).get(name=name))
+
+
+def reported(name: str, **failed: str) -> None:
+    """The node says that it has done what it was told, but for those that failed, each with a message."""
     node = Node.objects.get(name=name)
     document = nodedoc.document(node)
     services = {
         item["slug"]: {"generation": item["generation"], "state": item["state"], "message": ""}
         for item in document["services"]
     }
+    for slug, message in failed.items():
+        services[slug] |= {"state": "failed", "message": message}
     body = {"epoch": document["epoch"], "generation": document["generation"], "services": services}
     nodedoc.store_status(node, body)
 
@@ -104,6 +126,12 @@ def test_a_transfer_from_the_first_step_to_its_release(root: Api) -> None:
     left = told("node1")["jazz"]
     assert (left["state"], left["port"], left["forward"]) == ("moved", ports["port"], held["forward"])
     assert (left["playlists"], left["queue"], left["domains"]) == ([], [], [])
+    # The former node needs passwords of its own kind for its files, and learns none of the other's.
+    assert {name: value is None for name, value in left["credentials"].items()} == {
+        name: value is None for name, value in there["credentials"].items()
+    }
+    assert not {value for value in left["credentials"].values() if value} & set(there["credentials"].values())
+    assert told("node1")["jazz"] == left
     assert root("GET", "/media-services/jazz/status")[1]["state"] == "pending"
     reported("far")
     reported("node1")
@@ -117,7 +145,8 @@ def test_a_transfer_from_the_first_step_to_its_release(root: Api) -> None:
     assert (status, "has not reported yet" in answer["error"]["message"]) == (409, True)
     reported("node1")
     generation = Node.objects.get(name="node1").generation
-    assert step(root, one, "finish") == (200, {"transfer": None})
+    for _again in range(2):
+        assert step(root, one, "finish") == (200, {"transfer": None})
     assert "jazz" not in told("node1")
     assert Node.objects.get(name="node1").generation == generation + 1
     assert told("far")["jazz"]["state"] == "running"
@@ -135,6 +164,8 @@ def test_steps_asked_for_again_are_no_error_and_others_are(root: Api) -> None:
         status, answer = step(root, one, name)
         assert (status, answer["error"]["code"]) == (409, "conflict"), name
     for name, state in (("hold", "holding"), ("switch", "switched"), ("release", "releasing")):
+        if name == "release":
+            reported("far")
         for _again in range(2):
             assert step(root, one, name)[1]["transfer"]["state"] == state
     assert step(root, one, "undo")[0] == 409
@@ -176,6 +207,92 @@ def test_undo_after_the_switch(root: Api, run: Run) -> None:
     assert told("far")["jazz"]["state"] == "deleted"
     reported("far")
     assert step(root, one, "finish")[0] == 200
+
+
+def test_nothing_is_released_that_the_other_node_may_not_have(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    switched = step(root, one, "switch")[1]["transfer"]
+    assert switched["unsettled"] == f"far has not reported since the switch (generation {generation('far')})"
+    status, answer = step(root, one, "release")
+    assert (status, "node1 has the only copy that is known to be good" in answer["error"]["message"]) == (409, True)
+    reported("far", jazz="it does not start")
+    status, answer = step(root, one, "release")
+    assert (status, "jazz failed on far: it does not start" in answer["error"]["message"]) == (409, True)
+    Node.objects.filter(name="far").update(status="disabled")
+    assert step(root, one, "release")[0] == 409
+    Node.objects.filter(name="far").update(status="active")
+    reported("far")
+    assert root("GET", f"/transfers/{one['id']}")[1]["unsettled"] == ""
+    assert step(root, one, "release")[0] == 200
+
+
+def test_a_node_that_is_dead_is_not_waited_for(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    Node.objects.filter(name="far").update(status="disabled")
+    assert step(root, one, "undo")[1]["transfer"]["target"]["status"] == "disabled"
+    assert step(root, one, "back")[1]["transfer"]["state"] == "clearing"
+    assert told("node1")["jazz"]["state"] == "running"
+    assert step(root, one, "finish") == (200, {"transfer": None})
+
+
+def test_nothing_goes_back_to_a_node_that_is_dead(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    reported("far")
+    Node.objects.filter(name="node1").update(status="disabled")
+    status, answer = step(root, one, "undo")
+    assert (status, "node1 is disabled" in answer["error"]["message"]) == (409, True)
+    assert step(root, one, "release")[0] == 200
+    assert step(root, one, "finish")[0] == 200
+
+
+def test_a_run_that_was_given_up_does_not_end_the_hold_of_another(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    first = step(root, one, "hold")[1]["transfer"]["hold"]
+    second = step(root, one, "hold")[1]["transfer"]["hold"]
+    status, answer = step(root, one, "switch", hold=first)
+    assert (status, "another run holds the services" in answer["error"]["message"]) == (409, True)
+    for nothing in ({"hold": None}, {"hold": "1"}):
+        assert step(root, one, "switch", **nothing)[0] == 422
+    assert step(root, one, "switch", hold=second)[1]["transfer"]["state"] == "switched"
+    # Who has lost the answer to the switch does not hear that the services are where they were.
+    assert step(root, one, "resume")[0] == 409
+
+
+def test_changes_reach_the_node_that_forwards(root: Api, run: Run) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    before, other = generation("node1"), generation("far")
+    run({"media_services": [{"slug": "jazz", "genre": "jazz"}]})
+    assert (generation("node1"), generation("far")) == (before + 1, other + 1)
+    assert root("POST", "/media-services/jazz/actions", {"action": "restart"})[0] < 300
+    assert (generation("node1"), generation("far")) == (before + 2, other + 2)
+
+
+def test_what_was_heard_before_is_counted_after(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    node, jazz = Node.objects.get(name="node1"), MediaService.objects.get(slug="jazz")
+    now = timezone.now()
+    heard = {"slug": "jazz", "id": "0" * 32, "source": "direct", "address": "192.0.2.9", "bytes": 7}
+    heard |= {"started": now.timestamp() - 60, "ended": now.timestamp()}
+    sent = {"slug": "jazz", "month": now.strftime("%Y-%m"), "counter": "1" * 32, "bytes": 7}
+    listeners = {"slug": "jazz", "listeners": 5}
+    items = {"sessions": [("", heard)], "transfer": [("", sent)], "usage": [("jazz", listeners)]}
+    source = ListenerSession.Source.values[0]
+    heard["source"] = source
+    place = collected.place_of(node.pk)
+    assert collected.store(node.pk, place.number, collected.Batch(items, {}, False))
+    assert ListenerSession.objects.filter(media_service=jazz).count() == 1
+    assert Transfer.objects.get(media_service=jazz).bytes == 7
+    # What there is at the moment is the other node's to say.
+    assert not Usage.objects.filter(media_service=jazz).exists()
 
 
 def test_ports_that_are_taken_there_become_others(root: Api, run: Run) -> None:
@@ -284,6 +401,39 @@ def test_services_that_a_killed_run_holds_come_back_by_the_clock(root: Api) -> N
     assert service_transfers.tick(access.system("clock")) == 1
     assert told("node1")["jazz"]["state"] == "running"
     assert step(root, one, "switch")[0] == 409
+
+
+def test_the_clock_gives_back_what_is_held_still_and_goes_on_over_what_ended(
+    root: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [begin(root, slug)[1]["transfer"] for slug in ("jazz", "soul")]
+    for one in made:
+        step(root, one, "hold")
+    late = timezone.now() - service_transfers.HELD_AT_MOST - timedelta(seconds=1)
+    ServiceTransfer.objects.update(held_at=late)
+    done, ended = service_transfers.step, made[1]["id"]
+
+    def meanwhile(actor: access.Actor, found: ServiceTransfer, name: str, **more: Any) -> ServiceTransfer | None:
+        """The latest is at its end before the clock comes to it; the other one is taken up again."""
+        ServiceTransfer.objects.filter(pk=ended).delete()
+        return done(actor, found, name, **more)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(service_transfers, "step", meanwhile)
+        assert service_transfers.tick(access.system("clock")) == 1
+    step(root, made[0], "hold")
+    clock = done(access.system("clock"), ServiceTransfer.objects.get(pk=made[0]["id"]), "resume", held_before=late)
+    assert clock is not None
+    assert clock.state == "holding"
+
+
+def test_a_library_is_kept_where_another_station_of_the_customer_stays(root: Api) -> None:
+    """Its AutoDJ is off, and its files are there."""
+    one = begin(root, "jazz")[1]["transfer"]
+    assert one["libraries"][0]["keep"] is False
+    step(root, one, "hold")
+    step(root, one, "switch")
+    assert root("GET", f"/transfers/{one['id']}")[1]["libraries"][0]["keep"] is True
 
 
 def test_it_is_administrators_business(root: Api, api: Callable[..., Api]) -> None:

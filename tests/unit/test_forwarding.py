@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import socket
 import subprocess
@@ -130,3 +131,53 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         )
     assert done.returncode == 1
     assert "address already in use" in done.stderr.lower()
+
+
+def program() -> Any:
+    spec = importlib.util.spec_from_file_location("forward_program", PROGRAM)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_who_connects_faster_than_a_player_does_is_not_let_in() -> None:
+    """Whoever guesses passwords comes again and again; the others are let in all the same."""
+    forward, now = program(), [0.0]
+    door = forward.Door(lambda: now[0])
+    assert [door.lets("192.0.2.1") for _ in range(forward.BURST + 2)] == [True] * forward.BURST + [False] * 2
+    assert door.lets("192.0.2.2")
+    now[0] = 2 / forward.RATE
+    assert [door.lets("192.0.2.1") for _ in range(3)] == [True, True, False]
+    door.inside = forward.MOST
+    assert not door.lets("192.0.2.3")
+
+
+def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    forward = program()
+    monkeypatch.setattr(forward, "REMEMBERED", 3)
+    door = forward.Door(lambda: 0.0)
+    for number in range(9):
+        assert door.lets(f"192.0.2.{number}")
+    assert len(door._left) == 3
+
+
+def test_whoever_is_not_let_in_is_cut_off(tmp_path: Path) -> None:
+    forward = program()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = free_port()
+        settings = tmp_path / "forward.json"
+        settings.write_text(json.dumps({"address": "127.0.0.1", "ports": [[here, server.getsockname()[1]]]}))
+        with subprocess.Popen([sys.executable, str(PROGRAM), str(settings)], stderr=subprocess.PIPE) as running:
+            try:
+                links = [connected(here) for _ in range(forward.BURST)]
+                with pytest.raises(ConnectionResetError):
+                    for _ in range(10):
+                        with connected(here) as link:
+                            link.settimeout(20)
+                            assert link.recv(1) == b""
+                for link in links:
+                    link.close()
+            finally:
+                running.terminate()

@@ -1,4 +1,9 @@
-"""The node that gets: fetches the folders by rsync, first in the background while they are in use, then while not."""
+"""The node that gets: fetches the folders by rsync, first in the background while they are in use, then while not.
+
+Into folders that this transfer has made, all of the other side goes, and what is not there is removed. On the way back
+the folders are those that were there before: what is replaced or removed in them is kept until the end of the transfer,
+and one of which the other side has nothing, or by far less, is not touched.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
-import shutil
+import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,12 +19,18 @@ from pathlib import Path
 from typing import Any
 
 from ..node_apply.host import Host
-from .places import BASE, GETTING, CopyError, Measure, checked, measured, number_of
+from .notes import Notes
+from .places import BASE, CopyError, checked, lost, measured, total
 
 #: All that a file is. A file that was cut off is gone on with. What went meanwhile goes in the copy, too.
 RSYNC = (
     *("rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids", "--delete", "--one-file-system"),
     *("--partial", "--timeout=60"),
+)
+#: One connection for all folders while nobody is on the air.
+SHARED = (
+    *("-o", "ControlMaster=auto", "-o", "ControlPersist=20"),
+    *("-o", "ControlPath={folder}/ssh"),
 )
 #: What Linux keeps for itself, and what is the file system's.
 FILTERS = ("--filter=-x! user.*", "--exclude=/lost+found")
@@ -41,8 +52,10 @@ _HOST_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
 _SCRIPT = """\
 folder="$1"; shift; code=0
 while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
-  module="$1"; place="$2"; shift 2
-  ( while [ "$1" != -- ]; do shift 2; done; shift; exec "$@" "$module" "$place" ) >"$folder/progress" 2>"$folder/errors"
+  kept="$1"; module="$2"; place="$3"; shift 3
+  ( while [ "$1" != -- ]; do shift 3; done; shift
+    exec "$@" ${kept:+--backup} ${kept:+"--backup-dir=$kept"} "$module" "$place"
+  ) >"$folder/progress" 2>"$folder/errors"
   code=$?
   case "$code" in 0|24) code=0;; *) break;; esac
 done
@@ -70,23 +83,51 @@ class Origin:
         return self
 
 
+@dataclass(frozen=True)
+class Given:
+    """What the other side has. ``files``: by folder. ``bytes``: of all together.
+
+    ``back``: it goes into the folders that were there before; with ``fewer`` also where the other side has lost files.
+    """
+
+    files: dict[str, int]
+    bytes: int = 0
+    back: bool = False
+    fewer: bool = False
+
+    @property
+    def folders(self) -> list[str]:
+        """Those that there are. Raises CopyError for what is none."""
+        return checked(self.files)
+
+
+def seen_as(origin: Origin) -> list[str]:
+    """The address that this node's packets to the other one have; none where there is no way there."""
+    with contextlib.suppress(OSError):
+        family, _kind, _proto, _name, place = socket.getaddrinfo(origin.address, origin.port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, socket.SOCK_DGRAM) as link:
+            link.connect(place)
+            return [str(link.getsockname()[0])]
+    return []
+
+
 class Getting:
     """A transfer's files, on the node that gets them. Methods raise CopyError, and OSError."""
 
     def __init__(self, host: Host, transfer: str) -> None:
         self.host = host
-        self.number = number_of(transfer)
-        self.unit = f"streamfleet-transfer-{self.number}.service"
+        self.notes = Notes(host, transfer)
+        self.unit = f"streamfleet-transfer-{self.notes.number}.service"
 
     @property
     def folder(self) -> Path:
         """What the transfer needs here; root's alone."""
-        return self.host.path(f"{GETTING}/{self.number}")
+        return self.notes.folder
 
     def keyed(self, origin: Origin) -> str:
         """Make a key for this transfer, and note whose host key is to be met; returns the public half."""
         origin.checked()
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.notes.make()
         known = origin.address if origin.port == 22 else f"[{origin.address}]:{origin.port}"
         (self.folder / "known_hosts").write_text(f"{known} {origin.host_key}\n")
         # A pass of long ago says little about what has changed since.
@@ -101,9 +142,13 @@ class Getting:
                 raise CopyError(f"no key can be made: {done.last_words}")
         return (self.folder / "id_ed25519.pub").read_text().strip()
 
-    def copied(self, origin: Origin, folders: list[str], expected: int, seconds: float) -> dict[str, Any]:
-        """Fetch the folders while they are in use, twice. Returns after ``seconds`` at most, with a ``status``."""
+    def copied(self, origin: Origin, given: Given, expected: list[str], seconds: float) -> dict[str, Any]:
+        """Fetch the folders while they are in use, twice. Returns after ``seconds`` at most, with a ``status``.
+
+        ``expected``: all folders that the services can have.
+        """
         origin.checked()
+        self._judge(given, expected)
         until, begun = self.host.clock() + seconds, 0
         with self._locked():
             passes = self._passes()
@@ -121,38 +166,65 @@ class Getting:
                     continue
                 if begun > PASSES:
                     raise CopyError("the copy is ended by something again and again: look at the journal of this node")
-                self._check_room(folders, expected)
-                self._begin(origin, checked(folders), content=passes > 0)
+                self._check_room(given)
+                self._begin(origin, given, content=passes > 0)
                 begun += 1
             return {"changed": True, "status": {"running": False, "step": "copied", "percent": 100.0, "words": ""}}
 
-    def caught_up(self, origin: Origin, folders: list[str]) -> dict[str, Any]:
+    def caught_up(self, origin: Origin, given: Given, expected: list[str]) -> dict[str, Any]:
         """Fetch what has changed since, while nobody changes anything, and see that all is as it is over there."""
         origin.checked()
+        self._judge(given, expected)
         begun = self.host.clock()
         with self._locked():
             self.host.run(["systemctl", "stop", self.unit], "", 60.0)
             (self.folder / "passes").unlink(missing_ok=True)
-            for folder in checked(folders):
-                self._now(origin, folder, begun)
-            for folder in folders:
+            for folder in given.folders:
+                self._now(origin, folder, begun, *self._keeping(given, folder))
+            for folder in given.folders:
                 left = self._now(origin, folder, begun, "--dry-run", "--itemize-changes")
                 if left:
                     raise CopyError(f"{BASE}/{folder} is not as it is over there, though it was copied: {left}")
-            counts = measured(self.host, folders)
-        return {"changed": True, "verified": _verified(counts, self.host.clock() - begun)}
+            counts = total(measured(self.host, given.folders))
+        seconds = round(self.host.clock() - begun, 1)
+        return {"changed": True, "verified": {"files": counts.files, "bytes": counts.bytes, "seconds": seconds}}
+
+    def forgotten(self) -> bool:
+        """Stop, and have no key. What is noted of the folders stays. Whether there was one."""
+        self.host.run(["systemctl", "stop", self.unit], "", 60.0)
+        changed = False
+        for name in ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh", "passes", "ended", "progress", "errors"):
+            place = self.folder / name
+            if os.path.lexists(place):
+                place.unlink()
+                changed = True
+        return changed
 
     def ended(self) -> bool:
-        """Forget the transfer: no key of it is left. Whether there was one."""
-        self.host.run(["systemctl", "stop", self.unit], "", 60.0)
-        if not self.folder.is_dir():
-            return False
-        shutil.rmtree(self.folder)
-        return True
+        """Forget the transfer, with what it has replaced. Whether anything was known of it."""
+        self.forgotten()
+        return self.notes.end()
 
-    def _check_room(self, folders: list[str], expected: int) -> None:
-        base = self.host.path(BASE)
-        have = measured(self.host, folders).bytes
+    def _judge(self, given: Given, expected: list[str]) -> None:
+        """See that nothing is overwritten that is the only copy. Raises CopyError."""
+        if not given.back:
+            self.notes.claim(checked(expected))
+            return
+        here = {folder: one.files for folder, one in measured(self.host, checked(expected)).items()}
+        gone = lost(here, given.files)
+        if gone and not given.fewer:
+            raise CopyError(
+                f"The other node has lost what this one still has: {'; '.join(gone)}. It is not copied over what is"
+                " here, and nothing was changed. If the files are meant to be gone, add -e transfer_fewer=yes"
+            )
+
+    def _keeping(self, given: Given, folder: str) -> list[str]:
+        """rsync's options for what it replaces."""
+        return ["--backup", f"--backup-dir={self.notes.replaced}/{folder}"] if given.back else []
+
+    def _check_room(self, given: Given) -> None:
+        base, expected = self.host.path(BASE), given.bytes
+        have = total(measured(self.host, given.folders)).bytes
         for name in ("media", "services"):
             place = base / name
             found = os.statvfs(place if place.is_dir() else base)
@@ -163,25 +235,29 @@ class Getting:
                     " is off the air for it"
                 )
 
-    def _command(self, origin: Origin, *more: str) -> list[str]:
+    def _command(self, origin: Origin, *more: str, shared: bool = False) -> list[str]:
         shell = (
             f"ssh -F /dev/null -i {self.folder}/id_ed25519 -p {origin.port} -l {origin.user}"
             f" -o UserKnownHostsFile={self.folder}/known_hosts -o GlobalKnownHostsFile=/dev/null"
             " -o StrictHostKeyChecking=yes -o BatchMode=yes -o IdentitiesOnly=yes -o ConnectTimeout=10"
             " -o ServerAliveInterval=5 -o ServerAliveCountMax=3"
         )
+        if shared:
+            shell += f" {' '.join(SHARED)}".format(folder=self.folder)
         return [*RSYNC, *FILTERS, f"--rsh={shell}", *more]
 
     def _pair(self, origin: Origin, folder: str) -> tuple[str, str]:
         address = f"[{origin.address}]" if ":" in origin.address else origin.address
         return f"{address}::{folder.replace('/', '.')}/", f"{self.host.path(BASE)}/{folder}/"
 
-    def _begin(self, origin: Origin, folders: list[str], *, content: bool) -> None:
+    def _begin(self, origin: Origin, given: Given, *, content: bool) -> None:
         for name in ("ended", "progress", "errors"):
             (self.folder / name).unlink(missing_ok=True)
         self.host.run(["systemctl", "reset-failed", self.unit], "", 30.0)
         more = ("--info=progress2", "--no-inc-recursive", "--outbuf=L", *(["--checksum"] if content else []))
-        pairs = [word for folder in folders for word in self._pair(origin, folder)]
+        pairs: list[str] = []
+        for folder in given.folders:
+            pairs += [f"{self.notes.replaced}/{folder}" if given.back else "", *self._pair(origin, folder)]
         options = ["--quiet", "--collect", f"--unit={self.unit}", "--description=Streamfleet fetches media services"]
         options += ["--property=Nice=19", "--property=IOSchedulingClass=idle", "--property=UMask=0077"]
         script = ["/bin/sh", "-c", _SCRIPT, "sh", str(self.folder), *pairs, "--", *self._command(origin, *more)]
@@ -193,7 +269,8 @@ class Getting:
         left = LAST - (self.host.clock() - begun)
         if left <= 0:
             raise CopyError(f"what has changed since the copy takes longer than {LAST:g} seconds: run this again")
-        done = self.host.run([*self._command(origin, *more), *self._pair(origin, folder)], "", left)
+        command = [*self._command(origin, *more, shared=True), *self._pair(origin, folder)]
+        done = self.host.run(command, "", left)
         if done.code != 0:
             raise CopyError(f"{BASE}/{folder} cannot be fetched: {done.last_words}")
         return " ".join(done.out.split())[:300]
@@ -248,20 +325,3 @@ class Getting:
             yield
         finally:
             os.close(descriptor)
-
-
-def removed(host: Host, uids: list[int]) -> dict[str, Any]:
-    """Remove libraries that are another node's by now; the services' own folders go with the services."""
-    folders = [folder for uid in uids for folder in (f"media/{uid}", f"media-index/{uid}")]
-    freed = measured(host, checked(folders))
-    changed = False
-    for folder in folders:
-        place = host.path(f"{BASE}/{folder}")
-        if place.is_dir() and not place.is_symlink():
-            shutil.rmtree(place)
-            changed = True
-    return {"changed": changed, "freed": {"files": freed.files, "bytes": freed.bytes}}
-
-
-def _verified(counts: Measure, seconds: float) -> dict[str, Any]:
-    return {"files": counts.files, "bytes": counts.bytes, "seconds": round(seconds, 1)}

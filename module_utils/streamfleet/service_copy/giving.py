@@ -1,7 +1,8 @@
 """The node that gives: a key that opens these folders, to be read, and nothing else.
 
 The key's one command is rsync's daemon on the connection itself, with settings that name the folders: each is a root of
-its own, read-only. What ssh would grant besides is taken, and the key is of no use after a day.
+its own, read-only. What ssh would grant besides is taken; the key is of use from the other node's addresses only, and
+for a day.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import pwd
 import re
 import shutil
 import stat
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from ..node_apply.host import Host
-from .places import BASE, GIVING, CopyError, checked, number_of, there
+from .notes import Notes
+from .places import BASE, GIVING, CopyError, addresses_of, checked, number_of, there
 
 KEPT = timedelta(days=1)
 _KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
@@ -31,8 +34,13 @@ reverse lookup = no
 """
 
 
-def served(host: Host, transfer: str, user: str, key: str, folders: list[str]) -> list[str]:
-    """Let who has the private half of ``key`` read the folders; returns those there are. Raises CopyError, OSError."""
+def served(
+    host: Host, transfer: str, user: str, key: str, folders: list[str], addresses: Sequence[str] = ()
+) -> list[str]:
+    """Let who has the private half of ``key`` read the folders, from ``addresses``; returns those there are.
+
+    Raises CopyError, OSError.
+    """
     number, here = number_of(transfer), there(host, checked(folders))
     if not _KEY.fullmatch(key):
         raise CopyError("public_key: is not a key of the type ssh-ed25519")
@@ -45,7 +53,10 @@ def served(host: Host, transfer: str, user: str, key: str, folders: list[str]) -
     if user != "root":
         command = f"sudo -n {command}"
     until = (datetime.now(UTC) + KEPT).strftime("%Y%m%d%H%MZ")
-    line = f'restrict,expiry-time="{until}",command="{command}" {key} {_mark(number)}'
+    places = ",".join(addresses_of(addresses))
+    place_from = f'from="{places}",' if places else ""
+    line = f'restrict,{place_from}expiry-time="{until}",command="{command}" {key} {_mark(number)}'
+    Notes(host, number).add("gave", here)
     _authorize(host, user, number, line)
     return here
 

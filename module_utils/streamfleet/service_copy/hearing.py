@@ -7,7 +7,8 @@ import json
 from collections.abc import Iterable
 
 from ..node_apply.host import Host
-from .places import folders_of
+from .notes import Notes
+from .places import CopyError, folders_of
 
 ROUTES = "/etc/streamfleet/routes"
 #: Bytes that make a stream, and the seconds in which they come: more than any page of an engine's has.
@@ -25,6 +26,28 @@ def heard(host: Host, services: Iterable[str], seconds: float) -> dict[str, int]
         if all(found.values()) or host.clock() >= until:
             return found
         host.sleep(1.0)
+
+
+def before(host: Host, transfer: str, services: Iterable[str]) -> dict[str, int]:
+    """The same at once, noted for the transfer. What was noted stays: a run that goes on hears nobody any more."""
+    notes = Notes(host, transfer)
+    if (known := notes.read("heard", None)) is None:
+        known = heard(host, services, 0)
+        notes.note("heard", known)
+    return dict(known)
+
+
+def again(host: Host, transfer: str, seconds: float) -> dict[str, int]:
+    """Those that were heard before, by now. Raises CopyError where one stays silent for ``seconds``."""
+    noted: dict[str, int] = Notes(host, transfer).read("heard", {})
+    found = heard(host, [slug for slug, count in noted.items() if count], seconds) if any(noted.values()) else {}
+    silent = [slug for slug, count in found.items() if not count]
+    if silent:
+        raise CopyError(
+            f"Heard before, and silent for {seconds:g} seconds by the way over this node: {', '.join(silent)}. Look at"
+            " the encoder or the AutoDJ of each; the same command listens again"
+        )
+    return found
 
 
 def _listen(host: Host, slug: str) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,11 @@ from ..node_apply.host import Host
 BASE = "/var/lib/streamfleet"
 #: Settings of the way in, on the node that gives; gone at a restart of the host.
 GIVING = "/run/streamfleet-transfer"
-#: Key and host key, on the node that gets; root's alone.
-GETTING = f"{BASE}/transfer"
+#: What a node knows of a transfer, until it is at its end: the key, whose the folders are, what was replaced. Root's.
+NOTES = f"{BASE}/transfer"
+
+#: So many files may go at once without being asked for.
+FEW = 2
 
 _ID = re.compile(r"[0-9]{1,18}")
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
@@ -74,13 +78,46 @@ def there(host: Host, folders: Iterable[str]) -> list[str]:
     return found
 
 
-def measured(host: Host, folders: Iterable[str]) -> Measure:
-    """What is in the folders that there are; of files that go meanwhile nothing."""
-    files = size = 0
+def measured(host: Host, folders: Iterable[str]) -> dict[str, Measure]:
+    """By folder, what is in those that there are; of files that go meanwhile nothing."""
+    found = {}
     for folder in there(host, folders):
+        files = size = 0
         for parent, _folders, names in os.walk(host.path(f"{BASE}/{folder}")):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     size += (Path(parent) / name).lstat().st_size
                     files += 1
-    return Measure(files, size)
+        found[folder] = Measure(files, size)
+    return found
+
+
+def addresses_of(names: Iterable[str]) -> list[str]:
+    """The addresses of hosts, which may be names. Raises CopyError."""
+    found: set[str] = set()
+    for name in names:
+        try:
+            found |= {str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)}
+        except (OSError, UnicodeError):
+            raise CopyError(f"addresses: this node does not find {name!r}: correct its address in the panel") from None
+    return sorted(found)
+
+
+def total(measures: Mapping[str, Measure]) -> Measure:
+    """All of them together."""
+    return Measure(sum(one.files for one in measures.values()), sum(one.bytes for one in measures.values()))
+
+
+def lost(more: Mapping[str, int], fewer: Mapping[str, int]) -> list[str]:
+    """Folders of which a copy is there, and the other side has none or by far fewer files: no work of a moment.
+
+    ``more`` and ``fewer``: by folder how many files there are; ``fewer`` is what would be the only copy.
+    """
+    found = []
+    for folder, files in more.items():
+        left = fewer.get(folder)
+        if files and left is None:
+            found.append(f"{BASE}/{folder} ({files} files) is not there")
+        elif files and left is not None and left * 2 < files and files - left > FEW:
+            found.append(f"{BASE}/{folder} has {left} files there, and {files} here")
+    return found

@@ -87,13 +87,17 @@ def begin(request: HttpRequest) -> HttpResponse:
 @router.post(
     "/transfers/{id}/steps",
     summary="Do a step of a transfer",
-    description="The steps and the states that they lead to are in docs/contracts.md. One that was done is no error.",
+    description="The steps and the states that they lead to are in docs/contracts.md. One that was done is no error. "
+    "`switch` and `back` say which `hold` they end.",
     openapi_extra=json_body(
         {
             "type": "object",
             "required": ["step"],
             "additionalProperties": False,
-            "properties": {"step": {"type": "string", "enum": list(service_transfers.STEPS)}},
+            "properties": {
+                "step": {"type": "string", "enum": list(service_transfers.STEPS)},
+                "hold": {"type": "integer"},
+            },
         },
         {"step": "hold"},
     ),
@@ -103,9 +107,16 @@ def do_step(request: HttpRequest, id: int) -> HttpResponse:
     actor = actor_of_call(request)
     require(actor, "update", "transfer")
     data = mapping_of(request)
-    only(data, "step")
+    only(data, "step", "hold")
+    name, hold = str(data.get("step")), data.get("hold")
+    if (hold is None and name in service_transfers.ENDING) or not isinstance(hold, int | None):
+        problem = Problem("hold", shown(hold), "must be the number of the hold", "Send hold, as the step hold said it.")
+        raise ApiError("invalid_document", "hold: must be the number of the hold", [problem])
+    if name == "finish" and not access.transfers(actor).filter(pk=id).exists():
+        # It is at its end, and the answer that said so was lost.
+        return answer({"transfer": None})
     one = found(access.transfers(actor), "transfer", pk=id)
-    after = service_transfers.step(actor, one, str(data.get("step")))
+    after = service_transfers.step(actor, one, name, hold)
     return answer({"transfer": None if after is None else represent.transfer(after)})
 
 

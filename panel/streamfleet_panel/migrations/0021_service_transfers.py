@@ -19,7 +19,7 @@ STATES = ["copying", "holding", "switched", "returning", "clearing", "releasing"
 
 
 class Migration(migrations.Migration):
-    dependencies = [("panel", "0019_former_stream_hosts")]
+    dependencies = [("panel", "0020_panel_domains")]
 
     operations = [
         migrations.CreateModel(
@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("held_at", models.DateTimeField(blank=True, null=True)),
+                ("hold", models.PositiveIntegerField(default=0)),
                 ("requested_by", models.CharField(blank=True, default="", max_length=150)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("generation", models.PositiveBigIntegerField(default=0)),

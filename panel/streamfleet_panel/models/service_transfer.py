@@ -28,9 +28,11 @@ class ServiceTransfer(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.COPYING, db_index=True)
     # Since when the services are off the air for it; None while they are not.
     held_at = models.DateTimeField(null=True, blank=True)
+    # Which hold that is: a run that was given up cannot end the hold of another one.
+    hold = models.PositiveIntegerField(default=0)
     requested_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
-    # Generation of the node that removes them, with which it was told so.
+    # Generation of the node that the next step waits for: with it that node was told of this state.
     generation = models.PositiveBigIntegerField(default=0)
 
     class Meta:

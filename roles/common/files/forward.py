@@ -3,6 +3,9 @@
     forward.py /etc/streamfleet/instances/forward/rock-fm/forward.json
 
 The file: ``{"address": "192.0.2.7", "ports": [[here, there], …]}``. On Python's own library.
+
+The other node sees one client, this one, so what it does about clients that guess passwords is done here: who connects
+faster than a player does that lost its stream is cut off. So is what comes when there are too many.
 """
 
 from __future__ import annotations
@@ -13,27 +16,68 @@ import json
 import os
 import socket
 import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
-#: Bytes that are taken from one side before the other has them.
-PIECE = 65536
+#: Bytes that are taken from one side before the other has them; each connection has four such buffers at most.
+PIECE = 16384
 #: Seconds for a connection to the other node.
 PATIENCE = 10.0
+#: Seconds after which a side is gone that does not take what it is sent.
+GONE = 60
+#: Connections at once: as much memory as the unit has.
+MOST = 4000
+#: Connections that an address may begin at once, and how many a second after that: behind one may be an office.
+BURST, RATE = 60, 1.0
+#: Addresses that are remembered.
+REMEMBERED = 10_000
+
+
+class Door:
+    """Who is let in: a bucket for each address, and so many at once."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.inside = 0
+        self._clock = clock
+        # Address → connections left, and when that was.
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def lets(self, address: str) -> bool:
+        """Whether one more may come from there."""
+        now = self._clock()
+        left, then = self._left.pop(address, (float(BURST), now))
+        left = min(BURST, left + (now - then) * RATE)
+        welcome = left >= 1 and self.inside < MOST
+        self._left[address] = (left - 1 if welcome else left, now)
+        while len(self._left) > REMEMBERED:
+            self._left.popitem(last=False)
+        return welcome
 
 
 async def main(path: str) -> None:
     """Forward until the process is ended. Raises OSError where a port cannot be had."""
     settings = json.loads(Path(path).read_text())
-    servers = [await _listen(here, settings["address"], there) for here, there in settings["ports"]]
+    door = Door()
+    servers = [await _listen(door, here, settings["address"], there) for here, there in settings["ports"]]
     _tell("READY=1")
     await asyncio.gather(*(server.serve_forever() for server in servers))
 
 
-async def _listen(here: int, address: str, there: int) -> asyncio.Server:
+async def _listen(door: Door, here: int, address: str, there: int) -> asyncio.Server:
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, TimeoutError):
-            await _between(reader, writer, address, there)
-        writer.close()
+        peer = writer.get_extra_info("peername")
+        if not peer or not door.lets(peer[0]):
+            writer.transport.abort()
+            return
+        door.inside += 1
+        try:
+            with contextlib.suppress(OSError, TimeoutError):
+                await _between(reader, writer, address, there)
+        finally:
+            door.inside -= 1
+            writer.close()
 
     return await asyncio.start_server(pass_on, None, here, limit=PIECE, backlog=1024, reuse_address=True)
 
@@ -43,7 +87,9 @@ async def _between(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, a
     async with asyncio.timeout(PATIENCE):
         other_reader, other_writer = await asyncio.open_connection(address, port, limit=PIECE)
     for end in (writer, other_writer):
+        end.transport.set_write_buffer_limits(high=PIECE)
         end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        end.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, GONE * 1000)
     try:
         ways = {asyncio.create_task(_pump(reader, other_writer)), asyncio.create_task(_pump(other_reader, writer))}
         try:
