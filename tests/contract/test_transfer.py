@@ -29,7 +29,10 @@ def test_a_transfer_is_begun_found_and_undone(runner: Runner, panel: Panel, owne
     number = begun.real["transfer"]["id"]
     assert found.real["transfer"]["id"] == begun.again["transfer"]["id"] == number
     runner.steps(
-        Step(MODULE, {"step": "switch", "id": number}, error="The transfer is copying"),
+        Step(MODULE, {"step": "look", "id": number}, changed=False),
+        Step(MODULE, {"step": "look", "id": number + 1000}, changed=False),
+        Step(MODULE, {"step": "switch", "id": number}, error="hold"),
+        Step(MODULE, {"step": "switch", "id": number, "hold": 1}, error="The transfer is copying"),
         Step(MODULE, {"step": "hold"}, error="id"),
         Step(MODULE, {"step": "hold", "id": number}, again=True),
         Step(MODULE, {"step": "undo", "id": number}, again=True),
@@ -37,9 +40,11 @@ def test_a_transfer_is_begun_found_and_undone(runner: Runner, panel: Panel, owne
         Step(MODULE, {"step": "begin", "services": ["no-such"], "to": "transfer-n2"}, error="there is no such service"),
         Step(MODULE, {"step": "find"}, error="one of the following"),
     )
-    # Out of the way of other tests' services.
+    # A node that is dead is not waited for; so it is out of the way of other tests' services, too.
     node = {"name": "transfer-n2", "status": "disabled"}
     assert panel.request("POST", "/apply", {"document": {"nodes": [node]}})[0] == 200
+    (done,) = runner.steps(Step(MODULE, {"step": "finish", "id": number}, again=True))
+    assert done.again["transfer"] is None
 
 
 def test_what_cannot_be_copied_is_said(runner: Runner) -> None:
@@ -47,8 +52,14 @@ def test_what_cannot_be_copied_is_said(runner: Runner) -> None:
     runner.steps(
         Step(COPY_MODULE, {"state": "measured", "services": ["no-such-fm"]}, changed=False),
         Step(COPY_MODULE, {"state": "measured", "services": ["../etc"]}, error="is not a slug"),
-        Step(COPY_MODULE, {"state": "removed", "libraries": [0]}, error="is not the uid of a tenant"),
+        Step(COPY_MODULE, {"state": "removed", "transfer": "7", "libraries": [0]}, error="is not the uid of a tenant"),
+        Step(COPY_MODULE, {"state": "removed", "libraries": [200001]}, error="transfer"),
         Step(COPY_MODULE, {"state": "served", "transfer": "7"}, error="public_key"),
+        Step(COPY_MODULE, {"state": "ready", "templates": ["streamfleet-none@.service"]}, error="has no unit"),
+        Step(
+            COPY_MODULE, {"state": "compared", "transfer": "7", "given": {"media/200001": "x"}}, error="given: is not"
+        ),
+        Step(COPY_MODULE, {"state": "heard_again", "transfer": "7"}, changed=False),
         Step(COPY_MODULE, {"state": "copied", **way, "transfer": "../7"}, error="is not the number of a transfer"),
         Step(COPY_MODULE, {"state": "copied", **way, "address": "-o x"}, error="is not an address"),
     )

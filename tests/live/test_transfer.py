@@ -22,6 +22,7 @@ import pytest
 from tests.contract.panel_server import Panel, running_panel
 from tests.live import tones
 from tests.live.streams import Listener, Source, on_air
+from tests.live.upgrades import Run
 from tests.nodes.fleet import Fleet, NodeSpec
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
@@ -41,6 +42,8 @@ ROLES = """\
 """
 #: Seconds in which a station that was started is heard, on a machine with other things to do.
 START = 90.0
+#: Connections of SSH end, and none is answered any more.
+CUT = "systemctl stop ssh.socket ssh.service; pkill -9 sshd; true"
 LISTING = "cd /var/lib/streamfleet/media && find . ! -type d -printf '%m %U:%G %s %T@ %n %p %l\\n' | sort"
 
 
@@ -85,6 +88,11 @@ class Pair:
         """Run the playbook of these tests, for the customer."""
         given = [word for one in ("transfer_customer=ada", *arguments) for word in ("-e", one)]
         return self.play("playbooks/transfer.yml", *given, ok=ok)
+
+    def begun(self, *arguments: str) -> list[str]:
+        """The command that ``transfer`` runs."""
+        given = [word for one in ("transfer_customer=ada", *arguments) for word in ("-e", one)]
+        return self.command("playbooks/transfer.yml", *given)
 
     def sh(self, node: str, script: str) -> str:
         """What a script says on a node, as root."""
@@ -302,8 +310,72 @@ def test_they_go_back_with_what_has_come_since(pair: Pair, tmp_path: Path) -> No
     assert pair.get("/transfers")["count"] == 0
     assert pair.sh("n1", LISTING) == there
     pair.plays_on("n1")
-    assert pair.sh("n2", f"ls /var/lib/streamfleet/media; getent passwd sf{pair.uid}; true") == ""
+    left = (
+        "ls /var/lib/streamfleet/media /var/lib/streamfleet/transfer /run/streamfleet-transfer 2>/dev/null | grep -v :$"
+    )
+    assert pair.sh("n2", f"{left}; getent passwd sf{pair.uid}; true") == ""
+    assert (
+        pair.sh("n1", "ls /var/lib/streamfleet/transfer /run/streamfleet-transfer 2>/dev/null | grep -v :$; true") == ""
+    )
     assert pair.sh("n2", "systemctl is-active streamfleet-icecast@bob-fm.service") == "active"
+
+
+def test_a_library_that_is_there_already_is_left_as_it_is(pair: Pair) -> None:
+    """Another station of the customer has left it there: nobody goes off the air, and nothing of it is touched."""
+    library = f"/var/lib/streamfleet/media/{pair.uid}"
+    pair.sh("n2", f"mkdir {library} && echo old >{library}/old.mp3")
+    listener = pair.listener("n1", pair.port("jazz"))
+    said = pair.transfer("transfer_to=n2", "transfer_confirm=yes", ok=False)
+    assert f"{library} is on this node already, with 1 files" in " ".join(said.split())
+    assert "The services are on n1 as before" in " ".join(said.split())
+    assert "streamfleet-transfer" not in pair.sh("n1", "cat /var/lib/streamfleet-converge/.ssh/authorized_keys")
+    pair.transfer("transfer_undo=true")
+    heard = listener.stop()
+    assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
+    assert pair.sh("n2", f"cat {library}/*; rm -r {library}") == "old"
+
+
+def test_a_node_that_cannot_start_them_gives_them_back(pair: Pair) -> None:
+    before = pair.sh("n1", LISTING)
+    pair.sh("n2", "chmod 0 /usr/bin/icecast2")
+    try:
+        said = " ".join(pair.transfer("transfer_to=n2", "transfer_confirm=yes", ok=False).split())
+    finally:
+        pair.sh("n2", "chmod 755 /usr/bin/icecast2")
+    assert "So the services went back, and are on n1 as before" in said
+    assert pair.get("/transfers")["count"] == 0
+    assert pair.get("/media-services/talk")["node"] == "n1"
+    assert pair.sh("n1", LISTING) == before
+    pair.plays_on("n1")
+    there = f"ls /var/lib/streamfleet/media /var/lib/streamfleet/services | grep -c 'jazz\\|talk\\|{pair.uid}'; true"
+    assert pair.sh("n2", there) == "0"
+
+
+def test_a_node_that_drops_out_while_they_are_held_leaves_them_where_they_were(pair: Pair) -> None:
+    run = Run(pair.begun("transfer_to=n2", "transfer_confirm=yes"), ROOT, pair.environment)
+    assert run.wait_for(lambda tasks: "Hold the services" in tasks), run.said[-8000:]
+    pair.sh("n2", CUT)
+    try:
+        assert run.end() != 0
+    finally:
+        pair.sh("n2", "systemctl start ssh.service")
+    said = " ".join(run.said.split())
+    assert "n2 cannot be reached" in said, run.said[-8000:]
+    assert "The services are on n1 as before" in said
+    assert pair.get("/transfers")["items"][0]["state"] == "copying"
+    pair.plays_on("n1")
+    # The same command goes on, and undo brings all of it back.
+    assert "on the air on n2" in pair.transfer("transfer_to=n2", "transfer_confirm=yes")
+    # Of the library nothing is left there: that is no reason to empty the other one.
+    pair.sh("n2", f"mkdir /root/lost && mv /var/lib/streamfleet/media/{pair.uid}/* /root/lost/")
+    said = " ".join(pair.transfer("transfer_undo=true", ok=False).split())
+    assert "add -e transfer_fewer=yes" in said
+    assert int(pair.sh("n1", f"find /var/lib/streamfleet/media/{pair.uid} -type f | wc -l")) > 2
+    refused = " ".join(pair.transfer("transfer_release=true", ok=False).split())
+    assert "The files there would be lost" in refused
+    pair.sh("n2", f"mv /root/lost/* /var/lib/streamfleet/media/{pair.uid}/ && rmdir /root/lost")
+    assert "on n1 as before" in pair.transfer("transfer_undo=true")
+    pair.plays_on("n1")
 
 
 def test_they_go_for_good(pair: Pair) -> None:
@@ -312,6 +384,28 @@ def test_they_go_for_good(pair: Pair) -> None:
     pair.transfer("transfer_release=true")
     assert pair.get("/transfers")["count"] == 0
     pair.has_nothing("n1")
+    assert pair.sh("n2", "ls /var/lib/streamfleet/transfer; true") == ""
     assert pair.sh("n2", LISTING) == before
     pair.plays_on("n2")
     assert "no transfer of them is under way" in pair.transfer("transfer_to=n2")
+
+
+def test_a_node_that_is_dead_is_given_up(pair: Pair) -> None:
+    """They are on n2, go to n1, and n1 dies: they are on n2 again, as they were when they went."""
+    before = pair.sh("n2", LISTING)
+    assert "on the air on n1" in pair.transfer("transfer_to=n1", "transfer_confirm=yes")
+    pair.sh("n1", CUT)
+    lost = " ".join(pair.transfer("transfer_undo=true", ok=False).split())
+    assert "set its status to disabled in the panel, and add -e transfer_without_copy=yes" in lost
+    early = " ".join(pair.transfer("transfer_undo=true", "transfer_without_copy=yes", ok=False).split())
+    assert "transfer_without_copy is for a node that is dead" in early
+    status, answer = pair.panel.request(
+        "POST", "/apply", {"document": {"nodes": [{"name": "n1", "status": "disabled"}]}}
+    )
+    assert status == 200, answer
+    said = pair.transfer("transfer_undo=true", "transfer_without_copy=yes")
+    assert "on n2 as before; n1 is disabled, and was not asked" in " ".join(said.split())
+    assert pair.get("/transfers")["count"] == 0
+    assert pair.get("/media-services/talk")["node"] == "n2"
+    assert pair.sh("n2", LISTING) == before
+    pair.plays_on("n2")
