@@ -38,7 +38,7 @@ def test_a_transfer_is_begun_found_and_undone(runner: Runner, panel: Panel, owne
         Step(MODULE, {"step": "undo", "id": number}, again=True),
         Step(MODULE, {"step": "finish", "id": number}, error="has not reported yet"),
         Step(MODULE, {"step": "begin", "services": ["no-such"], "to": "transfer-n2"}, error="there is no such service"),
-        Step(MODULE, {"step": "find"}, error="one of the following"),
+        Step(MODULE, {"step": "find"}, error="any of the following are missing"),
     )
     # A node that is dead is not waited for; so it is out of the way of other tests' services, too.
     node = {"name": "transfer-n2", "status": "disabled"}
