@@ -150,7 +150,7 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     assert not (nodes.root / "into/var/lib/streamfleet/media/200002").exists()
     assert not here.notes.replaced.exists()
     assert here.forgotten()
-    assert sorted(path.name for path in here.folder.iterdir()) == ["lock", "made.json"]
+    assert sorted(path.name for path in here.folder.iterdir()) == ["had.json", "lock", "made.json"]
     assert here.ended()
     assert not here.folder.exists()
     assert not here.ended()
@@ -258,6 +258,21 @@ def test_a_copy_back_does_not_spread_a_loss(nodes: Nodes) -> None:
     assert nodes.files("into") == nodes.files("from")
     kept = here.notes.replaced / "media/200001"
     assert sorted(path.name for path in kept.iterdir()) == [f"{number}.mp3" for number in range(2, 8)]
+
+
+@needs_rsync
+def test_what_is_lost_over_there_during_a_copy_back_does_not_get_lost_here(nodes: Nodes) -> None:
+    """The first passes have removed it here; the last one does not find it to be in order."""
+    here = a_copy_back(nodes)
+    given = nodes.given(back=True)
+    library = nodes.root / "from/var/lib/streamfleet/media/200001"
+    for path in [*library.glob("*.mp3"), library / "day/one.mp3"]:
+        path.unlink()
+    here.copied(ORIGIN, given, FOLDERS, 60)
+    assert not [name for name in nodes.files("into") if name.startswith("media/")]
+    with pytest.raises(CopyError, match=r"media/200001 has 0 files there, and 8 here"):
+        here.caught_up(ORIGIN, nodes.given(back=True), FOLDERS)
+    assert len(list(here.notes.replaced.rglob("*.mp3"))) == 8
 
 
 @needs_rsync

@@ -1,8 +1,8 @@
 """The node that gets: fetches the folders by rsync, first in the background while they are in use, then while not.
 
 Into folders that this transfer has made, all of the other side goes, and what is not there is removed. On the way back
-the folders are those that were there before: what is replaced or removed in them is kept until the end of the transfer,
-and one of which the other side has nothing, or by far less, is not touched.
+the folders are those that were there before: what is replaced or removed in them is kept until the end of the transfer.
+In both directions a folder is not touched of which the other side has nothing any more, or by far less.
 """
 
 from __future__ import annotations
@@ -148,7 +148,6 @@ class Getting:
         ``expected``: all folders that the services can have.
         """
         origin.checked()
-        self._judge(given, expected)
         until, begun = self.host.clock() + seconds, 0
         with self._locked():
             passes = self._passes()
@@ -166,6 +165,7 @@ class Getting:
                     continue
                 if begun > PASSES:
                     raise CopyError("the copy is ended by something again and again: look at the journal of this node")
+                self._judge(given, expected)
                 self._check_room(given)
                 self._begin(origin, given, content=passes > 0)
                 begun += 1
@@ -209,9 +209,13 @@ class Getting:
         """See that nothing is overwritten that is the only copy. Raises CopyError."""
         if not given.back:
             self.notes.claim(checked(expected))
-            return
+        # Also of what an earlier pass has removed already, as the other side had lost it.
+        had: dict[str, int] = self.notes.read("had", {})
         here = {folder: one.files for folder, one in measured(self.host, checked(expected)).items()}
-        gone = lost(here, given.files)
+        most = {folder: max(here.get(folder, 0), had.get(folder, 0)) for folder in {**had, **here}}
+        if most != had:
+            self.notes.note("had", most)
+        gone = lost(most, given.files)
         if gone and not given.fewer:
             raise CopyError(
                 f"The other node has lost what this one still has: {'; '.join(gone)}. It is not copied over what is"

@@ -1,7 +1,8 @@
 """What a node notes of a transfer, under /var/lib/streamfleet/transfer/<number>: it outlives runs and restarts.
 
 ``made``: folders that the transfer has made here, and ``gave``: those that it has given away. Nothing else is removed
-for it. ``replaced``: what a copy back has replaced or removed here, until the transfer is at its end.
+for it. ``had``: how many files each had at most. ``replaced``: what a copy back has replaced or removed here, until the
+transfer is at its end.
 """
 
 from __future__ import annotations

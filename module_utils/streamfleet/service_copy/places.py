@@ -18,7 +18,7 @@ GIVING = "/run/streamfleet-transfer"
 #: What a node knows of a transfer, until it is at its end: the key, whose the folders are, what was replaced. Root's.
 NOTES = f"{BASE}/transfer"
 
-#: So many files may go at once without being asked for.
+#: So many files of several may go at once without being asked for.
 FEW = 2
 
 _ID = re.compile(r"[0-9]{1,18}")
@@ -118,6 +118,6 @@ def lost(more: Mapping[str, int], fewer: Mapping[str, int]) -> list[str]:
         left = fewer.get(folder)
         if files and left is None:
             found.append(f"{BASE}/{folder} ({files} files) is not there")
-        elif files and left is not None and left * 2 < files and files - left > FEW:
+        elif files and left is not None and (not left or (left * 2 < files and files - left > FEW)):
             found.append(f"{BASE}/{folder} has {left} files there, and {files} here")
     return found
