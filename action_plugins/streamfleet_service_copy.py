@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's last result."""
         super().run(tmp, task_vars)
-        host, told = (task_vars or {}).get("inventory_hostname", ""), ""
+        host, told = self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""), ""
         patience = PATIENCE if self._task.args.get("state") == "copied" else 0.0
         until = time.monotonic() + patience
         while True:

@@ -25,7 +25,7 @@ class NodeDouble:
         self.slept = 0.0
         self.said: list[str] = []
         self.plugin = object.__new__(action.ActionModule)
-        self.plugin._task = SimpleNamespace(args=args, async_val=0)
+        self.plugin._task = SimpleNamespace(args=args, async_val=0, delegate_to="n2")
         monkeypatch.setattr(action.ActionBase, "run", lambda *_args, **_options: {})
         monkeypatch.setattr(self.plugin, "_execute_module", self.module, raising=False)
         monkeypatch.setattr(action.time, "sleep", self.sleep)
@@ -42,7 +42,7 @@ class NodeDouble:
         return dict(answer)
 
     def run(self) -> dict[str, Any]:
-        result: dict[str, Any] = self.plugin.run(task_vars={"inventory_hostname": "n2"})
+        result: dict[str, Any] = self.plugin.run(task_vars={"inventory_hostname": "localhost"})
         return result
 
 
