@@ -149,6 +149,8 @@ def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None
     told = Domain.objects.filter(media_service__in=[item.service_id for item in found], enabled=True)
     for service, name in told.order_by("name").values_list("media_service_id", "name"):
         names.setdefault(service, []).append(name)
+    usage = Usage.objects.filter(media_service__in=[item.service_id for item in found])
+    listeners = dict(usage.values_list("media_service_id", "listeners"))
     return {
         "id": obj.pk,
         "state": obj.state,
@@ -164,6 +166,7 @@ def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None
                 "source_ports": item.source_ports,
                 "target_ports": item.target_ports,
                 "domains": names.get(item.service_id, []),
+                "listeners": listeners.get(item.service_id),
             }
             for item in found
         ],

@@ -293,6 +293,10 @@ def test_what_was_heard_before_is_counted_after(root: Api) -> None:
     assert Transfer.objects.get(media_service=jazz).bytes == 7
     # What there is at the moment is the other node's to say.
     assert not Usage.objects.filter(media_service=jazz).exists()
+    assert root("GET", f"/transfers/{one['id']}")[1]["services"][0]["listeners"] is None
+    far = Node.objects.get(name="far")
+    assert collected.store(far.pk, collected.place_of(far.pk).number, collected.Batch(items, {}, False))
+    assert root("GET", f"/transfers/{one['id']}")[1]["services"][0]["listeners"] == 5
 
 
 def test_ports_that_are_taken_there_become_others(root: Api, run: Run) -> None:
