@@ -28,8 +28,8 @@ options:
       - V(compared) sees that the files of O(given) are on this node, too, before the other one removes them.
       - On the node that has the services no more, V(removed) removes the libraries of O(libraries) that the transfer
         has brought or given. What services have besides goes by M(streamfleet_converge).
-      - On either, V(heard) listens to O(services) by their routes and notes it, V(heard_again) listens to those that
-        were heard, for O(seconds) until it fails, and V(ended) forgets the transfer.
+      - On either, V(heard) listens to O(services) by their routes and notes it, V(heard_again) listens once to those
+        that were heard, for O(seconds) until it fails, and V(ended) forgets the transfer.
     type: str
     choices:
       - measured
@@ -208,7 +208,7 @@ FETCHING = ("keyed", "copied", "caught_up")
 #: States that need the number of the transfer, and no way.
 NUMBERED = ("served", "withdrawn", "forgotten", "removed", "compared", "heard", "heard_again", "ended")
 #: States that only look.
-LOOKING = ("measured", "quiet", "ready", "compared", "heard_again")
+LOOKING = ("measured", "quiet", "ready", "compared")
 STATES = (
     *("measured", "served", "quiet", "withdrawn", "ready", "keyed", "copied", "caught_up", "forgotten", "compared"),
     *("removed", "heard", "heard_again", "ended"),
@@ -265,10 +265,8 @@ def _looked(module: AnsibleModule, host: Host) -> dict[str, Any]:
     if asked["state"] == "ready":
         ready.check(host, asked["services"], asked["templates"], asked["ports"], asked["addresses"])
         return {"changed": False}
-    if asked["state"] == "compared":
-        compared = Notes(host, asked["transfer"]).compared(_given(asked).files, fewer=asked["fewer"])
-        return {"changed": False, "given": compared}
-    return {"changed": False, "heard": hearing.again(host, asked["transfer"], asked["seconds"])}
+    compared = Notes(host, asked["transfer"]).compared(_given(asked).files, fewer=asked["fewer"])
+    return {"changed": False, "given": compared}
 
 
 def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
@@ -282,6 +280,9 @@ def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
         return {"changed": giving.withdrawn(host, transfer, asked["user"])}
     if state == "heard":
         return {"changed": True, "heard": hearing.before(host, transfer, asked["services"])}
+    if state == "heard_again":
+        found = hearing.again(host, transfer, asked["seconds"])
+        return {"changed": bool(found), "heard": found}
     if state == "removed":
         freed = Notes(host, transfer).removed(asked["libraries"])
         return {"changed": freed.files > 0, "freed": {"files": freed.files, "bytes": freed.bytes}}

@@ -402,4 +402,6 @@ def test_what_was_heard_before_is_noted_once_and_missed_after(nodes: Nodes, monk
         hearing.again(host, "7", 0)
     heard["rock-fm"] = 4096
     assert hearing.again(host, "7", 0) == {"rock-fm": 4096}
+    heard["rock-fm"] = 0
+    assert hearing.again(host, "7", 0) == {}
     assert hearing.again(host, "8", 0) == {}

@@ -38,15 +38,22 @@ def before(host: Host, transfer: str, services: Iterable[str]) -> dict[str, int]
 
 
 def again(host: Host, transfer: str, seconds: float) -> dict[str, int]:
-    """Those that were heard before, by now. Raises CopyError where one stays silent for ``seconds``."""
-    noted: dict[str, int] = Notes(host, transfer).read("heard", {})
-    found = heard(host, [slug for slug, count in noted.items() if count], seconds) if any(noted.values()) else {}
+    """Those that were heard before, by now: once, for then it is their owners' again whether they are.
+
+    Raises CopyError where one stays silent for ``seconds``.
+    """
+    notes = Notes(host, transfer)
+    noted: dict[str, int] = notes.read("heard", {})
+    if not any(noted.values()):
+        return {}
+    found = heard(host, [slug for slug, count in noted.items() if count], seconds)
     silent = [slug for slug, count in found.items() if not count]
     if silent:
         raise CopyError(
             f"Heard before, and silent for {seconds:g} seconds by the way over this node: {', '.join(silent)}. Look at"
             " the encoder or the AutoDJ of each; the same command listens again"
         )
+    notes.note("heard", {})
     return found
 
 
