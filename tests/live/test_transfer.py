@@ -40,6 +40,20 @@ ROLES = """\
     - icecast
     - autodj
 """
+UNINSTALL = """\
+---
+- name: Uninstall
+  hosts: streamfleet_nodes
+  become: true
+  gather_facts: false
+  tasks:
+    - name: Remove the AutoDJ
+      ansible.builtin.import_role: {name: autodj, tasks_from: uninstall}
+    - name: Remove Icecast
+      ansible.builtin.import_role: {name: icecast, tasks_from: uninstall}
+    - name: Remove what all nodes have
+      ansible.builtin.import_role: {name: common, tasks_from: uninstall}
+"""
 #: Seconds in which a station that was started is heard, on a machine with other things to do.
 START = 90.0
 #: Connections of SSH end, and none is answered any more.
@@ -409,3 +423,32 @@ def test_a_node_that_is_dead_is_given_up(pair: Pair) -> None:
     assert pair.get("/media-services/talk")["node"] == "n2"
     assert pair.sh("n2", LISTING) == before
     pair.plays_on("n2")
+
+
+def test_uninstall_leaves_nothing_of_transfers(pair: Pair) -> None:
+    """The node that was given up has what it had of them, and more, as if others had been under way."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA87XWuBJn2PerAcsbHAuAzufLtl4aLjavEPODNG1Rzn streamfleet-transfer-99"
+    pair.sh(
+        "n1",
+        "systemctl start ssh.service; cd /etc/streamfleet/instances/forward && mkdir x"
+        """ && echo '{"address": "127.0.0.1", "ports": [[20000, 20001]]}' >x/forward.json"""
+        " && chgrp streamfleet-forward x x/forward.json && chmod 750 x"
+        " && cd /etc/systemd/system && mkdir streamfleet-forward@x.service.d"
+        " && echo '[Service]' >streamfleet-forward@x.service.d/10-user.conf"
+        " && ln -s ../streamfleet-forward@.service streamfleet-instances.target.wants/streamfleet-forward@x.service"
+        " && systemctl start streamfleet-forward@x.service"
+        " && systemd-run --quiet --unit=streamfleet-transfer-99 sleep 3600"
+        f" && mkdir -p /run/streamfleet-transfer/99 && echo '{key}' >>/root/.ssh/authorized_keys",
+    )
+    assert pair.sh("n1", "ls /var/lib/streamfleet/transfer/*/made.json") != ""
+    keys = pair.sh("n1", "grep -cv streamfleet-transfer /root/.ssh/authorized_keys; true")
+    (pair.folder / "uninstall.yml").write_text(UNINSTALL)
+    pair.play(str(pair.folder / "uninstall.yml"), "--limit", "n1")
+    left = (
+        "ls -d /etc/systemd/system/*forward* /etc/systemd/system/*/*forward* /etc/streamfleet"
+        " /usr/lib/streamfleet/forward.py /run/streamfleet-transfer /var/lib/streamfleet/transfer 2>/dev/null;"
+        " systemctl list-units --all --plain --no-legend 'streamfleet-forward*' 'streamfleet-transfer-*';"
+        " getent passwd streamfleet-forward; grep streamfleet-transfer /root/.ssh/authorized_keys; true"
+    )
+    assert pair.sh("n1", left) == ""
+    assert pair.sh("n1", "grep -cv streamfleet-transfer /root/.ssh/authorized_keys; true") == keys
