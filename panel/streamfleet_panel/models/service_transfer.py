@@ -28,7 +28,7 @@ class ServiceTransfer(models.Model):
     state = models.CharField(max_length=10, choices=State.choices, default=State.COPYING, db_index=True)
     # Since when the services are off the air for it; None while they are not.
     held_at = models.DateTimeField(null=True, blank=True)
-    # Which hold that is: a run that was given up cannot end the hold of another one.
+    # Which hold that is: a run that was given up cannot switch what another one holds.
     hold = models.PositiveIntegerField(default=0)
     requested_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
