@@ -165,6 +165,7 @@ def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None
                 "state": item.service.desired_state()[0],
                 "source_ports": item.source_ports,
                 "target_ports": item.target_ports,
+                "opens": [there for _here, there in service_transfers.pairs_of(item)],
                 "domains": names.get(item.service_id, []),
                 "listeners": listeners.get(item.service_id),
             }

@@ -417,12 +417,17 @@ def forward_of(node: Node, item: TransferredService) -> dict[str, Any] | None:
     """Where what comes to the service's ports on the node goes: ``{"address", "ports": [[here, there], …]}``."""
     if item.transfer.source_id != node.pk:
         return None
+    return {"address": item.transfer.target.address, "ports": pairs_of(item)}
+
+
+def pairs_of(item: TransferredService) -> list[list[int]]:
+    """Every port of the service, on the source and on the target."""
     width = engines()[item.service.engine].ports
     pairs = []
     for name, here in item.source_ports.items():
         there = item.target_ports[name]
         pairs += [[here + offset, there + offset] for offset in range(width if name == "port" else 1)]
-    return {"address": item.transfer.target.address, "ports": sorted(pairs)}
+    return sorted(pairs)
 
 
 def libraries_of(one: ServiceTransfer, items: Sequence[TransferredService]) -> list[dict[str, Any]]:

@@ -106,6 +106,7 @@ def test_a_transfer_from_the_first_step_to_its_release(root: Api) -> None:
     one = answer["transfer"]
     assert (status, answer["new"], one["state"]) == (201, True, "copying")
     assert one["services"][0]["source_ports"] == one["services"][0]["target_ports"] == ports
+    assert one["services"][0]["opens"] == sorted(ports.values())
     assert one["libraries"] == [{"customer": "ada", "uid": before["uid"], "keep": False}]
     assert (one["target"]["address"], one["target"]["host_key"]) == ("192.0.2.20", KEY)
     assert told("node1")["jazz"] == before
