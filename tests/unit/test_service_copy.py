@@ -37,6 +37,7 @@ class Nodes:
 
     root: Path
     shells: list[str] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
 
     def host(self, name: str) -> Host:
         return Host(root=self.root / name, own=False, run=self.run, sleep=lambda _seconds: None)
@@ -65,6 +66,7 @@ class Nodes:
         if argv[0] in ("rsync", "/bin/sh"):
             shell = next(word for word in argv if word.startswith("--rsh="))
             self.shells.append(shell)
+            self.commands.append(list(argv))
             for wanted in ("StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes"):
                 assert wanted in shell
             argv = [f"--rsh={self.root}/ssh" if word == shell else word for word in argv]
@@ -142,6 +144,10 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     nodes.put("from", "media/200001/day/two.mp3", "two")
     (nodes.root / "from/var/lib/streamfleet/media/200001/day/one.mp3").unlink()
     verified = here.caught_up(ORIGIN, nodes.given(), FOLDERS)["verified"]
+    # A side that reads its files to compare them says nothing meanwhile, however many there are.
+    timed = ["--timeout=60" in command for command in nodes.commands]
+    assert [not timeout for timeout in timed] == ["--checksum" in command for command in nodes.commands]
+    assert timed[:3] == [True, False, True]
     # While nobody is on the air, all folders are fetched over one connection.
     assert "ControlPath" not in nodes.shells[0]
     assert f"ControlPath={here.folder}/ssh" in nodes.shells[-1]

@@ -25,8 +25,11 @@ from .places import BASE, CopyError, checked, lost, measured, total
 #: All that a file is. A file that was cut off is gone on with. What went meanwhile goes in the copy, too.
 RSYNC = (
     *("rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids", "--delete", "--one-file-system"),
-    *("--partial", "--timeout=60"),
+    "--partial",
 )
+#: Of passes that compare no contents. Those that do say nothing for as long as a side reads its files; that the other
+#: node is there is seen by ssh.
+TIMEOUT = "--timeout=60"
 #: One connection for all folders while nobody is on the air.
 SHARED = (
     *("-o", "ControlMaster=auto", "-o", "ControlPersist=20"),
@@ -258,7 +261,7 @@ class Getting:
         for name in ("ended", "progress", "errors"):
             (self.folder / name).unlink(missing_ok=True)
         self.host.run(["systemctl", "reset-failed", self.unit], "", 30.0)
-        more = ("--info=progress2", "--no-inc-recursive", "--outbuf=L", *(["--checksum"] if content else []))
+        more = ("--info=progress2", "--no-inc-recursive", "--outbuf=L", "--checksum" if content else TIMEOUT)
         pairs: list[str] = []
         for folder in given.folders:
             pairs += [f"{self.notes.replaced}/{folder}" if given.back else "", *self._pair(origin, folder)]
@@ -273,7 +276,7 @@ class Getting:
         left = LAST - (self.host.clock() - begun)
         if left <= 0:
             raise CopyError(f"what has changed since the copy takes longer than {LAST:g} seconds: run this again")
-        command = [*self._command(origin, *more, shared=True), *self._pair(origin, folder)]
+        command = [*self._command(origin, TIMEOUT, *more, shared=True), *self._pair(origin, folder)]
         done = self.host.run(command, "", left)
         if done.code != 0:
             raise CopyError(f"{BASE}/{folder} cannot be fetched: {done.last_words}")
