@@ -294,6 +294,9 @@ def _route(service: Mapping[str, Any], mounts: list[Mapping[str, Any]], dialect:
         route["max_bitrate_kbps"] = service["limits"]["max_bitrate_kbps"]
     if dialect.query:
         route["query"] = dialect.query
+    if service["state"] == "moved":
+        # Listeners are sent on: the node that has the service counts them.
+        route["elsewhere"] = True
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{service['slug']}.json", content, group="www-data", kind="route", validate="json")
 

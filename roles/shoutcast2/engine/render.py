@@ -232,6 +232,9 @@ def _route(service: Mapping[str, Any], streams: list[Mapping[str, Any]]) -> File
     if service["limits"].get("max_bitrate_kbps") is not None:
         # To whoever measures (meter.py beside this file).
         route["max_bitrate_kbps"] = service["limits"]["max_bitrate_kbps"]
+    if service["state"] == "moved":
+        # Listeners are sent on: the node that has the service counts them.
+        route["elsewhere"] = True
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{service['slug']}.json", content, group="www-data", kind="route", validate="json")
 
