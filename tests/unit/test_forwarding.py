@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import socket
@@ -39,7 +40,8 @@ def test_its_units_stop_its_ports_forward_and_its_web_addresses_stay() -> None:
         "rock-fm+live": "moved",
         "rock-fm+forward": "running",
     }
-    assert any(file["kind"] == "route" for file in by_key["rock-fm"]["files"])
+    (route,) = [json.loads(file["content"]) for file in by_key["rock-fm"]["files"] if file["kind"] == "route"]
+    assert (route["port"], route["elsewhere"]) == (8100, True)
     assert by_key["rock-fm"]["domains"] == ["radio.example.com"]
     (file,) = by_key["rock-fm+forward"]["files"]
     assert json.loads(file["content"]) == FORWARD
@@ -52,7 +54,9 @@ def test_shoutcast_keeps_its_web_addresses_too() -> None:
     service = moved(engine="shoutcast2", settings=settings, credentials=credentials)
     instances, failed = action.render_all(document("n1", 1, service))
     assert failed == {}
-    assert [file["kind"] for file in instances[0]["files"]][-1] == "route"
+    route = instances[0]["files"][-1]
+    assert route["kind"] == "route"
+    assert json.loads(route["content"])["elsewhere"] is True
 
 
 def test_without_somewhere_to_go_nothing_is_forwarded() -> None:
@@ -154,6 +158,15 @@ def test_who_connects_faster_than_a_player_does_is_not_let_in() -> None:
     assert not door.lets("192.0.2.3")
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_the_web_server_comes_for_all_who_listen_by_it(address: str) -> None:
+    forward = program()
+    door = forward.Door(lambda: 0.0)
+    assert all(door.lets(address) for _ in range(3 * forward.BURST))
+    door.inside = forward.MOST
+    assert not door.lets(address)
+
+
 def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
     forward = program()
     monkeypatch.setattr(forward, "REMEMBERED", 3)
@@ -163,32 +176,20 @@ def test_no_more_addresses_are_remembered_than_there_is_room_for(monkeypatch: py
     assert len(door._left) == 3
 
 
-def test_whoever_is_not_let_in_is_cut_off(tmp_path: Path) -> None:
+def test_whoever_is_not_let_in_is_cut_off() -> None:
     forward = program()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        here = free_port()
-        settings = tmp_path / "forward.json"
-        settings.write_text(json.dumps({"address": "127.0.0.1", "ports": [[here, server.getsockname()[1]]]}))
-        with subprocess.Popen([sys.executable, str(PROGRAM), str(settings)], stderr=subprocess.PIPE) as running:
+    door, here = forward.Door(), free_port()
+    door.inside = forward.MOST
+
+    async def come() -> bytes:
+        async with await forward._listen(door, here, "127.0.0.1", 9):
+            reader, writer = await asyncio.open_connection("127.0.0.1", here)
             try:
-                links = [connected(here) for _ in range(3 * forward.BURST)]
-                for link in links:
-                    link.setblocking(False)
-                deadline = time.monotonic() + 20
-                while not (cut := sum(_ended(link) for link in links)):
-                    assert time.monotonic() < deadline
-                    time.sleep(0.05)
-                assert cut < 2 * forward.BURST + 1
-                for link in links:
-                    link.close()
+                return await asyncio.wait_for(reader.read(), 20)
+            except ConnectionResetError:
+                return b""
             finally:
-                running.terminate()
+                writer.close()
 
-
-def _ended(link: socket.socket) -> bool:
-    try:
-        return link.recv(1, socket.MSG_PEEK) == b""
-    except BlockingIOError:
-        return False
-    except ConnectionResetError:
-        return True
+    assert asyncio.run(come()) == b""
+    assert door.inside == forward.MOST

@@ -171,9 +171,7 @@ class Ledger:
         if request.source == "direct":
             if is_this_host(request.address):
                 return
-        elif self._began_away(request) or (
-            route is None and (request.method != "GET" or request.status not in FOUND)
-        ):
+        elif self._began_away(request) or (route is None and (request.method != "GET" or request.status not in FOUND)):
             return
         tally = self._tally(self._key(request.slug))
         if request.source == "hls":
