@@ -27,7 +27,8 @@ options:
         compares, while they are not, and V(forgotten) removes the key.
       - V(compared) sees that the files of O(given) are on this node, too, before the other one removes them.
       - On the node that has the services no more, V(removed) removes the libraries of O(libraries) that the transfer
-        has brought or given. What services have besides goes by M(streamfleet_converge).
+        has brought or given. What services have besides goes by M(streamfleet_converge); of a node that never had them
+        the folders of O(services) that the transfer has made go here.
       - On either, V(heard) listens to O(services) by their routes and notes it, V(heard_again) listens once to those
         that were heard, for O(seconds) until it fails, and V(ended) forgets the transfer.
     type: str
@@ -284,7 +285,7 @@ def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
         found = hearing.again(host, transfer, asked["seconds"])
         return {"changed": bool(found), "heard": found}
     if state == "removed":
-        freed = Notes(host, transfer).removed(asked["libraries"])
+        freed = Notes(host, transfer).removed(asked["services"], asked["libraries"])
         return {"changed": freed.files > 0, "freed": {"files": freed.files, "bytes": freed.bytes}}
     getter = getting.Getting(host, transfer)
     if state in ("forgotten", "ended"):

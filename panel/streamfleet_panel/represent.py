@@ -175,6 +175,7 @@ def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None
         "requested_by": obj.requested_by,
         "held_at": rfc3339(obj.held_at),
         "hold": obj.hold,
+        "reached": obj.reached,
         "unsettled": service_transfers.unsettled(obj, found),
         "created_at": rfc3339(obj.created_at),
     }

@@ -64,6 +64,7 @@ _OF_TARGET = (State.SWITCHED, State.RETURNING, State.CLEARING)
 #: Steps that end a hold, and say which.
 ENDING = ("switch", "back")
 #: Whether it is the source → state of the transfer → what the node has of its services, where that is not as usual.
+#: A target that never had them has nothing to delete.
 _ROLES: dict[bool, dict[str, str]] = {
     True: {State.HOLDING: "moved", State.SWITCHED: "moved", State.RETURNING: "moved", State.RELEASING: "deleted"},
     False: {State.RETURNING: "moved", State.CLEARING: "deleted"},
@@ -280,6 +281,7 @@ def step(
         one.held_at = now if one.state in _HELD else None
         one.hold += name in ("hold", "undo")
         if name == "switch":
+            one.reached = True
             _place(items, one.target, {item.service_id: item.target_ports for item in items})
         elif name == "back":
             _place(items, one.source, {item.service_id: item.source_ports for item in items})
@@ -341,9 +343,10 @@ def leaving_of(one: ServiceTransfer) -> Node:
 
 
 def _finish(actor: Actor, one: ServiceTransfer, items: list[TransferredService]) -> None:
-    """The node that has removed them is told of them no more. One that is disabled reports no more."""
+    """The node that has removed them is told of them no more. One that is disabled, or never had them, is not waited
+    for."""
     leaving = Node.objects.get(pk=leaving_of(one).pk)
-    if leaving.observed_generation < one.generation and not _is_off(leaving):
+    if one.reached and leaving.observed_generation < one.generation and not _is_off(leaving):
         message = f"{leaving} has not reported yet that it took the services off (generation {one.generation})"
         raise ApiError("conflict", message)
     for item in items:
@@ -408,7 +411,7 @@ def roles_on(node: Node) -> tuple[dict[int, tuple[str, TransferredService]], dic
     for item in concerned.select_related("transfer__source", "transfer__target", "service__customer__reseller"):
         on_source = item.transfer.source_id == node.pk
         role = _ROLES[on_source].get(item.transfer.state)
-        if role is not None:
+        if role is not None and (on_source or item.transfer.reached):
             (own if item.service.node_id == node.pk else others)[item.service_id] = (role, item)
     return own, others
 

@@ -230,7 +230,7 @@ def test_what_is_somebody_elses_is_neither_overwritten_nor_removed(nodes: Nodes)
         with pytest.raises(CopyError, match="media/200001 is on this node already, with 1 files"):
             fetch()
     assert nodes.files("into") == {"media/200001/old.mp3": "what another station plays"}
-    assert here.notes.removed([200001]).files == 0
+    assert here.notes.removed(["rock-fm"], [200001]).files == 0
     assert nodes.files("into") == {"media/200001/old.mp3": "what another station plays"}
 
 
@@ -305,11 +305,27 @@ def test_only_what_a_transfer_has_brought_or_given_is_removed(nodes: Nodes) -> N
     (base / "media-index").mkdir()
     (base / "media-index/200001").symlink_to(base / "media/200002")
     notes = Notes(host, "7")
-    assert notes.removed([200001, 200002]).files == 0
+    assert notes.removed([], [200001, 200002]).files == 0
     notes.add("gave", ["media/200001", "media-index/200001"])
-    assert notes.removed([200001, 200002]).files == 1
+    assert notes.removed([], [200001, 200002]).files == 1
     assert not (base / "media/200001").exists()
     assert (base / "media/200002/other.mp3").exists()
+
+
+def test_a_node_that_never_had_them_keeps_what_it_has_of_these_names(nodes: Nodes) -> None:
+    """It is back from the dead, and has the only copy of what was made there since."""
+    nodes.put("into", "services/rock-fm/history.jsonl", "mine\n")
+    notes = Notes(nodes.host("into"), "7")
+    with pytest.raises(CopyError, match="services/rock-fm is on this node already"):
+        notes.claim(FOLDERS)
+    assert notes.removed(["rock-fm"], [200001]).files == 0
+    assert nodes.files("into") == {"services/rock-fm/history.jsonl": "mine\n"}
+    notes.claim(["services/jazz-fm"])
+    nodes.put("into", "services/jazz-fm/history.jsonl", "brought\n")
+    notes.add("gave", ["services/rock-fm"])
+    assert notes.removed(["rock-fm", "jazz-fm"], []).files == 1
+    assert not notes.host.path("/var/lib/streamfleet/services/jazz-fm").exists()
+    assert nodes.files("into") == {"services/rock-fm/history.jsonl": "mine\n"}
 
 
 def test_nothing_is_given_up_that_the_other_node_lacks(nodes: Nodes) -> None:
@@ -358,7 +374,11 @@ def test_a_purge_that_is_due_there_comes_first(nodes: Nodes) -> None:
     other = nodes.host("into")
     entry = {"unit": "streamfleet-icecast@rock-fm.service", "state": "deleted"}
     state.save(other.state, {"epoch": "e", "generation": 1, "services": {"rock-fm": entry}})
-    with pytest.raises(CopyError, match=r"still has rock-fm \(deleted\)"):
+    with pytest.raises(CopyError, match=r"still has rock-fm \(deleted\), which its next converge removes"):
+        ready.check(other, ["rock-fm"], [], [])
+    entry["state"] = "running"
+    state.save(other.state, {"epoch": "e", "generation": 1, "services": {"rock-fm": entry}})
+    with pytest.raises(CopyError, match=r"rock-fm \(running\), which the panel does not know of there"):
         ready.check(other, ["rock-fm"], [], [])
 
 

@@ -86,10 +86,15 @@ class Notes:
             )
         return here
 
-    def removed(self, uids: Iterable[int]) -> Measure:
-        """Remove libraries that this transfer has made here or given away; what it says nothing of stays."""
-        known = {*self.read("made", []), *self.read("gave", [])}
-        folders = [folder for folder in folders_of([], uids) if folder in known]
+    def removed(self, services: Iterable[str], uids: Iterable[int]) -> Measure:
+        """Remove folders of services that this transfer has made here, and libraries that it has made or given away.
+
+        What it says nothing of stays. ``services``: slugs.
+        """
+        made = set(self.read("made", []))
+        folders = [folder for folder in folders_of(services, []) if folder in made]
+        known = made | set(self.read("gave", []))
+        folders += [folder for folder in folders_of([], uids) if folder in known]
         counts = measured(self.host, folders)
         for folder in counts:
             shutil.rmtree(self.host.path(f"{BASE}/{folder}"))

@@ -8,7 +8,7 @@ from typing import Any
 from ..node_apply import state
 from ..node_apply.host import Host
 from ..node_apply.plan import slug_of
-from .places import CopyError, addresses_of, folders_of
+from .places import BASE, CopyError, addresses_of, folders_of
 
 UNITS = "/etc/systemd/system"
 #: Of role fail2ban.
@@ -31,7 +31,7 @@ def check(
     entries, problems = _entries(host), []
     for slug in known:
         if (entry := entries.get(slug)) is not None:
-            problems.append(f"it still has {slug} ({entry['state']}), which its next converge has to remove first")
+            problems.append(f"it still has {slug} ({entry['state']}), {_way_out(slug, entry['state'])}")
     for template in templates:
         if "/" in template or not host.path(f"{UNITS}/{template}").is_file():
             name = template.partition("@")[0].removeprefix("streamfleet-")
@@ -46,6 +46,15 @@ def check(
         )
     if problems:
         raise CopyError(f"This node cannot have the services: {'; '.join(problems)}. Nothing is off the air for it")
+
+
+def _way_out(slug: str, found: str) -> str:
+    if found == "deleted":
+        return "which its next converge removes: run this again"
+    return (
+        f"which the panel does not know of there, so that nothing removes it: see whether anybody needs {BASE}/services/"
+        f"{slug}, then uninstall that host with its data before it gets services"
+    )
 
 
 def _would_be_banned(host: Host, former: Iterable[str]) -> list[str]:

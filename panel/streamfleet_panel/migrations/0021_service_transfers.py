@@ -39,6 +39,7 @@ class Migration(migrations.Migration):
                 ),
                 ("held_at", models.DateTimeField(blank=True, null=True)),
                 ("hold", models.PositiveIntegerField(default=0)),
+                ("reached", models.BooleanField(default=False)),
                 ("requested_by", models.CharField(blank=True, default="", max_length=150)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("generation", models.PositiveBigIntegerField(default=0)),

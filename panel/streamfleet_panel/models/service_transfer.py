@@ -20,7 +20,7 @@ class ServiceTransfer(models.Model):
         HOLDING = "holding"  # off the air, for the last changes to be copied
         SWITCHED = "switched"  # the target has them; the source forwards
         RETURNING = "returning"  # off the air, for the last changes to be copied back
-        CLEARING = "clearing"  # the source has them again; the target removes what it has of them
+        CLEARING = "clearing"  # the source has them, or has them again; the target removes what it has of them
         RELEASING = "releasing"  # the target has them for good; the source removes what it has of them
 
     source = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="transfers_from")
@@ -30,6 +30,8 @@ class ServiceTransfer(models.Model):
     held_at = models.DateTimeField(null=True, blank=True)
     # Which hold that is: a run that was given up cannot switch what another one holds.
     hold = models.PositiveIntegerField(default=0)
+    # Whether the services were ever given to the target. One that never had them removes no service of these names.
+    reached = models.BooleanField(default=False)
     requested_by = models.CharField(max_length=150, blank=True, default="")
     created_at = models.DateTimeField(auto_now_add=True)
     # Generation of the node that the next step waits for: with it that node was told of this state.
