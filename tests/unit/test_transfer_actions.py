@@ -6,15 +6,21 @@ Also what the panel's steps are asked for by the module; the panel is a double, 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
 from ansible.errors import AnsibleConnectionFailure
 from streamfleet import errors, transfers
 
 from action_plugins import streamfleet_converge, streamfleet_service_copy
 from action_plugins import streamfleet_service_copy as action
+
+TASKS = Path(__file__).resolve().parents[2] / "playbooks/tasks"
 
 
 class NodeDouble:
@@ -158,3 +164,44 @@ def test_names_that_lead_to_the_former_node_are_found(monkeypatch: pytest.Monkey
     names = ("old.example.com", "new.example.com", "nowhere.example.com", "older.example.com")
     one = {**PAIR, "services": [service("jazz", "ada", *names)]}
     assert found([one], services=["jazz"])["names"] == ["old.example.com", "older.example.com"]
+
+
+def tasks_of(name: str) -> Iterator[dict[str, Any]]:
+    """Every task of one of the playbook's files, those of its blocks too."""
+
+    def each(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for task in tasks:
+            yield task
+            for part in ("block", "rescue", "always"):
+                yield from each(task.get(part) or [])
+
+    return each(yaml.safe_load((TASKS / f"{name}.yml").read_text()))
+
+
+def named(name: str, task: str) -> dict[str, Any]:
+    (found,) = [one for one in tasks_of(name) if one["name"] == task]
+    return found
+
+
+def holds(condition: str, **variables: Any) -> bool:
+    """Whether a condition of a task is true."""
+    environment = jinja2.Environment(autoescape=False)
+    environment.filters["bool"] = lambda value: str(value).lower() in ("true", "yes", "1")
+    return bool(environment.compile_expression(condition)(**variables))
+
+
+@pytest.mark.parametrize(
+    ("state", "turns", "copied"),
+    [
+        ("switched", {}, True),
+        ("switched", {"__streamfleet_transfer_turns": False}, True),
+        ("switched", {"__streamfleet_transfer_turns": True}, False),
+        ("returning", {}, False),
+    ],
+)
+def test_services_that_do_not_start_go_back_without_a_copy_of_hours(
+    state: str, turns: dict[str, Any], copied: bool
+) -> None:
+    """Nor do they lose the fleet's lock, which that copy gives back."""
+    condition = named("transfer_undo", "Copy back")["when"]
+    assert holds(condition, __streamfleet_transfer={"state": state}, **turns) is copied

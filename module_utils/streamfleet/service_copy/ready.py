@@ -52,8 +52,8 @@ def _way_out(slug: str, found: str) -> str:
     if found == "deleted":
         return "which its next converge removes: run this again"
     return (
-        f"which the panel does not know of there, so that nothing removes it: see whether anybody needs {BASE}/services/"
-        f"{slug}, then uninstall that host with its data before it gets services"
+        "which the panel does not know of there, so that nothing removes it: see whether anybody needs"
+        f" {BASE}/services/{slug}, then uninstall that host with its data before it gets services"
     )
 
 
