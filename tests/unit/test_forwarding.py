@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 import json
 import socket
@@ -193,3 +194,44 @@ def test_whoever_is_not_let_in_is_cut_off() -> None:
 
     assert asyncio.run(come()) == b""
     assert door.inside == forward.MOST
+
+
+def test_a_client_that_stays_when_the_other_node_has_ended_holds_no_place() -> None:
+    """The engine closes a connection on which nothing is said; the client does not."""
+    forward = program()
+    door, here = forward.Door(), free_port()
+
+    async def engine(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"408")
+        writer.close()
+
+    async def come() -> bytes:
+        there = await asyncio.start_server(engine, "127.0.0.1", 0)
+        async with there, await forward._listen(door, here, "127.0.0.1", there.sockets[0].getsockname()[1]):
+            reader, writer = await asyncio.open_connection("127.0.0.1", here)
+            said = await asyncio.wait_for(reader.read(), 20)
+            deadline = time.monotonic() + 20
+            while door.inside:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.02)
+            writer.close()
+            return said
+
+    assert asyncio.run(come()) == b"408"
+
+
+def test_no_address_has_all_places() -> None:
+    forward, now = program(), [0.0]
+    door = forward.Door(lambda: now[0])
+    with contextlib.ExitStack() as stack:
+        for number in range(forward.EACH):
+            now[0] += 1 / forward.RATE
+            # Of IPv6 whoever has one address has them all.
+            assert door.lets(f"2001:db8::{number:x}")
+            stack.enter_context(door.place(f"2001:db8::{number:x}"))
+        now[0] += 1000
+        assert not door.lets("2001:db8::ffff")
+        assert door.lets("2001:db8:0:1::1")
+        assert door.lets("192.0.2.1")
+    assert door.inside == 0
+    assert door.lets("2001:db8::ffff")
