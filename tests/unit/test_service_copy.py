@@ -420,10 +420,12 @@ def test_a_station_that_nobody_serves_is_silent(nodes: Nodes) -> None:
 def test_what_was_heard_before_is_noted_once_and_missed_after(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     host, heard = nodes.host("from"), {"rock-fm": 4096, "jazz-fm": 0}
     monkeypatch.setattr(hearing, "heard", lambda _host, slugs, _seconds: {slug: heard[slug] for slug in slugs})
+    heard["jazz-fm"] = 4096
+    assert hearing.before(host, "7", list(heard)) == heard
+    # A try of a week ago failed, and an encoder has gone since.
+    heard["jazz-fm"] = 0
     assert hearing.before(host, "7", list(heard)) == heard
     heard["rock-fm"] = 0
-    # The run goes on that was killed: nobody is on the air any more.
-    assert hearing.before(host, "7", list(heard)) == {"rock-fm": 4096, "jazz-fm": 0}
     with pytest.raises(CopyError, match="Heard before, and silent for 0 seconds by the way over this node: rock-fm"):
         hearing.again(host, "7", 0)
     heard["rock-fm"] = 4096

@@ -29,12 +29,10 @@ def heard(host: Host, services: Iterable[str], seconds: float) -> dict[str, int]
 
 
 def before(host: Host, transfer: str, services: Iterable[str]) -> dict[str, int]:
-    """The same at once, noted for the transfer. What was noted stays: a run that goes on hears nobody any more."""
-    notes = Notes(host, transfer)
-    if (known := notes.read("heard", None)) is None:
-        known = heard(host, services, 0)
-        notes.note("heard", known)
-    return dict(known)
+    """The same at once, noted while they are on the air: at each try anew, for encoders come and go."""
+    known = heard(host, services, 0)
+    Notes(host, transfer).note("heard", known)
+    return known
 
 
 def again(host: Host, transfer: str, seconds: float) -> dict[str, int]:
