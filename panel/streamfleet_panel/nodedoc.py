@@ -36,10 +36,9 @@ STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "moved", 
 def document(node: Node) -> dict[str, Any]:
     """All of the node's services as they shall be: deleted ones in grace included, and what it has of transferred ones.
 
-    Ten queries, and one for each that another node has by now.
+    Ten queries, and one where another node has some of them by now.
     """
     epoch = str(Installation.current().epoch)
-    known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
     now = timezone.now()
     belonging = {COLLECTION_OF[kind]: _belonging(kind, node) for kind in OF_SERVICE}
@@ -49,9 +48,7 @@ def document(node: Node) -> dict[str, Any]:
     owners: list[tuple[dict[str, Any], int]] = []
     held, others = service_transfers.roles_on(node)
     for service in found:
-        engine = known.get(service.engine)
-        if engine is None:
-            raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
+        engine = _engine_of(service)
         state, reason = service.desired_state()
         # Nobody uploads to a library while the last changes to it are copied.
         with_library = service.pk not in held and engine.has_library(service.settings, service.service_type)
@@ -69,8 +66,9 @@ def document(node: Node) -> dict[str, Any]:
             services[-1] |= _moved(node, *held[service.pk])
         if with_library:
             owners.append((services[-1], service.customer_id))
-    for state, item in others.values():
-        services.append(_left_behind(node, state, item, now))
+    names = _names_of([pk for pk, (state, _item) in others.items() if state == "moved"])
+    for pk, (state, item) in others.items():
+        services.append(_left_behind(node, state, item, now, names.get(pk, [])))
     services.sort(key=lambda described: str(described["slug"]))
     quotas = quotas_of(libraries)
     for described, owner in owners:
@@ -85,6 +83,23 @@ def document(node: Node) -> dict[str, Any]:
         "services": services,
         "media_users": _media_users(libraries),
     }
+
+
+def _engine_of(service: MediaService) -> Engine:
+    engine = engines().get(service.engine)
+    if engine is None:
+        raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
+    return engine
+
+
+def _names_of(services: list[int]) -> dict[int, list[str]]:
+    """The domains of these services, by their ids."""
+    names: dict[int, list[str]] = {}
+    if services:
+        told = Domain.objects.filter(_TOLD["domain"], media_service__in=services).order_by("name")
+        for service, name in told.values_list("media_service_id", "name"):
+            names.setdefault(service, []).append(name)
+    return names
 
 
 def _described(service: MediaService, engine: Engine, now: datetime) -> dict[str, Any]:
@@ -127,20 +142,19 @@ def _moved(node: Node, state: str, item: TransferredService) -> dict[str, Any]:
     return {"state": state, "reason": f"moves to {other}", "forward": service_transfers.forward_of(node, item)}
 
 
-def _left_behind(node: Node, state: str, item: TransferredService, now: datetime) -> dict[str, Any]:
-    """A service that is another node's, as this one still has it: with its ports here, off the air."""
+def _left_behind(node: Node, state: str, item: TransferredService, now: datetime, names: list[str]) -> dict[str, Any]:
+    """A service that is another node's, as this one still has it: with its ports here, off the air.
+
+    ``names``: domains that lead to it.
+    """
     service = item.service
-    engine = engines()[service.engine]
+    engine = _engine_of(service)
     described = _described(service, engine, now)
     ports = item.source_ports if item.transfer.source_id == node.pk else item.target_ports
     described["port"] = ports.get("port")
     described["settings"] |= {name: port for name, port in ports.items() if name != "port"}
     # Of a node that is told of it no more, this generation says that it was seen.
     described["generation"] = item.transfer.generation if state == "deleted" else service.generation
-    names: list[str] = []
-    if state == "moved":
-        told = Domain.objects.filter(_TOLD["domain"], media_service=service).order_by("name")
-        names = list(told.values_list("name", flat=True))
     nothing: dict[str, Any] = {COLLECTION_OF[kind]: {} for kind in OF_SERVICE}
     nothing["domains"] = {service.pk: names}
     described |= _objects(service, engine, nothing, {})
