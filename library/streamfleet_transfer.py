@@ -17,7 +17,8 @@ options:
     description:
       - V(begin) notes a transfer to O(to), or finds the one of just these services; in check mode it only says what
         that would be. V(find) finds the one that they are in, and V(look) the one with O(id).
-      - V(hold) has the services be off the air, for their last changes to be copied, and V(resume) ends that.
+      - V(hold) has the services be off the air, for their last changes to be copied, and V(resume) ends that,
+        or a release that is not at its end.
         V(switch) gives them to the other node. V(undo) gives them back, where V(back) follows it if they were switched.
         V(release) gives up what the former node has. V(finish) is the end, when that is reported to be removed.
     type: str
@@ -27,8 +28,13 @@ options:
     description: Number of the transfer, for all steps but the first two.
     type: int
   hold:
-    description: For V(switch) and V(back), the number of the hold that they end, as the step before has said it.
+    description:
+      - For V(switch), V(back) and V(resume), the number of the hold that they end, as the step before has said it.
     type: int
+  force:
+    description: For V(release), that services may have failed on the node that has them by now.
+    type: bool
+    default: false
   services:
     description: Slugs of the services. One of O(services), O(customer) and O(node).
     type: list

@@ -14,6 +14,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "step": {"type": "str", "choices": ["begin", "find", "look", *STEPS], "required": True},
     "id": {"type": "int"},
     "hold": {"type": "int"},
+    "force": {"type": "bool", "default": False},
     "services": {"type": "list", "elements": "str"},
     "customer": {"type": "str"},
     "node": {"type": "str"},
@@ -34,7 +35,7 @@ def run_transfer_module() -> None:
             ("step", "begin", WAYS, True),
             ("step", "find", WAYS, True),
             *(("step", step, ["id"]) for step in ("look", *STEPS)),
-            *(("step", step, ["hold"]) for step in ("switch", "back")),
+            *(("step", step, ["hold"]) for step in ("switch", "back", "resume")),
         ],
     )
     run(module, _do)
@@ -59,7 +60,11 @@ def _do(module: Module) -> dict[str, Any]:
     if module.check_mode:
         return {"changed": True, "transfer": None}
     path = f"/transfers/{asked['id']}/steps"
-    body = {"step": asked["step"]} if asked["hold"] is None else {"step": asked["step"], "hold": asked["hold"]}
+    body = {"step": asked["step"]}
+    if asked["hold"] is not None:
+        body["hold"] = asked["hold"]
+    if asked["force"]:
+        body["force"] = True
     answer = client.request("POST", path, body, idempotent=True).data
     return {"changed": True, "transfer": answer["transfer"]}
 

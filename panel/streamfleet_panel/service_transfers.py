@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from streamfleet_panel.access import Actor
-from streamfleet_panel.apply.execute import audit_entry, lock_services
+from streamfleet_panel.apply.execute import audit_entry, bulk_update, lock_services
 from streamfleet_panel.apply.plan import Plan
 from streamfleet_panel.apply.ports import Ports
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
@@ -35,7 +35,10 @@ HELD_AT_MOST = timedelta(minutes=15)
 #: Step → states in which it can be done, the state after it, and what it is called in a sentence.
 STEPS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "hold": ((State.COPYING, State.HOLDING), {State.COPYING: State.HOLDING, State.HOLDING: State.HOLDING}),
-    "resume": ((State.HOLDING, State.RETURNING), {State.HOLDING: State.COPYING, State.RETURNING: State.SWITCHED}),
+    "resume": (
+        (State.HOLDING, State.RETURNING, State.RELEASING),
+        {State.HOLDING: State.COPYING, State.RETURNING: State.SWITCHED, State.RELEASING: State.SWITCHED},
+    ),
     "switch": ((State.HOLDING,), {State.HOLDING: State.SWITCHED}),
     "undo": (
         (State.COPYING, State.HOLDING, State.SWITCHED, State.RETURNING),
@@ -62,7 +65,7 @@ _HELD = (State.HOLDING, State.RETURNING)
 #: States in which the target is who has to report next; in the others it is the source.
 _OF_TARGET = (State.SWITCHED, State.RETURNING, State.CLEARING)
 #: Steps that end a hold, and say which.
-ENDING = ("switch", "back")
+ENDING = ("switch", "back", "resume")
 #: Whether it is the source → state of the transfer → what the node has of its services, where that is not as usual.
 #: A target that never had them has nothing to delete.
 _ROLES: dict[bool, dict[str, str]] = {
@@ -163,6 +166,7 @@ def _judge(
     problems: list[Problem],
 ) -> None:
     """Note what stands in the way of a transfer that is not noted yet."""
+    failed = _failed(services)
     for number, service in enumerate(services):
         path = f"services[{number}]"
         if (item := open_ones.get(service.pk)) is not None:
@@ -172,6 +176,10 @@ def _judge(
         if service.node_id != source.pk:
             message = f"is on {service.node}, and {services[0].slug} on {source}"
             problems.append(Problem(path, service.slug, message, "Have a transfer for each node that services leave."))
+        if service.slug in failed:
+            # All are off the air together, and it cannot be taken off it: a failure of its own would be everybody's.
+            message = f"failed on {service.node}: {failed[service.slug]}"
+            problems.append(Problem(path, service.slug, message, "Mend it, suspend it, or leave it out."))
         engine = engines()[service.engine]
         if not engine.ports:
             able = ", ".join(name for name, other in engines().items() if other.ports)
@@ -247,11 +255,18 @@ def _with_ports(services: Sequence[MediaService], target: Node, problems: list[P
 
 
 def step(
-    actor: Actor, found: ServiceTransfer, name: str, hold: int | None = None, *, held_before: datetime | None = None
+    actor: Actor,
+    found: ServiceTransfer,
+    name: str,
+    hold: int | None = None,
+    *,
+    force: bool = False,
+    held_before: datetime | None = None,
 ) -> ServiceTransfer | None:
     """Do a step of a transfer; None where that was its end. Raises ApiError 409 where it is not the time for it.
 
-    ``hold``: of the steps that end one, its number. ``held_before``: nothing is done to what is held since later.
+    ``hold``: of the steps that end one, its number; of the clock's, ``held_before``: nothing is done to what is held
+    since later. ``force``: it is released with services that failed on the target.
     """
     if name not in STEPS:
         problem = Problem("step", shown(name), "is not a step", f"Use one of {', '.join(STEPS)}.")
@@ -266,20 +281,25 @@ def step(
             raise ApiError("not_found", f"There is no transfer {found.pk}")
         before = one.state
         states, after = STEPS[name]
-        if before in DONE.get(name, ()) and before not in states:
+        if _is_done(one, name, hold):
             return one
         if held_before is not None and (one.held_at is None or one.held_at >= held_before):
             return one
         if before not in states:
             raise ApiError("conflict", f"The transfer is {before}, and {name} is for one that is {' or '.join(states)}")
+        lock_services(one.items.values_list("service_id", flat=True))
         items = items_of(one)
         if name == "finish":
             _finish(actor, one, items)
             return None
-        _judge_step(one, items, name, hold)
+        if held_before is None and name in ENDING and before in _HELD and hold != one.hold:
+            message = f"This is hold {one.hold}, and {name} is asked for of hold {hold}: another run holds the services"
+            raise ApiError("conflict", message)
+        _judge_step(one, items, name, force)
         one.state = after[before]
         one.held_at = now if one.state in _HELD else None
-        one.hold += name in ("hold", "undo")
+        # With the switch, too: who ends the hold before it is not told that the services went back.
+        one.hold += name in ("hold", "undo", "switch")
         if name == "switch":
             one.reached = True
             _place(items, one.target, {item.service_id: item.target_ports for item in items})
@@ -294,18 +314,29 @@ def step(
     return one
 
 
-def _judge_step(one: ServiceTransfer, items: list[TransferredService], name: str, hold: int | None) -> None:
+def _is_done(one: ServiceTransfer, name: str, hold: int | None) -> bool:
+    """Whether this is the state that the step leads to: its answer was lost."""
+    if name == "resume" and one.state == State.SWITCHED:
+        return hold == one.hold
+    return one.state in DONE.get(name, ()) and one.state not in STEPS[name][0]
+
+
+def _judge_step(one: ServiceTransfer, items: list[TransferredService], name: str, force: bool) -> None:
     """Raises ApiError 409 for a step that would leave the services where they cannot be."""
-    if name in ENDING and hold != one.hold:
-        message = f"This is hold {one.hold}, and {name} is asked for of hold {hold}: another run holds the services"
-        raise ApiError("conflict", message)
+    if name == "hold" and one.state == State.COPYING and (failed := _failed([item.service for item in items])):
+        each = "; ".join(f"{slug} failed on {one.source}: {message}" for slug, message in failed.items())
+        raise ApiError("conflict", f"{each}. Mend or suspend these, or undo the transfer and leave them out")
     if name == "switch" and one.target.status != Node.Status.ACTIVE:
         raise ApiError("conflict", f"{one.target} is {one.target.status} and takes no services")
     if one.state in (State.SWITCHED, State.RETURNING) and name in ("undo", "back") and _is_off(one.source):
         message = f"{one.source} is disabled, so the services cannot go back there: release them, or enable it"
         raise ApiError("conflict", message)
-    if name == "release" and (why := unsettled(one, items)):
-        raise ApiError("conflict", f"{one.source} has the only copy that is known to be good: {why}")
+    if name == "release":
+        if why := _unreported(one, items):
+            raise ApiError("conflict", f"{one.source} has the only copy that is known to be good: {why}")
+        if (why := unsettled(one, items)) and not force:
+            fix = "Mend or suspend what failed, or release with force (transfer.yml: -e transfer_confirm=yes)"
+            raise ApiError("conflict", f"{one.source} has the only copy that is known to be good: {why}. {fix}")
 
 
 def _is_off(node: Node) -> bool:
@@ -316,6 +347,14 @@ def unsettled(one: ServiceTransfer, items: Sequence[TransferredService]) -> str:
     """Why it is not known of switched services that the target has them as they are meant to be; empty where it is."""
     if one.state != State.SWITCHED:
         return ""
+    if why := _unreported(one, items):
+        return why
+    failed = _failed([item.service for item in items])
+    return "; ".join(f"{slug} failed on {one.target}: {message}" for slug, message in failed.items())
+
+
+def _unreported(one: ServiceTransfer, items: Sequence[TransferredService]) -> str:
+    """Why it is not known how switched services are on the target; empty where it has said so."""
     if _is_off(one.target):
         return f"{one.target} is disabled"
     if one.target.observed_generation < one.generation:
@@ -325,9 +364,13 @@ def unsettled(one: ServiceTransfer, items: Sequence[TransferredService]) -> str:
         report = reports.get(item.service_id)
         if report is None or report.generation < one.generation:
             return f"{one.target} has not reported {item.service.slug} since the switch"
-        if report.state == "failed":
-            return f"{item.service.slug} failed on {one.target}: {report.message}"
     return ""
+
+
+def _failed(services: Sequence[MediaService]) -> dict[str, str]:
+    """Of those that their node has reported as failed, slug → what it says of it."""
+    reports = ServiceStatus.objects.filter(service__in=[service.pk for service in services], state="failed")
+    return dict(reports.order_by("service__slug").values_list("service__slug", "message"))
 
 
 def items_of(one: ServiceTransfer) -> list[TransferredService]:
@@ -357,14 +400,13 @@ def _finish(actor: Actor, one: ServiceTransfer, items: list[TransferredService])
 
 def _place(items: list[TransferredService], node: Node, ports: dict[int, dict[str, int]]) -> None:
     """Have the services be on the node, with these ports. What the other node has reported says nothing of this one."""
-    lock_services(item.service_id for item in items)
     for item in items:
         service, given = item.service, ports[item.service_id]
         service.node = node
         service.port = given.get("port")
         settings = {name: port for name, port in given.items() if name != "port"}
         service.settings = {**service.settings, **settings}
-        service.save(update_fields=["node", "port", "settings"])
+    bulk_update(MediaService, [item.service for item in items], ["node", "port", "settings"])
     ServiceStatus.objects.filter(service__in=[item.service_id for item in items]).delete()
 
 
@@ -375,7 +417,7 @@ def _bump(one: ServiceTransfer, items: list[TransferredService]) -> None:
     newest = dict(Node.objects.filter(pk__in=both).values_list("pk", "generation"))
     for item in items:
         item.service.generation = newest[item.service.node_id]
-        item.service.save(update_fields=["generation"])
+    bulk_update(MediaService, [item.service for item in items], ["generation"])
 
 
 def _note(actor: Actor, action: str, item: TransferredService, one: ServiceTransfer) -> None:

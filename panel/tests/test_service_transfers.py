@@ -200,7 +200,8 @@ def test_undo_after_the_switch(root: Api, run: Run) -> None:
     assert (off["state"], off["forward"]) == ("moved", None)
     assert ServiceTransfer.objects.get(pk=one["id"]).reached
     assert told("node1")["jazz"]["state"] == "moved"
-    assert step(root, one, "resume")[1]["transfer"]["state"] == "switched"
+    for _again in range(2):
+        assert step(root, one, "resume")[1]["transfer"]["state"] == "switched"
     assert told("far")["jazz"]["state"] == "running"
     step(root, one, "undo")
     assert step(root, one, "back")[1]["transfer"]["state"] == "clearing"
@@ -221,12 +222,69 @@ def test_nothing_is_released_that_the_other_node_may_not_have(root: Api) -> None
     reported("far", jazz="it does not start")
     status, answer = step(root, one, "release")
     assert (status, "jazz failed on far: it does not start" in answer["error"]["message"]) == (409, True)
+    assert step(root, one, "release", force="yes")[0] == 422
     Node.objects.filter(name="far").update(status="disabled")
-    assert step(root, one, "release")[0] == 409
+    assert step(root, one, "release", force=True)[0] == 409
     Node.objects.filter(name="far").update(status="active")
     reported("far")
     assert root("GET", f"/transfers/{one['id']}")[1]["unsettled"] == ""
     assert step(root, one, "release")[0] == 200
+
+
+def test_what_fails_for_its_own_reasons_is_released_when_that_is_meant(root: Api) -> None:
+    one = begin(root, "jazz", "soul")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    assert step(root, one, "release", force=True)[0] == 409
+    reported("far", jazz="a setting", soul="another")
+    status, answer = step(root, one, "release")
+    assert (status, "soul failed on far: another. Mend or suspend" in answer["error"]["message"]) == (409, True)
+    assert step(root, one, "release", force=True)[1]["transfer"]["state"] == "releasing"
+
+
+def test_a_service_that_fails_already_takes_nobody_off_the_air(root: Api) -> None:
+    reported("node1", jazz="a setting that cannot be rendered")
+    status, answer = begin(root, "jazz", "soul")
+    problems = [(problem["value"], problem["message"]) for problem in answer["error"]["errors"]]
+    assert (status, problems) == (422, [("jazz", "failed on node1: a setting that cannot be rendered")])
+    reported("node1")
+    one = begin(root, "jazz", "soul")[1]["transfer"]
+    reported("node1", jazz="a setting that cannot be rendered")
+    status, answer = step(root, one, "hold")
+    assert (status, "jazz failed on node1: a setting" in answer["error"]["message"]) == (409, True)
+    assert told("node1")["soul"]["state"] == "running"
+    reported("node1")
+    assert step(root, one, "hold")[0] == 200
+
+
+def test_a_release_is_taken_back_until_it_is_at_its_end(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    reported("far")
+    step(root, one, "release")
+    assert told("node1")["jazz"]["state"] == "deleted"
+    for _again in range(2):
+        assert step(root, one, "resume")[1]["transfer"]["state"] == "switched"
+    left = told("node1")["jazz"]
+    assert (left["state"], left["forward"]["address"]) == ("moved", "192.0.2.20")
+    # Whether the target has them is asked anew.
+    assert step(root, one, "release")[0] == 409
+    assert step(root, one, "undo")[1]["transfer"]["state"] == "returning"
+
+
+def test_documents_and_steps_take_no_more_queries_for_more_services(
+    root: Api, django_assert_max_num_queries: Any
+) -> None:
+    one = begin(root, "jazz", "soul")[1]["transfer"]
+    step(root, one, "hold")
+    with django_assert_max_num_queries(60) as asked:
+        step(root, one, "switch")
+    changes = [query["sql"] for query in asked if query["sql"].startswith("UPDATE") and "mediaservice" in query["sql"]]
+    assert changes == [], "each row by itself locks them out of order"
+    # With the node itself, and the domains of what it has no more.
+    with django_assert_max_num_queries(12):
+        assert {"jazz", "soul"} <= set(told("node1"))
 
 
 def test_a_node_that_is_dead_is_not_waited_for(root: Api) -> None:
@@ -258,11 +316,14 @@ def test_a_run_that_was_given_up_does_not_end_the_hold_of_another(root: Api) -> 
     second = step(root, one, "hold")[1]["transfer"]["hold"]
     status, answer = step(root, one, "switch", hold=first)
     assert (status, "another run holds the services" in answer["error"]["message"]) == (409, True)
-    for nothing in ({"hold": None}, {"hold": "1"}):
+    for nothing in ({"hold": None}, {"hold": "1"}, {"hold": True}):
         assert step(root, one, "switch", **nothing)[0] == 422
+    # Nor does it give back what the other one holds.
+    assert step(root, one, "resume", hold=first)[0] == 409
+    assert told("node1")["jazz"]["state"] == "moved"
     assert step(root, one, "switch", hold=second)[1]["transfer"]["state"] == "switched"
     # Who has lost the answer to the switch does not hear that the services are where they were.
-    assert step(root, one, "resume")[0] == 409
+    assert step(root, one, "resume", hold=second)[0] == 409
 
 
 def test_changes_reach_the_node_that_forwards(root: Api, run: Run) -> None:

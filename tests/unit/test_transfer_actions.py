@@ -205,3 +205,70 @@ def test_services_that_do_not_start_go_back_without_a_copy_of_hours(
     """Nor do they lose the fleet's lock, which that copy gives back."""
     condition = named("transfer_undo", "Copy back")["when"]
     assert holds(condition, __streamfleet_transfer={"state": state}, **turns) is copied
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "hold", "taken"),
+    [
+        ({}, "copying", 0, False),
+        ({"opened": True}, "copying", 0, True),
+        ({"opened": True, "hold": 3}, "holding", 3, True),
+        ({"opened": True, "hold": 3}, "returning", 4, False),
+        ({"opened": True}, "holding", 1, False),
+        ({"opened": True, "hold": 3}, "switched", 4, True),
+    ],
+)
+def test_a_run_takes_its_key_away_however_it_ends_and_nobody_elses(
+    facts: dict[str, Any], state: str, hold: int, taken: bool
+) -> None:
+    """Last of all, and before the next playbook has the fleet."""
+    (run,) = [one for one in tasks_of("transfer_run") if one["name"] == "Do it"]
+    (end,) = run["always"]
+    (close,) = end["block"]
+    assert "transfer_close" in str(close)
+    assert [one["name"] for one in end["always"]] == ["Let others work again"]
+    variables = {f"__streamfleet_transfer_{name}": value for name, value in facts.items()}
+    assert holds(close["when"], __streamfleet_transfer={"state": state, "hold": hold}, **variables) is taken
+    opening = [one["name"] for one in tasks_of("transfer_way")]
+    assert opening.index("Remember that there is a key to be taken away") < opening.index(
+        "Let that key read the folders"
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "task", "state"),
+    [
+        ("transfer_switch", "Give the services back to where they were", "holding"),
+        ("transfer_undo", "Leave the services where they are", "returning"),
+    ],
+)
+def test_a_run_gives_back_only_what_it_holds_itself(file: str, task: str, state: str) -> None:
+    condition = named(file, task)["when"]
+    for own, given in (
+        ({"__streamfleet_transfer_hold": 2}, True),
+        ({"__streamfleet_transfer_hold": 1}, False),
+        ({}, False),
+    ):
+        assert holds(condition, __streamfleet_transfer={"state": state, "hold": 2}, **own) is given
+    assert not holds(condition, __streamfleet_transfer={"state": "switched", "hold": 2}, __streamfleet_transfer_hold=2)
+
+
+def test_a_playbook_that_has_the_fleet_after_the_copy_is_waited_for() -> None:
+    tasks = list(tasks_of("transfer_copy"))
+    names = [one["name"] for one in tasks]
+    wait = named("transfer_copy", "Wait for the fleet's lock")
+    assert wait["retries"] * wait["delay"] >= 1800
+    assert names.index("Copy while everything goes on") < names.index(wait["name"]) < len(names) - 1
+    assert "fleet_at_rest" in str(tasks[-1])
+
+
+def test_no_task_takes_every_failure_for_an_answer() -> None:
+    files = sorted(path.stem for path in TASKS.glob("transfer_*.yml"))
+    assert files
+    careless = [
+        one["name"]
+        for file in files
+        for one in tasks_of(file)
+        if one.get("failed_when") is False or one.get("ignore_errors")
+    ]
+    assert careless == []

@@ -74,10 +74,7 @@ def begin(request: HttpRequest) -> HttpResponse:
     require(actor, "create", "transfer")
     data = mapping_of(request)
     only(data, "services", "customer", "node", "to", "dry_run")
-    dry_run = data.get("dry_run", False)
-    if not isinstance(dry_run, bool):
-        problem = Problem("dry_run", shown(dry_run), "must be true or false", "Leave it out, or send true.")
-        raise ApiError("invalid_document", "dry_run: must be true or false", [problem])
+    dry_run = _flag(data, "dry_run")
     target = _text(data, "to")
     one, items, new = service_transfers.begin(actor, _slugs(data, target), target, dry_run=dry_run)
     shown_ = None if one is None else represent.transfer(one, items)
@@ -88,7 +85,7 @@ def begin(request: HttpRequest) -> HttpResponse:
     "/transfers/{id}/steps",
     summary="Do a step of a transfer",
     description="The steps and the states that they lead to are in docs/contracts.md. One that was done is no error. "
-    "`switch` and `back` say which `hold` they end.",
+    "`switch`, `back` and `resume` say which `hold` they end. With `force` services are released that failed there.",
     openapi_extra=json_body(
         {
             "type": "object",
@@ -97,6 +94,7 @@ def begin(request: HttpRequest) -> HttpResponse:
             "properties": {
                 "step": {"type": "string", "enum": list(service_transfers.STEPS)},
                 "hold": {"type": "integer"},
+                "force": {"type": "boolean", "default": False},
             },
         },
         {"step": "hold"},
@@ -107,16 +105,20 @@ def do_step(request: HttpRequest, id: int) -> HttpResponse:
     actor = actor_of_call(request)
     require(actor, "update", "transfer")
     data = mapping_of(request)
-    only(data, "step", "hold")
-    name, hold = str(data.get("step")), data.get("hold")
-    if (hold is None and name in service_transfers.ENDING) or not isinstance(hold, int | None):
+    only(data, "step", "hold", "force")
+    name, hold, force = str(data.get("step")), data.get("hold"), _flag(data, "force")
+    if (
+        (hold is None and name in service_transfers.ENDING)
+        or isinstance(hold, bool)
+        or not isinstance(hold, int | None)
+    ):
         problem = Problem("hold", shown(hold), "must be the number of the hold", "Send hold, as the step hold said it.")
         raise ApiError("invalid_document", "hold: must be the number of the hold", [problem])
     if name == "finish" and not access.transfers(actor).filter(pk=id).exists():
         # It is at its end, and the answer that said so was lost.
         return answer({"transfer": None})
     one = found(access.transfers(actor), "transfer", pk=id)
-    after = service_transfers.step(actor, one, name, hold)
+    after = service_transfers.step(actor, one, name, hold, force=force)
     return answer({"transfer": None if after is None else represent.transfer(after)})
 
 
@@ -133,6 +135,14 @@ def _slugs(data: dict[str, Any], target: str) -> list[str]:
         problem = Problem("services", shown(named), "must be a list of slugs", "Send the slugs of services.")
         raise ApiError("invalid_document", "services: must be a list of slugs", [problem])
     return named
+
+
+def _flag(data: dict[str, Any], name: str) -> bool:
+    value = data.get(name, False)
+    if not isinstance(value, bool):
+        problem = Problem(name, shown(value), "must be true or false", "Leave it out, or send true.")
+        raise ApiError("invalid_document", f"{name}: must be true or false", [problem])
+    return value
 
 
 def _text(data: dict[str, Any], name: str) -> str:
