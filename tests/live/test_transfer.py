@@ -338,13 +338,15 @@ def test_a_library_that_is_there_already_is_left_as_it_is(pair: Pair) -> None:
     """Another station of the customer has left it there: nobody goes off the air, and nothing of it is touched."""
     library = f"/var/lib/streamfleet/media/{pair.uid}"
     pair.sh("n2", f"mkdir {library} && echo old >{library}/old.mp3")
-    listener = pair.listener("n1", pair.port("jazz"))
-    said = pair.transfer("transfer_to=n2", "transfer_confirm=yes", ok=False)
-    assert f"{library} is on this node already, with 1 files" in " ".join(said.split())
-    assert "The services are on n1 as before" in " ".join(said.split())
-    assert "streamfleet-transfer" not in pair.sh("n1", "cat /var/lib/streamfleet-converge/.ssh/authorized_keys")
-    pair.transfer("transfer_undo=true")
-    heard = listener.stop()
+    port = pair.port("talk")
+    with on_air(pair.source("n1", port)):
+        listener = pair.listener("n1", port)
+        said = " ".join(pair.transfer("transfer_to=n2", "transfer_confirm=yes", ok=False).split())
+        assert f"{library} is on this node already, with 1 files" in said
+        assert "The services are on n1 as before" in said
+        assert "streamfleet-transfer" not in pair.sh("n1", "cat /var/lib/streamfleet-converge/.ssh/authorized_keys")
+        pair.transfer("transfer_undo=true")
+        heard = listener.stop()
     assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
     assert pair.sh("n2", f"cat {library}/*; rm -r {library}") == "old"
 
