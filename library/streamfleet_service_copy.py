@@ -284,10 +284,10 @@ def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
     if state == "heard_again":
         found = hearing.again(host, transfer, asked["seconds"])
         return {"changed": bool(found), "heard": found}
-    if state == "removed":
-        freed = Notes(host, transfer).removed(asked["services"], asked["libraries"])
-        return {"changed": freed.files > 0, "freed": {"files": freed.files, "bytes": freed.bytes}}
     getter = getting.Getting(host, transfer)
+    if state == "removed":
+        freed = getter.removed(asked["services"], asked["libraries"])
+        return {"changed": freed.files > 0, "freed": {"files": freed.files, "bytes": freed.bytes}}
     if state in ("forgotten", "ended"):
         return {"changed": getter.forgotten() if state == "forgotten" else getter.ended()}
     origin = getting.Origin(asked["address"], asked["port"], asked["user"], asked["host_key"])

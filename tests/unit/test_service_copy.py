@@ -351,6 +351,11 @@ def test_a_node_is_asked_whether_it_can_have_them(nodes: Nodes) -> None:
     assert templates == ["streamfleet-autodj@.service", "streamfleet-icecast@.service"]
     units = other.path("/etc/systemd/system")
     units.mkdir(parents=True)
+    here = host.path("/etc/systemd/system")
+    here.mkdir(parents=True)
+    (here / "streamfleet-file-transfer.service").write_text("")
+    with pytest.raises(CopyError, match=r"no unit streamfleet-file-transfer.service: add .* group file_tr"):
+        ready.check(other, ["rock-fm"], ready.templates_of(host, ["rock-fm"]), [])
     (units / templates[1]).write_text("")
     with pytest.raises(CopyError, match=r"no unit streamfleet-autodj@.service: add this host to the group autodj"):
         ready.check(other, ["rock-fm"], templates, [])
@@ -365,8 +370,10 @@ def test_a_node_is_asked_whether_it_can_have_them(nodes: Nodes) -> None:
     jails.parent.mkdir(parents=True)
     jails.write_text("[sshd]\nignoreip = 127.0.0.0/8 192.0.2.10\n")
     ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10"])
-    with pytest.raises(CopyError, match=r"fail2ban does not know 192.0.2.12.*run hardening.yml"):
-        ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10", "192.0.2.12"])
+    jails.write_text("[sshd]\nignoreip = 127.0.0.0/8 192.0.2.8/29 host.example.com\n")
+    ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10"])
+    with pytest.raises(CopyError, match=r"fail2ban does not know 192.0.2.16.*run hardening.yml"):
+        ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10", "192.0.2.16"])
 
 
 def test_a_purge_that_is_due_there_comes_first(nodes: Nodes) -> None:

@@ -13,14 +13,14 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..node_apply.host import Host
 from .notes import Notes
-from .places import BASE, CopyError, checked, lost, measured, total
+from .places import BASE, CopyError, Measure, checked, lost, measured, total
 
 #: All that a file is. A file that was cut off is gone on with. What went meanwhile goes in the copy, too.
 RSYNC = (
@@ -105,13 +105,16 @@ class Given:
 
 
 def seen_as(origin: Origin) -> list[str]:
-    """The address that this node's packets to the other one have; none where there is no way there."""
+    """The addresses that this node's packets to each of the other one's have; none where there is no way there."""
+    found: list[str] = []
     with contextlib.suppress(OSError):
-        family, _kind, _proto, _name, place = socket.getaddrinfo(origin.address, origin.port, type=socket.SOCK_DGRAM)[0]
-        with socket.socket(family, socket.SOCK_DGRAM) as link:
-            link.connect(place)
-            return [str(link.getsockname()[0])]
-    return []
+        for family, _kind, _proto, _name, place in socket.getaddrinfo(
+            origin.address, origin.port, type=socket.SOCK_DGRAM
+        ):
+            with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as link:
+                link.connect(place)
+                found.append(str(link.getsockname()[0]))
+    return sorted(set(found))
 
 
 class Getting:
@@ -203,10 +206,20 @@ class Getting:
                 changed = True
         return changed
 
+    def removed(self, services: Iterable[str], uids: Iterable[int]) -> Measure:
+        """Remove what the transfer has brought, when nothing brings more: a run that was killed may have left rsync."""
+        if not self.folder.is_dir():
+            return Measure()
+        with self._locked():
+            return self.notes.removed(services, uids)
+
     def ended(self) -> bool:
         """Forget the transfer, with what it has replaced. Whether anything was known of it."""
-        self.forgotten()
-        return self.notes.end()
+        if not self.folder.is_dir():
+            return False
+        with self._locked():
+            self.forgotten()
+            return self.notes.end()
 
     def _judge(self, given: Given, expected: list[str]) -> None:
         """See that nothing is overwritten that is the only copy. Raises CopyError."""

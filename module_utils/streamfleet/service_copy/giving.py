@@ -7,12 +7,14 @@ for a day.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import pwd
 import re
 import shutil
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -57,19 +59,34 @@ def served(
     place_from = f'from="{places}",' if places else ""
     line = f'restrict,{place_from}expiry-time="{until}",command="{command}" {key} {_mark(number)}'
     Notes(host, number).add("gave", here)
-    _authorize(host, user, number, line)
+    with _alone(host):
+        _authorize(host, user, number, line)
     return here
 
 
 def withdrawn(host: Host, transfer: str, user: str) -> bool:
     """Take the key away; whether there was one. Raises CopyError, OSError."""
     number = number_of(transfer)
-    changed = _authorize(host, user, number, None)
+    with _alone(host):
+        changed = _authorize(host, user, number, None)
     place = host.path(f"{GIVING}/{number}")
     if place.is_dir():
         shutil.rmtree(place)
         changed = True
     return changed
+
+
+@contextlib.contextmanager
+def _alone(host: Host) -> Iterator[None]:
+    """Two transfers that read and write the keys at once would bring back a line that one of them takes away."""
+    place = host.path(GIVING)
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _mark(number: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,16 +13,26 @@ from ..node_apply.plan import slug_of
 from .places import BASE, CopyError, addresses_of, folders_of
 
 UNITS = "/etc/systemd/system"
+#: Units by which customers' files come, listeners are counted and web addresses lead → the group whose role has them.
+BESIDE = {
+    "streamfleet-file-transfer.service": "file_transfer",
+    "streamfleet-sessions.service": "sessions",
+    "streamfleet-web-logs.service": "web",
+}
 #: Of role fail2ban.
 JAILS = "/etc/fail2ban/jail.d/streamfleet.conf"
 
 
 def templates_of(host: Host, slugs: Iterable[str]) -> list[str]:
-    """Templates of the units that these services have on this node: ``streamfleet-icecast@.service``."""
+    """Templates of the units that these services have on this node: ``streamfleet-icecast@.service``.
+
+    With the units of the node's that they have a part in: without these no service fails, and yet people miss them.
+    """
     wanted = set(slugs)
     found = {str(entry["unit"]) for key, entry in _entries(host).items() if entry["unit"] and slug_of(key) in wanted}
     names = {unit.partition("@")[0] for unit in found}
-    return sorted(f"{name}@.service" for name in names if name != "streamfleet-forward")
+    beside = [unit for unit in BESIDE if host.path(f"{UNITS}/{unit}").is_file()]
+    return sorted([f"{name}@.service" for name in names if name != "streamfleet-forward"] + beside)
 
 
 def check(
@@ -34,7 +46,7 @@ def check(
             problems.append(f"it still has {slug} ({entry['state']}), {_way_out(slug, entry['state'])}")
     for template in templates:
         if "/" in template or not host.path(f"{UNITS}/{template}").is_file():
-            name = template.partition("@")[0].removeprefix("streamfleet-")
+            name = BESIDE.get(template, template.partition("@")[0].removeprefix("streamfleet-"))
             problems.append(f"it has no unit {template}: add this host to the group {name} and run install.yml for it")
     taken = sorted({port for _uid, port in host.listening()} & set(ports))
     if taken:
@@ -64,7 +76,15 @@ def _would_be_banned(host: Host, former: Iterable[str]) -> list[str]:
     except FileNotFoundError:
         return []
     spared = {word for line in lines if line.startswith("ignoreip") for word in line.partition("=")[2].split()}
-    return [name for name in former if name not in spared and not set(addresses_of([name])) & spared]
+    networks = []
+    for word in spared:
+        with contextlib.suppress(ValueError):
+            networks.append(ipaddress.ip_network(word, strict=False))
+
+    def known(address: str) -> bool:
+        return any(ipaddress.ip_address(address) in network for network in networks)
+
+    return [name for name in former if name not in spared and not any(map(known, addresses_of([name])))]
 
 
 def _entries(host: Host) -> dict[str, Any]:
