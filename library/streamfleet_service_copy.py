@@ -15,7 +15,7 @@ description:
   - The key that it does so with is made for the transfer, can read these folders and nothing else, and is taken away
     when they are there.
   - Nothing is overwritten or removed that the transfer has not brought there itself. What a copy back replaces is kept
-    in C(/var/lib/streamfleet/transfer/<number>/replaced) until the end of the transfer.
+    in C(/var/lib/streamfleet/transfer/<number>/replaced) until the end of the transfer, and longer with O(fewer).
   - Each step may be asked for again. A node that cannot be reached is a failure, so that what was begun is taken back.
 options:
   state:
@@ -188,6 +188,11 @@ heard:
   returned: with O(state=heard) and O(state=heard_again)
   type: dict
   sample: {rock-fm: 16384}
+kept:
+  description: Folder with what a copy back has replaced by fewer files; somebody has to remove it. Empty where none is.
+  returned: with O(state=ended)
+  type: str
+  sample: ""
 freed:
   description: What was removed.
   returned: with O(state=removed)
@@ -288,8 +293,11 @@ def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
     if state == "removed":
         freed = getter.removed(asked["services"], asked["libraries"])
         return {"changed": freed.files > 0, "freed": {"files": freed.files, "bytes": freed.bytes}}
-    if state in ("forgotten", "ended"):
-        return {"changed": getter.forgotten() if state == "forgotten" else getter.ended()}
+    if state == "forgotten":
+        return {"changed": getter.forgotten()}
+    if state == "ended":
+        changed, kept = getter.ended()
+        return {"changed": changed, "kept": kept}
     origin = getting.Origin(asked["address"], asked["port"], asked["user"], asked["host_key"])
     if state == "keyed":
         return {"changed": True, "public_key": getter.keyed(origin), "addresses": getting.seen_as(origin)}

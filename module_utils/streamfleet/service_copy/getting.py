@@ -117,6 +117,11 @@ def seen_as(origin: Origin) -> list[str]:
     return sorted(set(found))
 
 
+def _moment() -> str:
+    """Names what a pass replaces: rsync would write over what an earlier one has kept."""
+    return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.monotonic_ns()}"
+
+
 class Getting:
     """A transfer's files, on the node that gets them. Methods raise CopyError, and OSError."""
 
@@ -185,8 +190,9 @@ class Getting:
         with self._locked():
             self.host.run(["systemctl", "stop", self.unit], "", 60.0)
             (self.folder / "passes").unlink(missing_ok=True)
+            when = _moment()
             for folder in given.folders:
-                self._now(origin, folder, begun, *self._keeping(given, folder))
+                self._now(origin, folder, begun, *self._keeping(given, folder, when))
             for folder in given.folders:
                 left = self._now(origin, folder, begun, "--dry-run", "--itemize-changes")
                 if left:
@@ -213,10 +219,13 @@ class Getting:
         with self._locked():
             return self.notes.removed(services, uids)
 
-    def ended(self) -> bool:
-        """Forget the transfer, with what it has replaced. Whether anything was known of it."""
+    def ended(self) -> tuple[bool, str]:
+        """Forget the transfer, with what it has replaced. Whether anything was known of it, and the folder that stays.
+
+        That is of what was replaced by fewer files; empty where none does.
+        """
         if not self.folder.is_dir():
-            return False
+            return False, ""
         with self._locked():
             self.forgotten()
             return self.notes.end()
@@ -232,23 +241,29 @@ class Getting:
         if most != had:
             self.notes.note("had", most)
         gone = lost(most, given.files)
-        if gone and not given.fewer:
+        if gone and given.fewer and given.back:
+            self.notes.note("fewer", True)
+        elif gone and not given.fewer:
             raise CopyError(
                 f"The other node has lost what this one still has: {'; '.join(gone)}. It is not copied over what is"
                 " here, and nothing was changed. If the files are meant to be gone, add -e transfer_fewer=yes"
             )
 
-    def _keeping(self, given: Given, folder: str) -> list[str]:
+    def _keeping(self, given: Given, folder: str, when: str) -> list[str]:
         """rsync's options for what it replaces."""
-        return ["--backup", f"--backup-dir={self.notes.replaced}/{folder}"] if given.back else []
+        return ["--backup", f"--backup-dir={self.notes.replaced}/{when}/{folder}"] if given.back else []
 
     def _check_room(self, given: Given) -> None:
         base, expected = self.host.path(BASE), given.bytes
         have = total(measured(self.host, given.folders)).bytes
-        for name in ("media", "services"):
-            place = base / name
-            found = os.statvfs(place if place.is_dir() else base)
-            free, needed = found.f_bavail * found.f_frsize, max(0, expected - have) + expected // 50 + SPARE
+        more = max(0, expected - have) + expected // 50 + SPARE
+        room = {base / name: more for name in ("media", "services")}
+        if given.back:
+            # Where the media are on a disk of their own, what is replaced there is copied to this one.
+            room[self.notes.replaced] = max(0, have - expected) + SPARE
+        for place, needed in room.items():
+            found = os.statvfs(next(folder for folder in (place, *place.parents) if folder.is_dir()))
+            free = found.f_bavail * found.f_frsize
             if free < needed:
                 raise CopyError(
                     f"{place}: {free >> 20} MB are free on this node, and {needed >> 20} are needed. Make room; nothing"
@@ -276,8 +291,9 @@ class Getting:
         self.host.run(["systemctl", "reset-failed", self.unit], "", 30.0)
         more = ("--info=progress2", "--no-inc-recursive", "--outbuf=L", "--checksum" if content else TIMEOUT)
         pairs: list[str] = []
+        when = _moment()
         for folder in given.folders:
-            pairs += [f"{self.notes.replaced}/{folder}" if given.back else "", *self._pair(origin, folder)]
+            pairs += [f"{self.notes.replaced}/{when}/{folder}" if given.back else "", *self._pair(origin, folder)]
         options = ["--quiet", "--collect", f"--unit={self.unit}", "--description=Streamfleet fetches media services"]
         options += ["--property=Nice=19", "--property=IOSchedulingClass=idle", "--property=UMask=0077"]
         script = ["/bin/sh", "-c", _SCRIPT, "sh", str(self.folder), *pairs, "--", *self._command(origin, *more)]

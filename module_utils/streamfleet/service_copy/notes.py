@@ -1,8 +1,8 @@
 """What a node notes of a transfer, under /var/lib/streamfleet/transfer/<number>: it outlives runs and restarts.
 
 ``made``: folders that the transfer has made here, and ``gave``: those that it has given away. Nothing else is removed
-for it. ``had``: how many files each had at most. ``replaced``: what a copy back has replaced or removed here, until the
-transfer is at its end.
+for it. ``had``: how many files each had at most. ``replaced``: what a copy back has replaced or removed here, by pass
+and folder, until the transfer is at its end; with ``fewer``, until somebody removes it.
 """
 
 from __future__ import annotations
@@ -100,9 +100,17 @@ class Notes:
             shutil.rmtree(self.host.path(f"{BASE}/{folder}"))
         return total(counts)
 
-    def end(self) -> bool:
-        """Forget the transfer, with what it has replaced. Whether anything was known of it."""
+    def end(self) -> tuple[bool, str]:
+        """Forget the transfer, with what it has replaced, but for what was replaced by fewer files: somebody said yes.
+
+        Whether anything was known of it, and the folder that stays; empty where none does.
+        """
         if not self.folder.is_dir():
-            return False
-        shutil.rmtree(self.folder)
-        return True
+            return False, ""
+        if not self.read("fewer", False) or not self.replaced.is_dir():
+            shutil.rmtree(self.folder)
+            return True, ""
+        for place in self.folder.iterdir():
+            if place.name not in ("fewer.json", self.replaced.name):
+                place.unlink()
+        return True, str(self.replaced)
