@@ -443,14 +443,14 @@ def test_uninstall_leaves_nothing_of_transfers(pair: Pair) -> None:
         f" && mkdir -p /run/streamfleet-transfer/99 && echo '{key}' >>/root/.ssh/authorized_keys",
     )
     assert pair.sh("n1", "ls /var/lib/streamfleet/transfer/*/made.json") != ""
-    keys = pair.sh("n1", "grep -cv streamfleet-transfer /root/.ssh/authorized_keys; true")
+    keys = pair.sh("n1", "grep -cv ' streamfleet-transfer-[0-9]' /root/.ssh/authorized_keys; true")
     (pair.folder / "uninstall.yml").write_text(UNINSTALL)
     pair.play(str(pair.folder / "uninstall.yml"), "--limit", "n1")
     left = (
         "ls -d /etc/systemd/system/*forward* /etc/systemd/system/*/*forward* /etc/streamfleet"
         " /usr/lib/streamfleet/forward.py /run/streamfleet-transfer /var/lib/streamfleet/transfer 2>/dev/null;"
         " systemctl list-units --all --plain --no-legend 'streamfleet-forward*' 'streamfleet-transfer-*';"
-        " getent passwd streamfleet-forward; grep streamfleet-transfer /root/.ssh/authorized_keys; true"
+        " getent passwd streamfleet-forward; grep ' streamfleet-transfer-[0-9]' /root/.ssh/authorized_keys; true"
     )
     assert pair.sh("n1", left) == ""
-    assert pair.sh("n1", "grep -cv streamfleet-transfer /root/.ssh/authorized_keys; true") == keys
+    assert pair.sh("n1", "grep -cv ' streamfleet-transfer-[0-9]' /root/.ssh/authorized_keys; true") == keys
