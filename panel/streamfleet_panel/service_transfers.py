@@ -199,7 +199,9 @@ def _judge(
         message = f"are on {source}, which is disabled, so nothing can be fetched from it"
         problems.append(Problem("services", None, message, f"Set the status of {source} to draining."))
     if target.max_media_services is not None:
-        there = MediaService.objects.filter(node=target, deleted_at=None).count()
+        # With those that are to come by other transfers.
+        coming = TransferredService.objects.filter(transfer__target=target).exclude(service__node=target).count()
+        there = coming + MediaService.objects.filter(node=target, deleted_at=None).count()
         if there + len(services) > target.max_media_services:
             message = f"has {there} services, and max_media_services is {target.max_media_services}"
             problems.append(Problem("to", target.name, message, "Raise it, or name another node."))

@@ -404,6 +404,13 @@ def test_what_cannot_begin_is_refused_with_the_reason(root: Api, body: dict[str,
     assert not ServiceTransfer.objects.exists()
 
 
+def test_services_that_are_to_come_have_their_room(root: Api) -> None:
+    Node.objects.filter(name="far").update(max_media_services=1)
+    assert begin(root, "jazz")[0] == 201
+    status, answer = begin(root, "soul")
+    assert (status, "has 1 services, and max_media_services is 1" in answer["error"]["message"]) == (422, True)
+
+
 def test_a_dry_run_begins_nothing(root: Api) -> None:
     generation = Node.objects.get(name="far").generation
     status, answer = begin(root, "jazz", dry_run=True)

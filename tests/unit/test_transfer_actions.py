@@ -229,6 +229,9 @@ def test_a_run_takes_its_key_away_however_it_ends_and_nobody_elses(
     assert [one["name"] for one in end["always"]] == ["Let others work again"]
     variables = {f"__streamfleet_transfer_{name}": value for name, value in facts.items()}
     assert holds(close["when"], __streamfleet_transfer={"state": state, "hold": hold}, **variables) is taken
+    noting = named("transfer_run", "Remember its number, and whether there may be a key")["ansible.builtin.set_fact"]
+    killed = {"transfer": {"state": "switched"}}
+    assert holds(noting["__streamfleet_transfer_opened"].strip("{} "), __streamfleet_transfer_begun=killed)
     opening = [one["name"] for one in tasks_of("transfer_way")]
     assert opening.index("Remember that there is a key to be taken away") < opening.index(
         "Let that key read the folders"
