@@ -196,7 +196,7 @@ def test_without_room_for_what_is_replaced_nothing_is_begun(nodes: Nodes, monkey
         found = tuple(real(place))
         return os.statvfs_result((*found[:3], 0, 0, *found[5:10]) if "/transfer" in str(place) else found[:10])
 
-    monkeypatch.setattr(getting.os, "statvfs", statvfs)
+    monkeypatch.setattr(os, "statvfs", statvfs)
     nodes.put("into", "media/200001/old.mp3", "old")
     here._check_room(Given({"media/200001": 0}, 0))
     with pytest.raises(CopyError, match=r"transfer/7/replaced: 0 MB are free"):
