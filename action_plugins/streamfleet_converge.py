@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 #: The root of the release (or of the collection) that this file belongs to.
@@ -23,14 +24,14 @@ for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
     if _place.is_dir() and str(_place) not in sys.path:
         sys.path.append(str(_place))
 
-from streamfleet import arguments, domains, engine, errors
+from streamfleet import arguments, domains, engine, errors, forwarding
 from streamfleet.engine import Instance, Renderer, RenderError
 from streamfleet.http import Client, segment
 from streamfleet.node_apply.payload import encode
 from streamfleet.on_controller import client_of
 
 SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "deleted"})
+STATES = frozenset({"running", "stopped", "suspended", "disabled", "over_quota", "moved", "deleted"})
 OFF_STATES = STATES - {"running"}
 #: So many failed services are named in the message; the result has all.
 NAMED = 10
@@ -42,6 +43,7 @@ SPEC: dict[str, dict[str, Any]] = {
     "lock_timeout": {"type": "float", "default": 60},
     "start_timeout": {"type": "float", "default": 10},
     "fail_on_services": {"type": "bool", "default": True},
+    "fail_on_unreachable": {"type": "bool", "default": False},
     "document": {"type": "dict", "no_log": True},
 }
 
@@ -67,6 +69,10 @@ class ActionModule(ActionBase):
                 return self._converge(client, node, options, task_vars)
         except errors.Error as error:
             return {"failed": True, "changed": False, "msg": f"Node {node}: {error}"}
+        except AnsibleConnectionFailure as error:
+            if not options["fail_on_unreachable"]:
+                raise
+            return {"failed": True, "changed": False, "msg": f"Node {node} cannot be reached: {error}"}
 
     def _converge(
         self, client: Client | None, node: str, options: dict[str, Any], task_vars: dict[str, Any]
@@ -176,6 +182,7 @@ def render_all(
                 if name not in renderers:
                     renderers[name] = engine.load_renderer(RELEASE, name)
                 made += engine.instances_of(renderers[name](service, node))
+            made += forwarding.instances(service)
             if names:
                 made = [_reached_by(instance, names, way) for instance in made]
             instances += [instance.as_dict() for instance in made]

@@ -32,6 +32,12 @@ options:
     description: Whether the task fails when single services have failed (after all others are applied).
     type: bool
     default: true
+  fail_on_unreachable:
+    description:
+      - Whether a node that cannot be reached is a failure of the task, which a rescue sees, instead of a host that
+        drops out of the play.
+    type: bool
+    default: false
   document:
     description:
       - The node document, where it has been read already. Only for check mode, and then the panel is not asked.

@@ -17,8 +17,9 @@ PANEL_FOLDER = "/var/lib/streamfleet/panel-domains"
 LONGEST = 200
 #: Kind of an engine → how the web server serves a service of it.
 WAYS = {"audio": "listen", "video": "hls"}
-#: States in which a service's names lead to it: it is on the air, or comes back by its owner's hand or by the clock.
-HELD_IN = frozenset({"running", "stopped", "over_quota"})
+#: States in which a service's names lead to it: it is on the air, or comes back by its owner's hand or by the clock, or
+#: another node has it by now.
+HELD_IN = frozenset({"running", "stopped", "over_quota", "moved"})
 
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _NAME = re.compile(rf"(?:{_LABEL}\.)+(?=[0-9-]*[a-z]){_LABEL}")

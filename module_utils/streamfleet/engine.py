@@ -13,6 +13,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+#: States in which a service's web addresses lead somewhere: it is on the air, or another node has it by now.
+REACHED = frozenset({"running", "moved"})
+
 
 class SpecError(ValueError):
     """What an engine or a companion says of itself cannot be used."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from .engine import File, Instance, RenderError
+from .engine import REACHED, File, Instance, RenderError
 from .feeds import Feed, feeds_of
 from .relays import mount_of, password_of
 
@@ -82,7 +82,7 @@ def render_station(service: Mapping[str, Any], node: Mapping[str, Any], dialect:
         raise RenderError("credentials.listener_password", None, "cannot be held by this program")
     if password:
         files.append(File(f"{folder}/listeners.htpasswd", _listeners(password), group=group, kind="key"))
-    if service["state"] == "running":
+    if service["state"] in REACHED:
         files.append(_route(service, mounts, dialect))
     return Instance(
         slug=slug,
@@ -294,6 +294,9 @@ def _route(service: Mapping[str, Any], mounts: list[Mapping[str, Any]], dialect:
         route["max_bitrate_kbps"] = service["limits"]["max_bitrate_kbps"]
     if dialect.query:
         route["query"] = dialect.query
+    if service["state"] == "moved":
+        # Listeners are sent on: the node that has the service counts them.
+        route["elsewhere"] = True
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{service['slug']}.json", content, group="www-data", kind="route", validate="json")
 

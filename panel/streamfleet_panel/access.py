@@ -35,6 +35,7 @@ from streamfleet_panel.models import (
     Relay,
     ResellerPlan,
     Schedule,
+    ServiceTransfer,
 )
 
 
@@ -241,6 +242,12 @@ def runs(actor: Actor) -> QuerySet[ConvergeRun]:
     return ConvergeRun.objects.filter(node__in=nodes(actor)).select_related("node")
 
 
+def transfers(actor: Actor) -> QuerySet[ServiceTransfer]:
+    """Transfers between nodes, which are administrators' business."""
+    every = ServiceTransfer.objects.select_related("source", "target")
+    return every if actor.is_administrator else every.none()
+
+
 def tokens(actor: Actor) -> QuerySet[ApiToken]:
     """Tokens (never their secrets); a reseller sees only its own, not its customers'."""
     every = ApiToken.objects.select_related("account", "node")
@@ -289,6 +296,7 @@ SCOPES: dict[type[Model], Any] = {
     ResellerPlan: plans,
     Node: nodes,
     ConvergeRun: runs,
+    ServiceTransfer: transfers,
     ApiToken: tokens,
     AuditLog: audit_log,
     Job: jobs,
@@ -333,6 +341,7 @@ _PERMITTED: dict[Role, dict[str, frozenset[str]]] = {
         "mount": _OF_SERVICE,
         "media_user": _OF_SERVICE,
         "listener_session": frozenset({"view"}),
+        "transfer": frozenset({"view", "create", "update"}),
         "token": frozenset({"view", "create", "delete"}),
         "audit_log": frozenset({"view"}),
         "job": frozenset({"view"}),

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from streamfleet_panel import access, control, jobs, transfer
+from streamfleet_panel import access, control, jobs, service_transfers, transfer
 from streamfleet_panel.apply.execute import audit_entry, lock_services
 from streamfleet_panel.collected.played import KEEP as KEEP_PLAYED
 from streamfleet_panel.models import (
@@ -39,6 +39,7 @@ def tick() -> None:
     actor = access.system("clock")
     control.tick(actor)
     transfer.hold(actor)
+    service_transfers.tick(actor)
     purge(actor)
     jobs.requeue_orphans()
     _forget()

@@ -9,25 +9,36 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
-from streamfleet_panel import queueing
+from streamfleet_panel import queueing, service_transfers
 from streamfleet_panel.apply.checks import kind_of
 from streamfleet_panel.apply.fields import COLLECTION_OF, KEYS, OF_SERVICE
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.apply.world import rows
-from streamfleet_panel.engines import EngineSpecError, engines, release_digest
+from streamfleet_panel.engines import Engine, EngineSpecError, engines, release_digest
 from streamfleet_panel.libraries import quotas_of
-from streamfleet_panel.models import Domain, Installation, MediaService, MediaUser, Node, ServiceStatus
+from streamfleet_panel.models import (
+    Domain,
+    Installation,
+    MediaService,
+    MediaUser,
+    Node,
+    ServiceStatus,
+    TransferredService,
+)
 
 #: Of these kinds only such objects are in a document: an unproved claim to a domain is none of a node's business.
 _TOLD = {"domain": Q(enabled=True, status=Domain.Status.VERIFIED, media_service__deleted_at=None)}
-STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "deleted", "failed")
+STATES = ("running", "stopped", "suspended", "disabled", "over_quota", "moved", "deleted", "failed")
 
 
 def document(node: Node) -> dict[str, Any]:
-    """All of the node's services as they shall be, deleted ones in grace included. Nine queries."""
+    """All of the node's services as they shall be: deleted ones in grace included, and what it has of transferred ones.
+
+    Ten queries, and one where another node has some of them by now.
+    """
     epoch = str(Installation.current().epoch)
-    known = engines()
     found = MediaService.objects.filter(node=node).select_related("customer__reseller").order_by("slug")
     now = timezone.now()
     belonging = {COLLECTION_OF[kind]: _belonging(kind, node) for kind in OF_SERVICE}
@@ -35,43 +46,30 @@ def document(node: Node) -> dict[str, Any]:
     services = []
     libraries: dict[int, list[tuple[str, int | None]]] = {}
     owners: list[tuple[dict[str, Any], int]] = []
+    held, others = service_transfers.roles_on(node)
     for service in found:
-        engine = known.get(service.engine)
-        if engine is None:
-            raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
-        objects = engine.objects_of(service.service_type)
+        engine = _engine_of(service)
         state, reason = service.desired_state()
-        with_library = engine.has_library(service.settings, service.service_type)
+        # Nobody uploads to a library while the last changes to it are copied.
+        with_library = service.pk not in held and engine.has_library(service.settings, service.service_type)
         if with_library:
             libraries.setdefault(service.customer_id, []).append((state, service.disk_quota_mb))
         services.append(
             {
-                "slug": service.slug,
-                "name": service.name,
-                "customer": service.customer.username,
-                "uid": service.customer.uid,
-                "engine": service.engine,
-                "service_type": service.service_type,
-                "generation": service.generation,
+                **_described(service, engine, now),
                 "state": state,
                 "reason": reason,
-                "restart": service.restart,
-                "port": service.port,
-                "limits": {
-                    "max_listeners": service.max_listeners,
-                    "max_bitrate_kbps": service.max_bitrate_kbps,
-                    "monthly_transfer_mb": service.monthly_transfer_mb,
-                    "disk_quota_mb": service.disk_quota_mb,
-                },
-                "settings": engine.settings(service.settings),
-                "credentials": engine.all_credentials(service.credentials),
-                "previous_credentials": still_valid(service.previous_credentials, now),
-                **{name: by_service.get(service.pk, []) for name, by_service in belonging.items() if name in objects},
-                **({"queue": queues.get(service.pk, []), "skip": service.skip} if queueing.OBJECTS in objects else {}),
+                **_objects(service, engine, belonging, queues),
             }
         )
+        if service.pk in held:
+            services[-1] |= _moved(node, *held[service.pk])
         if with_library:
             owners.append((services[-1], service.customer_id))
+    names = _names_of([pk for pk, (state, _item) in others.items() if state == "moved"])
+    for pk, (state, item) in others.items():
+        services.append(_left_behind(node, state, item, now, names.get(pk, [])))
+    services.sort(key=lambda described: str(described["slug"]))
     quotas = quotas_of(libraries)
     for described, owner in owners:
         described["library_mb"] = quotas.get(owner)
@@ -84,6 +82,94 @@ def document(node: Node) -> dict[str, Any]:
         "former_stream_hosts": node.former_stream_hosts,
         "services": services,
         "media_users": _media_users(libraries),
+    }
+
+
+def _engine_of(service: MediaService) -> Engine:
+    engine = engines().get(service.engine)
+    if engine is None:
+        raise EngineSpecError(f"{service.slug}: this release has no engine {service.engine}")
+    return engine
+
+
+def _names_of(services: list[int]) -> dict[int, list[str]]:
+    """The domains of these services, by their ids."""
+    names: dict[int, list[str]] = {}
+    if services:
+        told = Domain.objects.filter(_TOLD["domain"], media_service__in=services).order_by("name")
+        for service, name in told.values_list("media_service_id", "name"):
+            names.setdefault(service, []).append(name)
+    return names
+
+
+def _described(service: MediaService, engine: Engine, now: datetime) -> dict[str, Any]:
+    """A service but for its state and its objects."""
+    return {
+        "slug": service.slug,
+        "name": service.name,
+        "customer": service.customer.username,
+        "uid": service.customer.uid,
+        "engine": service.engine,
+        "service_type": service.service_type,
+        "generation": service.generation,
+        "restart": service.restart,
+        "port": service.port,
+        "limits": {
+            "max_listeners": service.max_listeners,
+            "max_bitrate_kbps": service.max_bitrate_kbps,
+            "monthly_transfer_mb": service.monthly_transfer_mb,
+            "disk_quota_mb": service.disk_quota_mb,
+        },
+        "settings": engine.settings(service.settings),
+        "credentials": engine.all_credentials(service.credentials),
+        "previous_credentials": still_valid(service.previous_credentials, now),
+    }
+
+
+def _objects(
+    service: MediaService, engine: Engine, belonging: Mapping[str, Mapping[int, list[Any]]], queues: Mapping[int, Any]
+) -> dict[str, Any]:
+    """What belongs to a service, of the kinds that it can have."""
+    kinds = engine.objects_of(service.service_type)
+    found: dict[str, Any] = {name: of.get(service.pk, []) for name, of in belonging.items() if name in kinds}
+    if queueing.OBJECTS in kinds:
+        found |= {"queue": queues.get(service.pk, []), "skip": service.skip}
+    return found
+
+
+def _moved(node: Node, state: str, item: TransferredService) -> dict[str, Any]:
+    other = item.transfer.target if item.transfer.source_id == node.pk else item.transfer.source
+    return {"state": state, "reason": f"moves to {other}", "forward": service_transfers.forward_of(node, item)}
+
+
+def _left_behind(node: Node, state: str, item: TransferredService, now: datetime, names: list[str]) -> dict[str, Any]:
+    """A service that is another node's, as this one still has it: with its ports here, off the air.
+
+    ``names``: domains that lead to it.
+    """
+    service = item.service
+    engine = _engine_of(service)
+    described = _described(service, engine, now)
+    ports = item.source_ports if item.transfer.source_id == node.pk else item.target_ports
+    described["port"] = ports.get("port")
+    described["settings"] |= {name: port for name, port in ports.items() if name != "port"}
+    # Of a node that is told of it no more, this generation says that it was seen.
+    described["generation"] = item.transfer.generation if state == "deleted" else service.generation
+    nothing: dict[str, Any] = {COLLECTION_OF[kind]: {} for kind in OF_SERVICE}
+    nothing["domains"] = {service.pk: names}
+    described |= _objects(service, engine, nothing, {})
+    described |= {"credentials": _withheld(item, described["credentials"]), "previous_credentials": {}}
+    if state == "moved":
+        return described | _moved(node, state, item)
+    return described | {"state": state, "reason": ""}
+
+
+def _withheld(item: TransferredService, credentials: Mapping[str, Any]) -> dict[str, Any]:
+    """In place of what is another node's to know: nobody's passwords, the same at every call."""
+    key = f"transfer {item.transfer_id} {item.service_id}"
+    return {
+        name: value if value is None else salted_hmac(key, name, algorithm="sha256").hexdigest()[:32]
+        for name, value in credentials.items()
     }
 
 

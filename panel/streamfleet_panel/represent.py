@@ -12,7 +12,7 @@ from django.conf import settings as panel_settings
 from django.db.models import Max, QuerySet
 from django.utils import timezone
 
-from streamfleet_panel import journal, libraries
+from streamfleet_panel import journal, libraries, service_transfers
 from streamfleet_panel.access import Actor
 from streamfleet_panel.domains.records import proof
 from streamfleet_panel.engines import Engine, engines
@@ -38,6 +38,8 @@ from streamfleet_panel.models import (
     Relay,
     ResellerPlan,
     Schedule,
+    ServiceTransfer,
+    TransferredService,
     Usage,
 )
 from streamfleet_panel.times import rfc3339
@@ -137,6 +139,57 @@ def run(obj: ConvergeRun) -> dict[str, Any]:
         "finished_at": rfc3339(obj.finished_at),
         "message": obj.message,
         "output": obj.output,
+    }
+
+
+def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None) -> dict[str, Any]:
+    """A transfer; ``items``: its services, where they are known."""
+    found = service_transfers.items_of(obj) if items is None else items
+    names: dict[int, list[str]] = {}
+    told = Domain.objects.filter(media_service__in=[item.service_id for item in found], enabled=True)
+    for service, name in told.order_by("name").values_list("media_service_id", "name"):
+        names.setdefault(service, []).append(name)
+    usage = Usage.objects.filter(media_service__in=[item.service_id for item in found])
+    listeners = dict(usage.values_list("media_service_id", "listeners"))
+    return {
+        "id": obj.pk,
+        "state": obj.state,
+        "source": _place(obj.source),
+        "target": _place(obj.target),
+        "services": [
+            {
+                "slug": item.service.slug,
+                "customer": item.service.customer.username,
+                "uid": item.service.customer.uid,
+                "engine": item.service.engine,
+                "state": item.service.desired_state()[0],
+                "source_ports": item.source_ports,
+                "target_ports": item.target_ports,
+                "opens": [there for _here, there in service_transfers.pairs_of(item)],
+                "domains": names.get(item.service_id, []),
+                "listeners": listeners.get(item.service_id),
+            }
+            for item in found
+        ],
+        "libraries": service_transfers.libraries_of(obj, found),
+        "requested_by": obj.requested_by,
+        "held_at": rfc3339(obj.held_at),
+        "hold": obj.hold,
+        "reached": obj.reached,
+        "unsettled": service_transfers.unsettled(obj, found),
+        "created_at": rfc3339(obj.created_at),
+    }
+
+
+def _place(node: Node) -> dict[str, Any]:
+    return {
+        "name": node.name,
+        "address": node.address,
+        "ssh_port": node.ssh_port,
+        "ssh_user": node.ssh_user,
+        "host_key": node.host_key,
+        "stream_host": node.stream_host or node.address,
+        "status": node.status,
     }
 
 

@@ -326,7 +326,7 @@ def test_constant_queries(
     relays = [{"media_service": f"s{n}", "name": "network", **ends} for n in range(50)]
     run({"media_services": services, "playlists": playlists, "djs": djs, "schedules": schedules, "relays": relays})
     node = Node.objects.get(name="node1")
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(10):
         assert len(nodedoc.document(node)["services"]) == 55
     report = {
         "epoch": str(Installation.current().epoch),

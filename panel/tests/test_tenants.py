@@ -220,6 +220,10 @@ OTHERS = {
     "GET /relays",
     "GET /reseller-plans",
     "GET /usage",
+    "GET /transfers",
+    "POST /transfers",
+    "GET /transfers/{id}",
+    "POST /transfers/{id}/steps",
 }
 
 

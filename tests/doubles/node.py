@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 
 from streamfleet.node_apply.host import Finished, Host
 
-GROUPS = "root:x:0:\nwww-data:x:33:\nstreamfleet-rtmp:x:990:\nstreamfleet-relay:x:991:\n"
+GROUPS = "root:x:0:\nwww-data:x:33:\nstreamfleet-rtmp:x:990:\nstreamfleet-relay:x:991:\nstreamfleet-forward:x:992:\n"
 WWW_DATA = "www-data:x:33:33:www-data:/var/www:/usr/sbin/nologin\n"
 
 
@@ -45,7 +45,7 @@ class NodeDouble:
                 (root / folder).mkdir(parents=True)
             (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n" + WWW_DATA)
             (root / "etc/group").write_text(GROUPS)
-            for template in ("icecast", "autodj", "live", "relay"):
+            for template in ("icecast", "autodj", "live", "relay", "forward"):
                 (root / f"etc/systemd/system/streamfleet-{template}@.service").write_text("[Service]\n")
             self._save({"units": {}, "table": True, "pairs": [], "taken": [], "words": {}})
 
@@ -223,13 +223,15 @@ class NodeDouble:
     def _config(self, name: str) -> str:
         slug = name.partition("@")[2].removesuffix(".service")
         engine = name.partition("@")[0].removeprefix("streamfleet-")
-        file = "icecast.xml" if engine == "icecast" else "settings.json"
+        file = {"icecast": "icecast.xml", "forward": "forward.json"}.get(engine, "settings.json")
         return (self.root / "etc/streamfleet/instances" / engine / slug / file).read_text()
 
     def _port(self, name: str, config: str) -> int | None:
         """The port that a unit opens."""
         if "icecast" in name:
             return int(ET.fromstring(config).findtext("listen-socket/port") or 0)
+        if "-forward@" in name:
+            return int(json.loads(config)["ports"][0][0])
         return int(json.loads(config)["port"]) if "-live@" in name else None
 
     def _systemd_sysusers(self, rest: Sequence[str], stdin: str) -> Finished:

@@ -2,7 +2,7 @@
 
 Tests playbooks: upgrade.yml site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml
 uninstall.yml hardening.yml reset_admin_password.yml domain_change.yml move_media.yml
-database_move.yml.
+database_move.yml transfer.yml.
 """
 
 from __future__ import annotations
@@ -75,6 +75,9 @@ def test_certificates_and_media_by_jobs(platform: Stage, tmp_path: Path) -> None
     refused = jobs.launch("move media", move_media_to="/run/media/new")
     assert refused.code != 0
     assert "/run is not for data" in refused.told
+    refused = jobs.launch("transfer", transfer_service="no-such-fm", transfer_to=NODE)
+    assert refused.code != 0
+    assert "there is no such service" in refused.told
     succeeded(jobs.launch("database move", job_type="check"))
     name = f"t{secrets.token_hex(4)}"
     service: dict[str, Any] = {"slug": f"{name}-fm", "customer": name, "engine": "icecast", "autodj": {}}

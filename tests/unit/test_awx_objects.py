@@ -126,7 +126,7 @@ def test_a_template_takes_variables_from_its_survey_only_and_excludes_what_may_n
 def test_where_the_inventory_can_be_chosen_the_panel_can_be_too() -> None:
     both = [template for template in templates() if "Streamfleet panel" in template["credentials"]]
     assert {item["name"] for item in both if item.get("ask_inventory_on_launch")} == {
-        "Streamfleet converge", "Streamfleet media folder",
+        "Streamfleet converge", "Streamfleet media folder", "Streamfleet transfer",
     }  # fmt: skip
     for template in both:
         assert template["ask_credential_on_launch"] is True, template["name"]

@@ -316,3 +316,27 @@ def test_a_node_without_that_group_says_what_to_run(node: NodeDouble) -> None:
         result["services"]["rock-fm"]["message"]
     )
     assert result["services"]["jazz-fm"]["state"] == "running"
+
+
+def test_a_service_that_moves_stops_and_is_forwarded_until_it_is_back_or_gone(node: NodeDouble) -> None:
+    forward = {"address": "192.0.2.7", "ports": [[8100, 9100]]}
+    apply(node, 1, with_autodj(), station(*B))
+    other = node.unit("jazz-fm")
+    result = apply(node, 2, with_autodj(state="moved", forward=forward), station(*B))
+    assert result["services"]["rock-fm"]["state"] == "moved", result
+    assert result["services"]["rock-fm"]["actions"] == ["stop", "autodj stop", "forward start"]
+    assert (node.running(), node.running(DJ)) == ({"jazz-fm"}, set())
+    assert node.running("streamfleet-forward@") == {"rock-fm"}
+    route = node.root / "etc/streamfleet/routes/rock-fm.json"
+    assert json.loads(route.read_text())["port"] == 8100
+    assert not apply(node, 2, with_autodj(state="moved", forward=forward), station(*B))["changed"]
+    apply(node, 3, with_autodj(), station(*B))
+    assert node.running() == {"jazz-fm", "rock-fm"}
+    assert node.running("streamfleet-forward@") == set()
+    assert not (node.root / "etc/streamfleet/instances/forward/rock-fm").exists()
+    apply(node, 4, with_autodj(state="moved", forward=forward), station(*B))
+    apply(node, 5, with_autodj(state="deleted"), station(*B))
+    assert node.running("streamfleet-forward@") == set()
+    assert not route.exists()
+    assert apply(node, 6, station(*B))["purged"] == ["rock-fm"]
+    assert node.unit("jazz-fm") == other

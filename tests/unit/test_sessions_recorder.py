@@ -518,8 +518,46 @@ def test_routes() -> None:
     assert route_of('{"uid": 200001}') == Route(None, [], "", 200001)
     assert route_of('{"port": 8000, "mounts": ["/a"], "default": "/a"}') == Route(8000, ["/a"], "/a")
     assert route_of('{"port": 1938, "hls": "/x/live"}') == Route(None, [], "")
+    moved = route_of('{"port": 8000, "mounts": ["/a"], "default": "/a", "elsewhere": true}')
+    assert moved == Route(8000, ["/a"], "/a", elsewhere=True)
     assert route_of("[]") is None
     assert route_of("{") is None
+
+
+@pytest.mark.parametrize("unwritten", [False, True])
+def test_what_is_sent_on_to_another_node_is_counted_there_alone(unwritten: bool) -> None:
+    here, there = (Route(8000, ["/stream"], "/stream", None, unwritten, away) for away in (False, True))
+    ports, ledger = {8000: "rock-fm"}, Ledger()
+
+    def line(began: float, ended: float, size: int) -> None:
+        item = web(time=ended, seconds=ended - began, bytes=size)
+        assert item is not None
+        ledger.request(item, ended)
+
+    ledger.learn({"rock-fm": here}, NOW)
+    ledger.tick(NOW + 5, [Connection(1, 8000, "203.0.113.7", 2_900_000)], ports)
+    ledger.learn({"rock-fm": there}, NOW + 10)
+    # What ended with the engine is of the past, and is told only now.
+    line(NOW, NOW + 11, 3_000_000)
+    sent_on = [Connection(2, 8000, "203.0.113.7", 50_000_000), Connection(3, 8000, "127.0.0.1", 70_000_000)]
+    ledger.tick(NOW + 100, sent_on, ports)
+    line(NOW + 12, NOW + 100, 9_000_000)
+    heard = [("web", 3_000_000), *([("direct", 2_900_000)] if unwritten else [])]
+    assert [(item["source"], item["bytes"]) for item in ledger.finished] == heard
+    kept = json.loads(json.dumps(ledger.dump()))
+    ledger = Ledger()
+    ledger.load(kept, NOW + 100)
+    ledger.learn({"rock-fm": there}, NOW + 150)
+    ledger.tick(NOW + 150, sent_on, ports)
+    ledger.learn({"rock-fm": here}, NOW + 200)
+    # Those who are cut off by the way back have all been there.
+    ledger.tick(NOW + 200, sent_on, ports)
+    line(NOW + 13, NOW + 201, 8_000_000)
+    ledger.tick(NOW + 300, [], ports)
+    line(NOW + 202, NOW + 300, 1_000)
+    ledger.tick(NOW + 300, [], ports)
+    assert transfer(ledger)[0]["bytes"] == 3_001_000
+    assert [(item["source"], item["bytes"]) for item in ledger.finished] == [("web", 1_000)]
 
 
 def test_a_log_is_followed_through_its_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,7 @@ class Icecast(http.server.ThreadingHTTPServer):
         self.sources: dict[str, tuple[int, int]] = {}
         self.listeners: dict[str, str] = defaultdict(str)
         self.killed: list[str] = []
+        self.asked = 0
         self.port = self.server_address[1]
         self.start = STARTS[engine]
 
@@ -137,6 +138,7 @@ class IcecastHandler(http.server.BaseHTTPRequestHandler):
     server: Icecast
 
     def do_GET(self) -> None:
+        self.server.asked += 1
         path, _, query = self.path.partition("?mount=")
         allowed = self.headers["Authorization"] == LOGIN
         text = SOURCES.format(
@@ -402,6 +404,14 @@ def test_an_engine_that_does_not_tell_its_services_is_in_no_others_way(host: Hos
     icecast.sources = {"/stream": (3, 1000)}
     Timed(host.settings, host.root).round(NOW)
     assert host.told("rock")["listeners"] == 3
+
+
+def test_an_engine_is_not_asked_about_what_another_node_has(host: Host, icecast: Icecast) -> None:
+    icecast.sources = {"/stream": (3, 1000)}
+    place = host.root / "etc/streamfleet/routes/rock.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "elsewhere": True}))
+    Timed(host.settings, host.root).round(NOW)
+    assert (host.told("rock")["listeners"], icecast.asked) == (0, 0)
 
 
 def test_off_the_air_nobody_listens_and_a_purged_service_is_forgotten(host: Host, icecast: Icecast) -> None:

@@ -213,6 +213,7 @@ def of(run: Run) -> dict[str, Any]:
         "purged": sorted(purged),
         "unknown": sorted({slug_of(key) for key in run.unknown}),
         "warnings": run.warnings,
+        "media_problem": run.transfer.problem,
     }
 
 

@@ -26,6 +26,7 @@ from streamfleet_panel.api import (
     services,
     sessions,
     tokens,
+    transfers,
     usage,
 )
 from streamfleet_panel.api.core import TokenAuth, error_of, refusal
@@ -57,6 +58,7 @@ for router in (
     sessions.router,
     usage.router,
     nodes.router,
+    transfers.router,
     tokens.router,
 ):
     api.add_router("", router)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from django.db import connection
@@ -24,6 +24,7 @@ from streamfleet_panel.models import (
     Node,
     PanelDomain,
     ResellerPlan,
+    TransferredService,
     UniqueCredential,
 )
 
@@ -78,6 +79,8 @@ def execute(plan: Plan, counter: Counter) -> None:
         if new:
             model._default_manager.bulk_create(new)
     _update(plan)
+    stored = [service.pk for service in plan.touched_services.values() if service.pk is not None]
+    _tell_former(stored, {node.pk for node in plan.touched_nodes.values()})
     if plan.rekeyed:
         UniqueCredential.replace(service for service, _ in plan.rekeyed.values())
     _flip(plan)
@@ -95,6 +98,16 @@ def _generations(plan: Plan) -> None:
     for service in plan.touched_services.values():
         service.generation = service.node.generation
         plan.update(service, ["generation"])
+
+
+def _tell_former(services: Iterable[int], told: Collection[int]) -> None:
+    """Raise the generation of nodes that have something of services that are another's, but for those ``told``."""
+    for part in chunks(services):
+        items = TransferredService.objects.filter(service__in=part)
+        places = items.values_list("service__node", "transfer__source", "transfer__target")
+        others = {other for node, *both in places for other in both if other != node} - set(told)
+        if others:
+            Node.objects.filter(pk__in=others).update(generation=F("generation") + 1)
 
 
 def _create_accounts(plan: Plan, counter: Counter) -> None:
@@ -225,6 +238,7 @@ def bump(services: Iterable[MediaService]) -> None:
     services = list(services)
     node_ids = {service.node_id for service in services}
     Node.objects.filter(pk__in=node_ids).update(generation=F("generation") + 1)
+    _tell_former((service.pk for service in services), node_ids)
     newest = dict(Node.objects.filter(pk__in=node_ids).values_list("pk", "generation"))
     for service in services:
         service.generation = newest[service.node_id]

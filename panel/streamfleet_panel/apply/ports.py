@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from streamfleet_panel.engines import engines
-from streamfleet_panel.models import MediaService, Node
+from streamfleet_panel.models import MediaService, Node, TransferredService
 
 
 def key_of_node(node: Node) -> int:
@@ -24,7 +24,7 @@ class Ports:
     loaded: bool = False
 
     def load(self) -> None:
-        """Read every service's node, ports and engine: one query."""
+        """Read every service's node, ports and engine, and what is kept for those that are transferred: two queries."""
         if self.loaded:
             return
         self.loaded = True
@@ -39,6 +39,26 @@ class Ports:
             for name in known[engine].port_fields if engine in known else ():
                 if settings.get(name) is not None:
                     self.take(node_id, settings[name], 1, slug)
+
+        held = TransferredService.objects.select_related("transfer", "service").only(
+            "source_ports",
+            "target_ports",
+            "transfer__source",
+            "transfer__target",
+            "service__slug",
+            "service__engine",
+            "service__node",
+        )
+        for item in held:
+            for node_id, ports in (
+                (item.transfer.source_id, item.source_ports),
+                (item.transfer.target_id, item.target_ports),
+            ):
+                if node_id != item.service.node_id:
+                    self.count[node_id] = self.count.get(node_id, 0) + 1
+                width = known[item.service.engine].ports if item.service.engine in known else 1
+                for name, port in ports.items():
+                    self.take(node_id, port, width if name == "port" else 1, item.service.slug)
 
     def holder(self, key: int, port: int, width: int) -> str | None:
         """Who has one of ``width`` ports from ``port``."""

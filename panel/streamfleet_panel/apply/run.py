@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 
+from streamfleet_panel import service_transfers
 from streamfleet_panel.access import Actor, may
 from streamfleet_panel.apply import (
     customers,
@@ -206,6 +207,7 @@ def _plan(entries: list[Entry], actor: Actor, options: Options, faults: Iterable
         panel_domains.check_room(plan)
         media_users.check_room(plan)
         hosts.check_removed(plan)
+        service_transfers.check(plan)
     if plan.problems:
         raise invalid(plan.problems)
     if options.prune:

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from streamfleet_panel import queueing
@@ -41,6 +41,8 @@ FEEDS: dict[str, Store] = {
     "queue": queue.store,
     "hung": hung.store,
 }
+#: Feeds that add to what is known, and are true of services that have gone to another node meanwhile.
+OF_THE_PAST = frozenset({"sessions", "transfer", "played", "tv_played"})
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,19 @@ def store(node_id: int, number: int, batch: Batch) -> bool:
             return False
         if any(batch.items.values()):
             services = dict(MediaService.objects.filter(node_id=node_id).values_list("slug", "pk"))
+            # What was heard here before it became another node's, and is told only now.
+            either = Q(transfer__transfer__source=node_id) | Q(transfer__transfer__target=node_id)
+            former = MediaService.objects.filter(either).exclude(node_id=node_id)
+            past = services | dict(former.values_list("slug", "pk"))
             # What is stored refers to services, which the database locks for that, in the order of the items; who
             # changes many of them locks them, too. So they are locked before, in the one order that all keep.
             named = _named(batch)
-            there = lock_services(pk for slug, pk in services.items() if slug in named)
-            services = {slug: pk for slug, pk in services.items() if pk in there or slug not in named}
+            there = lock_services(pk for slug, pk in past.items() if slug in named)
+            past = {slug: pk for slug, pk in past.items() if pk in there or slug not in named}
+            services = {slug: pk for slug, pk in services.items() if slug in past}
             for name, items in batch.items.items():
                 if items and name in FEEDS:
-                    FEEDS[name](services, items, now)
+                    FEEDS[name](past if name in OF_THE_PAST else services, items, now)
     return True
 
 

@@ -19,8 +19,8 @@ from streamfleet_panel.transfer import transferred
 
 #: Kinds of sources that nodes tell apart.
 KINDS = ("encoder", "relay", "autodj")
-#: States that a service can be in; ``pending``: its node has not told of it as it is.
-STATES = ("pending", "running", "stopped", "suspended", "disabled", "over_quota", "failed")
+#: States that a service can be in; ``pending``: its node has not told of it as it is; ``moved``: held for a transfer.
+STATES = ("pending", "running", "stopped", "suspended", "disabled", "over_quota", "moved", "failed")
 
 
 class Family(GaugeMetricFamily):

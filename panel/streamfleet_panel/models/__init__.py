@@ -18,6 +18,7 @@ from streamfleet_panel.models.queued import QueuedTrack
 from streamfleet_panel.models.relay import Relay
 from streamfleet_panel.models.schedule import Schedule
 from streamfleet_panel.models.service import MediaService, ServiceStatus, UniqueCredential
+from streamfleet_panel.models.service_transfer import ServiceTransfer, TransferredService
 from streamfleet_panel.models.session import MB, ListenerSession, Transfer
 from streamfleet_panel.models.token import MACHINES, ApiToken
 from streamfleet_panel.models.usage import Listening, Usage
@@ -53,7 +54,9 @@ __all__ = [
     "ResellerPlan",
     "Schedule",
     "ServiceStatus",
+    "ServiceTransfer",
     "Transfer",
+    "TransferredService",
     "UniqueCredential",
     "Usage",
 ]

@@ -31,6 +31,7 @@ _STATES = {
     "suspended": ("Suspended", "off", True),
     "disabled": ("Disabled", "off", True),
     "over_quota": ("Over quota", "off", True),
+    "moved": ("Moving", "busy", False),
     "deleted": ("Deleted", "off", True),
     "failed": ("Failed", "bad", True),
 }

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from streamfleet.engine import File, Instance, RenderError
+from streamfleet.engine import REACHED, File, Instance, RenderError
 
 ENGINE = "shoutcast2"
 INSTANCES = "/etc/streamfleet/instances/shoutcast2"
@@ -116,7 +116,7 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
     streams = _streams(service)
     config = _config(service, node, streams)
     files = [File(f"{INSTANCES}/{slug}/sc_serv.conf", config, group=f"sf{uid}", mask=MASK)]
-    if service["state"] == "running":
+    if service["state"] in REACHED:
         files.append(_route(service, streams))
     return Instance(
         slug=slug,
@@ -232,6 +232,9 @@ def _route(service: Mapping[str, Any], streams: list[Mapping[str, Any]]) -> File
     if service["limits"].get("max_bitrate_kbps") is not None:
         # To whoever measures (meter.py beside this file).
         route["max_bitrate_kbps"] = service["limits"]["max_bitrate_kbps"]
+    if service["state"] == "moved":
+        # Listeners are sent on: the node that has the service counts them.
+        route["elsewhere"] = True
     content = json.dumps(route, separators=(", ", ": ")) + "\n"
     return File(f"{ROUTES}/{service['slug']}.json", content, group="www-data", kind="route", validate="json")
 

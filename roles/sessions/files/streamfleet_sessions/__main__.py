@@ -93,7 +93,7 @@ class Recorder:
                 continue
             if route is not None:
                 found[path.stem] = route
-        self.ledger.learn(found)
+        self.ledger.learn(found, changed / 1e9)
         self._here = set(found)
         self._seen_routes = changed
 

@@ -45,6 +45,7 @@ class Route:
     """Where a service is: what the web server reads as its route.
 
     ``uid``: whose it is, where no unit of it says so. ``unwritten``: its engine writes no lines about its listeners.
+    ``elsewhere``: another node has it, and counts what is sent on from here.
     """
 
     port: int | None
@@ -52,6 +53,7 @@ class Route:
     default: str
     uid: int | None = None
     unwritten: bool = False
+    elsewhere: bool = False
 
 
 @dataclass
@@ -156,6 +158,10 @@ class Ledger:
         self.finished: list[dict[str, Any]] = []
         self._open: dict[int, tuple[Key, int]] = {}
         self._direct: dict[int, Direct] = {}
+        # Slug → since when another node has it, and until when: its web server's listeners who began then are there.
+        self._away: dict[str, tuple[float, float | None]] = {}
+        # Connections that are sent on. Some outlive the return of their service by a moment, with all they have sent.
+        self._sent_on: set[int] = set()
         self._minute = 0
         self._recorded: dict[str, int] = {}
 
@@ -165,7 +171,7 @@ class Ledger:
         if request.source == "direct":
             if is_this_host(request.address):
                 return
-        elif route is None and (request.method != "GET" or request.status not in FOUND):
+        elif self._began_away(request) or (route is None and (request.method != "GET" or request.status not in FOUND)):
             return
         tally = self._tally(self._key(request.slug))
         if request.source == "hls":
@@ -187,9 +193,20 @@ class Ledger:
         route = self.routes.get(slug)
         return slug, self.tenants.get(slug, route.uid if route is not None else None)
 
-    def learn(self, found: Mapping[str, Route]) -> None:
-        """Where services are, and whose. Those that have gone are still known: their last lines are yet to come."""
+    def _began_away(self, request: Request) -> bool:
+        since, until = self._away.get(request.slug, (None, None))
+        began = request.ended - request.seconds
+        return since is not None and since <= began and (until is None or began < until)
+
+    def learn(self, found: Mapping[str, Route], now: float = 0.0) -> None:
+        """Where services are since ``now``, and whose. Those that have gone are still known: their last lines are yet
+        to come."""
         for slug, route in found.items():
+            since, until = self._away.get(slug, (now, now))
+            if route.elsewhere and until is not None:
+                self._away[slug] = (now, None)
+            elif not route.elsewhere and until is None:
+                self._away[slug] = (since, now)
             whose = self._key(slug)
             self.routes[slug] = route
             if whose[1] is None and self._key(slug)[1] is not None and whose in self.tallies:
@@ -236,7 +253,9 @@ class Ledger:
     def tick(self, now: float, connections: Iterable[Connection] | None, ports: Mapping[int, str]) -> None:
         """What is open now, None where that is not known: ``ports`` says whose each port is."""
         if connections is not None:
-            here = [item for item in connections if item.port in ports]
+            mine = [item for item in connections if item.port in ports]
+            self._sent_on = {item.cookie for item in mine if self._is_sent_on(item.cookie, ports[item.port])}
+            here = [item for item in mine if item.cookie not in self._sent_on]
             self._directly(now, here, ports)
             self._ended(now, {item.cookie: (self._key(ports[item.port]), item.sent) for item in here})
         sums: dict[Key, int] = {}
@@ -250,6 +269,10 @@ class Ledger:
         for key, viewer in list(self.viewers.items()):
             if viewer.ended + self.idle_seconds <= now:
                 self._gone(now, key)
+
+    def _is_sent_on(self, cookie: int, slug: str) -> bool:
+        route = self.routes.get(slug)
+        return cookie in self._sent_on or (route is not None and route.elsewhere)
 
     def _directly(self, now: float, here: Iterable[Connection], ports: Mapping[int, str]) -> None:
         """Follow listeners of engines that write no lines about them."""
@@ -340,6 +363,7 @@ class Ledger:
         }
         kept = {*(slug for slug, _uid in now_here), *(slug for slug, _uid in self.tallies)}
         self.routes = {slug: route for slug, route in self.routes.items() if slug in kept}
+        self._away = {slug: when for slug, when in self._away.items() if slug in kept}
 
     def dump(self) -> dict[str, Any]:
         """What a later process needs to go on, for JSON."""
@@ -351,6 +375,7 @@ class Ledger:
                 for slug, route in self.routes.items()
             },
             "more": {slug: {"uid": route.uid, "unwritten": route.unwritten} for slug, route in self.routes.items()},
+            "away": self._away,
             "boot": self.boot,
             "open": [[cookie, *whose, sent] for cookie, (whose, sent) in self._open.items()],
             "tallies": [[*whose, asdict(tally)] for whose, tally in self.tallies.items()],
@@ -363,6 +388,7 @@ class Ledger:
         self.counter = str(kept["counter"])
         more = kept.get("more", {})
         self.routes = {slug: Route(**(route | more.get(slug, {}))) for slug, route in kept["routes"].items()}
+        self._away = {slug: (since, until) for slug, (since, until) in kept.get("away", {}).items()}
         tallies = kept["tallies"]
         if isinstance(tallies, dict):
             # Of a release that did not know whose they are.
@@ -404,6 +430,7 @@ def route_of(text: str) -> Route | None:
         if "uid" in found:
             return Route(None, [], "", int(found["uid"]))
         mounts = [str(mount) for mount in found["mounts"]]
-        return Route(int(found["port"]), mounts, str(found["default"]), unwritten=found.get("unwritten") is True)
+        unwritten, elsewhere = found.get("unwritten") is True, found.get("elsewhere") is True
+        return Route(int(found["port"]), mounts, str(found["default"]), unwritten=unwritten, elsewhere=elsewhere)
     except (ValueError, KeyError, TypeError):
         return None

@@ -115,13 +115,21 @@ def route_of(root: Path, slug: str) -> dict[str, Any] | None:
 
 
 def on_the_air(root: Path, engine: str) -> list[str]:
-    """Slugs of an engine's services with a folder and a route."""
-    routes = root / "etc/streamfleet/routes"
+    """Slugs of an engine's services with a folder and a route, but for those that another node has."""
     try:
         folders = sorted(path.name for path in (root / "etc/streamfleet/instances" / engine).iterdir())
     except FileNotFoundError:
         return []
-    return [slug for slug in folders if (routes / f"{slug}.json").exists()]
+    return [slug for slug in folders if _is_here(root, slug)]
+
+
+def _is_here(root: Path, slug: str) -> bool:
+    try:
+        route = route_of(root, slug)
+    except (OSError, ValueError):
+        # What is wrong with it is said when the service is measured.
+        return True
+    return route is not None and route.get("elsewhere") is not True
 
 
 def ask(port: int, path: str, password: str | None = None) -> bytes:

@@ -1,0 +1,1 @@
+"""Files of media services on their way to another node: the one that gets them fetches them from the other."""

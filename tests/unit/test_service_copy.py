@@ -1,0 +1,471 @@
+"""Files of services on their way to another node: what the key opens, and what rsync makes of two folders.
+
+rsync is the real one; instead of SSH it is given a double, which does what sshd does with the key's one command. What
+nodes make of it is shown by tests/live/test_transfer.py.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamfleet.node_apply import state
+from streamfleet.node_apply.host import Finished, Host
+from streamfleet.service_copy import getting, giving, hearing, quiet, ready
+from streamfleet.service_copy.getting import Given
+from streamfleet.service_copy.notes import Notes
+from streamfleet.service_copy.places import CopyError, folders_of, measured, total
+
+from tests.ports import free_port
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA87XWuBJn2PerAcsbHAuAzufLtl4aLjavEPODNG1Rzn"
+ORIGIN = getting.Origin("192.0.2.10", 22, "streamfleet-converge", KEY)
+FOLDERS = ["services/rock-fm", "media/200001"]
+needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
+
+
+@dataclass
+class Nodes:
+    """Two trees. ``ssh`` is a double: it runs what the transfer's line of authorized_keys says, and nothing else."""
+
+    root: Path
+    shells: list[str] = field(default_factory=list)
+    commands: list[list[str]] = field(default_factory=list)
+
+    def host(self, name: str) -> Host:
+        return Host(root=self.root / name, own=False, run=self.run, sleep=lambda _seconds: None)
+
+    def put(self, name: str, path: str, text: str) -> None:
+        place = self.root / name / "var/lib/streamfleet" / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(text)
+
+    def given(self, name: str = "from", **more: Any) -> Given:
+        """What the other side is told that this one has."""
+        counts = measured(self.host(name), FOLDERS)
+        return Given({folder: one.files for folder, one in counts.items()}, total(counts).bytes, **more)
+
+    def files(self, name: str) -> dict[str, str]:
+        base = self.root / name / "var/lib/streamfleet"
+        found = (path for folder in FOLDERS for path in (base / folder).rglob("*") if path.is_file())
+        return {str(path.relative_to(base)): path.read_text() for path in found}
+
+    def run(self, argv: Sequence[str], stdin: str, timeout: float) -> Finished:
+        if argv[0] == "systemctl":
+            return Finished(3)
+        if argv[0] == "systemd-run":
+            # The unit's own command, which is through when it is looked at again.
+            argv = argv[argv.index("/bin/sh") :]
+        if argv[0] in ("rsync", "/bin/sh"):
+            shell = next(word for word in argv if word.startswith("--rsh="))
+            self.shells.append(shell)
+            self.commands.append(list(argv))
+            for wanted in ("StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes"):
+                assert wanted in shell
+            argv = [f"--rsh={self.root}/ssh" if word == shell else word for word in argv]
+        done = subprocess.run(list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, check=False)
+        return Finished(done.returncode, done.stdout, done.stderr)
+
+    def sshd(self) -> None:
+        """Have the double do what the line in authorized_keys says, in the tree, as whoever runs the tests."""
+        line = (self.root / "from/root/.ssh/authorized_keys").read_text().splitlines()[-1]
+        command = line.partition('command="')[2].partition('"')[0].split()
+        settings = self.root / "from" / command[-2].partition("=")[2].lstrip("/")
+        text = settings.read_text().replace("path = ", f"path = {self.root}/from")
+        for root_only in ("use chroot = yes", "uid = 0", "gid = 0"):
+            assert root_only in text
+            text = text.replace(root_only, "use chroot = no" if "chroot" in root_only else "")
+        (self.root / "rsyncd.conf").write_text(text)
+        command[-2] = f"--config={self.root}/rsyncd.conf"
+        (self.root / "ssh").write_text(f"#!/bin/sh\nexec {shlex.join(command)}\n")
+        (self.root / "ssh").chmod(0o755)
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Nodes:
+    """A station's data and a library on the one, nothing on the other."""
+    it = Nodes(tmp_path)
+    it.put("from", "services/rock-fm/history.jsonl", "{}\n")
+    it.put("from", "media/200001/day/one.mp3", "one")
+    it.put("from", "media/200002/other.mp3", "another customer's")
+    for place in ("var/lib/streamfleet/services", "var/lib/streamfleet/media"):
+        (tmp_path / "into" / place).mkdir(parents=True)
+    keys = tmp_path / "from/root/.ssh/authorized_keys"
+    keys.parent.mkdir(parents=True)
+    keys.write_text("# Managed.\n")
+    keys.chmod(0o640)
+    return it
+
+
+def served(nodes: Nodes, folders: list[str] = FOLDERS) -> list[str]:
+    return giving.served(nodes.host("from"), "7", "root", KEY, folders)
+
+
+def test_the_key_opens_these_folders_to_be_read_and_goes(nodes: Nodes) -> None:
+    keys = nodes.root / "from/root/.ssh/authorized_keys"
+    assert served(nodes, [*FOLDERS, "media-index/200001"]) == FOLDERS
+    assert served(nodes) == FOLDERS
+    first, line = keys.read_text().splitlines()
+    assert first == "# Managed."
+    assert Notes(nodes.host("from"), "7").read("gave", None) == FOLDERS
+    assert line.startswith('restrict,expiry-time="2')
+    assert line.endswith(f" {KEY} streamfleet-transfer-7")
+    assert keys.stat().st_mode & 0o777 == 0o640
+    settings = (nodes.root / "from/run/streamfleet-transfer/7/rsyncd.conf").read_text()
+    assert "[services.rock-fm]\npath = /var/lib/streamfleet/services/rock-fm\n" in settings
+    assert "200002" not in settings
+    assert "read only = yes" in settings
+    assert giving.withdrawn(nodes.host("from"), "7", "root")
+    assert keys.read_text() == "# Managed.\n"
+    assert not giving.withdrawn(nodes.host("from"), "7", "root")
+    giving.served(nodes.host("from"), "7", "root", KEY, FOLDERS, ["192.0.2.11", "127.0.0.1"])
+    assert keys.read_text().splitlines()[-1].startswith('restrict,from="127.0.0.1,192.0.2.11",expiry-time="2')
+    with pytest.raises(CopyError, match="does not find 'no such host'"):
+        giving.served(nodes.host("from"), "7", "root", KEY, FOLDERS, ["no such host"])
+
+
+@needs_rsync
+def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    assert here.keyed(ORIGIN).startswith("ssh-ed25519 ")
+    assert here.folder.stat().st_mode & 0o777 == 0o700
+    status = here.copied(ORIGIN, nodes.given(), FOLDERS, 60)["status"]
+    assert status["running"] is False
+    assert nodes.files("into") == nodes.files("from")
+    nodes.put("from", "media/200001/day/two.mp3", "two")
+    (nodes.root / "from/var/lib/streamfleet/media/200001/day/one.mp3").unlink()
+    verified = here.caught_up(ORIGIN, nodes.given(), FOLDERS)["verified"]
+    # A side that reads its files to compare them says nothing meanwhile, however many there are.
+    timed = ["--timeout=60" in command for command in nodes.commands]
+    assert [not timeout for timeout in timed] == ["--checksum" in command for command in nodes.commands]
+    assert timed[:3] == [True, False, True]
+    # While nobody is on the air, all folders are fetched over one connection.
+    assert "ControlPath" not in nodes.shells[0]
+    assert f"ControlPath={here.folder}/ssh" in nodes.shells[-1]
+    assert nodes.files("into") == nodes.files("from")
+    assert verified["files"] == 2
+    assert not (nodes.root / "into/var/lib/streamfleet/media/200002").exists()
+    assert not here.notes.replaced.exists()
+    assert here.forgotten()
+    assert sorted(path.name for path in here.folder.iterdir()) == ["had.json", "lock", "made.json"]
+    assert here.ended() == (True, "")
+    assert not here.folder.exists()
+    assert here.ended() == (False, "")
+
+
+@needs_rsync
+def test_a_copy_that_fails_says_why_and_goes_on_the_next_time(nodes: Nodes) -> None:
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    here.keyed(ORIGIN)
+    ssh = (nodes.root / "ssh").read_text()
+    (nodes.root / "ssh").write_text("#!/bin/sh\necho 'Connection refused' >&2\nexit 255\n")
+    with pytest.raises(CopyError, match=r"nothing is off the air for it. rsync ended with .*Connection refused"):
+        here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
+    with pytest.raises(CopyError, match="services/rock-fm cannot be fetched"):
+        here.caught_up(ORIGIN, nodes.given(), FOLDERS)
+    (nodes.root / "ssh").write_text(ssh)
+    here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
+    assert nodes.files("into") == nodes.files("from")
+
+
+def test_without_room_nothing_is_begun(nodes: Nodes) -> None:
+    here = getting.Getting(nodes.host("into"), "7")
+    here.folder.mkdir(parents=True)
+    with pytest.raises(CopyError, match=r"MB are free on this node, and .* are needed"):
+        here.copied(ORIGIN, Given({}, 2**60), FOLDERS, 60)
+
+
+def test_without_room_for_what_is_replaced_nothing_is_begun(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The media are on a disk of their own, and what a copy back removes is kept on the other one."""
+    here = getting.Getting(nodes.host("into"), "7")
+    here.notes.make()
+    real = os.statvfs
+
+    def statvfs(place: Path) -> os.statvfs_result:
+        found = tuple(real(place))
+        return os.statvfs_result((*found[:3], 0, 0, *found[5:10]) if "/transfer" in str(place) else found[:10])
+
+    monkeypatch.setattr(os, "statvfs", statvfs)
+    nodes.put("into", "media/200001/old.mp3", "old")
+    here._check_room(Given({"media/200001": 0}, 0))
+    with pytest.raises(CopyError, match=r"transfer/7/replaced: 0 MB are free"):
+        here._check_room(Given({"media/200001": 0}, 0, back=True))
+
+
+@pytest.mark.parametrize(
+    ("slugs", "uids", "said"),
+    [(["../etc"], [], "is not a slug"), (["a/b"], [], "is not a slug"), ([], [0], "is not the uid of a tenant")],
+)
+def test_what_is_no_folder_of_a_service_is_refused(slugs: list[str], uids: list[int], said: str) -> None:
+    with pytest.raises(CopyError, match=said):
+        folders_of(slugs, uids)
+
+
+@pytest.mark.parametrize("folder", ["services/../node", "media/../../etc", "media/100", "node"])
+def test_no_other_folder_is_opened_or_fetched(nodes: Nodes, folder: str) -> None:
+    with pytest.raises(CopyError, match="is not a folder of a service"):
+        served(nodes, [folder])
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        getting.Origin("-oProxyCommand=x", 22, "root", KEY),
+        getting.Origin("192.0.2.1", 22, "root -o x", KEY),
+        getting.Origin("192.0.2.1", 22, "root", "a\nb"),
+        getting.Origin("192.0.2.1", 22, "root", ""),
+    ],
+)
+def test_what_would_be_an_option_is_refused(nodes: Nodes, origin: getting.Origin) -> None:
+    with pytest.raises(CopyError):
+        getting.Getting(nodes.host("into"), "7").keyed(origin)
+
+
+@needs_rsync
+def test_what_is_somebody_elses_is_neither_overwritten_nor_removed(nodes: Nodes) -> None:
+    """The customer has a library there already, which no transfer has brought."""
+    nodes.put("into", "media/200001/old.mp3", "what another station plays")
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    here.keyed(ORIGIN)
+    for fetch in (
+        lambda: here.copied(ORIGIN, nodes.given(), FOLDERS, 60),
+        lambda: here.caught_up(ORIGIN, nodes.given(), FOLDERS),
+    ):
+        with pytest.raises(CopyError, match="media/200001 is on this node already, with 1 files"):
+            fetch()
+    assert nodes.files("into") == {"media/200001/old.mp3": "what another station plays"}
+    assert here.notes.removed(["rock-fm"], [200001]).files == 0
+    assert nodes.files("into") == {"media/200001/old.mp3": "what another station plays"}
+
+
+def a_copy_back(nodes: Nodes) -> getting.Getting:
+    """Services that were on ``into`` before, are on ``from`` now, and are to go back."""
+    for number in range(8):
+        for name in ("into", "from"):
+            nodes.put(name, f"media/200001/{number}.mp3", f"song {number}")
+            os.utime(nodes.root / name / f"var/lib/streamfleet/media/200001/{number}.mp3", (0, 0))
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    here.keyed(ORIGIN)
+    return here
+
+
+@needs_rsync
+def test_a_copy_back_does_not_spread_a_loss(nodes: Nodes) -> None:
+    here, before = a_copy_back(nodes), nodes.files("into")
+    shutil.rmtree(nodes.root / "from/var/lib/streamfleet/media/200001")
+    with pytest.raises(CopyError, match=r"media/200001 \(8 files\) is not there.*transfer_fewer=yes"):
+        here.copied(ORIGIN, nodes.given(back=True), FOLDERS, 60)
+    for number in range(2):
+        nodes.put("from", f"media/200001/{number}.mp3", f"song {number}")
+        os.utime(nodes.root / f"from/var/lib/streamfleet/media/200001/{number}.mp3", (0, 0))
+    for fetch in (here.copied, lambda *words: here.caught_up(*words[:3])):
+        with pytest.raises(CopyError, match=r"media/200001 has 2 files there, and 8 here"):
+            fetch(ORIGIN, nodes.given(back=True), FOLDERS, 60)
+    assert nodes.files("into") == before
+    here.copied(ORIGIN, nodes.given(back=True, fewer=True), FOLDERS, 60)
+    assert nodes.files("into") == nodes.files("from")
+    lost = [f"{number}.mp3" for number in range(2, 8)]
+    (kept,) = here.notes.replaced.glob("*/media/200001")
+    assert sorted(path.name for path in kept.iterdir()) == lost
+    # Somebody has said that this is meant, and may have been wrong.
+    for _again in range(2):
+        assert here.ended() == (True, str(here.notes.replaced))
+        assert sorted(path.name for path in kept.iterdir()) == lost
+    assert sorted(path.name for path in here.folder.iterdir()) == ["fewer.json", "replaced"]
+
+
+@needs_rsync
+def test_what_is_lost_over_there_during_a_copy_back_does_not_get_lost_here(nodes: Nodes) -> None:
+    """The first passes have removed it here; the last one does not find it to be in order."""
+    here = a_copy_back(nodes)
+    given = nodes.given(back=True)
+    library = nodes.root / "from/var/lib/streamfleet/media/200001"
+    for path in [*library.glob("*.mp3"), library / "day/one.mp3"]:
+        path.unlink()
+    here.copied(ORIGIN, given, FOLDERS, 60)
+    assert not [name for name in nodes.files("into") if name.startswith("media/")]
+    with pytest.raises(CopyError, match=r"media/200001 has 0 files there, and 8 here"):
+        here.caught_up(ORIGIN, nodes.given(back=True), FOLDERS)
+    assert len(list(here.notes.replaced.rglob("*.mp3"))) == 8
+
+
+@needs_rsync
+def test_what_a_copy_back_replaces_is_kept_until_the_end(nodes: Nodes) -> None:
+    here = a_copy_back(nodes)
+    nodes.put("from", "media/200001/1.mp3", "another song")
+    (nodes.root / "from/var/lib/streamfleet/media/200001/2.mp3").unlink()
+    here.copied(ORIGIN, nodes.given(back=True), FOLDERS, 60)
+    nodes.put("from", "services/rock-fm/history.jsonl", "{}\n{}\n")
+    (nodes.root / "from/var/lib/streamfleet/media/200001/3.mp3").unlink()
+    here.caught_up(ORIGIN, nodes.given(back=True), FOLDERS)
+    assert nodes.files("into") == nodes.files("from")
+    here.forgotten()
+    kept = {path.name: path.read_text() for path in here.notes.replaced.rglob("*") if path.is_file()}
+    assert kept.pop("history.jsonl") == "{}\n"
+    assert kept == {f"{number}.mp3": f"song {number}" for number in (1, 2, 3)}
+    # The same again, as after an undo that was refused: what was there first is kept beside what came since.
+    here.keyed(ORIGIN)
+    nodes.put("from", "media/200001/1.mp3", "a third song")
+    here.copied(ORIGIN, nodes.given(back=True), FOLDERS, 60)
+    found = sorted(path.read_text() for path in here.notes.replaced.rglob("1.mp3"))
+    assert found == ["another song", "song 1"]
+    assert here.ended() == (True, "")
+    assert not here.folder.exists()
+
+
+def test_only_what_a_transfer_has_brought_or_given_is_removed(nodes: Nodes) -> None:
+    host = nodes.host("from")
+    base = nodes.root / "from/var/lib/streamfleet"
+    (base / "media-index").mkdir()
+    (base / "media-index/200001").symlink_to(base / "media/200002")
+    notes = Notes(host, "7")
+    assert notes.removed([], [200001, 200002]).files == 0
+    notes.add("gave", ["media/200001", "media-index/200001"])
+    assert notes.removed([], [200001, 200002]).files == 1
+    assert not (base / "media/200001").exists()
+    assert (base / "media/200002/other.mp3").exists()
+
+
+def test_a_node_that_never_had_them_keeps_what_it_has_of_these_names(nodes: Nodes) -> None:
+    """It is back from the dead, and has the only copy of what was made there since."""
+    nodes.put("into", "services/rock-fm/history.jsonl", "mine\n")
+    notes = Notes(nodes.host("into"), "7")
+    with pytest.raises(CopyError, match="services/rock-fm is on this node already"):
+        notes.claim(FOLDERS)
+    assert notes.removed(["rock-fm"], [200001]).files == 0
+    assert nodes.files("into") == {"services/rock-fm/history.jsonl": "mine\n"}
+    notes.claim(["services/jazz-fm"])
+    nodes.put("into", "services/jazz-fm/history.jsonl", "brought\n")
+    notes.add("gave", ["services/rock-fm"])
+    assert notes.removed(["rock-fm", "jazz-fm"], []).files == 1
+    assert not notes.host.path("/var/lib/streamfleet/services/jazz-fm").exists()
+    assert nodes.files("into") == {"services/rock-fm/history.jsonl": "mine\n"}
+
+
+def test_nothing_is_given_up_that_the_other_node_lacks(nodes: Nodes) -> None:
+    given = nodes.given().files
+    notes = Notes(nodes.host("into"), "7")
+    with pytest.raises(CopyError, match=r"lacks what the other one has: .*services/rock-fm \(1 files\) is not there"):
+        notes.compared(given, fewer=False)
+    assert notes.compared(given, fewer=True) == {}
+    for path, text in nodes.files("from").items():
+        nodes.put("into", path, text)
+    assert notes.compared(given, fewer=False) == given
+
+
+def test_a_node_is_asked_whether_it_can_have_them(nodes: Nodes) -> None:
+    entries = {
+        "rock-fm": {"unit": "streamfleet-icecast@rock-fm.service", "state": "running"},
+        "rock-fm+autodj": {"unit": "streamfleet-autodj@rock-fm.service", "state": "running"},
+        "jazz-fm": {"unit": "streamfleet-shoutcast2@jazz-fm.service", "state": "running"},
+    }
+    host, other = nodes.host("from"), nodes.host("into")
+    state.save(host.state, {"epoch": "e", "generation": 1, "services": entries})
+    templates = ready.templates_of(host, ["rock-fm"])
+    assert templates == ["streamfleet-autodj@.service", "streamfleet-icecast@.service"]
+    units = other.path("/etc/systemd/system")
+    units.mkdir(parents=True)
+    here = host.path("/etc/systemd/system")
+    here.mkdir(parents=True)
+    (here / "streamfleet-file-transfer.service").write_text("")
+    with pytest.raises(CopyError, match=r"no unit streamfleet-file-transfer.service: add .* group file_tr"):
+        ready.check(other, ["rock-fm"], ready.templates_of(host, ["rock-fm"]), [])
+    (units / templates[1]).write_text("")
+    with pytest.raises(CopyError, match=r"no unit streamfleet-autodj@.service: add this host to the group autodj"):
+        ready.check(other, ["rock-fm"], templates, [])
+    (units / templates[0]).write_text("")
+    ready.check(other, ["rock-fm"], templates, [8000])
+    net = other.path("/proc/net")
+    net.mkdir(parents=True)
+    (net / "tcp").write_text("header\n 0: 00000000:1F40 00000000:0000 0A 0:0 0:0 0 0 0\n")
+    with pytest.raises(CopyError, match="something listens on its ports 8000 already"):
+        ready.check(other, ["rock-fm"], templates, [8000, 8001])
+    jails = other.path(ready.JAILS)
+    jails.parent.mkdir(parents=True)
+    jails.write_text("[sshd]\nignoreip = 127.0.0.0/8 192.0.2.10\n")
+    ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10"])
+    jails.write_text("[sshd]\nignoreip = 127.0.0.0/8 192.0.2.8/29 host.example.com\n")
+    ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10"])
+    with pytest.raises(CopyError, match=r"fail2ban does not know 192.0.2.16.*run hardening.yml"):
+        ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10", "192.0.2.16"])
+
+
+def test_a_purge_that_is_due_there_comes_first(nodes: Nodes) -> None:
+    """It would remove the files that are copied meanwhile."""
+    other = nodes.host("into")
+    entry = {"unit": "streamfleet-icecast@rock-fm.service", "state": "deleted"}
+    state.save(other.state, {"epoch": "e", "generation": 1, "services": {"rock-fm": entry}})
+    with pytest.raises(CopyError, match=r"still has rock-fm \(deleted\), which its next converge removes"):
+        ready.check(other, ["rock-fm"], [], [])
+    entry["state"] = "running"
+    state.save(other.state, {"epoch": "e", "generation": 1, "services": {"rock-fm": entry}})
+    with pytest.raises(CopyError, match=r"rock-fm \(running\), which the panel does not know of there"):
+        ready.check(other, ["rock-fm"], [], [])
+
+
+def test_who_writes_still_is_named(nodes: Nodes) -> None:
+    host = nodes.host("from")
+
+    def process(number: int, name: str, **places: str) -> Path:
+        folder = host.path(f"/proc/{number}")
+        (folder / "fd").mkdir(parents=True)
+        (folder / "fdinfo").mkdir()
+        (folder / "comm").write_text(f"{name}\n")
+        for kind in ("root", "cwd"):
+            (folder / kind).symlink_to(places.get(kind, "/"))
+        return folder
+
+    def opened(folder: Path, number: int, path: str, flags: str) -> None:
+        (folder / "fd" / str(number)).symlink_to(path)
+        (folder / "fdinfo" / str(number)).write_text(f"pos:\t0\nflags:\t{flags}\n")
+
+    library = "/var/lib/streamfleet/media/200001"
+    reader = process(10, "nginx")
+    opened(reader, 3, f"{library}/one.mp3", "0100000")
+    opened(reader, 4, "/var/lib/streamfleet/media/200002/other.mp3", "0100001")
+    process(11, "rsync", root=library)
+    quiet.check(host, FOLDERS, 5)
+    opened(process(12, "python3"), 3, f"{library}/live.ogg", "02100001")
+    process(13, "proftpd", root=library)
+    with pytest.raises(CopyError, match=r"still write .*: python3 \(12\), proftpd \(13\)"):
+        quiet.check(host, FOLDERS, 0)
+
+
+def test_a_station_that_nobody_serves_is_silent(nodes: Nodes) -> None:
+    routes = nodes.root / "from/etc/streamfleet/routes"
+    routes.mkdir(parents=True)
+    (routes / "rock-fm.json").write_text(f'{{"port": {free_port()}, "mounts": ["/stream"], "default": "/stream"}}')
+    assert hearing.heard(nodes.host("from"), ["rock-fm", "no-route"], 0) == {"rock-fm": 0, "no-route": 0}
+
+
+def test_what_was_heard_before_is_noted_once_and_missed_after(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    host, heard = nodes.host("from"), {"rock-fm": 4096, "jazz-fm": 0}
+    monkeypatch.setattr(hearing, "heard", lambda _host, slugs, _seconds: {slug: heard[slug] for slug in slugs})
+    heard["jazz-fm"] = 4096
+    assert hearing.before(host, "7", list(heard)) == heard
+    # A try of a week ago failed, and an encoder has gone since.
+    heard["jazz-fm"] = 0
+    assert hearing.before(host, "7", list(heard)) == heard
+    heard["rock-fm"] = 0
+    with pytest.raises(CopyError, match="Heard before, and silent for 0 seconds by the way over this node: rock-fm"):
+        hearing.again(host, "7", 0)
+    heard["rock-fm"] = 4096
+    assert hearing.again(host, "7", 0) == {"rock-fm": 4096}
+    heard["rock-fm"] = 0
+    assert hearing.again(host, "7", 0) == {}
+    assert hearing.again(host, "8", 0) == {}
