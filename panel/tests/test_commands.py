@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import stat
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,21 @@ import pytest
 from cryptography.fernet import Fernet
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from streamfleet_panel.management.commands.set_up import Command as SetUp
-from streamfleet_panel.models import Account, ApiToken, Counter, Dj, Installation, MediaService, Node, Relay
+from streamfleet_panel.models import (
+    Account,
+    ApiToken,
+    ConvergeRun,
+    Counter,
+    Dj,
+    Installation,
+    MediaService,
+    Node,
+    Relay,
+)
+from streamfleet_panel.worker import queue
 from tests_support import apply_as
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +171,10 @@ def test_restored(world: None) -> None:
     assert Installation.current().epoch != epoch
     assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(8, 0)}
     assert Counter.objects.get(name="uid").value == uid + 1000
+    later = timezone.now() + timedelta(minutes=5)
+    ConvergeRun.objects.create(node=Node.objects.first(), next_attempt_at=later, attempts=7, message=queue.UNREACHABLE)
     again = command("restored", "--converge-only")
     assert again == told
     assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(9, 0)}
+    # What waits for a node that was not reached where it had been is begun at once.
+    assert [claimed.attempt for claimed in queue.claim(9)] == [8]

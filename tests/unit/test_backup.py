@@ -521,13 +521,18 @@ def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
         ("Fatal: unable to open config file: AWS Access Key Id does not exist: InvalidAccess", "access is refused"),
         ("Save(<data/e4>): Write: connection lost\nFatal: ssh command exited: signal: killed", "the server is away"),
         ("Host key verification failed.\nFatal: ssh command exited: exit status 255", "its server is another"),
+        ("Get config: x509: certificate signed by unknown authority", "certificate is not trusted"),
+        ('cannot parse root certificate from "/etc/ca.pem"\nmain.open\n\tcmd/global.go:703', "is no certificate (PEM)"),
+        ("unable to read root certificate: open /etc/ca.pem: no such file or directory", "is no certificate (PEM)"),
         ("something new", "restic failed and says"),
+        ("Odd: x\nmain.run\n\tcmd/main.go:27\nruntime.goexit\n\truntime/a.s:9", "restic failed and says: Odd: x"),
     ],
 )  # fmt: skip
 def test_what_restic_says_becomes_a_cause_and_a_fix(host: Host, said: str, meaning: str) -> None:
     fault = Restic(host.settings).fault(said)
     assert meaning in str(fault)
     assert "me:secret" not in str(fault)
+    assert "main.run" not in str(fault)
 
 
 def test_a_repository_that_is_not_there_is_none_that_is_damaged(host: Host) -> None:

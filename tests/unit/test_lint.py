@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -79,3 +80,35 @@ def test_nothing_needs_a_later_python_than_debian_has() -> None:
         and any(word.arg == "filter" for word in node.keywords)
     ]
     assert found == []
+
+
+def scalars(found: object) -> list[str]:
+    """All text in what YAML has read."""
+    if isinstance(found, dict):
+        found = [*found.keys(), *found.values()]
+    if isinstance(found, list):
+        return [text for item in found for text in scalars(item)]
+    return [found] if isinstance(found, str) else []
+
+
+def halved(text: str) -> list[str]:
+    """Expressions of a template in which a line's end is two characters."""
+    return [found for found in re.findall(r"{{.+?}}", text, re.DOTALL) if re.search(r"(~|join\()\s*'\\n'", found)]
+
+
+def test_a_lines_end_in_an_expression_is_one() -> None:
+    """Between braces Ansible takes ``\\n`` for a backslash and an n; in statements it is a line's end."""
+    assert halved(yaml.safe_load("x: >-\n  {{ [a, 'b' ~ '\\n'] }}")["x"])
+    assert not halved(yaml.safe_load("x: \"{{ a | join('\\n') }}\"")["x"])
+    assert not halved("{%- set x = a ~ '\\n' -%}{{ x }}")
+    files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
+    assert len(files) > 100
+    texts = {path: text for path in files if "\\n'" in (text := path.read_text())}
+    wrong = [
+        (path.name, part)
+        for path, text in texts.items()
+        for document in yaml.safe_load_all(text)
+        for item in scalars(document)
+        for part in halved(item)
+    ]
+    assert wrong == []

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 from django.db.models import F
 
-from streamfleet_panel.models import Counter, Installation, Node
+from streamfleet_panel.models import ConvergeRun, Counter, Installation, Node
 from streamfleet_panel.models.counter import UID_LAST
 
 #: Uids that are left out: customers made after the backup had some, and their files lie on nodes.
@@ -42,4 +42,6 @@ class Command(BaseCommand):
                 installation.epoch = uuid.uuid4()
                 installation.save(update_fields=["epoch"])
             nodes = Node.objects.update(generation=F("generation") + 1, observed_generation=0)
+            # Those wait for hosts that were not reached by the addresses of the backup.
+            ConvergeRun.objects.filter(state=ConvergeRun.State.PENDING).update(next_attempt_at=None)
         self.stdout.write(json.dumps({"epoch": str(installation.epoch), "nodes": nodes, "next_uid": counter.value}))

@@ -31,6 +31,14 @@ FAULTS = (
         r"host key verification failed",
         "its server is another than streamfleet_backup_ssh_known_hosts names. Compare that with the server's host key",
     ),
+    (
+        r"(read|parse) root certificate",
+        "streamfleet_backup_ca is no certificate (PEM). Correct it, and run install.yml for this host",
+    ),
+    (
+        r"x509:|tls: failed to verify",
+        "its server's certificate is not trusted. Give the authority that has signed it as streamfleet_backup_ca",
+    ),
     # Before what follows: ssh that is refused ends, too, and a signature that does not match is no damage.
     (
         r"permission denied|access denied|403 Forbidden|401 Unauthorized|AccessDenied|SignatureDoesNotMatch"
@@ -261,8 +269,9 @@ def escaped(path: str) -> str:
 
 
 def brief(text: str) -> str:
-    """The end of what restic has written, in one line."""
-    return " ".join(text.split())[-400:]
+    """The end of what restic has written, in one line, without the places in its code that some errors list."""
+    words = re.sub(r"^\S+\n\t\S+\.(?:go|s):[0-9]+$\n?", "", text, flags=re.MULTILINE)
+    return " ".join(words.split())[-400:]
 
 
 def megabytes(count: float) -> str:

@@ -1,0 +1,52 @@
+"""What the role backup puts onto a host is what ssh and restic read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from scripts import forked_ansible
+
+ROLE = Path(__file__).resolve().parents[2] / "roles/backup"
+KEY, HOSTS, CA = (f"{name}\n{name}" for name in ("key", "10.1.1.1 ssh-ed25519 AAAA", "certificate"))
+GIVEN = {
+    "streamfleet_backup_password": "it's kept elsewhere",
+    "streamfleet_backup_ssh_key": KEY,
+    "streamfleet_backup_ssh_known_hosts": f"{HOSTS}\n\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [
+        ({"repository": "sftp:keeper@10.1.1.1:/r"}, {"ssh_key": f"{KEY}\n", "known_hosts": f"{HOSTS}\n"}),
+        ({"repository": "rest:https://10.1.1.1/r", "ca": f"{CA}\n"}, {"ca.pem": f"{CA}\n"}),
+        ({"repository": "/srv/backup"}, {}),
+    ],
+)
+def test_secrets_end_in_one_line_end(tmp_path: Path, given: dict[str, str], written: dict[str, str]) -> None:
+    variables = GIVEN | {f"streamfleet_backup_{name}": value for name, value in given.items()}
+    (tmp_path / "variables.json").write_text(json.dumps(variables))
+    template = ROLE / "templates/secrets.env.j2"
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / template.name).write_text(template.read_text())
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars_files": [str(ROLE / "defaults/main.yml"), str(ROLE / "vars/main.yml")],
+        "tasks": [{"ansible.builtin.debug": {"msg": "TOLD {{ _streamfleet_backup_secret_files | to_json }} TOLD"}}],
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = forked_ansible.playbook(
+        ["-i", "localhost,", "-e", f"@{tmp_path / 'variables.json'}", str(tmp_path / "play.yml")]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    message = yaml.safe_load(done.stdout.split("ok: [localhost] =>")[-1].split("\n\n")[0])["msg"]
+    found: list[dict[str, Any]] = json.loads(message.split("TOLD")[1])
+    contents = {Path(file["path"]).name: file["content"] for file in found}
+    assert f"RESTIC_REPOSITORY='{given['repository']}'\n" in contents.pop("secrets.env")
+    assert contents == written
