@@ -94,6 +94,8 @@ class Pair:
             command, cwd=ROOT, env=self.environment, text=True, capture_output=True, check=False, timeout=1200
         )
         output = done.stdout + done.stderr
+        with (self.folder / "said.log").open("a") as log:
+            log.write(f"$ {' '.join(arguments)}\n{output}")
         assert (done.returncode == 0) is ok, output[-8000:]
         assert "Traceback" not in output, output[-8000:]
         return output
