@@ -37,7 +37,7 @@ def test_a_transfer_is_begun_found_and_undone(runner: Runner, panel: Panel, owne
         Step(MODULE, {"step": "hold", "id": number}, again=True),
         Step(MODULE, {"step": "switch", "id": number, "hold": 2}, again=True),
         Step(MODULE, {"step": "undo", "id": number}, again=True),
-        Step(MODULE, {"step": "back", "id": number, "hold": 4}, again=True),
+        Step(MODULE, {"step": "back", "id": number, "hold": 5}, again=True),
         Step(MODULE, {"step": "finish", "id": number}, error="has not reported yet"),
         Step(MODULE, {"step": "begin", "services": ["no-such"], "to": "transfer-n2"}, error="there is no such service"),
         Step(MODULE, {"step": "find"}, error="any of the following are missing"),
