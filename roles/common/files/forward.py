@@ -4,7 +4,7 @@
 
 The file: ``{"address": "192.0.2.7", "ports": [[here, there], …]}``. On Python's own library.
 
-The other node sees one client, this one, so what it does about clients that guess passwords is done here: who connects
+The other node sees one client, this one, so what it does about clients that guess log-ins is done here: who connects
 faster than a player does that lost its stream is cut off. So is what comes when there are too many.
 """
 
