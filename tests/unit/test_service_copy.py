@@ -28,7 +28,6 @@ from tests.ports import free_port
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA87XWuBJn2PerAcsbHAuAzufLtl4aLjavEPODNG1Rzn"
 ORIGIN = getting.Origin("192.0.2.10", 22, "streamfleet-converge", KEY)
 FOLDERS = ["services/rock-fm", "media/200001"]
-needs_rsync = pytest.mark.skipif(shutil.which("rsync") is None, reason="rsync is not installed")
 
 
 @dataclass
@@ -131,7 +130,6 @@ def test_the_key_opens_these_folders_to_be_read_and_goes(nodes: Nodes) -> None:
         giving.served(nodes.host("from"), "7", "root", KEY, FOLDERS, ["no such host"])
 
 
-@needs_rsync
 def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     served(nodes)
     nodes.sshd()
@@ -162,7 +160,6 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     assert here.ended() == (False, "")
 
 
-@needs_rsync
 def test_a_copy_that_fails_says_why_and_goes_on_the_next_time(nodes: Nodes) -> None:
     served(nodes)
     nodes.sshd()
@@ -232,7 +229,6 @@ def test_what_would_be_an_option_is_refused(nodes: Nodes, origin: getting.Origin
         getting.Getting(nodes.host("into"), "7").keyed(origin)
 
 
-@needs_rsync
 def test_what_is_somebody_elses_is_neither_overwritten_nor_removed(nodes: Nodes) -> None:
     """The customer has a library there already, which no transfer has brought."""
     nodes.put("into", "media/200001/old.mp3", "what another station plays")
@@ -264,7 +260,6 @@ def a_copy_back(nodes: Nodes) -> getting.Getting:
     return here
 
 
-@needs_rsync
 def test_a_copy_back_does_not_spread_a_loss(nodes: Nodes) -> None:
     here, before = a_copy_back(nodes), nodes.files("into")
     shutil.rmtree(nodes.root / "from/var/lib/streamfleet/media/200001")
@@ -289,7 +284,6 @@ def test_a_copy_back_does_not_spread_a_loss(nodes: Nodes) -> None:
     assert sorted(path.name for path in here.folder.iterdir()) == ["fewer.json", "replaced"]
 
 
-@needs_rsync
 def test_what_is_lost_over_there_during_a_copy_back_does_not_get_lost_here(nodes: Nodes) -> None:
     """The first passes have removed it here; the last one does not find it to be in order."""
     here = a_copy_back(nodes)
@@ -304,7 +298,6 @@ def test_what_is_lost_over_there_during_a_copy_back_does_not_get_lost_here(nodes
     assert len(list(here.notes.replaced.rglob("*.mp3"))) == 8
 
 
-@needs_rsync
 def test_what_a_copy_back_replaces_is_kept_until_the_end(nodes: Nodes) -> None:
     here = a_copy_back(nodes)
     nodes.put("from", "media/200001/1.mp3", "another song")
