@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from scripts.gen_engine_options import engine_specs
+from tests.nodes.image import MASKED
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = [
@@ -93,3 +94,10 @@ def test_no_secret_is_in_an_example(name: str) -> None:
     text = (ROOT / "examples" / "ci" / f"{name}.yml").read_text()
     for value in re.findall(r"(?:PASSWORD|TOKEN)\w*:\s*(\S.*)", text):
         assert value.startswith("${{ secrets."), value
+
+
+def test_the_fleet_wants_no_part_that_its_nodes_have_switched_off() -> None:
+    # The part updates refuses a host whose timers are masked, and a test node's are.
+    assert {"apt-daily.timer", "apt-daily-upgrade.timer"} <= set(MASKED)
+    variables = yaml.safe_load((ROOT / "inventories/staging/group_vars/all/main.yml").read_text())
+    assert set(variables["streamfleet_hardening"]) == {"firewall", "fail2ban"}
