@@ -112,3 +112,57 @@ def test_a_lines_end_in_an_expression_is_one() -> None:
         for part in halved(item)
     ]
     assert wrong == []
+
+
+def switches() -> set[str]:
+    """Every option of a role that is yes or no."""
+    return {
+        name
+        for path in ROOT.glob("roles/*/meta/argument_specs.yml")
+        for spec in yaml.safe_load(path.read_text())["argument_specs"].values()
+        for name, option in (spec.get("options") or {}).items()
+        if option.get("type") == "bool"
+    }
+
+
+def unread(text: str, names: set[str]) -> list[str]:
+    """Where ``text`` of a play or a template decides by one of ``names`` as it came."""
+    word = "|".join(sorted(names))
+    before = r"(?:\b(?:if|elif|not|and|or|when:|that:)|\[|,|\(|^ *-)[ \"{]*"
+    decides = rf"{before}\b(?:{word})\b|\b(?:{word})\b +(?:if|else|and|or)\b"
+    read = rf"\b(?:{word})\b(?: *\| *default\([^)]*\))? *\| *bool\b"
+    plain = re.sub(
+        read, "yes_or_no", re.sub(r"(?m)^ *#.*|^ *(?:fail_msg|message|description): (?:[>|].*(?:\n +.*)*|.*)", "", text)
+    )
+    return re.findall(decides, plain, re.MULTILINE)
+
+
+def test_a_switch_is_read_before_anything_is_decided_by_it() -> None:
+    """With ``-e option=false`` it is text, and text is true: data would be removed that shall stay."""
+    names = switches()
+    assert len(names) > 20
+    name = "streamfleet_common_uninstall_data"
+    decided = (
+        f"when: {name}\n",
+        f"  - {name}\n",
+        f'x: "{{{{ [1] if {name} else [] }}}}"',
+        f"{{% if not {name} %}}",
+        f"[{name} | default(false)]",
+    )
+    for wrong in decided:
+        assert unread(wrong, names), wrong
+    for right in (
+        f"when: {name} | bool\n",
+        f"if {name} | default(false) | bool else",
+        f"# when: {name}\n",
+        f"  {name}: true\n",
+    ):
+        assert not unread(right, names), right
+    files = [
+        path
+        for folder in ("roles", "playbooks")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in (".yml", ".j2") and not {"meta", "engine", "files"} & set(path.parts)
+    ]
+    assert len(files) > 100
+    assert [(path.name, part) for path in files for part in unread(path.read_text(), names)] == []

@@ -6,6 +6,7 @@ What a real node makes of it is shown by tests/live/test_move_media.py.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -202,6 +203,12 @@ def test_folders_are_refused_before_anything_is_done(node: StorageDouble, folder
         Move(node.host()).begun(folder)
     assert node.journal() is None
     assert [call[0] for call in node.calls] == []
+
+
+def test_a_host_that_has_no_libraries_yet_is_told_how_they_begin_elsewhere(node: StorageDouble) -> None:
+    shutil.rmtree(node.path(LIBRARIES))
+    with pytest.raises(MoveError, match=f"has no media libraries yet: .* streamfleet_common_media_path: {DISK}"):
+        Move(node.host()).planned(DISK)
 
 
 def test_a_disk_that_is_too_small_is_refused(node: StorageDouble, monkeypatch: pytest.MonkeyPatch) -> None:
