@@ -115,8 +115,9 @@ pages-and-collection: deps
 
 # The demo is one of the groups.
 .PHONY: live-and-demo live-full-and-demo
-live-and-demo: deps players
-	$(LIVE) -m "live and not full" tests/demo tests/live
+# With one round of each campaign of faults.
+live-and-demo: deps players restic
+	STREAMFLEET_FAULT_ROUNDS=1 $(LIVE) -m "live and not full" tests/demo tests/faults tests/live
 
 live-full-and-demo: deps players
 	$(LIVE) -m live tests/demo tests/live

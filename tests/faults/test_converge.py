@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from typing import Any
 
 import pytest
 
@@ -17,12 +18,21 @@ pytestmark = pytest.mark.live
 WORKER = "streamfleet-worker.service"
 
 
-def kill_everything_of_a_run(platform: Stage) -> None:
-    """SIGKILL to the worker, its Ansible processes, and the module wherever it is on the node."""
-    # The brackets keep the pattern from matching the shell that it stands in.
-    programs = "[a]nsible-playbook|[A]nsiballZ|[s]treamfleet_node_apply"
-    kill = f"systemctl kill --kill-whom=all -s KILL {WORKER}; pkill -KILL -f '{programs}'; true"
-    platform.on_node(["sh", "-c", kill])
+#: Of a run: the worker's Ansible, and the module wherever it is on the node. The brackets keep the pattern from
+#: matching the shell that it stands in.
+PROGRAMS = "[a]nsible-playbook|[A]nsiballZ|[s]treamfleet_node_apply"
+
+
+def met(patience: int) -> str:
+    """Shell: wait for a run, ``patience`` twentieths of a second at most, and print how many processes it has."""
+    wait = f"for n in $(seq {patience}); do pgrep -f '{PROGRAMS}' >/dev/null && break; sleep 0.05; done"
+    return f"{wait}; pgrep -fc '{PROGRAMS}'; "
+
+
+def kill_everything_of_a_run(platform: Stage) -> bool:
+    """SIGKILL to the worker, its Ansible processes, and the module; whether there was a run at work."""
+    kill = f"systemctl kill --kill-whom=all -s KILL {WORKER}; pkill -KILL -f '{PROGRAMS}'; true"
+    return int(platform.on_node(["sh", "-c", met(20) + kill])) > 0
 
 
 def recovers(platform: Stage, *slugs: str, seconds: float = 120) -> None:
@@ -49,13 +59,24 @@ def test_killed_at_any_moment(platform: Stage, tenant: str, chance: random.Rando
         listener = Listener(address, 443, STREAM_HOST, f"/listen/{witness}/stream", str(platform.ca))
         listener.start()
         assert listener.playing.wait(20), listener.heard
-        for number in range(ROUNDS):
-            changes = [{"slug": slug, "genre": f"round {number} {slug}"} for slug in churn]
-            comers = [station(tenant, f"{tenant}-n{number}-{n}") for n in range(3)]
+
+        def change(name: str) -> list[dict[str, Any]]:
+            comers = [station(tenant, f"{tenant}-n{name}-{n}") for n in range(3)]
+            changes = [{"slug": slug, "genre": f"round {name} {slug}"} for slug in churn]
             apply(platform, {"media_services": [*changes, *comers]})
-            delay = chance.uniform(0.0, 3.0)
+            return comers
+
+        began = time.monotonic()
+        change("whole")
+        settled(platform)
+        lasts = time.monotonic() - began
+        hit = 0
+        for number in range(ROUNDS):
+            # Spread over a whole run, each within its own part of it.
+            delay = lasts * (number + chance.uniform(0.2, 0.8)) / ROUNDS
+            comers = change(str(number))
             time.sleep(delay)
-            kill_everything_of_a_run(platform)
+            hit += kill_everything_of_a_run(platform)
             platform.on_node(["systemctl", "start", WORKER])
             settled(platform)
             recovers(platform, *churn, *(one["slug"] for one in comers))
@@ -66,6 +87,8 @@ def test_killed_at_any_moment(platform: Stage, tenant: str, chance: random.Rando
         heard = listener.stop()
         assert source.error is None
     assert (heard.disconnects, heard.lost_lines) == (0, 0), heard
+    print(f"a run lasts {lasts:.1f} s; {hit} of {ROUNDS} kills met one at work")
+    assert hit * 2 >= ROUNDS
 
 
 def test_a_full_disk_fails_the_new_service_and_nothing_else(platform: Stage, tenant: str) -> None:  # noqa: F811
@@ -107,10 +130,11 @@ def test_a_cut_network_is_retried(platform: Stage, tenant: str) -> None:  # noqa
     cut += "add rule inet fault i tcp dport 22 drop"
     settled(platform)
     last = platform.api().request("GET", "/nodes/demo1/runs").data["items"][0]["id"]
-    platform.on_node(["nft", cut])
+    apply(platform, {"media_services": [station(tenant, slug)]})
     try:
-        apply(platform, {"media_services": [station(tenant, slug)]})
-        deadline = time.monotonic() + 90
+        # In the middle: while the run is at work, over a connection that it has.
+        assert int(platform.on_node(["sh", "-c", met(400) + f"nft '{cut}'"])) > 0
+        deadline = time.monotonic() + 120
         while time.monotonic() < deadline:
             run = platform.api().request("GET", "/nodes/demo1/runs").data["items"][0]
             if run["id"] > last and run["attempts"] >= 2:

@@ -29,7 +29,7 @@ from tests.live.upgrades import (
     upgrading,
 )
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = pytest.mark.live
 
 FOLDER = "/var/lib/streamfleet/upgrade"
 CUT = "add table inet fault; add chain inet fault i { type filter hook input priority -300; }; "
@@ -125,6 +125,7 @@ def small_disk(stage: FromTree) -> Iterator[Callable[[int], None]]:
         stage.on_node(["sh", "-c", back])
 
 
+@pytest.mark.full
 def test_a_disk_without_room_for_the_way_back_is_refused(
     stage: FromTree, air: Air, small_disk: Callable[[int], None]
 ) -> None:
@@ -140,6 +141,7 @@ def test_a_disk_without_room_for_the_way_back_is_refused(
     assert air.faults() == []
 
 
+@pytest.mark.full
 def test_a_disk_that_fills_meanwhile_does_not_keep_it_from_going_back(
     stage: FromTree, air: Air, small_disk: Callable[[int], None], tmp_path: Path
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_disk_that_fills_meanwhile_does_not_keep_it_from_going_back(
     assert air.faults() == []
 
 
+@pytest.mark.full
 def test_a_way_back_that_is_barred_is_told_and_taken_by_the_next_run(stage: FromTree, air: Air, tmp_path: Path) -> None:
     before = objects(stage)
     there = tables(stage)
@@ -191,6 +194,7 @@ def test_a_way_back_that_is_barred_is_told_and_taken_by_the_next_run(stage: From
     assert air.faults() == []
 
 
+@pytest.mark.full
 def test_a_network_that_is_cut_in_the_middle(stage: FromTree, air: Air, chance: random.Random) -> None:
     before = objects(stage)
     wanted = [*tables(stage), "panel_more_9200"]

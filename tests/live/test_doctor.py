@@ -240,6 +240,7 @@ def disks() -> list[Fault]:
             gone,
         ),
         Fault("disk.read_only", place, small("size=2m,ro"), gone),
+        Fault("disk.nearly", place, small("size=1000m") + f"fallocate -l 910M {place}/x\n", gone),
         Fault(
             "disk.full",
             hls,
@@ -349,6 +350,7 @@ def instances(ward: Ward) -> list[Fault]:
             back + again,
         ),
         Fault("units.start", unit, otherwise("/usr/bin/nothing-of-this-name"), gone),
+        Fault("units.killed", unit, otherwise('/usr/bin/python3 -c "import os; os.kill(os.getpid(), 9)"'), gone),
         Fault("engines.hung", unit, otherwise(f'/usr/bin/python3 -c "{deaf}"'), gone),
         Fault(
             "ports.taken",
@@ -377,6 +379,7 @@ def hosts() -> list[Fault]:
     )
     sudo, keys = "/etc/sudoers.d/streamfleet-converge", "/var/lib/streamfleet-converge/.ssh/authorized_keys"
     state, token = "/var/lib/streamfleet/node/state.json", "/etc/streamfleet/worker/token"
+    worker, settings = "/etc/systemd/system/streamfleet-worker.service", "/etc/streamfleet/panel/panel.env"
     keep_state, back_state = kept(state)
     keep_token, back_token = kept(token)
     strange = (
@@ -432,8 +435,34 @@ def hosts() -> list[Fault]:
             "test -S /run/streamfleet-panel/panel.sock\n",
             fix=True,
         ),
+        Fault(
+            "web.stale",
+            "nginx.service",
+            "sleep 1\ntouch /etc/nginx/conf.d/streamfleet.conf\n",
+            "nginx -t 2>/dev/null\n",
+            fix=True,
+        ),
+        Fault(
+            "units.missing",
+            "streamfleet-worker.service",
+            f"systemctl stop streamfleet-worker.service\nmv {worker} /root/worker\nsystemctl daemon-reload\n",
+            f"mv /root/worker {worker}\nsystemctl daemon-reload\nsystemctl start streamfleet-worker.service\n",
+        ),
+        Fault(
+            "database.settings",
+            settings,
+            f"cp -a {settings} {settings}.kept\nsed -i /DATABASE_URL/d {settings}\n",
+            f"mv {settings}.kept {settings}\n",
+        ),
         Fault("panel.worker", token, keep_token + f"echo sft_wrong >{token}\n", back_token),
         Fault("rights.closed", "/etc/streamfleet/routes", "chmod 0700 /etc/streamfleet/routes\n", "true\n", fix=True),
+        Fault(
+            "rights.missing",
+            "/etc/streamfleet/domains",
+            "mv /etc/streamfleet/domains /root/domains\n",
+            "rm -r /etc/streamfleet/domains\nmv /root/domains /etc/streamfleet/domains\n",
+            fix=True,
+        ),
         Fault("rights.sudo", sudo, f"mv {sudo} /root/sudo\n", f"mv /root/sudo {sudo}\n"),
         Fault("rights.keys", keys, f"mv {keys} /root/keys\n", f"mv /root/keys {keys}\n"),
         Fault(

@@ -51,7 +51,6 @@ def inventory(site: Stage) -> Iterator[Inventory]:
         yield made
 
 
-@pytest.mark.full
 def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Stage) -> None:
     before = there(site)
     with everybody(site):
@@ -126,7 +125,6 @@ def test_a_step_that_fails_puts_everything_back(site: Stage) -> None:
     assert there(site) == before
 
 
-@pytest.mark.full
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
@@ -38,6 +39,14 @@ def test_installs_encoders_and_players_first(target):
         before = before.split(run)[0]
     assert "scripts/need.sh" in before
     assert "ffmpeg" in before
+
+
+def test_what_ci_runs_has_a_sample_of_every_campaign_of_faults():
+    assert re.search(r'STREAMFLEET_FAULT_ROUNDS=1 .*-m "live and not full" .*tests/faults', _commands("test"))
+    campaigns = [path for path in (ROOT / "tests/faults").glob("test_*.py") if path.stem != "test_domain_change"]
+    assert len(campaigns) >= 3
+    whole = [path.name for path in campaigns if re.search(r"^pytestmark = .*full", path.read_text(), re.MULTILINE)]
+    assert whole == []
 
 
 def test_the_browser_tests_install_their_browser():
