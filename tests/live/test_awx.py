@@ -2,7 +2,7 @@
 
 Tests playbooks: upgrade.yml site.yml install.yml self_check.yml certificates.yml converge.yml media_folder.yml
 uninstall.yml hardening.yml reset_admin_password.yml domain_change.yml move_media.yml
-database_move.yml transfer.yml.
+database_move.yml transfer.yml backup.yml restore.yml restore_customer.yml.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from demo.stage import NODE, PANEL_HOST, ROOT, Stage
 from tests.awx_jobs import Controller, Ended, answers
 from tests.awx_objects import objects
+from tests.live.renames import NEW, NEW_PANEL, NEW_STREAM, OLD
+from tests.live.visitors import ask
 
 pytestmark = pytest.mark.live
 
@@ -23,8 +26,8 @@ pytestmark = pytest.mark.live
 class Jobs:
     """Launches templates on the node of a stage, with the credentials that its operator would have given AWX."""
 
-    def __init__(self, stage: Stage, directory: Path) -> None:
-        self.stage, self.directory = stage, directory
+    def __init__(self, stage: Stage, directory: Path, *more: str) -> None:
+        self.stage, self.directory, self.more = stage, directory, more
         self.types = {item["name"]: item for item in objects()["awx.awx.credential_type"]}
 
     def launch(self, name: str, job_type: str = "run", **given: str) -> Ended:
@@ -42,6 +45,7 @@ class Jobs:
             sources=[
                 str(ROOT / "inventories/demo/hosts.yml"),
                 str(ROOT / f".nodes/{self.stage.fleet}/inventory.yml"),
+                *self.more,
             ],
             job_type=job_type,
             limit=NODE,
@@ -89,7 +93,38 @@ def test_certificates_and_media_by_jobs(platform: Stage, tmp_path: Path) -> None
     (music / "a.mp3").write_bytes(b"not looked into")
     brought = succeeded(jobs.launch("media folder", media_folder_customer=name, media_folder_src=str(music)))
     assert brought.results["Bring what differs"]["sent"] == ["a.mp3"]
+    moved = succeeded(jobs.launch("move media", move_media_to="/srv/by-a-job"))
+    assert "streamfleet_common_media_path: /srv/by-a-job" in moved.output
+    succeeded(jobs.launch("move media", move_media_undo="yes"))
     platform.api().request("POST", "/apply", {"document": {"customers": [{"username": name, "state": "absent"}]}})
+
+
+def hardened_backed_up_and_renamed(stage: Stage, directory: Path) -> None:
+    """What needs more of the inventory, or other names, is done by jobs, too."""
+    stage.known_as(NEW_PANEL, NEW_STREAM)
+    stage.hand_over()
+    ada = {"username": "ada", "name": "Ada", "email": "ada@live.example"}
+    stage.api().request("POST", "/apply", {"document": {"customers": [ada]}})
+    groups = {"backup": {"hosts": {NODE: {}}}, "hardening": {"hosts": {NODE: {}}}}
+    variables = {
+        "streamfleet_hardening": ["firewall"],
+        "streamfleet_backup_repository": "/srv/backup",
+        "streamfleet_backup_password": "kept-where-the-host-is-not",
+    }
+    more = directory / "more.yml"
+    more.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
+    jobs = Jobs(stage, directory, str(more))
+    loaded = "firewall : Let in what the host is for, and nothing else"
+    assert succeeded(jobs.launch("hardening")).results[loaded]["changed"]
+    succeeded(jobs.launch("install"))
+    succeeded(jobs.launch("backup"))
+    succeeded(jobs.launch("restore", restore_confirm=NODE))
+    succeeded(jobs.launch("restore customer", restore_customer_username="ada"))
+    succeeded(jobs.launch("domain change", domain_change_from=OLD, domain_change_to=NEW))
+    assert ask(stage, NEW_PANEL, "/login/")[0] == 200
+    succeeded(jobs.launch("domain change", domain_change_undo="yes"))
+    assert ask(stage, PANEL_HOST, "/login/")[0] == 200
+    assert not succeeded(jobs.launch("hardening")).results[loaded]["changed"]
 
 
 @pytest.mark.full
@@ -117,6 +152,7 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         refused = jobs.launch("restore customer", restore_customer_username="ada")
         assert refused.code != 0
         assert "and in this run: its backup holds the customers" in refused.told
+        hardened_backed_up_and_renamed(stage, tmp_path)
         refused = jobs.launch("uninstall", streamfleet_uninstall_confirm="another")
         assert refused.code != 0
         assert f"-e streamfleet_uninstall_confirm={NODE}" in refused.told

@@ -110,6 +110,14 @@ def test_every_template_is_run_by_a_test() -> None:
     assert {f"Streamfleet {name}" for name in run} == names("job_template")
 
 
+def test_every_template_of_hosts_comes_to_a_good_end_in_a_test() -> None:
+    text = (ROOT / "tests/live/test_awx.py").read_text()
+    launched = set(re.findall(r'launch\(\s*"([\w -]+)"', text))
+    good = set(re.findall(r'succeeded\(jobs\.launch\(\s*"([\w -]+)"', text))
+    # It takes two hosts: tests/live/test_transfer.py runs its playbook.
+    assert launched - good == {"transfer"}
+
+
 def test_a_template_takes_variables_from_its_survey_only_and_excludes_what_may_not_meet() -> None:
     for template in templates():
         assert template["ask_variables_on_launch"] is False, template["name"]
