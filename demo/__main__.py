@@ -41,12 +41,16 @@ def verified(file: str, run: Callable[[Stage, Report], None]) -> int:
 
 def upgraded() -> int:
     """Upgrade release 0.1.0 with streams on the air, and count."""
-    state = STATE / "upgrade"
-    stage = upgrade.FromTree("demo-upgrade", state, last_port=9999)
-    status = _shown(Report(state / "report.json"), lambda report: upgrade.run(stage, report))
+    stage = _to_upgrade()
+    status = _shown(Report(STATE / "upgrade-report.json"), lambda report: upgrade.run(stage, report))
     if status == 0:
-        shutil.rmtree(state)
+        shutil.rmtree(stage.state)
     return status
+
+
+def _to_upgrade() -> upgrade.FromTree:
+    """The node that is upgraded; it is there only meanwhile."""
+    return upgrade.FromTree("demo-upgrade", STATE / "upgrade", last_port=9999)
 
 
 def _shown(report: Report, run: Callable[[Report], None]) -> int:
@@ -65,10 +69,12 @@ def _shown(report: Report, run: Callable[[Report], None]) -> int:
 
 
 def clean() -> int:
-    """End the encoders, remove the node and the demo's files."""
+    """End the encoders, remove the nodes and the demo's files."""
     stage = Stage("demo", STATE)
     on_air.stop_all(stage)
     stage.remove()
+    # One that was killed has left its own.
+    _to_upgrade().remove()
     shutil.rmtree(STATE, ignore_errors=True)
     print("The demo is gone.")
     return 0

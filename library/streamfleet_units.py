@@ -52,7 +52,9 @@ options:
         choices: [nothing, reload, restart]
         default: nothing
       idle:
-        description: Whether nobody uses it now, so that its restart would interrupt nobody. Told in the facts.
+        description:
+          - Whether nobody uses it now, and that is asked again before it is restarted, so that nobody is interrupted.
+            Told in the facts.
         type: bool
         default: false
   written:

@@ -1,6 +1,6 @@
 """`make demo` as a newcomer runs it: twice, then its removal, which leaves nothing.
 
-Tests playbooks: install.yml apply.yml converge.yml domain_change.yml backup.yml restore.yml.
+Tests playbooks: install.yml apply.yml converge.yml domain_change.yml backup.yml restore.yml upgrade.yml.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def test_the_demo_runs_twice_and_leaves_nothing() -> None:
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("what", "least"), [("domain", 10), ("backup", 8)])
+@pytest.mark.parametrize(("what", "least"), [("domain", 10), ("backup", 8), ("upgrade", 3)])
 def test_a_job_is_done_with_everything_on_the_air(what: str, least: int) -> None:
     if (ROOT / ".demo").exists():
         demo("clean")

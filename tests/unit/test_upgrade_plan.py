@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+import pytest
+import yaml
+from jinja2 import StrictUndefined
+from jinja2.nativetypes import NativeEnvironment
 
 from filter_plugins.streamfleet_upgrade import (
     streamfleet_cut,
@@ -12,6 +18,7 @@ from filter_plugins.streamfleet_upgrade import (
     streamfleet_why,
 )
 
+ROOT = Path(__file__).parents[2]
 PANEL: dict[str, Any] = {
     "from": {"version": "0.1.0"},
     "to": {"version": "0.2.0"},
@@ -44,6 +51,27 @@ def test_units_are_due_as_check_mode_has_foretold() -> None:
     due = {"b.service": ["restart"], "c.service": ["restart while idle"], "nginx.service": ["reload"]}
     assert streamfleet_due(facts) == due
     assert streamfleet_cut(due) == ["b.service"]
+
+
+@pytest.mark.parametrize(
+    ("restart", "publishers", "idle"), [("idle", 0, True), ("idle", 1, False), ("always", 0, False)]
+)
+def test_the_rtmp_server_is_restarted_while_idle_only_where_it_is_asked_again(
+    restart: str, publishers: int, idle: bool
+) -> None:
+    """As the role says it. With ``always`` an encoder that comes after the plan is interrupted."""
+    tasks = yaml.safe_load((ROOT / "roles/nginx_rtmp/tasks/service.yml").read_text())
+    (unit,) = [
+        unit
+        for task in tasks
+        for unit in task.get("streamfleet_units", {}).get("units", [])
+        if unit["name"] == "streamfleet-rtmp.service"
+    ]
+    known = {
+        "__streamfleet_nginx_rtmp_state": {"publishers": publishers},
+        "streamfleet_nginx_rtmp_restart": restart,
+    }
+    assert NativeEnvironment(undefined=StrictUndefined).from_string(unit["idle"]).render(known) is idle
 
 
 def test_only_a_restart_of_what_carries_streams_interrupts() -> None:
