@@ -1,125 +1,325 @@
-"""Transfers that are killed wherever they are, with a full disk, with the network cut: the next run ends right.
+"""Transfers killed at ten points of their run, with a full disk, with the network cut: the same command ends right.
 
-``STREAMFLEET_SEED`` repeats the moments of a campaign, ``STREAMFLEET_FAULT_ROUNDS`` says how many there are, of which a
-quarter are rounds of two kills each. Tests playbooks: transfer.yml.
+``STREAMFLEET_SEED`` repeats the moments of a campaign, ``STREAMFLEET_FAULT_ROUNDS`` says how many there are.
+Tests playbooks: transfer.yml.
 """
 
 from __future__ import annotations
 
+import contextlib
 import random
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.faults.conftest import ROUNDS
-from tests.live.test_transfer import LISTING, ROOT, Pair, pair  # noqa: F401
-from tests.live.upgrades import Run
+from tests.faults.moments import Point, comes_to, point_at, spread
+from tests.live.renames import Run, watch
+from tests.live.test_transfer import LISTING, Pair, Returning, pair  # noqa: F401
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-THERE = ("transfer_to=n2", "transfer_confirm=yes")
-BACK = ("transfer_undo=true",)
-#: What a killed run has left on a node ends with it: nobody waits there for somebody who is gone.
-UNITS = "systemctl list-units --plain --no-legend --state=active 'streamfleet-icecast@*' | awk '{print $1}'"
-#: On the node that gives: the other one's connections of SSH get nowhere.
-CUT = "nft 'add table inet fault; add chain inet fault i { type filter hook input priority -300; }; "
-CUT += "add rule inet fault i ip saddr ADDRESS tcp dport 22 drop'"
-MENDED = "nft delete table inet fault"
+OTHER = {"n1": "n2", "n2": "n1"}
+BACK, RELEASE = ("transfer_undo=true",), ("transfer_release=true",)
+#: Tasks: the first that writes, the one after the copy, and the first of the end.
+WRITES, HOLDS, LAST = "Begin, or find what is begun", "Hold the services", "Let others work again"
+#: What comes after a transfer that was killed and ended right, by turns.
+ENDS = ("taken back", "taken back, killed too", "released, killed too")
+#: Tasks of a release, counted from its first, among which it is killed.
+RELEASING = 20
+MEDIA = "/var/lib/streamfleet/media"
+#: Every file of the library: what it is, and what is in it.
+MANIFEST = f"{LISTING}; find . -type f -print0 | sort -z | xargs -0 sha256sum"
+#: What a run has begun on a node, the copy too, which goes on by itself. sshd's child leads a session of its own.
+KILL = (
+    "systemctl kill --signal=KILL 'streamfleet-transfer-*.service';"
+    " for login in $(pgrep -f '^sshd[^:]*: (root|streamfleet-converge)@'); do for command in $(pgrep -P $login); do"
+    " pkill -KILL -s $command; done; done; true"
+)
+KEYS = "grep -h ' streamfleet-transfer-[0-9]' /root/.ssh/authorized_keys /var/lib/streamfleet-converge/.ssh/*; true"
+#: On a node: nothing of SSH from the other one comes in.
+CUT = (
+    "nft 'add table inet fault; add chain inet fault i { type filter hook input priority -300; };"
+    " add rule inet fault i ip saddr ADDRESS tcp dport 22 drop'"
+)
+#: On a node: nothing of SSH goes out to the other one.
+CUT_OUT = CUT.replace("fault i", "fault o").replace("hook input", "hook output").replace("saddr", "daddr")
+MENDED = "nft delete table inet fault; true"
+#: So much room that the library has it twice, with what has to be left.
+SMALL_DISK = f"mount -t tmpfs -o size=700m,mode=755 none {MEDIA}"
+FULL = f"dd if=/dev/zero of={MEDIA}/filler bs=1M 2>/dev/null; true"
 
 
-def whole(pair: Pair, node: str, other: str, before: str, at: str) -> None:  # noqa: F811
-    """The services are on the node, and nowhere else, with all their files."""
-    assert pair.get("/media-services/talk")["node"] == node, at
-    assert pair.get("/media-services/jazz")["node"] == node, at
-    for slug in ("talk", "jazz"):
-        assert f"streamfleet-icecast@{slug}.service" in pair.sh(node, UNITS).splitlines(), at
-        assert f"streamfleet-icecast@{slug}.service" not in pair.sh(other, UNITS).splitlines(), at
-    assert pair.sh(node, LISTING) == before, at
-    key = "cat /var/lib/streamfleet-converge/.ssh/authorized_keys"
-    assert "streamfleet-transfer" not in pair.sh(node, key) + pair.sh(other, key), at
+def there(node: str) -> tuple[str, ...]:
+    """What has them go to the node."""
+    return f"transfer_to={node}", "transfer_confirm=yes"
 
 
-def killed(pair: Pair, chance: random.Random, tasks: int, *arguments: str) -> str:  # noqa: F811
-    """Begin a run, and kill it with all that it has started after so many tasks, or a moment later; says where."""
-    point, late = chance.randrange(1, tasks), chance.random() * 2
-    run = Run(pair.begun(*arguments), ROOT, pair.environment)
-    reached = run.wait_for(lambda begun: len(begun) >= point)
-    time.sleep(late)
-    run.kill()
-    where = f"{' '.join(arguments)}: killed {late:.1f} s after task {point} ({run.tasks[-1] if run.tasks else 'none'})"
-    print(where if reached else f"{where}, at its end")
-    return where
+class Audience:
+    """An encoder that connects again to the address that it knows, and a listener who counts."""
+
+    def __init__(self, pair: Pair, node: str, encoder: Returning) -> None:  # noqa: F811
+        self.port = pair.port("talk")
+        self._encoder, self._listener = encoder, pair.listener(node, self.port)
+
+    def noticed(self) -> str:
+        """What they have noticed so far; empty where nothing."""
+        heard, deadline = self._listener.heard, time.monotonic() + 5
+        before = heard.bytes
+        while heard.bytes == before:
+            if time.monotonic() > deadline:
+                return f"silent: {heard}"
+            time.sleep(0.05)
+        lost = (heard.disconnects, heard.lost_lines, len(self._encoder.connections) - 1)
+        return "" if lost == (0, 0, 0) and heard.longest_gap < 5 else f"{lost}: {heard}"
+
+    def leave(self) -> None:
+        """The listener, not the encoder."""
+        self._listener.stop()
 
 
-def counted(pair: Pair, *arguments: str) -> int:  # noqa: F811
-    """Make a whole run, and say how many tasks it has."""
-    run = Run(pair.begun(*arguments), ROOT, pair.environment)
-    assert run.end() == 0, run.said[-8000:]
-    return len(run.tasks)
+@contextlib.contextmanager
+def audience(pair: Pair, node: str) -> Iterator[Audience]:  # noqa: F811
+    """Both, of the station without an AutoDJ."""
+    with Returning(pair, node, pair.port("talk")) as encoder:
+        people = Audience(pair, node, encoder)
+        yield people
+        people.leave()
 
 
-def test_killed_wherever_it_is_the_same_command_ends_right(pair: Pair, chance: random.Random) -> None:  # noqa: F811
-    before = pair.sh("n1", LISTING)
-    there = counted(pair, *THERE)
-    whole(pair, "n2", "n1", before, "whole")
-    back = counted(pair, *BACK)
-    whole(pair, "n1", "n2", before, "whole")
-    for number in range(max(1, ROUNDS // 4)):
-        at = killed(pair, chance, there, *THERE)
-        pair.transfer(*THERE)
-        whole(pair, "n2", "n1", before, at)
-        at = killed(pair, chance, back, *BACK)
-        # Where it was killed at its very end, there is nothing left to undo.
-        pair.transfer(*BACK)
-        whole(pair, "n1", "n2", before, at)
-        pair.plays_on("n1")
-        assert pair.get("/transfers")["count"] == 0
-        assert pair.sh("n1", "ls /var/lib/streamfleet/transfer; true") == "", number
+def manifest(pair: Pair, node: str) -> str:  # noqa: F811
+    return pair.sh(node, MANIFEST)
 
 
-def test_a_disk_that_fills_before_the_last_changes_leaves_them_where_they_were(pair: Pair) -> None:  # noqa: F811
-    before = pair.sh("n1", LISTING)
-    media = "/var/lib/streamfleet/media"
-    assert pair.sh("n2", f"ls {media}") == ""
-    pair.sh("n2", f"mount -t tmpfs -o size=700m,mode=755 none {media}")
+def owner(pair: Pair) -> str:  # noqa: F811
+    """The node that has the services, as the panel says it."""
+    (node,) = {str(pair.get(f"/media-services/{slug}")["node"]) for slug in ("talk", "jazz")}
+    return node
+
+
+def is_heard(pair: Pair, node: str, port: int, what: str) -> None:  # noqa: F811
+    """Whoever comes to this port hears the encoder, and loses nothing."""
+    listener = pair.listener(node, port)
+    time.sleep(2)
+    heard = listener.stop()
+    assert (heard.disconnects, heard.lost_lines) == (0, 0), f"{what}\n{heard}"
+
+
+def whole(pair: Pair, node: str, before: str, what: str) -> None:  # noqa: F811
+    """The services run on the node and not on the other one, with all their files; no key is left."""
+    assert owner(pair) == node, what
+    for name in OTHER:
+        running = "systemctl is-active streamfleet-icecast@talk.service streamfleet-icecast@jazz.service; true"
+        expected = ["active" if name == node else "inactive"] * 2
+        assert pair.sh(name, running).splitlines() == expected, f"{name}: {what}"
+        assert pair.sh(name, KEYS) == "", f"{name}: {what}"
+    assert manifest(pair, node) == before, what
+
+
+def at_the_end(pair: Pair, node: str, before: str, what: str) -> None:  # noqa: F811
+    """The services are on the node as if no transfer had been, and the other one has nothing of them."""
+    whole(pair, node, before, what)
+    assert pair.get("/transfers")["count"] == 0, what
+    pair.has_nothing(OTHER[node])
+    noted = "ls -d /var/lib/streamfleet/transfer/* /run/streamfleet-transfer/* 2>/dev/null; true"
+    assert pair.sh(node, noted) == "", what
+
+
+def run_to_the_end(
+    pair: Pair,  # noqa: F811
+    arguments: tuple[str, ...],
+    what: str,
+    *,
+    held: Callable[[], None] = lambda: None,
+    fails: bool = False,
+) -> Run:
+    """Make a run; ``held`` is called when the copy is made and all are on the air still, while the run stands still."""
+
+    def at(task: str, times: int) -> bool:
+        if (task, times) == (HOLDS, 1):
+            held()
+        return False
+
+    run = watch(pair.begun(*arguments), pair.environment, at, {(HOLDS, 1)})
+    assert (run.code != 0) is fails, f"{what}\n{run.said[-8000:]}"
+    assert "Traceback" not in run.said, f"{what}\n{run.said[-8000:]}"
+    return run
+
+
+def ends_right(pair: Pair, arguments: tuple[str, ...], what: str, unnoticed: Audience | None = None) -> Run:  # noqa: F811
+    """Make a run; ``unnoticed``: they have lost nothing until the services are held, if this run holds them."""
+    found: list[str] = []
+
+    def held() -> None:
+        if unnoticed is not None:
+            found.append(unnoticed.noticed())
+
+    run = run_to_the_end(pair, arguments, what, held=held)
+    assert not any(found), f"{what}: {found}"
+    return run
+
+
+def killed(pair: Pair, arguments: tuple[str, ...], reached: Callable[[str, int], bool], *, there_too: bool) -> Run:  # noqa: F811
+    """Begin a run, and kill it with all that it has started here; ``there_too``: and on the nodes."""
+    run = watch(pair.begun(*arguments), pair.environment, reached)
+    if there_too:
+        for node in OTHER:
+            pair.sh(node, KILL)
+    assert run.killed, run.said[-8000:]
+    return run
+
+
+def said_of(run: Run, point: Point, there_too: bool, command: tuple[str, ...]) -> str:
+    """Where a run was killed, for people."""
+    return (
+        f"{command[0]} killed {point.seconds:.2f} s into task {point.tasks}, {run.begun[-1][1]!r}"
+        f"{', and on the nodes' if there_too else ''}"
+    )
+
+
+def left(pair: Pair, arguments: tuple[str, ...], moment: Point, since: str, there_too: bool, before: str) -> str:  # noqa: F811
+    """Have a transfer end by a run that is killed, and by the same command; where it was killed."""
+    run = killed(pair, arguments, comes_to(moment, LAST, since), there_too=there_too)
+    what = said_of(run, moment, there_too, arguments)
+    print(f"   {what}", flush=True)
+    assert manifest(pair, owner(pair)) == before, what
+    again = ends_right(pair, arguments, what)
+    if "nothing is to be released or undone" in again.said:
+        # It had come to its end in the panel. What the node has of them still goes with its worker's next round.
+        pair.play("playbooks/converge.yml")
+    return what
+
+
+def test_killed_at_points_spread_over_its_run_the_same_command_ends_right(pair: Pair, chance: random.Random) -> None:  # noqa: F811
+    home, before = "n1", manifest(pair, "n1")
+    with audience(pair, home) as people:
+        measured = ends_right(pair, there("n2"), "a whole run", people)
+        whole(pair, "n2", before, "a whole run")
+    back = ends_right(pair, BACK, "a whole run back").begun
+    at_the_end(pair, home, before, "a whole run back")
+    print(f"a run: {len(measured.begun)} tasks in {measured.begun[-1][0]:.0f} s", flush=True)
+    print(f"a run back: {len(back)} tasks in {back[-1][0]:.0f} s", flush=True)
+    for number, point in enumerate(spread(measured.begun, WRITES, ROUNDS, chance)):
+        away, end, there_too = OTHER[home], ENDS[number % len(ENDS)], chance.random() < 0.5
+        moment = point_at(back, chance.uniform(back[0][0], back[-1][0]))
+        if end == ENDS[2]:
+            moment = Point(1 + chance.randrange(RELEASING), chance.uniform(0.0, 1.0))
+        pair.plays_on(home)
+        played = pair.history(home)
+        with audience(pair, home) as people:
+            run = killed(pair, there(away), comes_to(point, LAST), there_too=there_too)
+            what = f"{number}: {said_of(run, point, there_too, there(away))}"
+            noticed, transfers = people.noticed(), pair.get("/transfers")["items"]
+            on_the_air = not any(transfer["hold"] for transfer in transfers)
+            print(f"{what}; {[transfer['state'] for transfer in transfers]}", flush=True)
+            assert not (on_the_air and noticed), f"{what}: {noticed}"
+            # Whoever has them has all of them.
+            assert manifest(pair, owner(pair)) == before, what
+            ends_right(pair, there(away), what, people if on_the_air else None)
+            whole(pair, away, before, what)
+            is_heard(pair, home, people.port, what)
+            is_heard(pair, away, pair.port("talk"), what)
+            pair.plays_on(away)
+            assert pair.history(away)[: len(played)] == played, what
+            if end == ENDS[0]:
+                ends_right(pair, BACK, what)
+            else:
+                command, since = (BACK, "") if end == ENDS[1] else (RELEASE, "Measure what would be removed")
+                what += f"; {left(pair, command, moment, since, chance.random() < 0.5, before)}"
+            if end == ENDS[2]:
+                home = away
+            else:
+                is_heard(pair, home, people.port, what)
+        at_the_end(pair, home, before, what)
+        print(f"   held; {end}, on {home}", flush=True)
+    if home != "n1":
+        # As the other tests have it.
+        ends_right(pair, there("n1"), "home")
+        ends_right(pair, RELEASE, "home")
+    at_the_end(pair, "n1", before, "at the end")
+
+
+@contextlib.contextmanager
+def in_the_middle(pair: Pair, script: str) -> Iterator[None]:  # noqa: F811
+    """Run a script on the node that gets them, as soon as it has begun to fetch the large file."""
+    begun = f"ls -A {MEDIA}/{pair.uid} 2>/dev/null | grep -q '^[.]large[.]bin[.]'"
+    waiting = ["systemd-run", "--quiet", "--unit=fault", "sh", "-c", f"until {begun}; do sleep 0.02; done; {script}"]
+    pair.fleet.exec("n2", waiting)
     try:
-        run = Run(pair.begun(*THERE), ROOT, pair.environment)
-        assert run.wait_for(lambda tasks: "Hold the services" in tasks), run.said[-8000:]
-        run.hold()
-        pair.sh(
-            "n1",
-            f"head -c 40000000 /dev/urandom >{media}/{pair.uid}/late.bin; chown {pair.uid} {media}/{pair.uid}/late.bin",
-        )
-        pair.sh("n2", f"fallocate -l $(($(df --output=avail -B1 {media} | tail -1) - 10000000)) {media}/filler")
-        run.go_on()
-        assert run.end() != 0
-        said = " ".join(run.said.split())
-        assert "No space left on device" in said, run.said[-8000:]
-        assert "The services are on n1 as before" in said
-        pair.plays_on("n1")
-        pair.sh("n2", f"rm {media}/filler")
-        assert "on the air on n2" in pair.transfer(*THERE)
-        assert "late.bin" in pair.sh("n2", LISTING)
-        pair.sh("n2", f"rm {media}/{pair.uid}/late.bin")
-        pair.transfer(*BACK)
+        yield
     finally:
-        pair.sh("n2", f"rm -f {media}/filler; umount {media}")
-    whole(pair, "n1", "n2", before, "disk")
+        pair.sh("n2", "systemctl stop fault.service; systemctl reset-failed fault.service; true")
+
+
+def fails_unnoticed(pair: Pair, script: str, said: str) -> None:  # noqa: F811
+    """A run during whose copy the script is run fails and says so, and nobody notices."""
+    with audience(pair, "n1") as people:
+        with in_the_middle(pair, script):
+            run = run_to_the_end(pair, there("n2"), said, fails=True)
+        words = " ".join(run.said.split())
+        assert said in words, run.said[-8000:]
+        assert "nothing is off the air for it" in words, run.said[-8000:]
+        assert "The services are on n1 as before" in words, run.said[-8000:]
+        assert people.noticed() == ""
+
+
+def goes_back(pair: Pair, meanwhile: Callable[[], None], said: str) -> None:  # noqa: F811
+    """A run before whose last changes something happens gives the services back, and says why."""
+    with audience(pair, "n1") as people:
+        run = run_to_the_end(pair, there("n2"), said, held=meanwhile, fails=True)
+        words = " ".join(run.said.split())
+        assert said in words, run.said[-8000:]
+        assert "The services are on n1 as before" in words, run.said[-8000:]
+        assert pair.get("/transfers")["items"][0]["state"] == "copying"
+        is_heard(pair, "n1", people.port, said)
+    pair.plays_on("n1")
+
+
+def test_a_disk_that_fills_leaves_them_where_they_were(pair: Pair) -> None:  # noqa: F811
+    before, late, space = manifest(pair, "n1"), f"{MEDIA}/{pair.uid}/late.bin", "No space left on device"
+
+    def what_comes_late_finds_no_room() -> None:
+        pair.sh("n1", f"head -c 40000000 /dev/urandom >{late}; chown {pair.uid}:{pair.uid} {late}")
+        pair.sh("n2", FULL)
+
+    assert pair.sh("n2", f"ls {MEDIA}") == ""
+    pair.sh("n2", SMALL_DISK)
+    try:
+        fails_unnoticed(pair, FULL, space)
+        whole(pair, "n1", before, "full during the copy")
+        pair.sh("n2", f"rm {MEDIA}/filler")
+        goes_back(pair, what_comes_late_finds_no_room, space)
+        with_late = manifest(pair, "n1")
+        assert "late.bin" in with_late
+        whole(pair, "n1", with_late, "full before the last changes")
+        pair.sh("n2", f"rm {MEDIA}/filler")
+        ends_right(pair, there("n2"), "with room")
+        whole(pair, "n2", with_late, "with room")
+        pair.sh("n2", f"rm {late}")
+        ends_right(pair, BACK, "with room")
+        at_the_end(pair, "n1", before, "disk")
+    finally:
+        pair.sh("n2", f"rm -f {MEDIA}/filler; umount -l {MEDIA}")
 
 
 def test_a_network_that_is_cut_leaves_them_where_they_were(pair: Pair) -> None:  # noqa: F811
-    before = pair.sh("n1", LISTING)
-    run = Run(pair.begun(*THERE), ROOT, pair.environment)
-    assert run.wait_for(lambda tasks: "Hold the services" in tasks), run.said[-8000:]
-    pair.sh("n1", CUT.replace("ADDRESS", pair.address("n2")))
+    before = manifest(pair, "n1")
+
+    def cut() -> None:
+        pair.sh("n1", CUT.replace("ADDRESS", pair.address("n2")))
+
     try:
-        assert run.end() != 0
-    finally:
+        fails_unnoticed(pair, CUT_OUT.replace("ADDRESS", pair.address("n1")), "rsync ended with")
+        whole(pair, "n1", before, "cut during the copy")
+        pair.sh("n2", MENDED)
+        goes_back(pair, cut, "cannot be fetched")
+        whole(pair, "n1", before, "cut before the last changes")
         pair.sh("n1", MENDED)
-    said = " ".join(run.said.split())
-    assert "cannot be fetched" in said, run.said[-8000:]
-    assert "The services are on n1 as before" in said
-    pair.plays_on("n1")
-    assert "on the air on n2" in pair.transfer(*THERE)
-    pair.transfer(*BACK)
-    whole(pair, "n1", "n2", before, "network")
+        ends_right(pair, there("n2"), "mended")
+        whole(pair, "n2", before, "mended")
+        ends_right(pair, BACK, "mended")
+        at_the_end(pair, "n1", before, "network")
+    finally:
+        for node in OTHER:
+            pair.sh(node, MENDED)
