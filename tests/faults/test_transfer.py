@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.faults.conftest import ROUNDS
-from tests.faults.moments import Point, comes_to, point_at, spread
+from tests.faults.moments import Point, comes_to, spread
 from tests.live.renames import Run, watch
 from tests.live.test_transfer import LISTING, Pair, Returning, pair  # noqa: F401
 
@@ -24,8 +24,6 @@ OTHER = {"n1": "n2", "n2": "n1"}
 BACK, RELEASE = ("transfer_undo=true",), ("transfer_release=true",)
 #: Tasks: the first that writes, the one after the copy, and the first of the end.
 WRITES, HOLDS, LAST = "Begin, or find what is begun", "Hold the services", "Let others work again"
-#: What comes after a transfer that was killed and ended right, by turns.
-ENDS = ("taken back", "taken back, killed too", "released, killed too")
 #: Tasks of a release, counted from its first, among which it is killed.
 RELEASING = 20
 MEDIA = "/var/lib/streamfleet/media"
@@ -182,7 +180,7 @@ def left(pair: Pair, arguments: tuple[str, ...], moment: Point, since: str, ther
     """Have a transfer end by a run that is killed, and by the same command; where it was killed."""
     run = killed(pair, arguments, comes_to(moment, LAST, since), there_too=there_too)
     what = said_of(run, moment, there_too, arguments)
-    print(f"   {what}", flush=True)
+    print(what, flush=True)
     assert manifest(pair, owner(pair)) == before, what
     again = ends_right(pair, arguments, what)
     if "nothing is to be released or undone" in again.said:
@@ -194,22 +192,22 @@ def left(pair: Pair, arguments: tuple[str, ...], moment: Point, since: str, ther
 def test_killed_at_points_spread_over_its_run_the_same_command_ends_right(pair: Pair, chance: random.Random) -> None:  # noqa: F811
     home, before = "n1", manifest(pair, "n1")
     with audience(pair, home) as people:
-        measured = ends_right(pair, there("n2"), "a whole run", people)
+        measured = ends_right(pair, there("n2"), "a whole run", people).begun
         whole(pair, "n2", before, "a whole run")
     back = ends_right(pair, BACK, "a whole run back").begun
     at_the_end(pair, home, before, "a whole run back")
-    print(f"a run: {len(measured.begun)} tasks in {measured.begun[-1][0]:.0f} s", flush=True)
+    print(f"a run: {len(measured)} tasks in {measured[-1][0]:.0f} s", flush=True)
     print(f"a run back: {len(back)} tasks in {back[-1][0]:.0f} s", flush=True)
-    for number, point in enumerate(spread(measured.begun, WRITES, ROUNDS, chance)):
-        away, end, there_too = OTHER[home], ENDS[number % len(ENDS)], chance.random() < 0.5
-        moment = point_at(back, chance.uniform(back[0][0], back[-1][0]))
-        if end == ENDS[2]:
-            moment = Point(1 + chance.randrange(RELEASING), chance.uniform(0.0, 1.0))
+    # There, and every second time back; the others stay there, and what was left behind is released.
+    points = spread(measured, WRITES, (ROUNDS + 1) // 2, chance)
+    points_back = spread(back, WRITES, (len(points) + 1) // 2, chance)
+    for number, point in enumerate(points):
+        away, there_too = OTHER[home], chance.random() < 0.5
         pair.plays_on(home)
         played = pair.history(home)
         with audience(pair, home) as people:
             run = killed(pair, there(away), comes_to(point, LAST), there_too=there_too)
-            what = f"{number}: {said_of(run, point, there_too, there(away))}"
+            what = said_of(run, point, there_too, there(away))
             noticed, transfers = people.noticed(), pair.get("/transfers")["items"]
             on_the_air = not any(transfer["hold"] for transfer in transfers)
             print(f"{what}; {[transfer['state'] for transfer in transfers]}", flush=True)
@@ -222,17 +220,17 @@ def test_killed_at_points_spread_over_its_run_the_same_command_ends_right(pair: 
             is_heard(pair, away, pair.port("talk"), what)
             pair.plays_on(away)
             assert pair.history(away)[: len(played)] == played, what
-            if end == ENDS[0]:
-                ends_right(pair, BACK, what)
-            else:
-                command, since = (BACK, "") if end == ENDS[1] else (RELEASE, "Measure what would be removed")
-                what += f"; {left(pair, command, moment, since, chance.random() < 0.5, before)}"
-            if end == ENDS[2]:
+            print("   held", flush=True)
+            there_too = chance.random() < 0.5
+            if number % 2:
+                moment = Point(1 + chance.randrange(RELEASING), chance.uniform(0.0, 1.0))
+                what += f"; {left(pair, RELEASE, moment, 'Measure what would be removed', there_too, before)}"
                 home = away
             else:
+                what += f"; {left(pair, BACK, points_back[number // 2], '', there_too, before)}"
                 is_heard(pair, home, people.port, what)
         at_the_end(pair, home, before, what)
-        print(f"   held; {end}, on {home}", flush=True)
+        print(f"   held, on {home}", flush=True)
     if home != "n1":
         # As the other tests have it.
         ends_right(pair, there("n1"), "home")
