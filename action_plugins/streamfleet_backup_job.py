@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+#: The root of the release (or of the collection) that this file belongs to.
+RELEASE = next(folder for folder in Path(__file__).resolve().parents if (folder / "engines.yml").is_file())
+
+# What modules import as ansible.module_utils.streamfleet is not on the controller's own path.
+for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
+    if _place.is_dir() and str(_place) not in sys.path:
+        sys.path.append(str(_place))
+
+from streamfleet import progress
 
 display = Display()
 
@@ -18,14 +31,17 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's last result."""
         super().run(tmp, task_vars)
-        host, told = (task_vars or {}).get("inventory_hostname", ""), ""
-        while True:
+        host = (task_vars or {}).get("inventory_hostname", "")
+
+        def ask() -> dict[str, Any]:
             result: dict[str, Any] = self._execute_module(module_args=self._task.args, task_vars=task_vars)
-            status = result.get("status") or {}
-            if result.get("failed") or status.get("state") != "running":
-                return result
-            percent = f" {status['percent']:.0f} %" if status.get("percent") else ""
-            line = f"{host}: {status['phase']}{percent} {status['message']}".rstrip()
-            if line != told:
-                display.display(line)
-            told = line
+            return result
+
+        return progress.follow(ask, lambda status: _words(host, status), display.display)
+
+
+def _words(host: str, status: Mapping[str, Any]) -> str:
+    if status.get("state") != "running":
+        return ""
+    percent = f" {status['percent']:.0f} %" if status.get("percent") else ""
+    return f"{host}: {status['phase']}{percent} {status['message']}".rstrip()

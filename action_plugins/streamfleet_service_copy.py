@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+#: The root of the release (or of the collection) that this file belongs to.
+RELEASE = next(folder for folder in Path(__file__).resolve().parents if (folder / "engines.yml").is_file())
+
+# What modules import as ansible.module_utils.streamfleet is not on the controller's own path.
+for _place in (RELEASE / "module_utils", RELEASE / "plugins" / "module_utils"):
+    if _place.is_dir() and str(_place) not in sys.path:
+        sys.path.append(str(_place))
+
+from streamfleet import progress
 
 display = Display()
 
@@ -28,23 +41,26 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         """The module's last result."""
         super().run(tmp, task_vars)
-        host, told = self._task.delegate_to or (task_vars or {}).get("inventory_hostname", ""), ""
+        host = self._task.delegate_to or (task_vars or {}).get("inventory_hostname", "")
         patience = PATIENCE if self._task.args.get("state") == "copied" else 0.0
         until = time.monotonic() + patience
-        while True:
+
+        def ask() -> dict[str, Any]:
+            nonlocal until
             try:
                 result: dict[str, Any] = self._execute_module(module_args=self._task.args, task_vars=task_vars)
             except AnsibleConnectionFailure as error:
                 if time.monotonic() >= until:
                     return {"failed": True, "changed": False, "msg": f"{host} cannot be reached: {error}"}
-                line = f"{host} cannot be reached, and copies by itself: it is asked again"
                 time.sleep(PAUSE)
-            else:
-                until = time.monotonic() + patience
-                status = result.get("status") or {}
-                if result.get("failed") or not status.get("running"):
-                    return result
-                line = f"{host}: {status['step']} {status['percent']:.0f} % {status['words']}".rstrip()
-            if line != told:
-                display.display(line)
-            told = line
+                return {"status": {"lost": True}}
+            until = time.monotonic() + patience
+            return result
+
+        return progress.follow(ask, lambda status: _words(host, status), display.display)
+
+
+def _words(host: str, status: Mapping[str, Any]) -> str:
+    if status.get("lost"):
+        return f"{host} cannot be reached, and copies by itself: it is asked again"
+    return progress.of_a_copy(host, status)

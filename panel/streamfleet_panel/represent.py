@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -38,6 +38,7 @@ from streamfleet_panel.models import (
     Relay,
     ResellerPlan,
     Schedule,
+    ServiceStatus,
     ServiceTransfer,
     TransferredService,
     Usage,
@@ -144,13 +145,38 @@ def run(obj: ConvergeRun) -> dict[str, Any]:
 
 def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None) -> dict[str, Any]:
     """A transfer; ``items``: its services, where they are known."""
-    found = service_transfers.items_of(obj) if items is None else items
+    (shown,) = _transfers([(obj, service_transfers.items_of(obj) if items is None else items)])
+    return shown
+
+
+def transfers(objs: Sequence[ServiceTransfer]) -> list[dict[str, Any]]:
+    """Transfers, by the same number of statements however many they are."""
+    items = service_transfers.items_of_all(objs)
+    return _transfers([(obj, items[obj.pk]) for obj in objs])
+
+
+def _transfers(given: Sequence[tuple[ServiceTransfer, list[TransferredService]]]) -> list[dict[str, Any]]:
+    every = [item for _obj, items in given for item in items]
+    services = [item.service_id for item in every]
     names: dict[int, list[str]] = {}
-    told = Domain.objects.filter(media_service__in=[item.service_id for item in found], enabled=True)
-    for service, name in told.order_by("name").values_list("media_service_id", "name"):
+    told = Domain.objects.filter(media_service__in=services, enabled=True).order_by("name")
+    for service, name in told.values_list("media_service_id", "name"):
         names.setdefault(service, []).append(name)
-    usage = Usage.objects.filter(media_service__in=[item.service_id for item in found])
+    usage = Usage.objects.filter(media_service__in=services)
     listeners = dict(usage.values_list("media_service_id", "listeners"))
+    others = service_transfers.beside(every)
+    reports = service_transfers.reports_of(every)
+    return [_transfer(obj, items, names, listeners, others, reports) for obj, items in given]
+
+
+def _transfer(
+    obj: ServiceTransfer,
+    items: list[TransferredService],
+    names: Mapping[int, list[str]],
+    listeners: Mapping[int, int | None],
+    others: Sequence[MediaService],
+    reports: Mapping[int, ServiceStatus],
+) -> dict[str, Any]:
     return {
         "id": obj.pk,
         "state": obj.state,
@@ -169,14 +195,14 @@ def transfer(obj: ServiceTransfer, items: list[TransferredService] | None = None
                 "domains": names.get(item.service_id, []),
                 "listeners": listeners.get(item.service_id),
             }
-            for item in found
+            for item in items
         ],
-        "libraries": service_transfers.libraries_of(obj, found),
+        "libraries": service_transfers.libraries_of(obj, items, others),
         "requested_by": obj.requested_by,
         "held_at": rfc3339(obj.held_at),
         "hold": obj.hold,
         "reached": obj.reached,
-        "unsettled": service_transfers.unsettled(obj, found),
+        "unsettled": service_transfers.unsettled(obj, items, reports),
         "created_at": rfc3339(obj.created_at),
     }
 

@@ -7,7 +7,7 @@ the steps. A step that was done already may be asked for again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -334,9 +334,10 @@ def _judge_step(one: ServiceTransfer, items: list[TransferredService], name: str
         message = f"{one.source} is disabled, so the services cannot go back there: release them, or enable it"
         raise ApiError("conflict", message)
     if name == "release":
-        if why := _unreported(one, items):
+        reports = reports_of(items)
+        if why := _unreported(one, items, reports):
             raise ApiError("conflict", f"{one.source} has the only copy that is known to be good: {why}")
-        if (why := unsettled(one, items)) and not force:
+        if (why := unsettled(one, items, reports)) and not force:
             fix = "Mend or suspend what failed, or release with force (transfer.yml: -e transfer_confirm=yes)"
             raise ApiError("conflict", f"{one.source} has the only copy that is known to be good: {why}. {fix}")
 
@@ -345,23 +346,28 @@ def _is_off(node: Node) -> bool:
     return bool(node.status == Node.Status.DISABLED)
 
 
-def unsettled(one: ServiceTransfer, items: Sequence[TransferredService]) -> str:
+def reports_of(items: Iterable[TransferredService]) -> dict[int, ServiceStatus]:
+    """What nodes have reported of the services, by their ids."""
+    found = ServiceStatus.objects.filter(service__in=[item.service_id for item in items])
+    return {report.service_id: report for report in found}
+
+
+def unsettled(one: ServiceTransfer, items: Sequence[TransferredService], reports: Mapping[int, ServiceStatus]) -> str:
     """Why it is not known of switched services that the target has them as they are meant to be; empty where it is."""
     if one.state != State.SWITCHED:
         return ""
-    if why := _unreported(one, items):
+    if why := _unreported(one, items, reports):
         return why
-    failed = _failed([item.service for item in items])
-    return "; ".join(f"{slug} failed on {one.target}: {message}" for slug, message in failed.items())
+    failed = [(item.service.slug, reports[item.service_id]) for item in items]
+    return "; ".join(f"{slug} failed on {one.target}: {it.message}" for slug, it in failed if it.state == "failed")
 
 
-def _unreported(one: ServiceTransfer, items: Sequence[TransferredService]) -> str:
+def _unreported(one: ServiceTransfer, items: Sequence[TransferredService], reports: Mapping[int, ServiceStatus]) -> str:
     """Why it is not known how switched services are on the target; empty where it has said so."""
     if _is_off(one.target):
         return f"{one.target} is disabled"
     if one.target.observed_generation < one.generation:
         return f"{one.target} has not reported since the switch (generation {one.generation})"
-    reports = {report.service_id: report for report in ServiceStatus.objects.filter(service__transfer__transfer=one)}
     for item in items:
         report = reports.get(item.service_id)
         if report is None or report.generation < one.generation:
@@ -377,7 +383,16 @@ def _failed(services: Sequence[MediaService]) -> dict[str, str]:
 
 def items_of(one: ServiceTransfer) -> list[TransferredService]:
     """The transfer's services."""
-    return list(one.items.select_related("service__customer__reseller", "service__node").order_by("service__slug"))
+    return items_of_all([one])[one.pk]
+
+
+def items_of_all(ones: Iterable[ServiceTransfer]) -> dict[int, list[TransferredService]]:
+    """Transfers' services, by the ids of these. One query."""
+    found: dict[int, list[TransferredService]] = {one.pk: [] for one in ones}
+    items = TransferredService.objects.filter(transfer__in=found).order_by("service__slug")
+    for item in items.select_related("service__customer__reseller", "service__node"):
+        found[item.transfer_id].append(item)
+    return found
 
 
 def leaving_of(one: ServiceTransfer) -> Node:
@@ -477,13 +492,24 @@ def pairs_of(item: TransferredService) -> list[list[int]]:
     return sorted(pairs)
 
 
-def libraries_of(one: ServiceTransfer, items: Sequence[TransferredService]) -> list[dict[str, Any]]:
-    """Media libraries that go along: ``{"customer", "uid", "keep"}``; ``keep``: the leaving node needs it."""
+def beside(items: Iterable[TransferredService]) -> list[MediaService]:
+    """All services of the customers whose libraries go along, those that are transferred too. One query."""
+    owners = {item.service.customer_id for item in items if uses_library(item.service)}
+    return list(MediaService.objects.filter(customer_id__in=owners).order_by())
+
+
+def libraries_of(
+    one: ServiceTransfer, items: Sequence[TransferredService], others: Iterable[MediaService]
+) -> list[dict[str, Any]]:
+    """Media libraries that go along: ``{"customer", "uid", "keep"}``; ``keep``: the leaving node needs it.
+
+    ``others``: what is ``beside`` them.
+    """
     owners = {item.service.customer_id: item.service.customer for item in items if uses_library(item.service)}
     going = {item.service_id for item in items}
+    leaving = leaving_of(one).pk
     # A station whose AutoDJ is off, or that is deleted and can be restored, has its files there all the same.
-    beside = MediaService.objects.filter(customer_id__in=owners, node=leaving_of(one))
-    kept = {other.customer_id for other in beside if other.pk not in going}
+    kept = {other.customer_id for other in others if other.node_id == leaving and other.pk not in going}
     found = [{"customer": owner.username, "uid": owner.uid, "keep": owner.pk in kept} for owner in owners.values()]
     return sorted(found, key=lambda item: str(item["customer"]))
 

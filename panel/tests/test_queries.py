@@ -11,9 +11,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from streamfleet_panel import collected, queueing
+from streamfleet_panel import collected, nodedoc, queueing
 from streamfleet_panel.collected import Batch
-from streamfleet_panel.models import MediaService, QueuedTrack
+from streamfleet_panel.models import MediaService, Node, QueuedTrack
 from streamfleet_panel.transfer import month_of
 from tests_support import Api
 
@@ -180,6 +180,40 @@ def test_queues(world: None, api: Callable[..., Api], run: Callable[..., dict[st
     for name, (few, many) in counts.items():
         assert few == many, f"{name}: {few} statements for 2 entries, {many} for 40"
     assert counts["awaited"][0] == 2
+
+
+def test_transfers(world: None, api: Callable[..., Api], run: Callable[..., dict[str, Any]]) -> None:
+    """The list of those that are under way, switched ones with what their node has said, libraries and domains."""
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA87XWuBJn2PerAcsbHAuAzufLtl4aLjavEPODNG1Rzn"
+    run({"nodes": [{"name": "far", "address": "192.0.2.20", "engines": ["icecast"], "host_key": key}]})
+    slugs = [f"t{number}" for number in range(12)]
+    services = [
+        {"slug": slug, "customer": f"c{slug}", "engine": "icecast", "node": "node1", "autodj": {}} for slug in slugs
+    ]
+    domains = [{"media_service": slug, "name": f"{slug}.example.com"} for slug in slugs]
+    run({"customers": [{"username": f"c{slug}"} for slug in slugs], "media_services": services, "domains": domains})
+    root = api("root")
+    for slug in slugs:
+        _status, begun = root("POST", "/transfers", {"services": [slug], "to": "far"})
+        place = f"/transfers/{begun['transfer']['id']}/steps"
+        held = root("POST", place, {"step": "hold"})[1]["transfer"]["hold"]
+        assert root("POST", place, {"step": "switch", "hold": held})[0] == 200
+    far = Node.objects.get(name="far")
+    told = nodedoc.document(far)
+    states = {
+        item["slug"]: {"generation": item["generation"], "state": "running", "message": ""} for item in told["services"]
+    }
+    nodedoc.store_status(far, {"epoch": told["epoch"], "generation": told["generation"], "services": states})
+    few = statements(lambda: root("GET", "/transfers?limit=2"))
+    many = statements(lambda: root("GET", "/transfers?limit=1000"))
+    items = root("GET", "/transfers?limit=1000")[1]["items"]
+    shown = [(item["services"][0]["slug"], item["services"][0]["domains"], item["unsettled"]) for item in items]
+    assert sorted(shown) == sorted((slug, [f"{slug}.example.com"], "") for slug in slugs)
+    assert [[library["customer"] for library in item["libraries"]] for item in items] == [
+        [f"c{slug}"] for slug, _names, _why in shown
+    ]
+    # The token, the transfers, how many they are, and five for what belongs to them.
+    assert (few, many) == (8, 8)
 
 
 def test_services_are_locked_in_one_order_by_all_who_lock_several(

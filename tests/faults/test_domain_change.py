@@ -5,9 +5,7 @@ Tests playbooks: domain_change.yml.
 
 from __future__ import annotations
 
-import itertools
 import random
-import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,6 +13,7 @@ import pytest
 
 from demo.stage import NODE, PANEL_HOST, STREAM_HOST, Stage
 from tests.faults.conftest import ROUNDS
+from tests.faults.moments import Point, comes_to, never, spread
 from tests.live.renames import (
     MOVE,
     NEW,
@@ -24,7 +23,6 @@ from tests.live.renames import (
     UNDO,
     AtThePanel,
     Inventory,
-    Run,
     change,
     everybody,
     kept_inventory,
@@ -64,51 +62,6 @@ def site(platform: Stage) -> Iterator[Stage]:
         yield made
 
 
-class Point(NamedTuple):
-    """A moment of a run: so many tasks have begun, and so many seconds ago the last of them."""
-
-    tasks: int
-    seconds: float
-
-
-def moments(run: Run, rounds: int, chance: random.Random) -> list[Point]:
-    """Points of a run, spread over the time that it took: a fifth before it writes, the others over what follows.
-
-    In no order, so that what comes after a kill does not depend on where it was.
-    """
-    times = [second for second, _name in run.begun]
-    first = next(second for second, name in run.begun if name == "Begin")
-    before = rounds // 5
-    points = []
-    for low, high, count in ((times[0], first, before), (first, times[-1], rounds - before)):
-        for number in range(count):
-            at = low + (number + chance.random()) * (high - low) / count
-            tasks = sum(second <= at for second in times)
-            points.append(Point(tasks, at - times[tasks - 1]))
-    chance.shuffle(points)
-    return points
-
-
-def at(point: Point, since: str = "") -> Callable[[str, int], bool]:
-    """Whether a run that is watched has come there; waits for the seconds. ``since``: the task to count from."""
-    begun = itertools.count(1)
-    counts = not since
-
-    def reached(task: str, _times: int) -> bool:
-        nonlocal counts
-        counts = counts or task == since
-        if not counts or (next(begun) != point.tasks and task != LAST):
-            return False
-        time.sleep(point.seconds)
-        return True
-
-    return reached
-
-
-def never(_task: str, _times: int) -> bool:
-    return False
-
-
 @pytest.mark.full
 def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_run_ends_right(
     site: Stage, chance: random.Random, inventory: Inventory
@@ -121,10 +74,10 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
         inventory.patched(measured.said)
         here, known, texts = NEW, {NEW: there(site)}, {NEW: inventory.text}
         print(f"a run: {len(measured.begun)} tasks in {measured.begun[-1][0]:.0f} s", flush=True)
-        for number, point in enumerate(moments(measured, ROUNDS, chance)):
+        for number, point in enumerate(spread(measured.begun, "Begin", ROUNDS, chance)):
             end, there_too = ENDS[number % len(ENDS)], chance.random() < 0.5
             before, customer = there(site), AtThePanel(site, NAMES[here][0])
-            run = watched(site, {"from": here, "to": OTHER[here]}, at(point))
+            run = watched(site, {"from": here, "to": OTHER[here]}, comes_to(point, LAST))
             if there_too:
                 kill_on_node(site)
             what = (
@@ -138,7 +91,7 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
             customer.goes_on()
             if end == ENDS[2]:
                 moment = Point(1 + chance.randrange(UNDOING), chance.uniform(0.0, 0.5))
-                undone = watched(site, UNDO, at(moment, "Begin to take back"))
+                undone = watched(site, UNDO, comes_to(moment, LAST, "Begin to take back"))
                 print(f"   and {'killed' if undone.killed else 'ended'} in {undone.begun[-1][1]!r}", flush=True)
                 whole_soon(site, *NAMES[here], what)
             if end == ENDS[1] or not taken_back(site, here, before, what):

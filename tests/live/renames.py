@@ -74,6 +74,7 @@ class Run(NamedTuple):
     killed: bool
     said: str
     begun: list[tuple[float, str]]
+    code: int
 
 
 def watched(
@@ -113,7 +114,7 @@ def watch(
                 if at(found[1], times[found[1]]):
                     processes.kill(process.pid)
                 processes.go_on(still)
-    return Run(process.returncode == -signal.SIGKILL, "".join(lines), begun)
+    return Run(process.returncode == -signal.SIGKILL, "".join(lines), begun, process.returncode)
 
 
 def killed(site: Stage, task: str, times: int, asked: Mapping[str, Any] = MOVE) -> Run:

@@ -157,12 +157,13 @@ class Pair:
     def has_nothing(self, node: str) -> None:
         """Nothing of the customer is on a node, and nothing of a transfer."""
         left = (
-            f"ls -d /var/lib/streamfleet/media/{self.uid} /var/lib/streamfleet/media-index/{self.uid}"
+            f"{{ ls -d /var/lib/streamfleet/media/{self.uid} /var/lib/streamfleet/media-index/{self.uid}"
             " /var/lib/streamfleet/services/* /etc/streamfleet/routes/* /etc/streamfleet/instances/*/*"
             " /var/lib/streamfleet/transfer/* /run/streamfleet-transfer/* 2>/dev/null;"
             f" getent passwd sf{self.uid};"
             " grep streamfleet-transfer /var/lib/streamfleet-converge/.ssh/authorized_keys;"
-            " systemctl list-units --plain --no-legend 'streamfleet-*@*'; true"
+            " systemctl list-units --plain --no-legend 'streamfleet-*@*' 'streamfleet-transfer-*'; }"
+            " | grep -v bob-fm; true"
         )
         assert self.sh(node, left) == ""
 

@@ -169,7 +169,7 @@ def test_a_copy_that_fails_says_why_and_goes_on_the_next_time(nodes: Nodes) -> N
     (nodes.root / "ssh").write_text("#!/bin/sh\necho 'Connection refused' >&2\nexit 255\n")
     with pytest.raises(CopyError, match=r"nothing is off the air for it. rsync ended with .*Connection refused"):
         here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
-    with pytest.raises(CopyError, match="services/rock-fm cannot be fetched"):
+    with pytest.raises(CopyError, match=r"services/rock-fm cannot be fetched. rsync ended with .*Connection refused"):
         here.caught_up(ORIGIN, nodes.given(), FOLDERS)
     (nodes.root / "ssh").write_text(ssh)
     here.copied(ORIGIN, nodes.given(), FOLDERS, 60)

@@ -122,6 +122,11 @@ def _moment() -> str:
     return f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.monotonic_ns()}"
 
 
+def _words(errors: str) -> str:
+    """What rsync wrote, in one line: the cause comes first, and the last line is a number in words."""
+    return " ".join(errors.split())[-500:]
+
+
 class Getting:
     """A transfer's files, on the node that gets them. Methods raise CopyError, and OSError."""
 
@@ -308,7 +313,9 @@ class Getting:
         command = [*self._command(origin, TIMEOUT, *more, shared=True), *self._pair(origin, folder)]
         done = self.host.run(command, "", left)
         if done.code != 0:
-            raise CopyError(f"{BASE}/{folder} cannot be fetched: {done.last_words}")
+            raise CopyError(
+                f"{BASE}/{folder} cannot be fetched. rsync ended with {done.code} and says: {_words(done.err)}"
+            )
         return " ".join(done.out.split())[:300]
 
     def _working(self) -> bool:
@@ -324,7 +331,7 @@ class Getting:
             return True
         said = ""
         with contextlib.suppress(OSError):
-            said = " ".join((self.folder / "errors").read_text(errors="replace").split())[-500:]
+            said = _words((self.folder / "errors").read_text(errors="replace"))
         (self.folder / "ended").unlink(missing_ok=True)
         raise CopyError(f"the copy failed, and nothing is off the air for it. rsync ended with {code} and says: {said}")
 

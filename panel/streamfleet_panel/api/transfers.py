@@ -36,7 +36,7 @@ def list_transfers(
     }
     wanted = {name: value for name, value in exact.items() if value is not None}
     items, count = listed(access.transfers(actor).filter(**wanted).distinct(), limit, offset)
-    return answer({"items": [represent.transfer(item) for item in items], "count": count})
+    return answer({"items": represent.transfers(items), "count": count})
 
 
 @router.get("/transfers/{id}", summary="Get a transfer")
