@@ -18,7 +18,7 @@ from tests.faults.moments import Point, comes_to, spread
 from tests.live.renames import Run, watch
 from tests.live.test_transfer import LISTING, Pair, Returning, pair  # noqa: F401
 
-pytestmark = [pytest.mark.live, pytest.mark.full]
+pytestmark = pytest.mark.live
 
 OTHER = {"n1": "n2", "n2": "n1"}
 BACK, RELEASE = ("transfer_undo=true",), ("transfer_release=true",)
@@ -274,6 +274,7 @@ def goes_back(pair: Pair, meanwhile: Callable[[], None], said: str) -> None:  # 
     pair.plays_on("n1")
 
 
+@pytest.mark.full
 def test_a_disk_that_fills_leaves_them_where_they_were(pair: Pair) -> None:  # noqa: F811
     before, late, space = manifest(pair, "n1"), f"{MEDIA}/{pair.uid}/late.bin", "No space left on device"
 
@@ -302,6 +303,7 @@ def test_a_disk_that_fills_leaves_them_where_they_were(pair: Pair) -> None:  # n
         pair.sh("n2", f"rm -f {MEDIA}/filler; [ -e {MEDIA}/{pair.uid} ] || umount -l {MEDIA}")
 
 
+@pytest.mark.full
 def test_a_network_that_is_cut_leaves_them_where_they_were(pair: Pair) -> None:  # noqa: F811
     before = manifest(pair, "n1")
 
