@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from streamfleet_autodj import live, slots
+from streamfleet_autodj import live, slots, wire
 from streamfleet_autodj.roster import Roster
 
 from tests.doubles.panel import dj
@@ -254,6 +254,25 @@ def test_an_address_has_ten_tries(run: Any) -> None:
         assert answer.startswith(b"HTTP/1.0 429 ")
 
     run(story)
+
+
+def test_what_a_page_can_have_its_visitors_ask_keeps_no_source_out(
+    run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A picture's address may be one of these: no log-in, and one in the query."""
+
+    async def story(station: Station) -> None:
+        for number in range(12):
+            for query in ("", "&pass=low:wrong"):
+                await station.ask(f"GET /admin.cgi?mode=updinfo&song=x{number}{query} HTTP/1.0\r\n\r\n")
+            await station.ask(f"GET /admin/metadata?mode=updinfo&mount=/low&song=x{number} HTTP/1.0\r\n\r\n")
+        answer, _, _ = await station.source("low")
+        assert answer.startswith(b"HTTP/1.0 200 "), answer
+
+    run(story)
+    output = capsys.readouterr().out
+    assert "refused 127.0.0.1: 429" in output
+    assert wire.NO_DJ not in output
 
 
 def test_no_more_than_the_slots_and_nobody_twice(run: Any) -> None:

@@ -1,4 +1,7 @@
-"""Fail2ban's filters on the lines that programs write. tests/live/test_hardening.py has all of them for real."""
+"""Fail2ban's filters on the lines that programs write.
+
+tests/live/test_hardening.py has those of SSH and RTMP on a node, with fail2ban itself.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from streamfleet_autodj import wire
 
 ROOT = Path(__file__).resolve().parents[2]
 FILTERS = {
@@ -48,7 +52,9 @@ def test_there_is_a_filter_for_what_refuses_in_lines_that_nobody_can_forge() -> 
     [
         ("panel", f'p1 streamfleet-login: {{"event":"login_refused","address":"{SIX}","via":"api"}}', SIX),
         ("panel", f'p1 streamfleet-login: {{"event":"login_refused","address":"{FOUR}","via":"portal"}}', FOUR),
-        ("autodj", f"n1 live-fm[7]: refused {FOUR}: 401 You need to log in", FOUR),
+        ("autodj", f"n1 live-fm[7]: refused {FOUR}: 401 {wire.NO_DJ}", FOUR),
+        ("autodj", f"n1 live-fm[7]: refused {FOUR}: 401 {wire.NO_DJ_FOR_TITLE}", None),
+        ("autodj", f"n1 live-fm[7]: refused {FOUR}: 401 {wire.NO_LOGIN}", None),
         ("autodj", f"n1 live-fm[7]: refused {FOUR}: 403 not now", None),
         ("autodj", f"n1 live-fm[7]: anna is gone: refused {FOUR}: 401", None),
         (

@@ -140,7 +140,8 @@ class Gateway:
         self._air = Air()
         self._on: dict[str, Connected] = {}
         self._free = collections.deque(range(1, slots.COUNT + 1))
-        self._attempts = Attempts()
+        # Apart: a page can have whoever looks at it ask for a title, and for nothing else.
+        self._attempts, self._attempts_of_titles = Attempts(), Attempts()
         self._asking: collections.Counter[str] = collections.Counter()
         self._shelf = Shelf(data)
         self._kept: dict[str, Kept] = {}
@@ -223,7 +224,7 @@ class Gateway:
             raise wire.Refused(400, "It said nothing.")
         if wire.is_request(line):
             asked = wire.request(line, await client.headers())
-            dj = self._known(client, asked.login)
+            dj = self._known(client, asked.login, title=isinstance(asked, wire.Update))
             if asked.mount is not None and asked.mount != f"/{dj.username}":
                 raise wire.Refused(404, f"The mount of this DJ is /{dj.username}.")
             return asked, dj
@@ -234,16 +235,16 @@ class Gateway:
         client.writer.write(b"OK2\r\nicy-caps:11\r\n\r\n")
         return wire.shoutcast_source(login, await client.headers()), dj
 
-    def _known(self, client: Client, login: wire.Login) -> DJ:
+    def _known(self, client: Client, login: wire.Login, *, title: bool = False) -> DJ:
         """The DJ of a log-in. Raises Refused."""
-        now = time.monotonic()
-        if self._attempts.blocked(client.address, now):
+        now, attempts = time.monotonic(), self._attempts_of_titles if title else self._attempts
+        if attempts.blocked(client.address, now):
             raise wire.Refused(429, "Too many wrong passwords came from this address: wait a minute.")
         self._refresh()
         dj = self.roster.authenticated(login)
         if dj is None:
-            self._attempts.wrong(client.address, now)
-            raise wire.Refused(401, "There is no DJ with this user name and password.")
+            attempts.wrong(client.address, now)
+            raise wire.Refused(401, wire.NO_DJ_FOR_TITLE if title else wire.NO_DJ)
         return dj
 
     def _may_send(self, dj: DJ) -> None:

@@ -39,6 +39,11 @@ FORMATS = {
 }
 #: Encoders that say nothing of their format send MP3, as Icecast takes it.
 USUAL_FORMAT = "audio/mpeg"
+#: Of who wants to send. By these very words fail2ban counts who guesses (guard.conf).
+NO_DJ = "There is no DJ with this user name and password."
+#: Of who has a title: browsers can be made to ask for that by any page, so nobody is banned for it.
+NO_DJ_FOR_TITLE = "No DJ with this user name and password tells titles."
+NO_LOGIN = "A DJ's user name and password are needed."
 
 
 class Refused(Exception):
@@ -180,7 +185,7 @@ def _basic(headers: Mapping[str, str]) -> Login:
     """The log-in of HTTP. What is none is the log-in of nobody."""
     scheme, _blank, encoded = headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        raise Refused(401, "A DJ's user name and password are needed.")
+        raise Refused(401, NO_LOGIN)
     try:
         decoded = base64.b64decode(encoded.strip(), validate=True).decode("utf-8")
     except (binascii.Error, ValueError):
