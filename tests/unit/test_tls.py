@@ -143,6 +143,18 @@ def test_names_come_from_the_inventory_not_from_the_request(authority: Authority
         authority.sign([(STREAM, "nonsense")], 30)
 
 
+def test_what_only_the_host_itself_uses_lasts_as_long_as_the_authority(authority: Authority, place: Place) -> None:
+    local = Names.of({"name": "localhost"})
+    run(authority, place, STREAM, local, days=30)
+    left = {
+        names: pem.days_left(pem.read_certificate(place.directory / names.name / "fullchain.pem"))
+        for names in (STREAM, local)
+    }
+    assert 29 < left[STREAM] <= 30
+    assert authority.days - 2 < left[local] <= authority.days
+    assert openssl(place, local).returncode == 0
+
+
 def test_a_name_that_is_too_long_for_a_common_name(authority: Authority, place: Place) -> None:
     long = Names.of({"name": ".".join(["a" * 60, "b" * 60, "example.net"])})
     run(authority, place, long)

@@ -23,6 +23,8 @@ if pem.MISSING is None:
 KEY, CERTIFICATE, ISSUED = "ca.key", "ca.pem", "issued"
 #: Clocks of clients may be behind.
 EARLIER = datetime.timedelta(hours=1)
+#: The name that is nobody's but the host's own.
+LOCAL = "localhost"
 #: What a common name may have (RFC 5280, upper bounds).
 MOST = 64
 
@@ -72,7 +74,10 @@ class Authority:
         return (self.folder / CERTIFICATE).read_text()
 
     def sign(self, requests: Sequence[tuple[Names, str]], days: int) -> Mapping[str, str]:
-        """Sign the requests' public keys for the names; name → certificate (PEM), kept in ``issued`` too."""
+        """Sign the requests' public keys for the names; name → certificate (PEM), kept in ``issued`` too.
+
+        ``days``: their validity. That of ``localhost`` is as long as the authority's own.
+        """
         key = pem.read_key(self.folder / KEY)
         own = pem.read_certificate(self.folder / CERTIFICATE)
         signed = {}
@@ -83,8 +88,11 @@ class Authority:
                 raise TlsError(f"the request for {names.name} cannot be read: {error}") from None
             if not request.is_signature_valid:
                 raise TlsError(f"the request for {names.name} is not signed by its own key")
+            # By it the worker reaches the panel on their host: it must not end while a directory's names are renewed
+            # by themselves, and nobody has a reason to run Ansible.
+            lasts = max(days, int(pem.days_left(own))) if names.name == LOCAL else days
             builder = (
-                _builder(_subject(names.name), own.subject, request.public_key(), days)
+                _builder(_subject(names.name), own.subject, request.public_key(), lasts)
                 .add_extension(_alternatives(names), critical=not _subject(names.name))
                 .add_extension(_usage(digital_signature=True), critical=True)
                 .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
