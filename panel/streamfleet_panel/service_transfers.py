@@ -432,8 +432,9 @@ def _note(actor: Actor, action: str, item: TransferredService, one: ServiceTrans
 def tick(actor: Actor) -> int:
     """Give services back to where they were on the air, whose transfer was killed while they were held."""
     resumed = 0
-    held = {one.pk: one for one in ServiceTransfer.objects.filter(state__in=_HELD).exclude(held_at=None)}
-    for pk in _HOLD_TIMES.over({pk: one.held_at for pk, one in held.items()}, timezone.now(), HELD_AT_MOST):
+    held = {one.pk: one for one in ServiceTransfer.objects.filter(state__in=_HELD)}
+    since = {pk: one.held_at for pk, one in held.items() if one.held_at is not None}
+    for pk in _HOLD_TIMES.over(since, timezone.now(), HELD_AT_MOST):
         one = held[pk]
         try:
             after = step(actor, one, "resume", held_at=one.held_at)

@@ -93,7 +93,8 @@ class Watch:
         # A signal is seen however slow the host is.
         self._suspects = {unit for unit, (_service, cause) in found.items() if not why or cause == hung.HELD}
         self.left = set()
-        again, still = [unit for unit in suspects if found[unit][1] != hung.HELD], {}
+        again = [unit for unit in suspects if found[unit][1] != hung.HELD]
+        still: dict[str, tuple[str, str]] = {}
         if again and not why:
             still, why = self._look(running, hung.LAST_PATIENCE, again)
         for unit, (service, cause) in sorted(found.items()):
