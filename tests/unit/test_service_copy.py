@@ -158,6 +158,7 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     assert not (nodes.root / "into/var/lib/streamfleet/media/200002").exists()
     assert not here.notes.replaced.exists()
     assert here.forgotten()
+    assert not here.said.exists()
     assert sorted(path.name for path in here.folder.iterdir()) == ["had.json", "lock", "made.json"]
     assert here.ended() == (True, "")
     assert not here.folder.exists()
@@ -197,12 +198,13 @@ def test_a_copy_writes_into_its_trees_alone(nodes: Nodes) -> None:
     here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
     here.caught_up(ORIGIN, nodes.given(), FOLDERS)
     places = " ".join(f"-{base}/{name}" for name in ("media", "media-index", "services", "transfer/7"))
+    places += f" -{nodes.root}/into/run/streamfleet-transfer/last-7"
     for unit in nodes.units:
         assert f"--property=ReadWritePaths={places}" in unit
         assert "--property=ProtectSystem=strict" in unit
     assert "--property=TimeoutStartSec=600" in nodes.units[-1]
     here.caught_up(ORIGIN, nodes.given(back=True), FOLDERS)
-    assert f"--property=ReadWritePaths=-{base}" in nodes.units[-1]
+    assert f"--property=ReadWritePaths=-{base} -{nodes.root}/into/run/streamfleet-transfer/last-7" in nodes.units[-1]
     for name in ("panel", "transfer/8"):
         assert f"--property=InaccessiblePaths=-{base}/{name}" in nodes.units[-1]
 

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -21,7 +22,7 @@ from typing import Any
 from ..node_apply.host import Host
 from ..tree_copy import FILTERS, RSYNC, once, options, properties
 from .notes import Notes
-from .places import BASE, NOTES, CopyError, Measure, checked, lost, measured, total
+from .places import BASE, GIVING, NOTES, CopyError, Measure, checked, lost, measured, total
 
 #: Of passes that compare no contents. Those that do say nothing for as long as a side reads its files; that the other
 #: node is there is seen by ssh.
@@ -144,6 +145,8 @@ class Getting:
         self.notes = Notes(host, transfer)
         self.unit = f"streamfleet-transfer-{self.notes.number}.service"
         self.last = f"streamfleet-transfer-{self.notes.number}-last.service"
+        #: What the last pass says, in memory: a disk that is full has to be told.
+        self.said = host.path(f"{GIVING}/last-{self.notes.number}")
 
     @property
     def folder(self) -> Path:
@@ -214,8 +217,8 @@ class Getting:
         """Stop, and have no key. What is noted of the folders stays. Whether there was one."""
         self.host.run(["systemctl", "stop", self.unit, self.last], "", 60.0)
         changed = False
-        names = ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh", "passes", "ended", "progress", "errors")
-        for name in (*names, "last.out", "last.err", "last.code", "last.code.new"):
+        shutil.rmtree(self.said, ignore_errors=True)
+        for name in ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh", "passes", "ended", "progress", "errors"):
             place = self.folder / name
             if os.path.lexists(place):
                 place.unlink()
@@ -311,7 +314,8 @@ class Getting:
             return
         words = [*self._pairs(origin, given), "--", *self._command(origin, TIMEOUT, shared=True)]
         script = ["/bin/sh", "-c", _LAST_SCRIPT, "sh", *words]
-        done = once(self.host, self.last, self._sandbox(given), self.folder / "last", script, LAST)
+        self.said.mkdir(mode=0o700, parents=True, exist_ok=True)
+        done = once(self.host, self.last, self._sandbox(given), self.said / "last", script, LAST)
         place, left = f"{BASE}/", ""
         for line in done.out.splitlines():
             if line.startswith("@ "):
@@ -340,11 +344,11 @@ class Getting:
         """Properties of the units. On the way back all is of one mount, so that rsync can rename what it replaces."""
         base, trees = self.host.path(BASE), ("media", "media-index", "services")
         if not given.back:
-            return properties([*(base / name for name in trees), self.folder], network=True)
+            return properties([*(base / name for name in trees), self.folder, self.said], network=True)
         notes = self.host.path(NOTES)
         rest = [place for place in sorted(base.iterdir()) if place.name not in (*trees, notes.name)]
         others = [place for place in sorted(notes.iterdir()) if place != self.folder]
-        return properties([base], network=True, hidden=[*rest, *others])
+        return properties([base, self.said], network=True, hidden=[*rest, *others])
 
     def _working(self) -> bool:
         return self.host.run(["systemctl", "is-active", "--quiet", self.unit], "", 30.0).code == 0
