@@ -300,6 +300,16 @@ def test_a_full_queue_is_told_and_nobody_is_thrown_off(
     assert "see who connects to it" in capsys.readouterr().out
 
 
+def test_queues_that_are_kept_full_keep_nobody_from_being_restarted(
+    root: Path, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = stations(root, silent, "jazz-fm", "news-fm", "talk-fm")
+    monkeypatch.setattr(hung, "_cause", lambda _root, one, _patience: hung.SILENT if one.unit == UNIT else hung.FULL)
+    systemd, clock = Systemd(*units), Clock()
+    rounds(Watch(root, systemd, clock), clock, 2)
+    assert systemd.did == [f"kill --signal=KILL -- {UNIT}", f"restart -- {UNIT}"]
+
+
 def test_a_queue_that_stands_is_restarted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hung, "_cause", lambda *_: hung.STUCK)
     systemd, clock = Systemd(UNIT), Clock()

@@ -80,7 +80,8 @@ class Watch:
         """What is hung, and why the host is to blame; "" where it is not. ``last``: as ``hung.look`` takes it."""
         with self._lateness() as lateness:
             found = hung.look(self._root, running, *last)
-        silent = [unit for unit, (_service, cause) in found.items() if cause != hung.HELD]
+        # Of a queue that is kept full from outside others are not to suffer.
+        silent = [unit for unit, (_service, cause) in found.items() if cause not in (hung.HELD, hung.FULL)]
         if not silent:
             return found, ""
         why = host.slow(self._root, lateness.worst)
