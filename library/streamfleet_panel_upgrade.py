@@ -102,7 +102,10 @@ plan:
       description: Kind of the database.
       type: str
     database_mb:
-      description: Room that saving takes, in MB; 0 where that is not known.
+      description: Room that saving takes, in MB, as large as the database is.
+      type: int
+    back_mb:
+      description: Room on this host that going back takes, in MB; 0 where the database is another host's.
       type: int
     free_mb:
       description: Free space under C(/var/lib), in MB.

@@ -21,6 +21,7 @@ from streamfleet_panel.apply.plan import Plan
 from streamfleet_panel.apply.ports import Ports
 from streamfleet_panel.apply.problems import ApiError, Problem, invalid, shown
 from streamfleet_panel.engines import Engine, engines
+from streamfleet_panel.hold_times import HoldTimes
 from streamfleet_panel.libraries import uses_library
 from streamfleet_panel.models import Counter, MediaService, Node, ServiceStatus, ServiceTransfer, TransferredService
 
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 MOST = 200
 #: For so long services stay off the air for their last changes. Then the clock gives them back to where they were.
 HELD_AT_MOST = timedelta(minutes=15)
+_HOLD_TIMES = HoldTimes()
 #: Step → states in which it can be done, the state after it, and what it is called in a sentence.
 STEPS: dict[str, tuple[tuple[str, ...], dict[str, str]]] = {
     "hold": ((State.COPYING, State.HOLDING), {State.COPYING: State.HOLDING, State.HOLDING: State.HOLDING}),
@@ -263,12 +265,12 @@ def step(
     hold: int | None = None,
     *,
     force: bool = False,
-    held_before: datetime | None = None,
+    held_at: datetime | None = None,
 ) -> ServiceTransfer | None:
     """Do a step of a transfer; None where that was its end. Raises ApiError 409 where it is not the time for it.
 
-    ``hold``: of the steps that end one, its number; of the clock's, ``held_before``: nothing is done to what is held
-    since later. ``force``: it is released with services that failed on the target.
+    ``hold``: of the steps that end one, its number; of the clock's, ``held_at``: nothing is done to what is not held
+    since then. ``force``: it is released with services that failed on the target.
     """
     if name not in STEPS:
         problem = Problem("step", shown(name), "is not a step", f"Use one of {', '.join(STEPS)}.")
@@ -285,7 +287,7 @@ def step(
         states, after = STEPS[name]
         if _is_done(one, name, hold):
             return one
-        if held_before is not None and (one.held_at is None or one.held_at >= held_before):
+        if held_at is not None and one.held_at != held_at:
             return one
         if before not in states:
             raise ApiError("conflict", f"The transfer is {before}, and {name} is for one that is {' or '.join(states)}")
@@ -294,7 +296,7 @@ def step(
         if name == "finish":
             _finish(actor, one, items)
             return None
-        if held_before is None and name in ENDING and before in _HELD and hold != one.hold:
+        if held_at is None and name in ENDING and before in _HELD and hold != one.hold:
             message = f"This is hold {one.hold}, and {name} is asked for of hold {hold}: another run holds the services"
             raise ApiError("conflict", message)
         _judge_step(one, items, name, force)
@@ -444,10 +446,13 @@ def _note(actor: Actor, action: str, item: TransferredService, one: ServiceTrans
 
 def tick(actor: Actor) -> int:
     """Give services back to where they were on the air, whose transfer was killed while they were held."""
-    before, resumed = timezone.now() - HELD_AT_MOST, 0
-    for one in ServiceTransfer.objects.filter(state__in=_HELD, held_at__lt=before):
+    resumed = 0
+    held = {one.pk: one for one in ServiceTransfer.objects.filter(state__in=_HELD)}
+    since = {pk: one.held_at for pk, one in held.items() if one.held_at is not None}
+    for pk in _HOLD_TIMES.over(since, timezone.now(), HELD_AT_MOST):
+        one = held[pk]
         try:
-            after = step(actor, one, "resume", held_before=before)
+            after = step(actor, one, "resume", held_at=one.held_at)
         except ApiError as error:
             # It may have ended meanwhile. The others do not wait for it.
             log.warning("transfer %s is not resumed: %s", one.pk, error)

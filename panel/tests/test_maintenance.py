@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.conf import settings
+from django.core.management import call_command, find_commands, load_command_class
+from django.core.management.base import CommandError
 from django.test import Client
 
 from streamfleet_panel import maintenance
-from streamfleet_panel.models import Account, ConvergeRun, Job, Node
+from streamfleet_panel.management import writing
+from streamfleet_panel.models import Account, ApiToken, AuditLog, ConvergeRun, Counter, Job, Node
 from streamfleet_panel.worker.config import Config
 from streamfleet_panel.worker.loop import Worker
 from streamfleet_panel.worker.runner import Outcome, Target
@@ -81,6 +86,89 @@ def test_what_cannot_be_read_lets_nobody_in_and_holds_all(
     assert boss("POST", "/apply", CHANGE)[0] == 503
     assert maintenance.holds("worker")
     assert maintenance.holds("jobs")
+
+
+#: Commands that change the panel's data while it is read-only, or none of it; why.
+NOT_HELD = {
+    "check_ready": "reads",
+    "fleet_report": "reads",
+    "jobs": "waits",
+    "worker": "waits",
+    "set_up": "the upgrade's own",
+    "move_database": "holds the panel itself, and writes into another database",
+    "restored": "the last step of a restore, whose database is in its place",
+}
+
+
+def test_each_command_that_writes_asks() -> None:
+    held = {
+        name
+        for name in find_commands(str(Path(writing.__file__).parent))
+        if isinstance(load_command_class("streamfleet_panel", name), writing.WritingCommand)
+    }
+    assert held == set(find_commands(str(Path(writing.__file__).parent))) - set(NOT_HELD)
+
+
+@pytest.mark.parametrize(
+    ("command", "given"),
+    [
+        (["issue_token", "--name", "t", "--account", "boss"], None),
+        (["bootstrap_admin", "--username", "other", "--password-file", "-"], "a long password\n"),
+        (["rotate_keys"], None),
+        (["reset_password"], {"username": "boss", "password": "another long one", "revoke_tokens": True}),
+        (["restore_customer"], {"username": "bob", "slug": "", "node": "", "keys": [], "tables": {}}),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_commands_write_nothing_that_would_be_lost(
+    api: Callable[..., Api],
+    say: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    command: list[str],
+    given: Any,
+) -> None:
+    boss = api("boss")
+
+    def run() -> None:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(given if isinstance(given, str) else json.dumps(given)))
+        call_command(*command, stdout=io.StringIO())
+
+    say()
+    before = [list(model.objects.order_by("pk").values()) for model in (Account, ApiToken, AuditLog, Counter)]
+    with pytest.raises(
+        CommandError, match=r"Upgrade from 0\.1\.0 to 0\.2\.0: nothing can be changed until it has ended"
+    ):
+        run()
+    assert before == [list(model.objects.order_by("pk").values()) for model in (Account, ApiToken, AuditLog, Counter)]
+    assert boss("GET", "/media-services/rock")[0] == 200
+    Path(settings.MAINTENANCE_FILE).unlink()
+    if command[0] == "restore_customer":
+        with pytest.raises(CommandError, match="backup"):
+            run()
+    else:
+        run()
+
+
+def test_what_only_looks_may_while_it_is_read_only(
+    world: None, say: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say()
+    order = {"username": "boss", "password": "another long one", "dry_run": True}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))
+    told = io.StringIO()
+    call_command("reset_password", stdout=told)
+    assert json.loads(told.getvalue())["username"] == "boss"
+
+
+def test_an_upgrade_makes_the_tokens_of_its_installation(
+    world: None, say: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    say()
+    order = {"administrator": None, "tokens": [{"name": "installation", "scope": "account", "account": "boss"}]}
+    monkeypatch.setattr(sys, "stdin", io.StringIO(json.dumps(order)))
+    told = io.StringIO()
+    call_command("set_up", stdout=told)
+    assert len(json.loads(told.getvalue())["tokens"]) == 1
 
 
 def test_jobs_wait_and_are_done_afterwards(

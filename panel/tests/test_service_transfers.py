@@ -10,6 +10,7 @@ import pytest
 from django.utils import timezone
 
 from streamfleet_panel import access, collected, nodedoc, service_transfers
+from streamfleet_panel.hold_times import HoldTimes
 from streamfleet_panel.models import (
     AuditLog,
     ListenerSession,
@@ -477,6 +478,38 @@ def test_services_that_a_killed_run_holds_come_back_by_the_clock(root: Api) -> N
     assert step(root, one, "switch")[0] == 409
 
 
+@pytest.mark.parametrize("jump", [timedelta(hours=-1), timedelta(hours=1)])
+def test_a_clock_that_jumps_gives_back_neither_late_nor_early(
+    root: Api, monkeypatch: pytest.MonkeyPatch, jump: timedelta
+) -> None:
+    lived = [5000.0]
+    monkeypatch.setattr(service_transfers, "_HOLD_TIMES", HoldTimes(lambda: lived[0]))
+    clock, most = access.system("clock"), service_transfers.HELD_AT_MOST.total_seconds()
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    assert service_transfers.tick(clock) == 0
+    now = timezone.now() + jump
+    monkeypatch.setattr(service_transfers.timezone, "now", lambda: now)
+    lived[0] += most - 5
+    assert service_transfers.tick(clock) == 0
+    lived[0] += 10
+    assert service_transfers.tick(clock) == 1
+
+
+def test_a_process_that_starts_on_a_clock_that_was_set_back_waits_no_longer_than_a_hold_may_last() -> None:
+    lived = [10.0]
+    times, most = HoldTimes(lambda: lived[0]), timedelta(minutes=15)
+    now = timezone.now()
+    held = {1: now + timedelta(hours=5), 2: now - timedelta(minutes=14), 3: now - timedelta(minutes=16)}
+    assert times.over(held, now, most) == [3]
+    lived[0] += 61
+    assert times.over({1: held[1], 2: held[2]}, now, most) == [2]
+    # One that is held anew has all of its time.
+    held[2] = now
+    lived[0] += 840
+    assert times.over({1: held[1], 2: held[2]}, now, most) == [1]
+
+
 def test_the_clock_gives_back_what_is_held_still_and_goes_on_over_what_ended(
     root: Api, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -496,7 +529,7 @@ def test_the_clock_gives_back_what_is_held_still_and_goes_on_over_what_ended(
         patched.setattr(service_transfers, "step", meanwhile)
         assert service_transfers.tick(access.system("clock")) == 1
     step(root, made[0], "hold")
-    clock = done(access.system("clock"), ServiceTransfer.objects.get(pk=made[0]["id"]), "resume", held_before=late)
+    clock = done(access.system("clock"), ServiceTransfer.objects.get(pk=made[0]["id"]), "resume", held_at=late)
     assert clock is not None
     assert clock.state == "holding"
 

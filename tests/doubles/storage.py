@@ -191,13 +191,18 @@ class StorageDouble:
             return Finished(0)
         # The script's $0 is the folder in which it says how the copy ended.
         place = Path(words[words.index("-c") + 2])
-        done = self._run_rsync(words[words.index("rsync") + 1 :])
+        done = self._rsync(words[words.index("rsync") + 1 :])
+        if "--property=Type=oneshot" in words:
+            # It is waited for, and there it is the beginning of files' names.
+            for name, text in {"out": done.out, "err": done.err, "code": f"{done.code}\n"}.items():
+                place.with_name(f"{place.name}.{name}").write_text(text)
+            return Finished(1 if done.code else 0)
         (place / "errors").write_text(done.err)
         if done.code >= 0:
             (place / "ended").write_text(str(done.code))
         return Finished(0)
 
-    def _run_rsync(self, words: list[str]) -> Finished:
+    def _rsync(self, words: list[str]) -> Finished:
         source, target = (Path(word) for word in words[-2:])
         assert "--delete" in words
         self.log.append("rsync")

@@ -26,6 +26,8 @@ pytestmark = [pytest.mark.live, pytest.mark.full]
 DISK = "/srv/disk/libraries"
 PLACE = "/var/lib/streamfleet/media"
 COPY, UNIT_OF_PLACE = "streamfleet-media-copy.service", "var-lib-streamfleet-media.mount"
+#: The unit that the copy runs in is gone with it.
+KEEP = f"cp /run/systemd/transient/{COPY} /root/copy.service"
 #: All that is there of every file.
 LISTING = f"cd {PLACE} && find . ! -type d -printf '%y %m %U:%G %s %T@ %n %p %l\\n' | sort"
 #: Short, so that during each move tracks begin.
@@ -128,7 +130,7 @@ def test_they_move_while_they_are_played_and_written_to(library: Library, ears: 
     files = library.sh(LISTING)
     command = library.command("playbooks/move_media.yml", "-e", f"move_media_to={DISK}")
     environment = {**os.environ, **library.panel.environment()}
-    waiting = library.fleet.ssh(NODE, f"until systemctl is-active --quiet {COPY}; do sleep 0.05; done")
+    waiting = library.fleet.ssh(NODE, f"until systemctl is-active --quiet {COPY}; do sleep 0.05; done; {KEEP}")
     # ssh makes what it is given non-blocking, and Ansible would refuse to share that.
     none = subprocess.DEVNULL
     with subprocess.Popen(waiting, stdin=none, stdout=none, stderr=none) as copying:
@@ -140,6 +142,8 @@ def test_they_move_while_they_are_played_and_written_to(library: Library, ears: 
             processes.kill(running.pid)
             said = running.communicate()[0]
     assert library.top() == before, said
+    exposure = library.sh("systemd-analyze security --offline=true --no-pager /root/copy.service | tail -1")
+    assert float(exposure.partition("service:")[2].split()[0]) <= 3.0, exposure
     assert "unfinished" in library.move("move_media_to=/srv/disk/other", ok=False)
     (tmp_path / "late.mp3").write_bytes(b"late")
     library.sftp().run(f"put {tmp_path}/late.mp3 late.mp3")
@@ -184,7 +188,10 @@ def test_they_go_back_with_what_has_come_since(library: Library, ears: Ears) -> 
 
 
 def test_they_move_for_good(library: Library, ears: Ears) -> None:
+    """But for what would lend somebody's power."""
+    library.sh(f"cd {MEDIA} && mkfifo pipe && cp /bin/true program && chmod 6755 program && mknod disk b 8 0")
     library.move(f"move_media_to={DISK}")
+    assert library.sh(f"cd {MEDIA} && ls disk pipe 2>/dev/null; stat -c %a program") == "755"
     library.move("move_media_release=true")
     under = "mkdir -p /mnt/under && mount --bind /var/lib/streamfleet /mnt/under"
     assert library.sh(f"{under} && ls /mnt/under/media; umount /mnt/under") == ""

@@ -5,6 +5,7 @@ What playbooks make of it on hosts: tests/live/test_domain_change.py. Tests modu
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -197,3 +198,17 @@ def _tasks_of(path: Path) -> list[str]:
 
     walk(yaml.safe_load(path.read_text()), path.parent)
     return found
+
+
+def test_a_customer_is_restored_by_whoever_has_the_fleet() -> None:
+    """Beside an upgrade it would be lost, and beside a transfer two would write into one library."""
+    plays = yaml.safe_load((ROOT / "playbooks/restore_customer.yml").read_text())
+    texts = [json.dumps(play) for play in plays]
+    (locked,) = [number for number, text in enumerate(texts) if "tasks/fleet_at_rest.yml" in text]
+    roles = [number for number, text in enumerate(texts) if '"name": "backup"' in text]
+    assert locked < roles[0] < roles[-1] < len(plays) - 1
+    assert "tasks/fleet_unlock.yml" in texts[-1]
+    # Who only looks waits for nobody.
+    confirmed = plays[-1]["tasks"][0]["when"]
+    assert plays[locked]["tasks"][0]["when"] == confirmed
+    assert confirmed.startswith("restore_customer_confirm")

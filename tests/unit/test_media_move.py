@@ -15,7 +15,7 @@ from streamfleet.libraries import LIBRARIES
 from streamfleet.media_move import compare, copying, journal, storage
 from streamfleet.media_move.errors import MoveError
 from streamfleet.media_move.move import Move
-from streamfleet.media_move.places import UNIT, UNIT_FILE
+from streamfleet.media_move.places import RUN, UNIT, UNIT_FILE
 from streamfleet.media_move.storage import Mount
 
 from tests.doubles.storage import SECOND, Killed, StorageDouble
@@ -32,6 +32,33 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StorageDouble:
     double.put("200001/day/two.mp3", "two")
     double.put("200002/three.mp3", "three")
     return double
+
+
+def test_what_would_lend_somebodys_power_holds_up_no_move(tmp_path: Path) -> None:
+    """A customer may put it there; a copy has it not."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for root in (one, other):
+        root.mkdir()
+        (root / "song.mp3").write_text("song")
+        os.utime(root / "song.mp3", (0, 0))
+        (root / "song.mp3").chmod(0o755)
+    (one / "song.mp3").chmod(0o4755)
+    os.mkfifo(one / "pipe")
+    assert compare.equal(one, other) == compare.Counts(1, 0, 4)
+    assert compare.sample(one, other) == 1
+    (other / "song.mp3").chmod(0o700)
+    with pytest.raises(MoveError, match="the copy is not the same"):
+        compare.equal(one, other)
+
+
+def test_a_copy_writes_into_its_folder_alone(node: StorageDouble) -> None:
+    move(node)
+    units = [call for call in node.calls if call[0] == "systemd-run" and "rsync" in call]
+    assert len(units) == 3
+    for unit in units:
+        assert {"--no-devices", "--no-specials", "--chmod=ug-s", "--property=ProtectSystem=strict"} <= set(unit)
+        assert f"--property=ReadWritePaths=-{node.path(RUN)} -{node.path(DISK)}" in unit
+    assert "--property=Type=oneshot" in units[-1]
 
 
 def move(node: StorageDouble, killed_at: str = "") -> dict[str, object]:

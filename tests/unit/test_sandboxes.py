@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 import pytest
 import yaml
+from streamfleet import tree_copy
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = {"mounts_propagate": True, "open_files": 1024, "open_files_most": 1048576, "memory_mb": 4096, "ipv6": True}
@@ -84,6 +85,24 @@ def scores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[float, s
         assert overall, (unit, done.stdout, done.stderr)
         found[path.name] = (float(overall[1]), done.stdout)
     return found
+
+
+@pytest.mark.parametrize("network", [True, False])
+def test_exposure_of_copies_is_low(network: bool, tmp_path: Path) -> None:
+    """Their units have no file: systemd-run makes them."""
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not on this machine")
+    lines = tree_copy.properties(["/srv/tree"], network=network)
+    unit = tmp_path / "copy.service"
+    unit.write_text("\n".join(["[Service]", "ExecStart=/usr/bin/rsync", *lines, ""]))
+    said = subprocess.run(
+        [program, "security", "--offline=true", "--no-pager", str(unit)], capture_output=True, text=True, check=False
+    )
+    overall = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
+    assert overall, said
+    assert float(overall[1]) * 10 <= MOST, said.stdout
+    assert "nknown" not in said.stderr, "every property is one of systemd's"
 
 
 def test_there_are_units() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,7 @@ class Nodes:
     root: Path
     shells: list[str] = field(default_factory=list)
     commands: list[list[str]] = field(default_factory=list)
+    units: list[list[str]] = field(default_factory=list)
 
     def host(self, name: str) -> Host:
         return Host(root=self.root / name, own=False, run=self.run, sleep=lambda _seconds: None)
@@ -59,10 +61,12 @@ class Nodes:
     def run(self, argv: Sequence[str], stdin: str, timeout: float) -> Finished:
         if argv[0] == "systemctl":
             return Finished(3)
+        assert argv[0] != "rsync", "rsync runs in a unit"
         if argv[0] == "systemd-run":
+            self.units.append([word for word in argv if word.startswith("--property=")])
             # The unit's own command, which is through when it is looked at again.
             argv = argv[argv.index("/bin/sh") :]
-        if argv[0] in ("rsync", "/bin/sh"):
+        if argv[0] == "/bin/sh":
             shell = next(word for word in argv if word.startswith("--rsh="))
             self.shells.append(shell)
             self.commands.append(list(argv))
@@ -154,10 +158,89 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     assert not (nodes.root / "into/var/lib/streamfleet/media/200002").exists()
     assert not here.notes.replaced.exists()
     assert here.forgotten()
+    assert not here.said.exists()
     assert sorted(path.name for path in here.folder.iterdir()) == ["had.json", "lock", "made.json"]
     assert here.ended() == (True, "")
     assert not here.folder.exists()
     assert here.ended() == (False, "")
+
+
+def test_nothing_comes_along_that_would_lend_roots_power(nodes: Nodes) -> None:
+    """The other node may be in a stranger's hands."""
+    library = nodes.root / "from/var/lib/streamfleet/media/200001"
+    (library / "day/one.mp3").chmod(0o6755)
+    (library / "day").chmod(0o2755)
+    os.mkfifo(library / "pipe")
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(library / "door"))
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    here.keyed(ORIGIN)
+    here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
+    assert here.caught_up(ORIGIN, nodes.given(), FOLDERS)["verified"]["files"] == 2
+    arrived = nodes.root / "into/var/lib/streamfleet/media/200001"
+    assert sorted(path.name for path in arrived.iterdir()) == ["day"]
+    assert (arrived / "day/one.mp3").stat().st_mode & 0o7777 == 0o755
+    assert (arrived / "day").stat().st_mode & 0o7777 == 0o755
+    assert all("--no-devices" in command for command in nodes.commands)
+
+
+def test_a_copy_writes_into_its_trees_alone(nodes: Nodes) -> None:
+    """On the way back the trees are of one mount, and the rest of it is hidden."""
+    base = nodes.root / "into/var/lib/streamfleet"
+    for name in ("panel", "transfer/8"):
+        (base / name).mkdir(parents=True)
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    here.keyed(ORIGIN)
+    here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
+    here.caught_up(ORIGIN, nodes.given(), FOLDERS)
+    places = " ".join(f"-{base}/{name}" for name in ("media", "media-index", "services", "transfer/7"))
+    places += f" -{nodes.root}/into/run/streamfleet-transfer/last-7"
+    for unit in nodes.units:
+        assert f"--property=ReadWritePaths={places}" in unit
+        assert "--property=ProtectSystem=strict" in unit
+    assert "--property=TimeoutStartSec=600" in nodes.units[-1]
+    here.caught_up(ORIGIN, nodes.given(back=True), FOLDERS)
+    assert f"--property=ReadWritePaths=-{base} -{nodes.root}/into/run/streamfleet-transfer/last-7" in nodes.units[-1]
+    for name in ("panel", "transfer/8"):
+        assert f"--property=InaccessiblePaths=-{base}/{name}" in nodes.units[-1]
+
+
+def test_what_does_not_end_is_stopped(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    served(nodes)
+    nodes.sshd()
+    (nodes.root / "ssh").write_text("#!/bin/sh\nexec sleep 30\n")
+    monkeypatch.setattr(getting, "LAST", 0.2)
+    calls: list[list[str]] = []
+
+    def run(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
+        calls.append(list(argv))
+        if argv[0] == "systemd-run":
+            return Finished(124, err="systemd-run did not end within 30.2 seconds")
+        return nodes.run(argv, stdin, timeout)
+
+    here = getting.Getting(Host(root=nodes.root / "into", own=False, run=run), "7")
+    here.keyed(ORIGIN)
+    with pytest.raises(CopyError, match=r"takes longer than 0\.2 seconds"):
+        here.caught_up(ORIGIN, nodes.given(), FOLDERS)
+    assert calls[-1] == ["systemctl", "stop", "streamfleet-transfer-7-last.service"]
+
+
+def test_a_unit_that_cannot_be_started_says_why(nodes: Nodes) -> None:
+    served(nodes)
+
+    def run(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
+        if argv[0] == "systemd-run":
+            return Finished(1, err="Job for streamfleet-transfer-7-last.service failed.")
+        return nodes.run(argv, stdin, timeout)
+
+    here = getting.Getting(Host(root=nodes.root / "into", own=False, run=run), "7")
+    here.keyed(ORIGIN)
+    with pytest.raises(CopyError, match=r"cannot be fetched.*Job for streamfleet-transfer-7-last\.service failed"):
+        here.caught_up(ORIGIN, nodes.given(), FOLDERS)
 
 
 def test_a_copy_that_fails_says_why_and_goes_on_the_next_time(nodes: Nodes) -> None:

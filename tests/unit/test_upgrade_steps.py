@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -448,6 +449,70 @@ def test_databases_are_told_by_their_url_which_is_never_shown() -> None:
         with pytest.raises(UpgradeError) as caught:
             databases.parse(bad)
         assert "secret" not in str(caught.value)
+
+
+@dataclass
+class Server:
+    """A database server's programs: what they were called with, and what they say."""
+
+    told: str = ""
+    code: int = 0
+    calls: list[list[str]] = field(default_factory=list)
+
+    def host(self, root: Path) -> Host:
+        return Host(root=root, run=self.run, own=False)
+
+    def run(self, argv: Sequence[str], stdin: str, timeout: float) -> Finished:
+        # After the shell's script and the file.
+        self.calls.append(list(argv[5:]))
+        return Finished(self.code, self.told, "no answer" if self.code else "")
+
+
+def test_a_server_is_spoken_to_by_the_same_tls_as_the_panel_does(tmp_path: Path) -> None:
+    """Without it a password would be given to whoever answers, and a server that insists would not answer."""
+    server = Server()
+    url = (
+        "postgres://p:secret@db.example.net/fleet?sslmode=verify-full&sslrootcert=/etc/d%27b/ca.pem&sslpassword=hidden"
+    )
+    database = databases.parse(url)
+    databases.save(server.host(tmp_path), database, "/snapshot")
+    (tmp_path / "snapshot").mkdir()
+    (tmp_path / "snapshot/database.dump").touch()
+    databases.restore(server.host(tmp_path), database, "/snapshot")
+    assert [call[0] for call in server.calls] == ["pg_dump", "psql", "pg_restore"]
+    where = r"--dbname=dbname='fleet' sslmode='verify-full' sslrootcert='/etc/d\'b/ca.pem'"
+    assert all(where in call for call in server.calls)
+    assert "hidden" not in str(server.calls)
+    server.calls.clear()
+    database = databases.parse("mysql://p:secret@db.example.net/fleet?ssl-ca=/etc/ca.pem&ssl_cert=/c&ssl_key=/k")
+    databases.save(server.host(tmp_path), database, "/snapshot")
+    databases.restore(server.host(tmp_path), database, "/snapshot")
+    words = ["--ssl", "--ssl-ca=/etc/ca.pem", "--ssl-cert=/c", "--ssl-key=/k", "--ssl-verify-server-cert"]
+    assert len(server.calls) == 3
+    assert all([word for word in call if word.startswith("--ssl")] == words for call in server.calls)
+    server.calls.clear()
+    for plain in ("postgres://%2Frun%2Fpostgresql/fleet", "mysql://p@%2Frun%2Fmysqld%2Fmysqld.sock/fleet?ssl-ca=/x"):
+        databases.save(server.host(tmp_path), databases.parse(plain), "/snapshot")
+    assert "--dbname=fleet" in server.calls[0]
+    assert "ssl" not in str(server.calls)
+
+
+@pytest.mark.parametrize("scheme", ["postgres", "mysql"])
+def test_a_server_is_asked_how_large_its_database_is(scheme: str, tmp_path: Path) -> None:
+    server = Server(told=f"{300 * 2**20}\n")
+    database = databases.parse(f"{scheme}://p:secret@db.example.net/fleet")
+    assert databases.size_mb(server.host(tmp_path), database) == 301
+    # Its own way back takes room there, and not here.
+    assert steps._room(server.host(tmp_path), database, True) == {"database_mb": 301, "back_mb": 0}
+    here = databases.parse(f"{scheme}://p:secret@localhost/fleet")
+    assert steps._room(server.host(tmp_path), here, True)["back_mb"] == 301
+    with pytest.raises(UpgradeError, match="does not say how large"):
+        databases.size_mb(Server(told="").host(tmp_path), database)
+    gone = Server(code=2).host(tmp_path)
+    with pytest.raises(UpgradeError, match="no answer"):
+        steps._room(gone, database, True)
+    # What was begun can be undone without it.
+    assert steps._room(gone, database, False)["database_mb"] == 0
 
 
 def test_a_panel_that_does_not_answer_is_said_with_its_last_words(double: PanelDouble) -> None:

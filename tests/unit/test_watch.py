@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from streamfleet_watch import figures, hung
+from streamfleet_watch import figures, host, hung, waiting
 from streamfleet_watch.__main__ import GRACE, MOST, ROUND, STATE, Watch
 
 UNIT = "streamfleet-icecast@rock-fm.service"
@@ -31,6 +33,9 @@ def put(root: Path, path: str, text: str = "") -> Path:
 def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A port where connections are taken, as the kernel does for a program that is stopped, and nothing is said."""
     monkeypatch.setattr(hung, "PATIENCE", 0.05)
+    monkeypatch.setattr(hung, "LAST_PATIENCE", 0.1)
+    # How late this machine is has its own test.
+    monkeypatch.setattr(host, "LATE", 60.0)
     with socket.create_server(("127.0.0.1", 0), backlog=64) as door:
         yield door.getsockname()[1]
 
@@ -128,6 +133,188 @@ def test_once_hung_and_once_well_is_well(root: Path, monkeypatch: pytest.MonkeyP
         watch.round()
         clock.now += ROUND
     assert systemd.did == []
+
+
+def stations(root: Path, silent: int, *slugs: str) -> list[str]:
+    """More stations at the silent port; all units."""
+    for slug in slugs:
+        put(root, f"etc/streamfleet/routes/{slug}.json", json.dumps({"port": silent}))
+        (root / hung.WANTS / f"streamfleet-icecast@{slug}.service").symlink_to("/nowhere")
+    return [UNIT, *(f"streamfleet-icecast@{slug}.service" for slug in slugs)]
+
+
+def rounds(watch: Watch, clock: Clock, count: int) -> None:
+    for _ in range(count):
+        watch.round()
+        clock.now += ROUND
+
+
+def test_when_all_are_silent_at_once_nobody_is_thrown_off(
+    root: Path, silent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    units = stations(root, silent, "jazz-fm", "news-fm")
+    systemd, clock = Systemd(*units), Clock()
+    watch = Watch(root, systemd, clock)
+    rounds(watch, clock, 4)
+    assert systemd.did == []
+    assert "3 of its units did so at once. It is left as it is" in capsys.readouterr().out
+    left = f'streamfleet_host_hung_left{{unit="{UNIT}",media_service="rock-fm"}} 1.000'
+    assert left in (root / "var/lib/streamfleet/metrics/streamfleet.prom").read_text()
+    # What was silent while the host was slow is no suspicion.
+    systemd.running = [UNIT]
+    rounds(watch, clock, 1)
+    assert systemd.did == []
+    rounds(watch, clock, 1)
+    assert [line for line in systemd.did if line.startswith("restart")] == [f"restart -- {UNIT}"]
+    assert "streamfleet_host_hung_left{" not in (root / "var/lib/streamfleet/metrics/streamfleet.prom").read_text()
+
+
+@pytest.mark.parametrize(("name", "percent"), [("memory", 45), ("io", 80)])
+def test_while_nothing_goes_on_on_the_host_nobody_is_thrown_off(
+    root: Path, name: str, percent: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    some = "some avg10=99.00 avg60=99.00 avg300=99.00 total=1\n"
+    pressure = put(root, f"proc/pressure/{name}", f"{some}full avg10={percent}.00 avg60=0.00 avg300=0.00 total=1\n")
+    systemd, clock = Systemd(UNIT), Clock()
+    watch = Watch(root, systemd, clock)
+    rounds(watch, clock, 4)
+    assert systemd.did == []
+    assert f"for want of {name} nothing went on for {percent} percent" in capsys.readouterr().out
+    pressure.write_text(f"{some}full avg10=1.00 avg60=0.00 avg300=0.00 total=1\n")
+    rounds(watch, clock, 2)
+    assert f"restart -- {UNIT}" in systemd.did
+
+
+def test_while_the_watchdog_itself_comes_late_nobody_is_thrown_off(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Late(host.Lateness):
+        def __exit__(self, *error: object) -> None:
+            super().__exit__(*error)
+            self.worst = 4.0
+
+    monkeypatch.setattr(host, "LATE", 2.0)
+    systemd, clock = Systemd(UNIT), Clock()
+    watch = Watch(root, systemd, clock, Late)
+    rounds(watch, clock, 3)
+    assert systemd.did == []
+    assert "a program of its own came 4.0 seconds late" in capsys.readouterr().out
+
+
+def test_lateness_is_measured() -> None:
+    with host.Lateness() as lateness:
+        time.sleep(0.3)
+    first = lateness.worst
+    assert first < 60
+    held = threading.Event()
+    with host.Lateness() as lateness:
+        wait = lateness._ended.wait
+        lateness._ended.wait = lambda seconds: held.wait(0.5) or wait(seconds)  # type: ignore[method-assign, assignment]
+        time.sleep(0.8)
+    assert lateness.worst > 0.4
+
+
+def test_a_slow_host_hides_no_signal(root: Path, silent: int) -> None:
+    units = stations(root, silent, "jazz-fm", "news-fm", "talk-fm")
+    put(root, "proc/5/stat", "5 (icecast2) T 1")
+    put(root, "proc/5/cgroup", f"0::/system.slice/x.slice/{UNIT}\n")
+    systemd, clock = Systemd(*units), Clock()
+    rounds(Watch(root, systemd, clock), clock, 2)
+    assert systemd.did == [f"kill --signal=KILL -- {UNIT}", f"restart -- {UNIT}"]
+
+
+def test_who_answers_at_the_third_time_is_left_alone(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float | None] = []
+
+    def look(_root: Path, _running: object, patience: float | None = None, _only: object = None) -> object:
+        looks.append(patience)
+        return {} if patience == hung.LAST_PATIENCE else {UNIT: ("rock-fm", hung.SILENT)}
+
+    monkeypatch.setattr(hung, "look", look)
+    systemd, clock = Systemd(UNIT), Clock()
+    rounds(Watch(root, systemd, clock), clock, 3)
+    assert looks == [None, None, 0.1, None, 0.1]
+    assert systemd.did == []
+
+
+class Crowd:
+    """A port whose queue somebody keeps full; ``takes``: whether the program goes on taking connections."""
+
+    def __init__(self, *, takes: bool) -> None:
+        self.door = socket.create_server(("127.0.0.1", 0), backlog=1)
+        self.port = self.door.getsockname()[1]
+        self._takes, self._ended = takes, threading.Event()
+        self._links: list[socket.socket] = []
+        self._threads = [threading.Thread(target=self._send, daemon=True) for _ in range(6)]
+        if takes:
+            self._threads.append(threading.Thread(target=self._take, daemon=True))
+
+    def __enter__(self) -> Crowd:
+        for thread in self._threads:
+            thread.start()
+        deadline = time.monotonic() + 20
+        while len(waiting.at(Path("/"), self.port)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._ended.set()
+        self.door.close()
+        for thread in self._threads:
+            thread.join(5)
+        for link in self._links:
+            link.close()
+
+    def _send(self) -> None:
+        while not self._ended.is_set():
+            with contextlib.suppress(OSError):
+                self._links.append(socket.create_connection(("127.0.0.1", self.port), timeout=0.2))
+
+    def _take(self) -> None:
+        while not self._ended.wait(0.05):
+            with contextlib.suppress(OSError):
+                self._links.append(self.door.accept()[0])
+
+
+@pytest.mark.parametrize("takes", [True, False])
+def test_a_queue_that_moves_is_told_apart_from_one_that_stands(tmp_path: Path, takes: bool) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/net").symlink_to("/proc/net")
+    with Crowd(takes=takes) as crowd:
+        one = hung.Asked(UNIT, "rock-fm", crowd.port, lambda _port, _patience: hung.FULL)
+        assert hung._cause(tmp_path, one, 1.5) == (hung.FULL if takes else hung.STUCK)
+
+
+def test_a_connection_that_is_not_to_be_had_is_a_full_queue() -> None:
+    with Crowd(takes=False) as crowd:
+        assert hung.answers_http("/")(crowd.port, 0.3) == hung.FULL
+
+
+def test_a_full_queue_is_told_and_nobody_is_thrown_off(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(hung, "_cause", lambda *_: hung.FULL)
+    systemd, clock = Systemd(UNIT), Clock()
+    rounds(Watch(root, systemd, clock), clock, 3)
+    assert systemd.did == []
+    assert "see who connects to it" in capsys.readouterr().out
+
+
+def test_queues_that_are_kept_full_keep_nobody_from_being_restarted(
+    root: Path, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    units = stations(root, silent, "jazz-fm", "news-fm", "talk-fm")
+    monkeypatch.setattr(hung, "_cause", lambda _root, one, _patience: hung.SILENT if one.unit == UNIT else hung.FULL)
+    systemd, clock = Systemd(*units), Clock()
+    rounds(Watch(root, systemd, clock), clock, 2)
+    assert systemd.did == [f"kill --signal=KILL -- {UNIT}", f"restart -- {UNIT}"]
+
+
+def test_a_queue_that_stands_is_restarted(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hung, "_cause", lambda *_: hung.STUCK)
+    systemd, clock = Systemd(UNIT), Clock()
+    rounds(Watch(root, systemd, clock), clock, 2)
+    assert f"restart -- {UNIT}" in systemd.did
 
 
 def test_a_restart_that_fails_is_said(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,10 @@ class Counts:
 
 
 def entries(root: Path) -> Iterator[tuple[str, os.stat_result, str]]:
-    """Path below ``root``, status and target (of a link) of everything there, by path. Raises OSError."""
+    """Path below ``root``, status and target (of a link) of everything there, by path. Raises OSError.
+
+    But for devices, pipes and sockets, which are not copied.
+    """
     folders = [""]
     while folders:
         inside = folders.pop()
@@ -37,6 +40,8 @@ def entries(root: Path) -> Iterator[tuple[str, os.stat_result, str]]:
             if path == SKIPPED:
                 continue
             status = (root / path).lstat()
+            if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+                continue
             yield path, status, str((root / path).readlink()) if stat.S_ISLNK(status.st_mode) else ""
             if stat.S_ISDIR(status.st_mode):
                 folders.append(f"{path}/")
@@ -84,7 +89,8 @@ def changed_since(root: Path, since: float) -> str:
 
 
 def _told(status: os.stat_result, link: str) -> str:
-    text = f"{stat.filemode(status.st_mode)} of {status.st_uid}:{status.st_gid}"
+    # Bits that would lend somebody's rights are not copied.
+    text = f"{stat.filemode(status.st_mode & ~(stat.S_ISUID | stat.S_ISGID))} of {status.st_uid}:{status.st_gid}"
     if stat.S_ISDIR(status.st_mode):
         return text
     when = "" if stat.S_ISLNK(status.st_mode) else f" of {status.st_mtime_ns}"

@@ -7,14 +7,11 @@ import re
 from pathlib import Path
 
 from ..node_apply.host import Host
+from ..tree_copy import FILTERS, RSYNC, once, options, properties
 from .errors import MoveError
-from .places import COPY, RUN
+from .places import COPY, LAST, RUN, VIEW
 from .storage import run
 
-#: All that a file is. What went meanwhile goes in the copy, too.
-RSYNC = ("rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids", "--delete", "--one-file-system")
-#: What Linux keeps for itself, and what is the file system's.
-FILTERS = ("--filter=-x! user.*", "--exclude=/lost+found")
 #: rsync's codes of passes that are good while others write: some files went before they were read.
 GOOD = (0, 24)
 _PROGRESS = re.compile(r"([0-9.,]+)\s+([0-9]{1,3})%\s+(\S+/s)")
@@ -22,6 +19,11 @@ _PROGRESS = re.compile(r"([0-9.,]+)\s+([0-9]{1,3})%\s+(\S+/s)")
 
 def _command(source: Path, target: Path, *more: str) -> list[str]:
     return [*RSYNC, *FILTERS, *more, f"{source}/", f"{target}/"]
+
+
+def sandbox(host: Host, target: Path) -> list[str]:
+    """Properties of the units. The view shows more than libraries, so it is for reading but for ``target``."""
+    return [*properties([host.path(RUN), target], network=False), f"ReadOnlyPaths=-{host.path(VIEW)}"]
 
 
 def begin(host: Host, source: Path, target: Path) -> None:
@@ -33,9 +35,9 @@ def begin(host: Host, source: Path, target: Path) -> None:
     host.run(["systemctl", "reset-failed", COPY], "", 30.0)
     script = '"$@" >"$0/progress" 2>"$0/errors"; echo $? >"$0/ended.new"; exec mv "$0/ended.new" "$0/ended"'
     command = _command(source, target, "--info=progress2", "--no-inc-recursive", "--outbuf=L")
-    options = ["--quiet", "--collect", f"--unit={COPY}", "--description=Streamfleet copies media libraries"]
-    options += ["--property=Nice=19", "--property=IOSchedulingClass=idle", "--property=UMask=0077"]
-    argv = ["systemd-run", *options, "/bin/sh", "-c", script, str(folder), *command]
+    wanted = ["Nice=19", "IOSchedulingClass=idle", *sandbox(host, target)]
+    how = options(COPY, "Streamfleet copies media libraries", wanted)
+    argv = ["systemd-run", *how, "/bin/sh", "-c", script, str(folder), *command]
     run(host, argv, "the copy cannot be begun")
 
 
@@ -77,11 +79,13 @@ def progress(host: Host) -> tuple[float, str]:
 
 def stop(host: Host) -> None:
     """End a pass that is under way."""
-    host.run(["systemctl", "stop", COPY], "", 60.0)
+    host.run(["systemctl", "stop", COPY, LAST], "", 60.0)
 
 
 def last(host: Host, source: Path, target: Path, seconds: float) -> None:
     """Copy what has changed since. Raises MoveError, also after ``seconds``."""
-    done = host.run(_command(source, target), "", seconds)
+    folder = host.path(RUN)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    done = once(host, LAST, sandbox(host, target), folder / "last", _command(source, target), seconds)
     if done.code != 0:
         raise MoveError(f"what has changed since the copy cannot be copied: {done.last_words}")

@@ -10,6 +10,8 @@ FOLDER = "/var/lib/streamfleet/media_move"
 #: Of the copy that is being made: what it says, and how it has ended. Gone at a restart of the host, as the copy is.
 RUN = "/run/streamfleet-media-move"
 COPY = "streamfleet-media-copy.service"
+#: What has changed since, while nobody writes.
+LAST = "streamfleet-media-last.service"
 #: Starts again what a killed run has stopped.
 GUARD = "streamfleet-media-guard"
 #: The folder above the libraries without what is mounted in it: there the files of before are.

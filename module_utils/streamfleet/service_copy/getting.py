@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import os
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -19,14 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from ..node_apply.host import Host
+from ..tree_copy import FILTERS, RSYNC, once, options, properties
 from .notes import Notes
-from .places import BASE, CopyError, Measure, checked, lost, measured, total
+from .places import BASE, GIVING, NOTES, CopyError, Measure, checked, lost, measured, total
 
-#: All that a file is. A file that was cut off is gone on with. What went meanwhile goes in the copy, too.
-RSYNC = (
-    *("rsync", "--archive", "--hard-links", "--acls", "--xattrs", "--numeric-ids", "--delete", "--one-file-system"),
-    "--partial",
-)
 #: Of passes that compare no contents. Those that do say nothing for as long as a side reads its files; that the other
 #: node is there is seen by ssh.
 TIMEOUT = "--timeout=60"
@@ -35,8 +32,6 @@ SHARED = (
     *("-o", "ControlMaster=auto", "-o", "ControlPersist=20"),
     *("-o", "ControlPath={folder}/ssh"),
 )
-#: What Linux keeps for itself, and what is the file system's.
-FILTERS = ("--filter=-x! user.*", "--exclude=/lost+found")
 #: rsync's codes of passes that are good while others write: some files went before they were read.
 GOOD = (0, 24)
 #: Free bytes that have to be left when all is copied.
@@ -63,6 +58,21 @@ while [ "$#" -gt 0 ] && [ "$1" != -- ]; do
   case "$code" in 0|24) code=0;; *) break;; esac
 done
 echo "$code" >"$folder/ended.new"; exec mv "$folder/ended.new" "$folder/ended"
+"""
+#: The last pass over all folders, and a look at what it has left. In one unit: its connection ends with it.
+_LAST_SCRIPT = """\
+each() {
+  mode="$1"; shift
+  while [ "$1" != -- ]; do
+    kept="$1"; module="$2"; place="$3"; shift 3
+    echo "@ $place"
+    ( while [ "$1" != -- ]; do shift 3; done; shift
+      [ -z "$mode" ] || exec "$@" --dry-run --itemize-changes "$module" "$place"
+      exec "$@" ${kept:+--backup} ${kept:+"--backup-dir=$kept"} "$module" "$place" >/dev/null
+    ) || return
+  done
+}
+each "" "$@" && each compare "$@"
 """
 
 
@@ -134,6 +144,9 @@ class Getting:
         self.host = host
         self.notes = Notes(host, transfer)
         self.unit = f"streamfleet-transfer-{self.notes.number}.service"
+        self.last = f"streamfleet-transfer-{self.notes.number}-last.service"
+        #: What the last pass says, in memory: a disk that is full has to be told.
+        self.said = host.path(f"{GIVING}/last-{self.notes.number}")
 
     @property
     def folder(self) -> Path:
@@ -193,23 +206,18 @@ class Getting:
         self._judge(given, expected)
         begun = self.host.clock()
         with self._locked():
-            self.host.run(["systemctl", "stop", self.unit], "", 60.0)
+            self.host.run(["systemctl", "stop", self.unit, self.last], "", 60.0)
             (self.folder / "passes").unlink(missing_ok=True)
-            when = _moment()
-            for folder in given.folders:
-                self._now(origin, folder, begun, *self._keeping(given, folder, when))
-            for folder in given.folders:
-                left = self._now(origin, folder, begun, "--dry-run", "--itemize-changes")
-                if left:
-                    raise CopyError(f"{BASE}/{folder} is not as it is over there, though it was copied: {left}")
+            self._last_pass(origin, given)
             counts = total(measured(self.host, given.folders))
         seconds = round(self.host.clock() - begun, 1)
         return {"changed": True, "verified": {"files": counts.files, "bytes": counts.bytes, "seconds": seconds}}
 
     def forgotten(self) -> bool:
         """Stop, and have no key. What is noted of the folders stays. Whether there was one."""
-        self.host.run(["systemctl", "stop", self.unit], "", 60.0)
+        self.host.run(["systemctl", "stop", self.unit, self.last], "", 60.0)
         changed = False
+        shutil.rmtree(self.said, ignore_errors=True)
         for name in ("id_ed25519", "id_ed25519.pub", "known_hosts", "ssh", "passes", "ended", "progress", "errors"):
             place = self.folder / name
             if os.path.lexists(place):
@@ -254,10 +262,6 @@ class Getting:
                 " here, and nothing was changed. If the files are meant to be gone, add -e transfer_fewer=yes"
             )
 
-    def _keeping(self, given: Given, folder: str, when: str) -> list[str]:
-        """rsync's options for what it replaces."""
-        return ["--backup", f"--backup-dir={self.notes.replaced}/{when}/{folder}"] if given.back else []
-
     def _check_room(self, given: Given) -> None:
         base, expected = self.host.path(BASE), given.bytes
         have = total(measured(self.host, given.folders)).bytes
@@ -284,7 +288,8 @@ class Getting:
         )
         if shared:
             shell += f" {' '.join(SHARED)}".format(folder=self.folder)
-        return [*RSYNC, *FILTERS, f"--rsh={shell}", *more]
+        # A file that was cut off is gone on with.
+        return [*RSYNC, "--partial", *FILTERS, f"--rsh={shell}", *more]
 
     def _pair(self, origin: Origin, folder: str) -> tuple[str, str]:
         address = f"[{origin.address}]" if ":" in origin.address else origin.address
@@ -295,28 +300,55 @@ class Getting:
             (self.folder / name).unlink(missing_ok=True)
         self.host.run(["systemctl", "reset-failed", self.unit], "", 30.0)
         more = ("--info=progress2", "--no-inc-recursive", "--outbuf=L", "--checksum" if content else TIMEOUT)
-        pairs: list[str] = []
-        when = _moment()
-        for folder in given.folders:
-            pairs += [f"{self.notes.replaced}/{when}/{folder}" if given.back else "", *self._pair(origin, folder)]
-        options = ["--quiet", "--collect", f"--unit={self.unit}", "--description=Streamfleet fetches media services"]
-        options += ["--property=Nice=19", "--property=IOSchedulingClass=idle", "--property=UMask=0077"]
-        script = ["/bin/sh", "-c", _SCRIPT, "sh", str(self.folder), *pairs, "--", *self._command(origin, *more)]
-        done = self.host.run(["systemd-run", *options, *script], "", 60.0)
+        wanted = ["Nice=19", "IOSchedulingClass=idle", *self._sandbox(given)]
+        how = options(self.unit, "Streamfleet fetches media services", wanted)
+        words = [*self._pairs(origin, given), "--", *self._command(origin, *more)]
+        script = ["/bin/sh", "-c", _SCRIPT, "sh", str(self.folder), *words]
+        done = self.host.run(["systemd-run", *how, *script], "", 60.0)
         if done.code != 0:
             raise CopyError(f"the copy cannot be begun: {done.last_words}")
 
-    def _now(self, origin: Origin, folder: str, begun: float, *more: str) -> str:
-        left = LAST - (self.host.clock() - begun)
-        if left <= 0:
+    def _last_pass(self, origin: Origin, given: Given) -> None:
+        """Raises CopyError, also where something is not as it is over there."""
+        if not given.folders:
+            return
+        words = [*self._pairs(origin, given), "--", *self._command(origin, TIMEOUT, shared=True)]
+        script = ["/bin/sh", "-c", _LAST_SCRIPT, "sh", *words]
+        self.said.mkdir(mode=0o700, parents=True, exist_ok=True)
+        done = once(self.host, self.last, self._sandbox(given), self.said / "last", script, LAST)
+        place, left = f"{BASE}/", ""
+        for line in done.out.splitlines():
+            if line.startswith("@ "):
+                if left:
+                    break
+                place = str(Path("/") / Path(line[2:]).relative_to(self.host.root))
+            else:
+                left = f"{left} {line}"
+        if done.code == 124:
             raise CopyError(f"what has changed since the copy takes longer than {LAST:g} seconds: run this again")
-        command = [*self._command(origin, TIMEOUT, *more, shared=True), *self._pair(origin, folder)]
-        done = self.host.run(command, "", left)
         if done.code != 0:
-            raise CopyError(
-                f"{BASE}/{folder} cannot be fetched. rsync ended with {done.code} and says: {_words(done.err)}"
-            )
-        return " ".join(done.out.split())[:300]
+            raise CopyError(f"{place} cannot be fetched. rsync ended with {done.code} and says: {_words(done.err)}")
+        if left:
+            raise CopyError(f"{place} is not as it is over there, though it was copied: {left.strip()[:300]}")
+
+    def _pairs(self, origin: Origin, given: Given) -> list[str]:
+        """Of each folder where what is replaced is kept, or nothing; rsync's module; the place."""
+        found: list[str] = []
+        when = _moment()
+        for folder in given.folders:
+            kept = f"{self.notes.replaced}/{when}/{folder}" if given.back else ""
+            found += [kept, *self._pair(origin, folder)]
+        return found
+
+    def _sandbox(self, given: Given) -> list[str]:
+        """Properties of the units. On the way back all is of one mount, so that rsync can rename what it replaces."""
+        base, trees = self.host.path(BASE), ("media", "media-index", "services")
+        if not given.back:
+            return properties([*(base / name for name in trees), self.folder, self.said], network=True)
+        notes = self.host.path(NOTES)
+        rest = [place for place in sorted(base.iterdir()) if place.name not in (*trees, notes.name)]
+        others = [place for place in sorted(notes.iterdir()) if place != self.folder]
+        return properties([base, self.said], network=True, hidden=[*rest, *others])
 
     def _working(self) -> bool:
         return self.host.run(["systemctl", "is-active", "--quiet", self.unit], "", 30.0).code == 0

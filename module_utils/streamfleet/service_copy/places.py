@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import socket
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,15 +80,17 @@ def there(host: Host, folders: Iterable[str]) -> list[str]:
 
 
 def measured(host: Host, folders: Iterable[str]) -> dict[str, Measure]:
-    """By folder, what is in those that there are; of files that go meanwhile nothing."""
+    """By folder, what is in those that there are; of files that go meanwhile nothing, and of what is not copied."""
     found = {}
     for folder in there(host, folders):
         files = size = 0
         for parent, _folders, names in os.walk(host.path(f"{BASE}/{folder}")):
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
-                    size += (Path(parent) / name).lstat().st_size
-                    files += 1
+                    status = (Path(parent) / name).lstat()
+                    if stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                        size += status.st_size
+                        files += 1
         found[folder] = Measure(files, size)
     return found
 

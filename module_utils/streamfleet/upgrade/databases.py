@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import shlex
 import sqlite3
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,8 +17,15 @@ from ..node_apply.host import Host
 from . import places
 from .errors import UpgradeError
 
-#: Seconds that a server's own program may take.
-PATIENCE = 3600.0
+#: Seconds that a server's own program may take, and for an answer about its size.
+PATIENCE, SHORT_PATIENCE = 3600.0, 60.0
+#: Words of libpq's that a URL may bring, besides those of TLS. A key's password would be seen on a command line.
+_LIBPQ = frozenset({"channel_binding", "connect_timeout", "gssencmode", "hostaddr", "options", "target_session_attrs"})
+_SIZES = {
+    "postgresql": "SELECT pg_database_size(current_database())",
+    "mariadb": "SELECT COALESCE(SUM(data_length + index_length), 0) FROM information_schema.tables"
+    " WHERE table_schema = DATABASE()",
+}
 USER = "streamfleet-panel"
 
 #: The password comes by standard input: no command line and no file shows it. $1: the file; the rest: the program.
@@ -39,6 +47,13 @@ class Database:
     name: str = ""
     user: str = ""
     password: str = ""
+    #: What the URL says of the connection, as the panel's own driver reads it.
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it takes room of this host."""
+        return self.host in ("", "localhost", "127.0.0.1", "::1", "[::1]") or self.host.startswith("/")
 
     @property
     def programs(self) -> tuple[str, ...]:
@@ -89,15 +104,27 @@ def parse(url: str) -> Database:
         raise UpgradeError("The port in streamfleet_panel_database_url is none: use a number") from None
     server = unquote(place.rpartition(":")[0] if port else place)
     parts = urlsplit(url)
-    options = parse_qs(parts.query)
-    server = options.get("unix_socket", options.get("host", [server]))[-1]
-    return Database(kind, "", server, port, unquote(parts.path.lstrip("/")), unquote(user), unquote(password))
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    server = options.get("unix_socket", options.get("host", server))
+    name = unquote(parts.path.lstrip("/"))
+    return Database(kind, "", server, port, name, unquote(user), unquote(password), options)
 
 
 def size_mb(host: Host, database: Database) -> int:
-    """Room that a snapshot may take, in MB; of servers' it is not known here, and 0."""
+    """Room that a snapshot may take, in MB. Raises UpgradeError where a server does not say how much it has."""
     if database.kind != "sqlite":
-        return 0
+        question = _SIZES[database.kind]
+        if database.kind == "postgresql":
+            command = ["psql", *_postgresql(database), "--no-psqlrc", "--tuples-only", "--no-align"]
+            command.append(f"--command={question}")
+        else:
+            command = ["mariadb", *_mariadb(database), "--batch", "--skip-column-names", f"--execute={question}"]
+            command.append(database.name)
+        told = _run(host, database, command, "/dev/null", "<", SHORT_PATIENCE).strip()
+        try:
+            return int(float(told)) // 2**20 + 1
+        except ValueError:
+            raise UpgradeError(f"The database server does not say how large the panel's database is: {told}") from None
     total = 0
     for suffix in ("", "-wal"):
         with contextlib.suppress(OSError):
@@ -167,7 +194,16 @@ def _copy(source: str, target: str) -> None:
 
 
 def _postgresql(database: Database) -> list[str]:
-    words = [f"--dbname={database.name}", "--no-password"]
+    options = {
+        name: value
+        for name, value in database.options.items()
+        if name in _LIBPQ or (name.startswith("ssl") and name != "sslpassword")
+    }
+    where = database.name
+    if options:
+        # What libpq reads as words of its own is quoted.
+        where = " ".join(f"{name}={_quoted(value)}" for name, value in {"dbname": where, **options}.items())
+    words = [f"--dbname={where}", "--no-password"]
     if database.host:
         words.append(f"--host={database.host}")
     if database.port:
@@ -175,6 +211,22 @@ def _postgresql(database: Database) -> list[str]:
     if database.user:
         words.append(f"--username={database.user}")
     return words
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def _mariadb_tls(options: Mapping[str, str]) -> list[str]:
+    """As strict as the panel's own driver: ``ssl-ca`` has it verify the server's certificate and name."""
+    authority = options.get("ssl-ca") or options.get("ssl_ca", "")
+    words = [f"--ssl-ca={authority}"] if authority else []
+    for name in ("cert", "key"):
+        if path := options.get(f"ssl_{name}"):
+            words.append(f"--ssl-{name}={path}")
+    if options.get("ssl-ca") or options.get("ssl_verify_identity") or options.get("ssl_verify_cert"):
+        words.append("--ssl-verify-server-cert")
+    return ["--ssl", *words] if words else []
 
 
 def _mariadb(database: Database) -> list[str]:
@@ -187,11 +239,15 @@ def _mariadb(database: Database) -> list[str]:
         words.append(f"--port={database.port}")
     if database.user:
         words.append(f"--user={database.user}")
+    if not database.host.startswith("/"):
+        words += _mariadb_tls(database.options)
     # Its own file of options might name another server.
     return ["--no-defaults", *words]
 
 
-def _run(host: Host, database: Database, command: list[str], path: str, redirect: str) -> str:
+def _run(
+    host: Host, database: Database, command: list[str], path: str, redirect: str, patience: float = PATIENCE
+) -> str:
     """What a server's program says, run as the panel's user, whom a local server knows. Raises UpgradeError."""
     variable = {"postgresql": "PGPASSWORD", "mariadb": "MYSQL_PWD"}[database.kind]
     drop = (
@@ -201,7 +257,7 @@ def _run(host: Host, database: Database, command: list[str], path: str, redirect
     done = host.run(
         ["sh", "-c", script, "sh", str(host.path(path)) if path != "/dev/null" else path, *drop, *command],
         f"{database.password}\n",
-        PATIENCE,
+        patience,
     )
     if done.code != 0:
         words = done.last_words.replace(database.password, "********") if database.password else done.last_words

@@ -67,7 +67,7 @@ def look(host: Host, release: str, venv: str) -> dict[str, Any]:
         "migrations": told and told["pending"],
         "read_only": _knows_maintenance(host, found["venv"]),
         "database": database.kind,
-        "database_mb": databases.size_mb(host, database),
+        **_room(host, database, begun is None),
         "free_mb": shutil.disk_usage(host.path("/var/lib")).free // 2**20,
         "begun": begun and {"run": begun["run"], "text": journal.describe(begun), "fresh": journal.is_fresh(begun)},
         "draining": draining.noted(host),
@@ -284,9 +284,21 @@ def _save(host: Host, data: dict[str, Any]) -> None:
     data["saved"] = True
 
 
+def _room(host: Host, database: databases.Database, needed: bool) -> dict[str, int]:
+    """MB that the snapshot takes here, and that going back does. ``needed``: a server that does not say is an error."""
+    try:
+        size = databases.size_mb(host, database)
+    except UpgradeError:
+        # What was begun has its snapshot. Nothing is saved anew before it is undone.
+        if needed:
+            raise
+        size = 0
+    return {"database_mb": size, "back_mb": size if database.is_here else 0}
+
+
 def _keep_reserve(host: Host, data: dict[str, Any]) -> None:
     """Room for the way back. Raises OSError where there is none, before anything is changed."""
-    size = RESERVE + databases.size_mb(host, databases.database_of(host)) * 2**20
+    size = RESERVE + _room(host, databases.database_of(host), True)["back_mb"] * 2**20
     with host.path(f"{data['snapshot']}/{places.RESERVE}").open("wb") as stream:
         os.posix_fallocate(stream.fileno(), 0, size)
 

@@ -8,18 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from streamfleet_panel.access import system
 from streamfleet_panel.apply import ApiError, apply_document
+from streamfleet_panel.management.writing import WritingCommand
 from streamfleet_panel.models import Account
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     """Creates the first administrator where there is none of that name; never changes one that is there."""
 
     # Given by other commands, never on a command line.
-    stealth_options = ("password",)
+    stealth_options = ("password", *WritingCommand.stealth_options)
     help = "Create the first administrator. Idempotent; prints JSON with changed."
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,6 +36,7 @@ class Command(BaseCommand):
         if Account.objects.filter(username=username, account_type=Account.Type.ADMINISTRATOR).exists():
             self.stdout.write(json.dumps({"changed": False, "username": username}))
             return
+        self.check_writable(options)
         fields = {"username": username, "account_type": "administrator", "password": self._password(options)}
         if options["email"]:
             fields["email"] = options["email"]

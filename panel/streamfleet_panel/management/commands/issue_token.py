@@ -9,15 +9,16 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from streamfleet_panel.access import system
 from streamfleet_panel.apply.execute import audit_entry
+from streamfleet_panel.management.writing import WritingCommand
 from streamfleet_panel.models import MACHINES, Account, ApiToken, Counter, Node
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     """One token for each name and bearer.
 
     With --file, the file keeps the secret and is the proof that it is still known.
@@ -40,6 +41,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.check_writable(options)
         account, node = self._bearer(options["scope"], options["account"])
         path = Path(options["file"]) if options["file"] else None
         with transaction.atomic():

@@ -8,12 +8,13 @@ from typing import Any
 
 from axes.models import AccessAttempt
 from axes.utils import reset
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db import transaction
 
 from streamfleet_panel.access import system
 from streamfleet_panel.apply import ApiError, Options, apply_document
 from streamfleet_panel.apply.execute import audit_entry
+from streamfleet_panel.management.writing import WritingCommand
 from streamfleet_panel.models import Account, ApiToken
 
 _FIELDS = {"username", "password", "administrator", "revoke_tokens", "keep_tokens", "dry_run"}
@@ -25,7 +26,7 @@ def _unlock(account: Account) -> int:
     return sum(reset(username=name) for name in set(typed))
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     """Reads from standard input ``{"username", "password"}`` and, by choice, ``administrator`` (bool: refuse accounts
     that are none), ``revoke_tokens`` (bool: API tokens of the account stop working, but for those whose ids are in
     ``keep_tokens``) and ``dry_run`` (bool: change nothing).
@@ -39,6 +40,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         order = self._order()
         actor, dry_run = system("command line"), bool(order.get("dry_run"))
+        if not dry_run:
+            self.check_writable(options)
         account = Account.objects.select_related("reseller").filter(username=order["username"].strip().lower()).first()
         if account is None or account.deleted_at is not None:
             raise CommandError(f"username: there is no account {order['username'][:100]!r}; nothing was changed")

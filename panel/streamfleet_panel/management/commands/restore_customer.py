@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 from django.db import transaction
 
 from streamfleet_panel import saved_customer
@@ -16,12 +16,13 @@ from streamfleet_panel.apply.fields import KEYS, key_text
 from streamfleet_panel.apply.plan import SECRET_CHANGE, Options
 from streamfleet_panel.apply.problems import ApiError
 from streamfleet_panel.apply.run import Outcome, apply_document
+from streamfleet_panel.management.writing import WritingCommand
 from streamfleet_panel.models import Account, Counter, MediaService, MediaUser
 from streamfleet_panel.saved_customer import NotSaved, Saved, Wanted
 from streamfleet_panel.secrets import SecretsError
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     """Makes a customer, or one of his services, what a backup says, through the same apply as every other change.
 
     Reads from standard input ``{"username" | "slug", "node", "keys": [field keys of the backup], "tables": {table:
@@ -41,6 +42,8 @@ class Command(BaseCommand):
             tables = order["tables"]
         except (ValueError, KeyError, TypeError) as error:
             raise CommandError(f"standard input is not the JSON that this command reads: {error!r}") from None
+        if not options["dry_run"]:
+            self.check_writable(options)
         actor = system("restore of a backup")
         try:
             saved = saved_customer.read(tables, wanted)

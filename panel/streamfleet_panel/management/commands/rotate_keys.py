@@ -5,20 +5,21 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from streamfleet_panel import secrets
 from streamfleet_panel.apply.execute import bulk_update
+from streamfleet_panel.management.writing import WritingCommand
 from streamfleet_panel.models import Counter, Dj, Job, MediaService, Relay
 
 
-class Command(BaseCommand):
+class Command(WritingCommand):
     """To change keys: put the new one first in STREAMFLEET_PANEL_FIELD_KEYS, run this, then drop the old one."""
 
     help = "Re-encrypt stored secrets under the first key of STREAMFLEET_PANEL_FIELD_KEYS; prints JSON."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        self.check_writable(options)
         with transaction.atomic():
             Counter.lock()
             services = list(MediaService.objects.all())

@@ -18,7 +18,8 @@ class Command(BaseCommand):
 
     Reads from standard input ``{"administrator": {"username", "email", "password"} | null, "tokens": [{"name", "scope",
     "account"}]}`` and prints ``{"changed", "migrated", "tokens": [secret, …]}``, tokens in the order asked for. An
-    administrator who is there is left alone; a token that is there gets a new secret.
+    administrator who is there is left alone; a token that is there gets a new secret. An upgrade runs it while all
+    else is read-only.
     """
 
     help = "Migrate, make the first administrator, issue tokens. Reads and prints JSON; run by the role panel."
@@ -39,8 +40,10 @@ class Command(BaseCommand):
             )
         made = False
         if administrator:
-            made = json.loads(self._output("bootstrap_admin", **administrator))["changed"]
-        secrets = [json.loads(self._output("issue_token", replace=True, **token))["token"] for token in tokens]
+            made = json.loads(self._output("bootstrap_admin", by_upgrade=True, **administrator))["changed"]
+        secrets = [
+            json.loads(self._output("issue_token", replace=True, by_upgrade=True, **token))["token"] for token in tokens
+        ]
         changed = migrated or made or bool(secrets)
         self.stdout.write(json.dumps({"changed": changed, "migrated": migrated, "tokens": secrets}))
 

@@ -1,4 +1,4 @@
-"""``python3 -P -m streamfleet_watch``: look, restart what is hung twice in a row, write figures; until told to end."""
+"""``python3 -P -m streamfleet_watch``: look, restart what is hung, write figures; until told to end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from streamfleet_watch import hung
+from streamfleet_watch import host, hung
 from streamfleet_watch.figures import Figures, write
 
 #: Seconds between two rounds, and for which a unit that was restarted is left alone.
 ROUND, GRACE = 30.0, 90.0
+#: Units that may answer nothing at one time. Of more the host is the cause, and a restart would mend none.
+FEW = 2
 #: Restarts of one unit within an hour; what is hung more often is only said.
 MOST = 4
 STATE, FIGURES = "var/lib/streamfleet/watch/restarts.jsonl", "var/lib/streamfleet/metrics/streamfleet.prom"
@@ -32,19 +35,21 @@ def systemctl(*arguments: str) -> tuple[int, str]:
 
 
 class Watch:
-    """One process. ``root``, ``ask`` (systemctl) and ``clock`` (seconds that nobody sets): tests have others."""
+    """One process. Tests have another ``root``, ``ask`` (systemctl), ``clock`` (seconds nobody sets), ``lateness``."""
 
     def __init__(
         self,
         root: Path = Path("/"),
         ask: Callable[..., tuple[int, str]] = systemctl,
         clock: Callable[[], float] = time.monotonic,
+        lateness: Callable[[], host.Lateness] = host.Lateness,
     ) -> None:
-        self._root, self._ask, self._clock = root, ask, clock
+        self._root, self._ask, self._clock, self._lateness = root, ask, clock, lateness
         self._figures = Figures(root)
         self._suspects: set[str] = set()
         self._restarted: dict[str, list[float]] = {}
         self.restarts: dict[tuple[str, str], int] = {}
+        self.left: set[tuple[str, str]] = set()
         self._stopped = False
 
     def stop(self, *_signal: object) -> None:
@@ -65,27 +70,60 @@ class Watch:
         if code != 0:
             say(f"systemd does not say which units run: {told}")
         else:
-            self._restart_all(hung.look(self._root, _running(told)))
+            self._judge(_running(told))
         try:
-            write(self._root / FIGURES, self._figures.text(self.restarts))
+            write(self._root / FIGURES, self._figures.text(self.restarts, self.left))
         except OSError as error:
             say(f"/{FIGURES} cannot be written: {error.strerror}")
 
-    def _restart_all(self, found: Mapping[str, tuple[str, str]]) -> None:
-        now = self._clock()
+    def _look(self, running: Mapping[str, str], *last: Any) -> tuple[dict[str, tuple[str, str]], str]:
+        """What is hung, and why the host is to blame; "" where it is not. ``last``: as ``hung.look`` takes it."""
+        with self._lateness() as lateness:
+            found = hung.look(self._root, running, *last)
+        # Of a queue that is kept full from outside others are not to suffer.
+        silent = [unit for unit, (_service, cause) in found.items() if cause not in (hung.HELD, hung.FULL)]
+        if not silent:
+            return found, ""
+        why = host.slow(self._root, lateness.worst)
+        return found, why or (f"{len(silent)} of its units did so at once" if len(silent) > FEW else "")
+
+    def _judge(self, running: Mapping[str, str]) -> None:
+        """Restart what is hung in two rounds in which the host was well, and when asked once more with patience."""
+        found, why = self._look(running)
+        suspects = self._suspects & set(found)
+        # A signal is seen however slow the host is.
+        self._suspects = {unit for unit, (_service, cause) in found.items() if not why or cause == hung.HELD}
+        self.left = set()
+        again = [unit for unit in suspects if found[unit][1] != hung.HELD]
+        still: dict[str, tuple[str, str]] = {}
+        if again and not why:
+            still, why = self._look(running, hung.LAST_PATIENCE, again)
         for unit, (service, cause) in sorted(found.items()):
-            recent = [moment for moment in self._restarted.get(unit, []) if now - moment < 3600]
-            if unit not in self._suspects or (recent and now - recent[-1] < GRACE):
-                continue
-            if len(recent) >= MOST:
-                say(
-                    f"{unit} is hung: {cause}. It was restarted {len(recent)} times within an hour, so it is left "
-                    "as it is"
-                )
-                continue
-            self._restarted[unit] = [*recent, now]
-            self._restart(unit, service, cause)
-        self._suspects = set(found)
+            if cause == hung.HELD:
+                if unit in suspects:
+                    self._restart_once(unit, service, cause)
+            elif why:
+                self._leave(unit, service, f"{cause}. The host is slow, or this watchdog: {why}. It is left as it is")
+            elif unit in still and still[unit][1] == hung.FULL:
+                self._leave(unit, service, f"{hung.FULL}. It is left as it is: see who connects to it")
+            elif unit in still:
+                self._restart_once(unit, *still[unit])
+
+    def _leave(self, unit: str, service: str, words: str) -> None:
+        self.left.add((unit, service))
+        say(f"{unit} answers nothing: {words}")
+
+    def _restart_once(self, unit: str, service: str, cause: str) -> None:
+        now = self._clock()
+        recent = [moment for moment in self._restarted.get(unit, []) if now - moment < 3600]
+        if recent and now - recent[-1] < GRACE:
+            return
+        if len(recent) >= MOST:
+            self.left.add((unit, service))
+            say(f"{unit} is hung: {cause}. It was restarted {len(recent)} times within an hour, so it is left as it is")
+            return
+        self._restarted[unit] = [*recent, now]
+        self._restart(unit, service, cause)
 
     def _restart(self, unit: str, service: str, cause: str) -> None:
         # What a signal holds hears no other; what is hung may not hear TERM either.

@@ -34,6 +34,7 @@ FAMILIES = {
     "streamfleet_host_hls_age_seconds": ("Since when a channel that an encoder sends to has no new segment.", "gauge"),
     "streamfleet_host_silent_seconds": ("Since when nothing but silence is heard on a station with AutoDJ.", "gauge"),
     "streamfleet_host_hung_restarts_total": ("Restarts of what was hung, since the watchdog has started.", "counter"),
+    "streamfleet_host_hung_left": ("1: it answers nothing, and the watchdog leaves it as it is.", "gauge"),
 }
 
 
@@ -44,8 +45,8 @@ class Figures:
         self._root = root
         self._certificates: dict[Path, tuple[int, list[float]]] = {}
 
-    def text(self, restarts: Mapping[tuple[str, str], int]) -> str:
-        """The whole file. ``restarts``: unit and service → how often it was restarted."""
+    def text(self, restarts: Mapping[tuple[str, str], int], left: Iterable[tuple[str, str]] = ()) -> str:
+        """The whole file. ``restarts``: unit and service → how often it was restarted. ``left``: what was not."""
         now = time.time()
         samples: dict[str, list[tuple[dict[str, str], float]]] = {name: [] for name in FAMILIES}
         samples["streamfleet_host_watch_timestamp_seconds"].append(({}, now))
@@ -68,6 +69,9 @@ class Figures:
         for (unit, service), count in sorted(restarts.items()):
             labels = {"unit": unit, "media_service": service}
             samples["streamfleet_host_hung_restarts_total"].append((labels, count))
+        for unit, service in sorted(left):
+            labels = {"unit": unit, "media_service": service}
+            samples["streamfleet_host_hung_left"].append((labels, 1))
         return "".join(_family(name, samples[name]) for name in FAMILIES)
 
     def _disks(self) -> Iterable[tuple[str, float, int | None]]:

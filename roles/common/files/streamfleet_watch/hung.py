@@ -6,13 +6,15 @@ import contextlib
 import json
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Seconds for an answer, and how many are asked at once.
-PATIENCE, AT_ONCE = 5.0, 16
+from streamfleet_watch import waiting
+
+#: Seconds for an answer, those for whoever is about to be restarted, and how many are asked at once.
+PATIENCE, LAST_PATIENCE, AT_ONCE = 5.0, 15.0, 16
 #: Engines whose stations answer HTTP at the port of their route → what they are asked for, which is nobody's stream.
 STATUS = {"icecast": "/status-json.xsl", "icecast_kh": "/status-json.xsl", "shoutcast2": "/stats?sid=1"}
 #: Units of one service each that have no port of their own: of these only a signal is seen.
@@ -20,6 +22,9 @@ _INSTANCE = re.compile(r"streamfleet-[a-z0-9_-]+@([a-z0-9-]+)\.service$")
 WANTS = "etc/systemd/system/streamfleet-instances.target.wants"
 SILENT = "it took connections and answered nothing"
 HELD = "a signal held its processes (SIGSTOP)"
+STUCK = "it took none of the connections that waited for it"
+#: No hung program: somebody sends more connections than it takes, and it goes on taking them.
+FULL = "more connections waited for it than its queue holds, and it went on taking them"
 
 
 @dataclass(frozen=True)
@@ -29,34 +34,40 @@ class Asked:
     unit: str
     service: str
     port: int
-    ask: Callable[[int], bool]
+    ask: Callable[[int, float], str]
 
 
-def answers_http(path: str) -> Callable[[int], bool]:
-    """Whether anything answers a request for ``path``. A port that refuses is no hung program: systemd sees it end."""
+def answers_http(path: str) -> Callable[[int, float], str]:
+    """Why nothing answers a request for ``path``, "" where anything does. A port that refuses: systemd sees it end."""
 
-    def ask(port: int) -> bool:
+    def ask(port: int, patience: float) -> str:
         request = f"GET {path} HTTP/1.0\r\nUser-Agent: streamfleet-watch\r\n\r\n"
-        return _answers(port, request.encode())
+        return _answers(port, request.encode(), patience)
 
     return ask
 
 
-def answers_rtmp(port: int) -> bool:
-    """Whether the first half of RTMP's handshake is answered."""
-    return _answers(port, b"\x03" + bytes(1536))
+def answers_rtmp(port: int, patience: float) -> str:
+    """Why the first half of RTMP's handshake is not answered; "" where it is."""
+    return _answers(port, b"\x03" + bytes(1536), patience)
 
 
-def _answers(port: int, request: bytes) -> bool:
+def _answers(port: int, request: bytes, patience: float) -> str:
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as link:
+        link = socket.create_connection(("127.0.0.1", port), timeout=patience)
+    except TimeoutError:
+        return FULL
+    except OSError:
+        return ""
+    with link:
+        try:
             link.sendall(request)
             link.recv(1)
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
-    return True
+        except TimeoutError:
+            return SILENT
+        except OSError:
+            return ""
+    return ""
 
 
 def asked(root: Path, running: Mapping[str, str]) -> list[Asked]:
@@ -94,12 +105,23 @@ def held(root: Path) -> Iterator[tuple[str, str]]:
                     yield part, match[1] if match else ""
 
 
-def look(root: Path, running: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """Unit → service and cause, of all that are hung at this moment."""
-    found = {unit: (service, HELD) for unit, service in held(root)}
-    questions = [one for one in asked(root, running) if one.unit not in found]
+def look(
+    root: Path, running: Mapping[str, str], patience: float | None = None, only: Iterable[str] | None = None
+) -> dict[str, tuple[str, str]]:
+    """Unit → service and cause, of all that are hung at this moment, or whose queue is full. ``only``: of these."""
+    wanted = None if only is None else set(only)
+    found = {unit: (service, HELD) for unit, service in held(root) if wanted is None or unit in wanted}
+    questions = [
+        one for one in asked(root, running) if one.unit not in found and (wanted is None or one.unit in wanted)
+    ]
+    seconds = PATIENCE if patience is None else patience
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for one, well in zip(questions, pool.map(lambda it: it.ask(it.port), questions), strict=True):
-            if not well:
-                found[one.unit] = (one.service, SILENT)
+        for one, cause in zip(questions, pool.map(lambda it: _cause(root, it, seconds), questions), strict=True):
+            if cause:
+                found[one.unit] = (one.service, cause)
     return found
+
+
+def _cause(root: Path, one: Asked, patience: float) -> str:
+    told = one.ask(one.port, patience)
+    return STUCK if told == FULL and waiting.stands(root, one.port, patience) else told
