@@ -228,11 +228,13 @@ def lose_media(site: Site) -> None:
 
 def put_to_sleep_at_its_files(site: Site, process: subprocess.Popen[str]) -> None:
     """Stop a restore where it has begun to fetch files, and has not ended."""
-    deadline = time.monotonic() + 120
-    while not (site.media / ".streamfleet-restore").exists() and time.monotonic() < deadline:
+    deadline, folder = time.monotonic() + 120, site.media / ".streamfleet-restore"
+    while not folder.exists():
+        assert process.poll() is None, f"it ended before it fetched files: {process.communicate()[1]}"
+        assert time.monotonic() < deadline, "it does not begin to fetch files"
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGSTOP)
-    assert process.poll() is None
+    assert process.poll() is None, f"it ended before it was stopped: {process.communicate()[1]}"
 
 
 def test_a_disk_that_is_too_small_or_fills_up_ends_a_restore_and_the_same_command_goes_on(site: Site) -> None:

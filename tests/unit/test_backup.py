@@ -26,15 +26,24 @@ from tests.doubles.restic import ResticDouble
 
 
 class UnitsDouble:
-    """Remembers what was asked of systemd."""
+    """Remembers what was asked of systemd; refuses what it does not have, as that does.
+
+    ``unknown``: units that are not on this host.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str]]] = []
+        self.unknown: set[str] = set()
 
     def active(self, names: Sequence[str]) -> list[str]:
-        return list(names)
+        return self.known(names)
+
+    def known(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name not in self.unknown]
 
     def act(self, verb: str, names: Sequence[str]) -> None:
+        if strange := self.unknown & set(names):
+            raise BackupError(f"systemctl {verb} failed: Unit {', '.join(strange)} not loaded.")
         if names:
             self.asked.append((verb, list(names)))
 
@@ -221,6 +230,36 @@ def test_a_program_whose_files_are_damaged_stays_stopped_until_they_are_had(host
     host.restore(confirm=True)
     assert host.secret.read_text() == "KEY='old'\n"
     assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_units_that_this_host_has_not_are_not_stopped(host: Host) -> None:
+    acme = Part("certificates", (str(host.secret),), ("acme.timer",))
+    host.settings = dataclasses.replace(host.settings, parts=(*host.settings.parts, acme))
+    host.units.unknown = {"acme.timer"}
+    host.backup()
+    host.secret.write_text("KEY='new'\n")
+    host.restore(confirm=True)
+    assert host.secret.read_text() == "KEY='old'\n"
+    assert host.units.asked[:2] == [("stop", ["panel.service"]), ("start", ["panel.service"])]
+
+
+def test_systemd_is_asked_which_units_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {"panel.service": "loaded", "acme.timer": "not-found", "away.service": "masked"}
+    answers = " ".join(f"'{name}') echo {state};;" for name, state in states.items())
+    double = tmp_path / "systemctl"
+    # An empty line between the units, as systemctl has it.
+    double.write_text(
+        "#!/bin/sh\n"
+        '[ "$1 $2 $3" = "show --property=LoadState --value" ] || { echo "Unknown operation." >&2; exit 1; }\n'
+        f'shift 3\nfor name; do case "$name" in {answers} esac; echo; done\n'
+    )
+    double.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert restore.Units().known(list(states)) == ["panel.service", "away.service"]
+    assert restore.Units().known([]) == []
+    # It does not answer: nothing is taken for absent.
+    double.write_text("#!/bin/sh\nexit 1\n")
+    assert restore.Units().known(list(states)) == list(states)
 
 
 def test_what_the_repository_still_has_is_put_back_when_some_of_it_has_gone(host: Host) -> None:
@@ -522,6 +561,9 @@ def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
         ("Save(<data/e4>): Write: connection lost\nFatal: ssh command exited: signal: killed", "the server is away"),
         ("Host key verification failed.\nFatal: ssh command exited: exit status 255", "its server is another"),
         ("Get config: x509: certificate signed by unknown authority", "certificate is not trusted"),
+        ("x509: certificate has expired or is not yet valid: current time 2026 is after", "another name or time"),
+        ("x509: certificate is valid for backup1.example, not 10.1.1.1", "another name or time"),
+        ("x509: cannot validate certificate for 10.1.1.1 because it doesn't contain any IP SANs", "another name"),
         ('cannot parse root certificate from "/etc/ca.pem"\nmain.open\n\tcmd/global.go:703', "is no certificate (PEM)"),
         ("unable to read root certificate: open /etc/ca.pem: no such file or directory", "is no certificate (PEM)"),
         ("something new", "restic failed and says"),

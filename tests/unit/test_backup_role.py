@@ -11,6 +11,9 @@ import yaml
 
 from scripts import forked_ansible
 
+# Most run Ansible.
+pytestmark = pytest.mark.slow
+
 ROLE = Path(__file__).resolve().parents[2] / "roles/backup"
 KEY, HOSTS, CA = (f"{name}\n{name}" for name in ("key", "10.1.1.1 ssh-ed25519 AAAA", "certificate"))
 GIVEN = {
@@ -50,3 +53,31 @@ def test_secrets_end_in_one_line_end(tmp_path: Path, given: dict[str, str], writ
     contents = {Path(file["path"]).name: file["content"] for file in found}
     assert f"RESTIC_REPOSITORY='{given['repository']}'\n" in contents.pop("secrets.env")
     assert contents == written
+
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
+#: What restic takes: it passes over what stands around certificates.
+AUTHORITIES = {
+    "": True,
+    PEM: True,
+    f"# Of the keeper\n{PEM}\n": True,
+    f"Certificate:\n    Data:\n        Version: 3 (0x2)\n{PEM}\n{PEM}\nnothing more\n": True,
+    "/etc/ssl/certs/keeper.pem": False,
+    "-----BEGIN CERTIFICATE-----\nMIIB\n": False,
+    PEM.replace("CERTIFICATE", "PRIVATE KEY"): False,
+}
+
+
+def test_an_authority_is_text_with_a_certificate_in_it(tmp_path: Path) -> None:
+    checked = yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())[0]["ansible.builtin.assert"]["that"]
+    (rule,) = [rule for rule in checked if "streamfleet_backup_ca" in rule]
+    tasks = [
+        {"ansible.builtin.debug": {"msg": f"TOLD {{{{ ({rule}) | bool }}}}"}, "vars": {"streamfleet_backup_ca": text}}
+        for text in AUTHORITIES
+    ]
+    play = {"hosts": "localhost", "gather_facts": False, "tasks": tasks}
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    done = forked_ansible.playbook(["-i", "localhost,", str(tmp_path / "play.yml")])
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = [line.split("TOLD ")[1].strip('"') for line in done.stdout.splitlines() if "TOLD " in line]
+    assert told == [str(taken) for taken in AUTHORITIES.values()]

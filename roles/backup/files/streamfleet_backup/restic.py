@@ -36,7 +36,11 @@ FAULTS = (
         "streamfleet_backup_ca is no certificate (PEM). Correct it, and run install.yml for this host",
     ),
     (
-        r"x509:|tls: failed to verify",
+        r"certificate has expired or is not yet valid|certificate is (not )?valid for|doesn't contain any IP SANs",
+        "its server's certificate is of another name or time. Have the server renew it, and name the server as it does",
+    ),
+    (
+        r"unknown authority|certificate is not trusted",
         "its server's certificate is not trusted. Give the authority that has signed it as streamfleet_backup_ca",
     ),
     # Before what follows: ssh that is refused ends, too, and a signature that does not match is no damage.

@@ -56,6 +56,18 @@ class Units:
             name for name, state in zip(names, done.stdout.split(), strict=False) if state in ("active", "reloading")
         ]
 
+    def known(self, names: Sequence[str]) -> list[str]:
+        """Those that this host has: one whose role makes another choice here (no ACME, for example) is not stopped."""
+        if not names:
+            return []
+        show = ["systemctl", "show", "--property=LoadState", "--value", *names]
+        done = subprocess.run(show, stdout=subprocess.PIPE, text=True, check=False)
+        states = done.stdout.split()
+        # Where systemd does not say it of each, all are asked to stop, and what is wrong is told by that.
+        if len(states) != len(names):
+            return list(names)
+        return [name for name, state in zip(names, states, strict=True) if state != "not-found"]
+
     def act(self, verb: str, names: Sequence[str]) -> None:
         """Start, stop or reload them. Raises BackupError."""
         if not names:
@@ -335,7 +347,7 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
         before = json.loads(journal.read_text())["units"]
     stopped = list(dict.fromkeys([*before, *units.active(names)]))
     write_whole(journal, json.dumps({"snapshot": snapshot, "units": stopped}) + "\n")
-    units.act("stop", names)
+    units.act("stop", units.known(names))
     try:
         yield
     except BackupError as error:
