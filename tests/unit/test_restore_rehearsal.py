@@ -248,6 +248,38 @@ def test_a_scratch_host_that_is_lost_is_told_as_a_failure(tmp_path: Path) -> Non
     assert whole == result
 
 
+#: What ansible-playbook prints of a run that has failed.
+FAILED_RUN = """
+TASK [backup : Restore it] ****
+[ERROR]: Task failed: Module failed: restore failed, phase compare: it is damaged
+Origin: /srv/streamfleet/roles/backup/tasks/restore.yml:1:3
+fatal: [audio1]: FAILED! => {"changed": false, "msg": "restore failed, phase compare: it is damaged"}
+
+PLAY RECAP ****
+audio1                     : ok=8    changed=0    unreachable=0    failed=1    skipped=0    rescued=0    ignored=0
+"""
+
+
+def test_why_one_has_failed_is_told_in_a_sentence(tmp_path: Path) -> None:
+    faults, failure = "__streamfleet_rehearsal_faults", "__streamfleet_rehearsal_failure"
+    checked = {"action": "ansible.builtin.assert", "name": "Check that a rehearsal can begin"}
+    done = {"action": "ansible.builtin.apt", "name": "Have the program that loads the fence"}
+    results = [{"msg": "All assertions passed"}, {"failed": True, "msg": "It is not empty."}]
+    cases: list[dict[str, Any]] = [
+        {"ran": {"stdout_lines": FAILED_RUN.splitlines(), "stderr": ""}, "of": checked, "said": {"results": results}},
+        {"ran": {"stdout_lines": ["Killed"]}, "of": done, "said": {"failed": True, "msg": "No package."}},
+        {"ran": {}, "of": done, "said": {"failed": True}},
+    ]
+    names = {"ran": "__streamfleet_rehearsal_ran", "of": "ansible_failed_task", "said": "ansible_failed_result"}
+    facts = [{names[key]: value for key, value in case.items()} for case in cases]
+    found = shown(tmp_path, backed_up(audio1=rehearsed(1)), [faults, failure], *facts)
+    assert [(case[faults], case[failure]) for case in found] == [
+        (["restore failed, phase compare: it is damaged"], "It is not empty."),
+        (["Killed"], "Have the program that loads the fence: No package."),
+        ([], "Have the program that loads the fence: its output is hidden, since secrets are in it"),
+    ]
+
+
 def commands(tasks: str) -> dict[str, list[str]]:
     """Name → argv of the tasks of a file that run a command, those in blocks, too."""
     found: dict[str, list[str]] = {}
