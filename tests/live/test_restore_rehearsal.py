@@ -158,6 +158,7 @@ def nothing_is_left(stage: Stage) -> None:
     places = "/etc/streamfleet* /var/lib/streamfleet* /opt/streamfleet /run/streamfleet-rehearsal"
     assert on(stage, SCRATCH, f"ls -d {places} 2>/dev/null || true") == ""
     assert "rehearsal" not in on(stage, SCRATCH, "nft list ruleset; getent group; ls /etc/systemd/system")
+    assert on(stage, SCRATCH, "systemctl list-units --all --failed --plain --no-legend") == ""
 
 
 def wrong_scratch_hosts(site: Site, groups: dict[str, Any]) -> None:

@@ -81,3 +81,12 @@ def test_an_authority_is_text_with_a_certificate_in_it(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     told = [line.split("TOLD ")[1].strip('"') for line in done.stdout.splitlines() if "TOLD " in line]
     assert told == [str(taken) for taken in AUTHORITIES.values()]
+
+
+def test_a_unit_that_has_failed_is_forgotten_while_systemd_knows_it() -> None:
+    tasks = yaml.safe_load((ROLE / "tasks/uninstall.yml").read_text())
+    steps = [json.dumps(task) for task in tasks]
+    order = [[number for number, step in enumerate(steps) if word in step] for word in ("stopped", "reset-failed")]
+    removed = [number for number, task in enumerate(tasks) if "streamfleet_host_files" in task]
+    assert [len(found) for found in (*order, removed)] == [1, 1, 1]
+    assert order[0] < order[1] < removed
