@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from demo import media
 from demo.show import wait_until_running
 from demo.stage import NODE, Stage
 from tests.live import targets
@@ -25,7 +27,7 @@ from tests.nodes.spec import NodeSpec
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-SCRATCH = "scratch1"
+SCRATCH, AUDIO = "scratch1", "audio1"
 REPORT = "/var/lib/streamfleet-backup/rehearsal.json"
 FIGURES = "/var/lib/streamfleet/metrics/streamfleet.prom"
 #: Counts what comes from an address to other ports than one (0: to any), and by IPv6, which nothing here uses, at all.
@@ -129,6 +131,60 @@ def test_a_backup_is_rehearsed_behind_a_fence(platform: Stage, tmp_path: Path) -
     assert (heard(platform, NODE), heard(platform, targets.KEEPER)) == (0, 0)
     site.sh(f"rm {REPORT}")
     wrong_scratch_hosts(site, groups)
+
+
+def test_a_node_without_a_panel_is_rehearsed(tmp_path: Path) -> None:
+    stage, slug = Stage(f"node{secrets.token_hex(3)}", tmp_path / "stage"), f"s{secrets.token_hex(3)}"
+    site = Site(stage, tmp_path)
+    try:
+        stage.start()
+        keeper = targets.start(stage.fleet)
+        known = Fleet(stage.fleet).up([NodeSpec(AUDIO, "bookworm"), NodeSpec(SCRATCH, "bookworm")]).nodes
+        # Each host has a repository of its own.
+        site.more = keeper.rest("{{ inventory_hostname }}")
+        node = {"hosts": {AUDIO: {"streamfleet_stream_host": f"{AUDIO}.demo.localhost"}}}
+        groups = dict.fromkeys(("streamfleet_nodes", "icecast", "autodj", "backup"), node)
+        (tmp_path / "groups.json").write_text(json.dumps(groups | {"rehearsal": {"hosts": {SCRATCH: {}}}}))
+        site.play("install")
+        stage.hand_over()
+        library(site, slug, tmp_path / "music")
+        site.play("backup")
+        for name, port in ((NODE, 0), (AUDIO, 0), (targets.KEEPER, 8444)):
+            on(stage, name, f"nft '{COUNT.format(address=known[SCRATCH].address, port=port)}'")
+        site.play("restore_rehearsal")
+        told = json.loads(on(stage, AUDIO, f"cat {REPORT}"))
+        assert (told["succeeded"], told["host"], told["on"], told["why"]) == (True, AUDIO, SCRATCH, ""), told
+        assert told["compared"] == told["equal"] > 3
+        # Its services are the panel's.
+        assert (told["stream"], told["database"], told["elsewhere"], told["kept"]) == ("", "", [], False), told
+        entry = stage.api().request("GET", "/audit-log", query={"kind": "backup", "key": AUDIO}).data["items"][0]
+        assert entry["action"] == "rehearsed"
+        assert [heard(stage, name) for name in (NODE, AUDIO, targets.KEEPER)] == [0, 0, 0]
+        nothing_is_left(stage)
+        # A library that is not whole there is not whole here.
+        keeper.sh(f"cd /srv/backups/rest/keeper/{AUDIO}/data && find . -type f -size +100k -delete")
+        assert f"The backup of {AUDIO} could not be restored onto {SCRATCH}" in site.refused("restore_rehearsal")
+        assert "damaged or incomplete" in on(stage, AUDIO, f"cat {REPORT}")
+        nothing_is_left(stage)
+    finally:
+        stage.remove()
+
+
+def library(site: Site, slug: str, folder: Path) -> None:
+    """A station on the node that plays a file of its customer's library."""
+    document = {
+        "customers": [{"username": slug, "name": slug, "email": "s@live.example"}],
+        "media_services": [
+            {"slug": slug, "name": slug, "customer": slug, "engine": "icecast", "node": AUDIO, "autodj": {}}
+        ],
+        "playlists": [{"media_service": slug, "name": "night", "folder": "night"}],
+    }
+    site.stage.api().request("POST", "/apply", {"document": document})
+    wait_until_running(site.stage.api(), (slug,), 180)
+    (folder / "night").mkdir(parents=True)
+    subprocess.run(media.recording(folder / "night" / "one.mp3", media.MUSIC), check=True, timeout=60)
+    given = json.dumps({"media_folder_customer": slug, "media_folder_src": str(folder)})
+    site.play("media_folder", "-e", given)
 
 
 def shut_in(stage: Stage) -> None:
