@@ -138,6 +138,14 @@ class Site:
         shutil.rmtree(dump)
         return {name: table for name, table in found.items() if name not in ("panel_installation", "panel_counter")}
 
+    def installation(self) -> tuple[str, int]:
+        """Which one it is in the eyes of nodes, and what the next customer's uid is counted from."""
+        base = sqlite3.connect(self.base)
+        query = "SELECT epoch, value FROM panel_installation, panel_counter"
+        ((epoch, counter),) = base.execute(query).fetchall()
+        base.close()
+        return str(epoch), int(counter)
+
     def running(self) -> list[str]:
         units: list[str] = json.loads((self.folder / "units.json").read_text())
         return units
@@ -167,8 +175,11 @@ def test_a_backup_killed_at_any_moment_is_none_and_the_next_one_holds(site: Site
 
 
 def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -> None:
+    site.panel.manage("restored")
     site.run("backup")
     tree, rows = site.tree(), site.rows()
+    stored, counter = site.installation()
+    seen = {stored}
     takes, kills = 0.0, 0
     for number in range(-1, ROUNDS):
         for path in sorted((site.media / "200001").rglob("*.mp3")):
@@ -191,6 +202,12 @@ def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -
         assert (done["differing"], done["equal"]) == (0, done["compared"])
         assert site.tree() == tree
         assert site.rows() == rows
+        # Nodes refuse generations of an epoch that they know, and uids since the backup are somebody's.
+        epoch, counted = site.installation()
+        assert epoch not in seen
+        assert counted == counter + 1000
+        assert done["database"] in ("other", "restored")
+        seen |= {epoch, f"{number + 1:032x}"}
         assert site.running() == [UNIT]
         assert not list(site.folder.rglob(".streamfleet-restore"))
         assert not (site.folder / "data" / "restoring.json").exists()

@@ -8,6 +8,7 @@ import os
 import shutil
 import sqlite3
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import jinja2
 import pytest
 import yaml
 from streamfleet_backup import __main__ as program
-from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
+from streamfleet_backup import backup, database, files, journal, lock, manifest, place, plan, restic, restore, settings
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
 from streamfleet_backup.settings import Part, Settings
@@ -765,9 +766,115 @@ def test_the_database_that_was_here_is_kept_as_it_is(
     monkeypatch.setattr(database.Panel, "manage", lambda *asked: json.dumps({"epoch": EPOCH}))
     stored = {"objects": database.objects(dumped)}
     kept = restore._load(chosen, dumped, "abc", stored, tmp_path, keep=True)
-    assert Path(kept).read_bytes() == b"damaged"
-    assert kept.startswith(f"{path}.before-")
+    (file,) = kept
+    assert Path(file).read_bytes() == b"damaged"
+    assert file.startswith(f"{path}.before-")
     assert json.loads((chosen.data / "restored.json").read_text())["epoch"] == EPOCH
+
+
+class Killed(BaseException):
+    """The process ends where it is."""
+
+
+class Installation:
+    """A panel's database with an epoch and a counter, and its commands as far as they change these."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.asked = base, []  # type: tuple[Path, list[str]]
+        self.change("CREATE TABLE panel_installation (id INTEGER, epoch TEXT)")
+        self.change("CREATE TABLE panel_counter (id INTEGER, value INTEGER)")
+        self.change("INSERT INTO panel_installation VALUES (1, ?)", EPOCH.replace("-", ""))
+        self.change("INSERT INTO panel_counter VALUES (1, 200005)")
+
+    def change(self, statement: str, *values: Any) -> None:
+        base = sqlite3.connect(self.base)
+        base.execute(statement, values)
+        base.commit()
+        base.close()
+
+    def told(self) -> tuple[str, int]:
+        base = sqlite3.connect(self.base)
+        found = base.execute("SELECT epoch, value FROM panel_installation, panel_counter").fetchone()
+        base.close()
+        return found  # type: ignore[no-any-return]
+
+    def manage(self, _panel: database.Panel, *asked: str, stdin: str = "") -> str:
+        assert asked in (("migrate", "--noinput"), ("restored",)), asked
+        assert not stdin
+        self.asked.append(asked[0])
+        if asked[0] == "migrate":
+            return ""
+        epoch = str(uuid.uuid4())
+        self.change("UPDATE panel_installation SET epoch = ?", epoch.replace("-", ""))
+        self.change("UPDATE panel_counter SET value = value + 1000")
+        return json.dumps({"epoch": epoch})
+
+
+@pytest.fixture
+def installation(panel: database.Panel, host: Host, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """The host has a panel, too, whose database has been backed up and has gone on since."""
+    made = Installation(Path(panel.where.name))
+    monkeypatch.setattr(database.Panel, "manage", lambda panel, *asked, **more: made.manage(panel, *asked, **more))
+    # What is kept bears the time; on a host two runs take longer than a second.
+    seconds = iter(range(60))
+    monkeypatch.setattr(restore, "stamp", lambda: f"2026-11-28T02:00:{next(seconds):02d}Z")
+    host.settings = dataclasses.replace(host.settings, database=panel._database)
+    host.backup()
+    made.change("UPDATE panel_counter SET value = 200009")
+    return made
+
+
+@pytest.mark.parametrize("after", ["load", "migrate", "restored"])
+def test_a_restore_that_is_killed_once_the_database_is_loaded_makes_it_another_one_when_it_goes_on(
+    host: Host, installation: Installation, after: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if after == "load":
+            load = database.Panel.load
+
+            def killed_load(panel: database.Panel, dump: Path) -> None:
+                load(panel, dump)
+                raise Killed
+
+            patch.setattr(database.Panel, "load", killed_load)
+        else:
+
+            def killed(panel: database.Panel, *asked: str, **more: Any) -> str:
+                installation.manage(panel, *asked, **more)
+                if asked[0] == after:
+                    raise Killed
+                return ""
+
+            patch.setattr(database.Panel, "manage", killed)
+        with pytest.raises(Killed):
+            host.restore(confirm=True)
+    if after == "load":
+        assert installation.told() == (EPOCH.replace("-", ""), 200005)
+        with pytest.raises(BackupError, match=r"has not ended.*run streamfleet-panel restored, remove"):
+            host.backup()
+    # What is told is what restore.yml has the nodes converged for.
+    shown = host.restore()
+    assert shown["database"] == "other"
+    done = host.restore(confirm=True)
+    assert done["database"] == "other"
+    assert str(host.folder / "panel.sqlite3.before-") in done["database_kept"]
+    epoch, counter = installation.told()
+    assert (epoch != EPOCH.replace("-", ""), counter) == (True, 201005)
+    assert installation.asked[-2:] == ["migrate", "restored"]
+    assert not (host.settings.data / journal.FILE).exists()
+    # Whoever repeats it takes nothing of what it has become.
+    assert host.restore(confirm=True)["database"] == "restored"
+    assert installation.told() == (epoch, counter)
+
+
+def test_the_nodes_of_a_panel_that_was_put_back_by_a_run_before_are_converged_too() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (converged,) = [play for play in plays if play.get("name") == "Have the nodes converged"]
+    conditions = " and ".join(f"({each})" for each in converged["tasks"][0]["when"])
+    language = jinja2.Environment(autoescape=True).compile_expression(conditions)
+    for known, wanted in (("other", True), ("empty", True), ("restored", True), ("same", False), ("elsewhere", False)):
+        ended = {"status": {"result": {"done": True, "database": known}}}
+        assert bool(language(__streamfleet_backup_ended=ended)) is wanted, known
 
 
 POSTGRESQL = b"""--
@@ -910,6 +1017,29 @@ def test_only_a_host_that_was_restored_is_installed_whatever_was_answered(
     language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
     found = language.compile_expression(imported["when"])(restore_confirm="no", ansible_check_mode=False, **ended)
     assert bool(found) is installed
+
+
+def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_ended() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    names = [play.get("name") for play in plays]
+    (task,) = plays[names.index("Have the fleet for this run")]["tasks"]
+    assert task["ansible.builtin.import_tasks"] == "tasks/fleet_at_rest.yml"
+    # A panel that is lost says nothing of either.
+    assert task["vars"] == {"__streamfleet_lock_optional": True}
+    assert names.index("Have the fleet for this run") < names.index("Put back what nodes had")
+    tasks = yaml.safe_load((ROOT / "playbooks/tasks/fleet_at_rest.yml").read_text())
+    (check,) = [task for task in tasks if "ansible.builtin.assert" in task]
+    language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
+    for lock, held in (
+        ({}, []),
+        ({"upgrade": False, "domain_change": None}, []),
+        ({"upgrade": True, "domain_change": None}, ["no upgrade is under way"]),
+        ({"upgrade": False, "domain_change": {"from": "a"}}, ["no change of names is unfinished"]),
+    ):
+        said = {
+            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=lock) for item in check["loop"]
+        }
+        assert [name for name, that in said.items() if that != "True"] == held
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import files, manifest
+from . import files, journal, manifest
 from .database import Panel, ended, objects
 from .errors import BackupError, NoRepository
 from .restic import Restic, escaped, megabytes, without_password
@@ -112,16 +112,14 @@ def left_out(roots: Sequence[str], paths: Sequence[str]) -> list[str]:
 
 def whole(settings: Settings) -> None:
     """Raises BackupError where a restore has begun and not ended: half a host would be stored as its newest."""
-    journal = settings.data / "restoring.json"
-    if not journal.exists():
+    if not journal.exists(settings):
         return
-    try:
-        snapshot = str(json.loads(journal.read_text())["snapshot"])[:8]
-    except (OSError, ValueError, KeyError, TypeError):
-        snapshot = "a backup"
+    snapshot = str(journal.read(settings).get("snapshot", "a backup"))[:8]
+    told = "run streamfleet-panel restored, " if "database" in journal.read(settings) else ""
     raise BackupError(
         f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If"
-        f" what is here shall count as it is, remove {journal} and start what is stopped. Nothing was stored."
+        f" what is here shall count as it is, {told}remove {settings.data / journal.FILE} and start what is stopped."
+        " Nothing was stored."
     )
 
 

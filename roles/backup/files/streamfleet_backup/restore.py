@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, manifest, plan
+from . import files, journal, manifest, plan
 from .backup import complete, moment, restic_name
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
@@ -116,8 +116,10 @@ def run(
             faults, warnings = put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
-                kept = _load(settings, dumped, chosen["id"], database or {}, folder, told["database"] != "empty")
-                told |= {"database_kept": kept} if kept else {}
+                # One that is equal to the backup's has nothing to be kept.
+                keep = told["database"] == "unreadable" or bool(told["tables"])
+                kept = _load(settings, dumped, chosen["id"], database or {}, folder, keep)
+                told |= {"database_kept": ", ".join(kept)} if kept else {}
         _known(settings, repository)
         again = f"Run the restore again, with restore_snapshot={chosen['id'][:8]}."
         if faults:
@@ -186,9 +188,7 @@ def fetch_manifest(
 
 def _begun(settings: Settings) -> str:
     """The backup whose restore was interrupted here, or nothing."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(json.loads((settings.data / "restoring.json").read_text())["snapshot"])
-    return ""
+    return str(journal.read(settings).get("snapshot", ""))
 
 
 def _known(settings: Settings, repository: str) -> None:
@@ -238,7 +238,7 @@ def lenient(settings: Settings) -> list[str]:
 
 def _has_gone_on(settings: Settings, snapshot: str) -> bool:
     """Whether this backup's files were all put back here, and services have worked with them since."""
-    if (settings.data / "restoring.json").exists():
+    if journal.exists(settings):
         return False
     told = _restored(settings)
     return bool(told.get("snapshot") == snapshot and told.get("files"))
@@ -297,7 +297,7 @@ def _database(
     """How the database here is: ``{"database", "tables", "reason"}``.
 
     ``database``: restored, same, other, empty, unreadable or elsewhere; ``tables``: of those that differ, rows
-    [here, backup]; ``reason``: why it cannot be read.
+    [here, backup]; ``reason``: why it cannot be read, or why it counts as another one though its rows are equal.
     """
     if not settings.database:
         return {"database": "elsewhere", "tables": {}}
@@ -314,6 +314,11 @@ def _database(
         return {"database": "unreadable", "tables": {}, "reason": str(error)}
     there = database["objects"]
     if here == there:
+        if "database" in journal.read(settings):
+            # Loaded, and killed before the nodes were to take it for another one: generations and uids of the backup
+            # must not be gone on with.
+            reason = "a restore was killed after it had begun to load the database; it is loaded anew"
+            return {"database": "other", "tables": {}, "reason": reason}
         return {"database": "same", "tables": {}}
     if not again and _is_restored(settings, snapshot, dumped):
         return {"database": "restored", "tables": {}}
@@ -335,18 +340,14 @@ def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
 @contextlib.contextmanager
 def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, database: bool) -> Iterator[None]:
     """Stop what must not run meanwhile; it runs again afterwards, also after a run that was killed here."""
-    journal = settings.data / "restoring.json"
     touched = [*work.work, *work.owners]
     parts = [part for part in settings.parts if any(manifest.under(entry.path, part.paths) for entry in touched)]
     wanted = [name for part in parts for name in part.units]
     if database and settings.database:
         wanted += settings.database.units
     names = list(dict.fromkeys(wanted))
-    before: list[str] = []
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads(journal.read_text())["units"]
-    stopped = list(dict.fromkeys([*before, *units.active(names)]))
-    write_whole(journal, json.dumps({"snapshot": snapshot, "units": stopped}) + "\n")
+    stopped = list(dict.fromkeys([*journal.read(settings).get("units", ()), *units.active(names)]))
+    journal.note(settings, snapshot=snapshot, units=stopped)
     units.act("stop", units.known(names))
     try:
         yield
@@ -356,7 +357,7 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     units.act("start", stopped)
     reload = list(dict.fromkeys(name for part in parts for name in part.reload))
     units.act("reload", units.active(reload))
-    journal.unlink(missing_ok=True)
+    journal.close(settings)
 
 
 def put(
@@ -466,15 +467,18 @@ def _fetch(restic: Restic, snapshot: str, place: Place, left: Sequence[files.Ent
 
 def _load(
     settings: Settings, dumped: Path, snapshot: str, database: Mapping[str, Any], folder: Path, keep: bool
-) -> str:
+) -> list[str]:
     """Put the database back, see that every row is there, and bring it to the installed version.
 
-    What is kept of the one that was here: a file, or nothing.
+    What is kept of those that were here: files, also of a run that was killed.
     """
     if not settings.database:
-        return ""
+        return []
     panel = Panel(settings.database)
-    kept = panel.keep(settings.data, stamp().replace(":", "")) if keep else ""
+    kept = list(journal.read(settings).get("database", {}).get("kept", ()))
+    kept += [panel.keep(settings.data, stamp().replace(":", ""))] if keep else []
+    # Before the first row: rows alone do not tell whether the nodes have heard of it.
+    journal.note(settings, database={"kept": kept})
     panel.load(dumped)
     (folder / "loaded").mkdir(mode=0o700)
     found = objects(panel.dump(folder / "loaded"))
