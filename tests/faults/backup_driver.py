@@ -15,7 +15,6 @@ from streamfleet_backup import backup, restore, settings
 from streamfleet_backup.errors import BackupError
 from streamfleet_backup.status import Status, write_whole
 
-
 #: All that this host has.
 KNOWN = ("streamfleet-panel.service",)
 

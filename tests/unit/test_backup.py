@@ -17,7 +17,20 @@ import jinja2
 import pytest
 import yaml
 from streamfleet_backup import __main__ as program
-from streamfleet_backup import backup, database, files, journal, lock, manifest, place, plan, restic, restore, settings
+from streamfleet_backup import (
+    backup,
+    database,
+    files,
+    journal,
+    lock,
+    loss,
+    manifest,
+    place,
+    plan,
+    restic,
+    restore,
+    settings,
+)
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
 from streamfleet_backup.settings import Part, Settings
@@ -121,6 +134,97 @@ def test_what_was_stored_comes_back_to_the_last_byte_and_a_second_time_changes_n
     again = host.restore(confirm=True)
     assert (again["missing"], again["different"], again["equal"]) == (0, 0, 6)
     assert host.units.asked == []
+
+
+def test_what_the_backup_before_had_and_is_gone_is_an_error_until_somebody_says_that_it_is_meant(host: Host) -> None:
+    password = host.secret.with_name("admin_password")
+    password.write_text("x")
+    certificates = host.folder / "tls"
+    certificates.mkdir()
+    (certificates / "key.pem").write_text("x")
+    panel = Part("panel", (str(password),), ("panel.service",), (), (str(password),))
+    tls = Part("certificates", (str(certificates),), (), ("nginx.service",))
+    host.settings = dataclasses.replace(host.settings, parts=(*host.settings.parts, panel, tls))
+    host.backup()
+    before = len(backup.complete(host.restic))
+    host.secret.unlink()
+    password.unlink()
+    (certificates / "key.pem").unlink()
+    with pytest.raises(BackupError, match=r"tls is empty, and had 1 files.*Nothing was stored") as caught:
+        host.backup()
+    assert f"{host.secret} is not there" in str(caught.value)
+    assert "backup_accept_missing=yes" in str(caught.value)
+    assert "admin_password" not in str(caught.value)
+    assert len(backup.complete(host.restic)) == before
+    made = backup.run(host.settings, Status(host.settings.run, "backup"), host.restic, accept_missing=True)
+    assert sorted(warning.split(" is ")[1] for warning in made["warnings"]) == [
+        "empty, and had 1 files",
+        "not there",
+        "not there",
+    ]
+    # Said once, it is known.
+    assert host.backup()["warnings"] == []
+
+
+def test_fewer_files_of_tenants_are_an_error_where_their_folder_is_another_one(host: Host) -> None:
+    songs = [host.song.with_name(f"{number}.mp3") for number in range(loss.FEW)]
+    for song in songs:
+        song.write_text("x")
+    host.backup()
+    for song in songs:
+        song.unlink()
+    # Customers go, and take theirs with them: a warning, once.
+    assert f"{host.media} has 1 files, and had 11" in host.backup()["warnings"][0]
+    assert host.backup()["warnings"] == []
+    # What stands there while its disk is not mounted.
+    host.media.rename(host.folder / "disk")
+    host.media.mkdir()
+    with pytest.raises(BackupError, match=r"media is empty, and had 1 files; it is another folder or disk than before"):
+        host.backup()
+    host.media.rmdir()
+    shutil.copytree(host.folder / "disk", host.media, symlinks=True)
+    assert host.backup()["warnings"] == []
+    host.media.rename(host.folder / "moved")
+    with pytest.raises(BackupError, match=r"media is not there"):
+        host.backup()
+
+
+def test_a_disk_that_is_not_mounted_is_an_error_of_a_backup_and_of_a_restore(host: Host) -> None:
+    host.backup()
+    units = host.folder / "units"
+    units.mkdir()
+    name = loss._escaped(str(host.media)) + ".mount"
+    (units / name).write_text("[Mount]\n")
+    mountinfo = host.folder / "mountinfo"
+    root = "26 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
+    mountinfo.write_text(root)
+    host.settings = dataclasses.replace(host.settings, mount_units=(units,), mountinfo=mountinfo)
+    with pytest.raises(BackupError, match=r"no disk is mounted at .*media.*systemctl restart.*Nothing was stored"):
+        host.backup()
+    host.song.unlink()
+    assert host.restore()["missing"] == 1
+    with pytest.raises(BackupError, match=r"no disk is mounted at .*Nothing was changed"):
+        host.restore(confirm=True)
+    assert not host.song.exists()
+    mountinfo.write_text(f"{root}90 26 254:16 / {host.media} rw,relatime shared:9 - ext4 /dev/vdb rw\n")
+    host.restore(confirm=True)
+    host.backup()
+
+
+def test_units_of_mounts_are_named_as_systemd_names_them(tmp_path: Path) -> None:
+    assert loss._escaped("/var/lib/streamfleet/media") == "var-lib-streamfleet-media"
+    assert loss._escaped("/srv/a-b c") == "srv-a\\x2db\\x20c"
+    (tmp_path / "mountinfo").write_text(r"26 1 254:1 / /srv/a\040b rw - ext4 /dev/vda1 rw")
+    assert loss._mounted(tmp_path / "mountinfo") == {"/srv/a b"}
+
+
+def test_the_panels_database_is_not_stored_without_the_key_of_its_credentials(
+    host: Host, panel: database.Panel, tmp_path: Path
+) -> None:
+    lost = dataclasses.replace(panel._database, secrets=tmp_path / "lost.env")
+    with pytest.raises(BackupError, match=r"lost\.env is not there.*Nothing was stored"):
+        host.backup(database=lost)
+    assert backup.complete(host.restic) == []
 
 
 def test_files_that_are_not_in_the_backup_stay(host: Host) -> None:
@@ -986,7 +1090,8 @@ def test_paths_are_literal_since_they_are_read_from_outside_the_role() -> None:
     assert {"panel", "worker", "certificates", "file_transfer"} <= set(declared())
     for role, items in declared().items():
         for item in items:
-            assert set(item) <= {"paths", "units", "reload", "database"}, role
+            assert set(item) <= {"paths", "units", "reload", "optional", "database"}, role
+            assert {*item.get("optional", ())} <= {*item["paths"]}, role
             assert all(path.startswith("/") and "{" not in path for path in item["paths"]), role
 
 
@@ -1030,14 +1135,14 @@ def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_e
     tasks = yaml.safe_load((ROOT / "playbooks/tasks/fleet_at_rest.yml").read_text())
     (check,) = [task for task in tasks if "ansible.builtin.assert" in task]
     language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
-    for lock, held in (
+    for known, held in (
         ({}, []),
         ({"upgrade": False, "domain_change": None}, []),
         ({"upgrade": True, "domain_change": None}, ["no upgrade is under way"]),
         ({"upgrade": False, "domain_change": {"from": "a"}}, ["no change of names is unfinished"]),
     ):
         said = {
-            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=lock) for item in check["loop"]
+            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=known) for item in check["loop"]
         }
         assert [name for name, that in said.items() if that != "True"] == held
 

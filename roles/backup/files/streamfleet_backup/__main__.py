@@ -37,6 +37,8 @@ ORDER: dict[str, Any] = {
 }
 #: Written by begin backup: the unit is the timer's, too, and is told who wants it.
 BY_HAND = "backup.by-hand"
+#: In it, where what has gone is meant to be gone.
+ACCEPTED = "accept missing"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +57,9 @@ def _backup(_asked: argparse.Namespace) -> int:
 
     def work(status: Status) -> dict[str, Any]:
         by_hand = asked.exists()
+        accepted = by_hand and asked.read_text() == ACCEPTED
         asked.unlink(missing_ok=True)
-        return backup.run(settings, status, by_hand=by_hand)
+        return backup.run(settings, status, by_hand=by_hand, accept_missing=accepted)
 
     return _job(settings, "backup", work)
 
@@ -99,6 +102,10 @@ def _begin(asked: argparse.Namespace) -> int:
             raise BackupError(
                 f"a {job} works on this host since {told.get('begun')}. Run this again when it has ended."
             )
+    if asked.accept_missing and _state(unit)["ActiveState"] in BUSY:
+        raise BackupError(
+            "a backup works on this host already, to which it was not said. Run this again when it has ended."
+        )
     if asked.job == "restore":
         order = {name: getattr(asked, name, default) for name, default in ORDER.items()}
         if asked.order:
@@ -111,7 +118,7 @@ def _begin(asked: argparse.Namespace) -> int:
     if not running:
         if asked.job == "backup":
             RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write_whole(RUN / BY_HAND, "")
+            write_whole(RUN / BY_HAND, ACCEPTED if asked.accept_missing else "")
         done = subprocess.run(
             ["systemctl", "start", "--no-block", unit], stderr=subprocess.PIPE, text=True, check=False
         )
@@ -232,6 +239,7 @@ def _parser() -> argparse.ArgumentParser:
     begin.add_argument("--snapshot", default="latest")
     begin.add_argument("--confirm", action="store_true")
     begin.add_argument("--again", action="store_true")
+    begin.add_argument("--accept-missing", action="store_true", help="of a backup: what has gone is meant to be gone")
     begin.add_argument("--order", action="store_true", help="read these from standard input, as JSON")
     wait = command("wait", _wait, "wait for a job")
     wait.add_argument("job", choices=sorted(UNITS))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, journal, manifest, plan
+from . import files, journal, loss, manifest, plan
 from .backup import complete, moment, restic_name
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
@@ -101,6 +101,7 @@ def run(
             told |= _database(settings, chosen["id"], database, request.again, folder)
         if not request.confirm:
             return {**told, "done": False}
+        loss.refuse_unmounted(settings, "Nothing was changed.")
         plan.room(work, settings.roots)
         plan.owners_known(work)
         doing = told.get("database") in ("other", "empty", "unreadable")
