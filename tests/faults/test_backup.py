@@ -282,6 +282,28 @@ def test_a_disk_that_is_too_small_or_fills_up_ends_a_restore_and_the_same_comman
         assert not (site.media / ".streamfleet-restore").exists()
 
 
+def test_a_disk_that_is_too_small_for_the_database_ends_a_restore_before_anything_is_done(site: Site) -> None:
+    site.run("backup")
+    stored = site.rows()
+    base = site.base.read_bytes()
+    with small_disk(site.base.parent, 8):
+        site.base.write_bytes(base)
+        changed = sqlite3.connect(site.base)
+        changed.execute("INSERT INTO panel_resellerplan (name, created_at) VALUES ('p', '2026-01-01 00:00:00')")
+        changed.commit()
+        changed.close()
+        rows = site.rows()
+        assert rows != stored
+        refused = site.refused("restore")
+        assert f"{site.base.parent} has" in refused, refused
+        assert "Nothing was changed" in refused, refused
+        assert (site.rows(), site.running()) == (rows, [UNIT])
+        assert not list(site.base.parent.glob("*.restored*"))
+        subprocess.run(["mount", "-o", "remount,size=200m", str(site.base.parent)], check=True)
+        assert site.run("restore")["database"] == "other"
+        assert (site.rows(), site.running()) == (stored, [UNIT])
+
+
 def test_a_server_that_is_away_in_the_middle_of_a_restore_is_waited_for(tmp_path: Path, chance: random.Random) -> None:
     with RestServerDouble() as server:
         site = Site(tmp_path / "host", chance, server.url)

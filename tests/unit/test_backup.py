@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sqlite3
+import tempfile
 import time
 import uuid
 from collections.abc import Sequence
@@ -969,6 +970,42 @@ def test_a_restore_that_is_killed_once_the_database_is_loaded_makes_it_another_o
     # Whoever repeats it takes nothing of what it has become.
     assert host.restore(confirm=True)["database"] == "restored"
     assert installation.told() == (epoch, counter)
+
+
+def test_a_disk_that_is_too_small_for_the_database_is_said_before_anything_is_done(
+    host: Host, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Path(installation.base).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "RESERVE", 1 << 60)
+        shown = host.restore()
+        assert (shown["missing"], shown["different"], shown["database"]) == (0, 0, "other")
+        with pytest.raises(BackupError, match=r"MB free; .* needed.*Nothing was changed"):
+            host.restore(confirm=True)
+    assert (host.units.asked, Path(installation.base).read_bytes()) == ([], before)
+    host.restore(confirm=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "needed"),
+    [
+        ("sqlite:////srv/base/panel.sqlite3", {"data": 1000, "/srv/base": 2000}),
+        ("postgres://%2Frun%2Fpostgresql/streamfleet", {"data": 1700, "tmp": 1000}),
+        ("mysql://me:p@db/x", {"data": 1700, "tmp": 1000}),
+    ],
+)
+def test_what_room_the_database_needs(
+    host: Host, tmp_path: Path, url: str, needed: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "panel.env").write_text(f"{database.URL}='{url}'\n")
+    own = settings.Database(tmp_path / "panel.env", tmp_path / "panel.env", "root", tmp_path, ())
+    chosen = dataclasses.replace(host.settings, database=own)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "dump").write_bytes(bytes(1000))
+    (tmp_path / "here" / "panel.any").write_bytes(bytes(700))
+    found = restore.room_of_database(chosen, tmp_path / "dump", tmp_path, keep=True)
+    assert found == {name if name.startswith("/") else str(tmp_path / name): size for name, size in needed.items()}
 
 
 def test_the_nodes_of_a_panel_that_was_put_back_by_a_run_before_are_converged_too() -> None:

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,9 +103,11 @@ def run(
         if not request.confirm:
             return {**told, "done": False}
         loss.refuse_unmounted(settings, "Nothing was changed.")
-        plan.room(work, settings.roots)
-        plan.owners_known(work)
         doing = told.get("database") in ("other", "empty", "unreadable")
+        # One that is equal to the backup's has nothing to be kept.
+        keep = told.get("database") == "unreadable" or bool(told.get("tables"))
+        plan.room(work, settings.roots, room_of_database(settings, dumped, folder, keep) if dumped and doing else {})
+        plan.owners_known(work)
         if (
             told.get("database") == "unreadable"
             and settings.database
@@ -117,8 +120,6 @@ def run(
             faults, warnings = put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
-                # One that is equal to the backup's has nothing to be kept.
-                keep = told["database"] == "unreadable" or bool(told["tables"])
                 kept = _load(settings, dumped, chosen["id"], database or {}, folder, keep)
                 told |= {"database_kept": ", ".join(kept)} if kept else {}
         _known(settings, repository)
@@ -329,6 +330,25 @@ def _database(
         if here.get(name) != there.get(name)
     }
     return {"database": "other", "tables": tables}
+
+
+def room_of_database(settings: Settings, dumped: Path, folder: Path, keep: bool) -> dict[str, int]:
+    """Folder → bytes that are needed there while a dump is loaded; where a server keeps its files is not known.
+
+    ``folder``: with what was dumped of the one that is here, of which another dump is kept (``keep``).
+    """
+    if not settings.database:
+        return {}
+    at, size = Panel(settings.database).where, dumped.stat().st_size
+    # It is dumped once more, and compared.
+    needed = {str(settings.data): size}
+    if at.kind == "sqlite":
+        # The new one beside the old one, and the copy that the second dump is made of.
+        return needed | {str(Path(at.name).parent): 2 * size}
+    if keep:
+        needed[str(settings.data)] += sum(each.stat().st_size for each in (folder / "here").glob("panel.*"))
+    # The client's script.
+    return needed | {tempfile.gettempdir(): size}
 
 
 def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
