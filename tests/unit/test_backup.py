@@ -31,6 +31,7 @@ from streamfleet_backup import (
     restic,
     restore,
     settings,
+    upgrading,
 )
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
@@ -226,6 +227,69 @@ def test_the_panels_database_is_not_stored_without_the_key_of_its_credentials(
     with pytest.raises(BackupError, match=r"lost\.env is not there.*Nothing was stored"):
         host.backup(database=lost)
     assert backup.complete(host.restic) == []
+
+
+def test_an_upgrade_that_works_on_the_database_is_waited_for(
+    host: Host, panel: database.Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "upgrade"
+    folder.mkdir()
+    note = folder / "journal.json"
+    host.settings = dataclasses.replace(host.settings, database=panel._database, upgrade=folder)
+    phases = iter(["snapshot", "open", "passed"])
+    slept: list[float] = []
+
+    def at(phase: str, touched: float) -> None:
+        note.write_text(json.dumps({"phase": phase, "touched": touched}))
+
+    def sleep(seconds: float) -> None:
+        assert backup.complete(host.restic) == []
+        slept.append(seconds)
+        at(next(phases), time.time())
+
+    monkeypatch.setattr(upgrading.time, "sleep", sleep)
+    at("begun", time.time())
+    host.backup()
+    assert len(slept) == 3
+    # One that has begun while it was dumped, and has gone back.
+    dumped: list[Path] = []
+    dump = database.Panel.dump
+
+    def meanwhile(self: database.Panel, folder_of_dump: Path) -> Path:
+        if not dumped:
+            (folder / "last.json").write_text("{}")
+        dumped.append(dump(self, folder_of_dump))
+        return dumped[-1]
+
+    note.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(database.Panel, "dump", meanwhile)
+        host.backup()
+    assert len(dumped) == 2
+    # Nobody works on it any more; or it takes too long.
+    known = len(backup.complete(host.restic))
+    at("undoing", time.time() - upgrading.LEASE - 1)
+    with pytest.raises(BackupError, match=r"phase undoing.*upgrade_take_over=yes.*Nothing was stored"):
+        host.backup()
+    monkeypatch.setattr(upgrading, "PATIENCE", -1)
+    at("open", time.time())
+    with pytest.raises(BackupError, match="phase open"):
+        host.backup()
+    assert (len(slept), len(backup.complete(host.restic))) == (3, known)
+
+
+def test_migrations_of_a_backup_are_those_of_its_database(host: Host, panel: database.Panel) -> None:
+    base = sqlite3.connect(panel.where.name)
+    base.execute("CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app TEXT, name TEXT)")
+    names = [("panel", "0042_new"), ("panel", "0001_initial"), ("auth", "0001_initial")]
+    base.executemany("INSERT INTO django_migrations (app, name) VALUES (?, ?)", names)
+    base.commit()
+    base.close()
+    host.settings = dataclasses.replace(host.settings, database=panel._database)
+    host.backup()
+    # The release that is installed knows none of them.
+    with pytest.raises(BackupError, match=r"database is newer.*0001_initial, 0042_new"):
+        host.restore()
 
 
 def test_files_that_are_not_in_the_backup_stay(host: Host) -> None:

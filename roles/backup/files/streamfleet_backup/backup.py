@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import files, journal, loss, manifest
+from . import files, journal, loss, manifest, rows, upgrading
 from .database import Panel, ended, objects
 from .errors import BackupError, NoRepository
 from .restic import Restic, escaped, megabytes, without_password
@@ -193,7 +193,6 @@ def dump(settings: Settings, status: Status, folder: Path) -> dict[str, Any] | N
     """Dump the panel's database; what is known of it, None on hosts without a panel."""
     if settings.database is None:
         return None
-    status.phase("database")
     if not settings.database.secrets.is_file():
         raise BackupError(
             f"{settings.database.secrets} is not there, without which nobody reads the credentials in the panel's"
@@ -201,7 +200,13 @@ def dump(settings: Settings, status: Status, folder: Path) -> dict[str, Any] | N
         )
     (folder / "database").mkdir(mode=0o700)
     panel = Panel(settings.database)
-    path = panel.dump(folder / "database")
+    while True:
+        upgrading.wait(settings, status)
+        status.phase("database")
+        before = upgrading.trace(settings)
+        path = panel.dump(folder / "database")
+        if upgrading.trace(settings) == before:
+            break
     if not ended(path):
         raise BackupError("the dump of the panel's database is not complete. Nothing was stored.")
     digest = hashlib.sha256()
@@ -214,8 +219,13 @@ def dump(settings: Settings, status: Status, folder: Path) -> dict[str, Any] | N
         "bytes": path.stat().st_size,
         "sha256": digest.hexdigest(),
         "objects": objects(path),
-        "migrations": panel.migrations(),
+        "migrations": _migrations(path) or panel.migrations(),
     }
+
+
+def _migrations(dump: Path) -> list[str]:
+    """The panel's migrations that a dump has had: what is installed beside it may be older or newer."""
+    return sorted(str(row["name"]) for _table, row in rows.read(dump, {"django_migrations"}) if row["app"] == "panel")
 
 
 def hashed(settings: Settings, status: Status) -> tuple[list[files.Entry], files.Counted]:

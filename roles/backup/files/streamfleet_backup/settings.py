@@ -61,6 +61,7 @@ class Settings:
     cache: Path = CACHE
     run: Path = RUN
     release: Path = Path("/opt/streamfleet/current")
+    upgrade: Path = Path("/var/lib/streamfleet/upgrade")
     mount_units: tuple[Path, ...] = (Path("/etc/systemd/system"), Path("/run/systemd/generator"))
     mountinfo: Path = Path("/proc/self/mountinfo")
 
