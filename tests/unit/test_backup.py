@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -707,6 +708,27 @@ def test_two_jobs_at_once_are_one_too_many(host: Host) -> None:
         pass
 
 
+def test_every_command_that_the_doctor_names_is_one(monkeypatch: pytest.MonkeyPatch, host: Host) -> None:
+    named = re.findall(
+        r"streamfleet-backup ([a-z]+[^.,;\"]*)", (ROOT / "module_utils/streamfleet/doctor/backup.py").read_text()
+    )
+    named += re.findall(r"streamfleet-backup ([a-z]+ --[a-z]+)", Path(restic.__file__).read_text())
+    named += re.findall(r"streamfleet-backup ([a-z]+[- a-z]*)", (ROOT / "docs/backup.md").read_text())
+    assert "unlock --all" in named
+    for words in named:
+        if words.split()[0] not in ("service", "timer"):
+            program._parser().parse_args(words.split())
+    # Not while something works on this host.
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(program, "load", lambda: host.settings)
+    monkeypatch.setattr(Restic, "run", lambda _self, *arguments: asked.append(arguments))
+    assert program.main(["unlock"]) == 0
+    assert program.main(["unlock", "--all"]) == 0
+    with lock.held(host.settings.run, "backup"):
+        assert program.main(["unlock", "--all"]) == 1
+    assert asked == [("unlock",), ("unlock", "--remove-all")]
+
+
 def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
     status = Status(host.settings.run, "backup")
     status.phase("store", "3 files")
@@ -721,7 +743,7 @@ def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
         ("Fatal: wrong password or no key found", "streamfleet_backup_password"),
         ("Fatal: unable to save snapshot: write /srv/x: no space left on device", "the disk is full"),
         ('Fatal: unable to open config file: Stat: Get "https://b/": dial tcp: connect: connection refused', "network"),
-        ("unable to create lock in backend: repository is already locked by PID 7 on other", "restic unlock"),
+        ("unable to create lock in backend: repository is already locked by PID 7 on other", "-backup unlock --all"),
         ("Load(<data/5f4e>) returned error, retrying: ciphertext verification failed", "damaged or incomplete"),
         ("Fatal: unable to open config file: permission denied", "access is refused"),
         ("subprocess ssh: Permission denied (publickey).\nFatal: ssh command exited: status 255", "access is refused"),

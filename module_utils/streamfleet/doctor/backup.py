@@ -33,7 +33,7 @@ _WORDS = (
     (
         r"already locked|unable to create lock",
         "another backup holds the repository, or one was killed",
-        "Once nobody works: streamfleet-backup unlock, or restic unlock, which removes stale locks alone.",
+        "Once nobody works on it: streamfleet-backup unlock --all.",
     ),
     (r"no space left|quota", "the repository's disk is full", "Free some space there, or keep fewer backups."),
     (

@@ -1,4 +1,7 @@
-"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list``. All but messages is JSON."""
+"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list | unlock``.
+
+All but messages is JSON.
+"""
 
 from __future__ import annotations
 
@@ -195,6 +198,14 @@ def _list(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _unlock(asked: argparse.Namespace) -> int:
+    """Remove locks of the repository that nobody has any more, where nothing works on this host."""
+    settings = load()
+    with held(settings.run, "unlock"):
+        Restic(settings).unlock(everybodys=asked.all)
+    return 0
+
+
 def _order() -> dict[str, Any]:
     try:
         order = json.loads((RUN / "restore.json").read_text())
@@ -234,6 +245,8 @@ def _parser() -> argparse.ArgumentParser:
     command("backup", _backup, "make one now (what the timer's unit does)")
     command("restore", _restore, "do what begin restore has written down (what its unit does)")
     command("status", _status, "what the last job has told")
+    unlock = command("unlock", _unlock, "remove locks of the repository that were left by programs that have died")
+    unlock.add_argument("--all", action="store_true", help="also those of other hosts: nobody must be at work there")
     begin = command("begin", _begin, "start a job in the background")
     begin.add_argument("job", choices=sorted(UNITS))
     begin.add_argument("--snapshot", default="latest")

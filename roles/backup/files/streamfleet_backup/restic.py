@@ -25,7 +25,7 @@ FAULTS = (
     ),
     (
         r"is already locked",
-        "another program works on it. restic unlock removes the lock of one that has died on another host",
+        "another program works on it. streamfleet-backup unlock --all removes the lock of one that has died elsewhere",
     ),
     (
         r"host key verification failed",
@@ -89,9 +89,9 @@ class Restic:
         """Make the repository, of the version that compresses."""
         self.run("init", "--repository-version", "2")
 
-    def unlock(self) -> None:
-        """Remove locks of processes of this host that are no more; others stay."""
-        self.run("unlock")
+    def unlock(self, everybodys: bool = False) -> None:
+        """Remove locks of processes of this host that are no more, and such as are not renewed; or ``everybodys``."""
+        self.run("unlock", *(["--remove-all"] if everybodys else []))
 
     def backup(
         self,
