@@ -729,6 +729,39 @@ def test_every_command_that_the_doctor_names_is_one(monkeypatch: pytest.MonkeyPa
     assert asked == [("unlock",), ("unlock", "--remove-all")]
 
 
+def test_what_a_restore_is_asked_is_not_kept_since_it_may_hold_a_password(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "RUN", tmp_path)
+    monkeypatch.setattr(program, "load", lambda: host.settings)
+    (tmp_path / "restore.json").write_text(json.dumps(program.ORDER | {"repository": "rest:https://me:secret@b/"}))
+    assert program._order()["repository"] == "rest:https://me:secret@b/"
+    assert list(tmp_path.glob("restore.json")) == []
+    with pytest.raises(BackupError, match="nobody has said what to restore"):
+        program._order()
+    # Nor where the job does not start.
+    double = tmp_path / "bin" / "systemctl"
+    double.parent.mkdir()
+    double.write_text(
+        '#!/bin/sh\n[ "$1" = show ] || exit 1\necho ActiveState=inactive; echo InvocationID=; echo Result=\n'
+    )
+    double.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{double.parent}:{os.environ['PATH']}")
+    assert program.main(["begin", "restore", "--repository", "rest:https://me:secret@b/"]) == 1
+    assert list(tmp_path.glob("restore.json")) == []
+
+
+def test_conflicts_that_are_not_named_are_counted(host: Host) -> None:
+    for number in range(plan.SHOWN + 3):
+        host.song.with_name(f"{number}.mp3").write_text("old")
+    host.backup()
+    assert (host.restore()["conflicts"], host.restore()["conflicts_more"]) == ([], 0)
+    for number in range(plan.SHOWN + 3):
+        host.song.with_name(f"{number}.mp3").write_text("new")
+    shown = host.restore()
+    assert (len(shown["conflicts"]), shown["conflicts_more"], shown["different"]) == (plan.SHOWN, 3, plan.SHOWN + 3)
+
+
 def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
     status = Status(host.settings.run, "backup")
     status.phase("store", "3 files")

@@ -83,6 +83,47 @@ def test_an_authority_is_text_with_a_certificate_in_it(tmp_path: Path) -> None:
     assert told == [str(taken) for taken in AUTHORITIES.values()]
 
 
+#: What the panel's settings say → the file, and whether the units reach it.
+DATABASES: dict[str, tuple[str, bool]] = {
+    "": ("/var/lib/streamfleet/panel/panel.sqlite3", True),
+    "sqlite:////var/lib/streamfleet/panel/panel.sqlite3": ("/var/lib/streamfleet/panel/panel.sqlite3", True),
+    "sqlite:////var/lib/streamfleet/panel/other/base?timeout=5": ("/var/lib/streamfleet/panel/other/base", True),
+    "sqlite:////srv/base/panel.sqlite3": ("/srv/base/panel.sqlite3", False),
+    "sqlite:////var/lib/streamfleet/panel/../base": ("/var/lib/streamfleet/panel/../base", False),
+    "sqlite:///base": ("base", False),
+    "postgres://me:secret@db/x": ("", True),
+    "mysql://me:secret@db/x": ("", True),
+}
+
+
+def test_a_database_that_the_units_do_not_reach_is_refused(tmp_path: Path) -> None:
+    (check,) = [
+        task["ansible.builtin.assert"]
+        for task in yaml.safe_load((ROLE / "tasks/preflight.yml").read_text())
+        if task["name"] == "Check that the panel's database can be reached"
+    ]
+    wiring = yaml.safe_load((ROLE.parents[1] / "playbooks/vars/wiring.yml").read_text())
+    told = f"{{'path': streamfleet_backup_database.path, 'taken': ({check['that']}) | bool}}"
+    tasks = [
+        {
+            "ansible.builtin.debug": {"msg": f"TOLD {{{{ {told} | to_json }}}}"},
+            "vars": {"streamfleet_panel_database_url": url, "_streamfleet_is_panel": True},
+        }
+        for url in DATABASES
+    ]
+    variables = {"streamfleet_backup_database": wiring["_streamfleet_backup_database"]}
+    (tmp_path / "playbooks").mkdir()
+    (tmp_path / "roles").symlink_to(ROLE.parent)
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": tasks}
+    (tmp_path / "playbooks/play.yml").write_text(yaml.safe_dump([play]))
+    done = forked_ansible.playbook(["-i", "localhost,", str(tmp_path / "playbooks/play.yml")])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "secret" not in done.stdout
+    lines = [yaml.safe_load(line.split('"msg": ')[1]) for line in done.stdout.splitlines() if "TOLD " in line]
+    found = [json.loads(line.removeprefix("TOLD ")) for line in lines]
+    assert [(each["path"], each["taken"]) for each in found] == list(DATABASES.values())
+
+
 def test_a_unit_that_has_failed_is_forgotten_while_systemd_knows_it() -> None:
     tasks = yaml.safe_load((ROLE / "tasks/uninstall.yml").read_text())
     steps = [json.dumps(task) for task in tasks]

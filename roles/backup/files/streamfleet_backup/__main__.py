@@ -114,8 +114,8 @@ def _begin(asked: argparse.Namespace) -> int:
         if asked.order:
             order |= _read_order(sys.stdin.read())
         RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_whole(RUN / "restore.json", json.dumps(order) + "\n")
         _settings_of(order)
+        write_whole(RUN / "restore.json", json.dumps(order) + "\n")
     before = _state(unit)
     running = before["ActiveState"] in BUSY
     if not running:
@@ -126,7 +126,8 @@ def _begin(asked: argparse.Namespace) -> int:
             ["systemctl", "start", "--no-block", unit], stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
-            (RUN / BY_HAND).unlink(missing_ok=True)
+            for name in (BY_HAND, "restore.json"):
+                (RUN / name).unlink(missing_ok=True)
             raise BackupError(f"systemctl start {unit} failed: {' '.join(done.stderr.split())}")
     deadline = time.monotonic() + 30
     while (now := _state(unit))["InvocationID"] in ("", before["InvocationID"]) and not running:
@@ -211,6 +212,9 @@ def _order() -> dict[str, Any]:
         order = json.loads((RUN / "restore.json").read_text())
     except (OSError, ValueError) as error:
         raise BackupError(f"nobody has said what to restore ({error}). Use restore.yml.") from None
+    finally:
+        # The address of a repository may hold its password.
+        (RUN / "restore.json").unlink(missing_ok=True)
     return dict(order)
 
 

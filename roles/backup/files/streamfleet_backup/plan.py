@@ -41,12 +41,14 @@ class Plan:
         return sorted([*self.missing, *self.different], key=lambda entry: entry.path)
 
     def told(self) -> dict[str, Any]:
-        """For people and playbooks."""
+        """For people and playbooks; ``conflicts_more``: how many conflicts are not named."""
+        conflicts = sorted(entry.path for entry in [*self.different, *self.owners])
         return {
             "missing": len(self.missing),
             "missing_bytes": sum(entry.size for entry in self.missing),
-            "different": len(self.different) + len(self.owners),
-            "conflicts": sorted(entry.path for entry in [*self.different, *self.owners])[:SHOWN],
+            "different": len(conflicts),
+            "conflicts": conflicts[:SHOWN],
+            "conflicts_more": max(0, len(conflicts) - SHOWN),
             "same": self.same,
             "kept": self.kept,
             "extra": self.extra,
