@@ -244,6 +244,11 @@ def test_what_is_lost_comes_back_on_a_node_that_has_nothing(tmp_path: Path) -> N
         again = after.status()["result"]
         assert (again["database"], again["missing"], again["differing"]) == ("restored", 0, 0), again
         assert api.request("GET", "/customers/late").data["name"] == "Late"
+        # The nodes are converged once more, in case that the first run was killed before it came to that.
+        deadline = time.monotonic() + 120
+        while (node := api.request("GET", f"/nodes/{NODE}").data)["observed_generation"] < node["generation"]:
+            assert time.monotonic() < deadline, node
+            time.sleep(1)
         after.play("self_check")
     finally:
         for stage in (old, new):
