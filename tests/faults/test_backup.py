@@ -57,6 +57,10 @@ class Site:
         program = folder / "bin" / "streamfleet-panel"
         program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT / "panel"} exec {sys.executable} -m streamfleet_panel "$@"\n')
         program.chmod(0o755)
+        # Where the virtual environment has it, and so which migrations are installed.
+        packages = folder / "lib" / "python3.11" / "site-packages"
+        packages.mkdir(parents=True)
+        (packages / "streamfleet_panel").symlink_to(ROOT / "panel" / "streamfleet_panel")
         (folder / "units.json").write_text(json.dumps([UNIT]))
         parts = [
             {"role": "autodj", "paths": [str(self.media)]},
