@@ -177,7 +177,7 @@ def question(
         }
     shape = (
         "password"
-        if kind == "secret" or (option and option.secret)
+        if kind == "secret" or asked.get("secret") or (option and option.secret)
         else "textarea"
         if kind in ("list", "data")
         else "text"

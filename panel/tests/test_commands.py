@@ -19,6 +19,7 @@ from streamfleet_panel.management.commands.set_up import Command as SetUp
 from streamfleet_panel.models import (
     Account,
     ApiToken,
+    AuditLog,
     ConvergeRun,
     Counter,
     Dj,
@@ -178,3 +179,42 @@ def test_restored(world: None) -> None:
     assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(9, 0)}
     # What waits for a node that was not reached where it had been is begun at once.
     assert [claimed.attempt for claimed in queue.claim(9)] == [8]
+
+
+def note(monkeypatch: pytest.MonkeyPatch, told: Any) -> Any:
+    monkeypatch.setattr("sys.stdin", io.StringIO(told if isinstance(told, str) else json.dumps(told)))
+    return command("note_rehearsal")
+
+
+def test_a_rehearsal_is_in_the_audit_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = {"compared": 40, "equal": 40}
+    told = {"host": "panel1", "succeeded": True, "on": "scratch1", "why": "", "stream": "x", **counted}
+    assert note(monkeypatch, told) == {"changed": True, "action": "rehearsed"}
+    entry = AuditLog.objects.get(kind="backup")
+    assert (entry.key, entry.action, entry.actor_name, entry.via) == (
+        "panel1", "rehearsed", "rehearsal of a backup", "system",
+    )  # fmt: skip
+    assert {name: change["after"] for name, change in entry.changes.items()} == {
+        "on": "scratch1", "stream": "x", **counted,
+    }  # fmt: skip
+    failed = {"host": "panel1", "succeeded": False, "why": "y" * 5000, "elsewhere": ["/var/lib/a", "/var/lib/b"]}
+    assert note(monkeypatch, failed) == {"changed": True, "action": "rehearsal_failed"}
+    changes = AuditLog.objects.latest("id").changes
+    assert (len(changes["why"]["after"]), changes["elsewhere"]["after"]) == (1000, "/var/lib/a, /var/lib/b")
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ("{", "not the JSON"),
+        ([], "not the JSON"),
+        ({"host": "x"}, "not the JSON"),
+        ({"host": "", "succeeded": True}, "host is ''"),
+        ({"host": "x" * 201, "succeeded": True}, "200 characters"),
+        ({"host": "x", "succeeded": "yes"}, "succeeded is 'yes'"),
+    ],
+)
+def test_a_rehearsal_that_says_nothing_is_refused(monkeypatch: pytest.MonkeyPatch, told: Any, said: str) -> None:
+    with pytest.raises(CommandError, match=said):
+        note(monkeypatch, told)
+    assert not AuditLog.objects.filter(kind="backup").exists()

@@ -147,6 +147,7 @@ def test_engine_verification(launch: Launch) -> None:
         ("uninstall", {"streamfleet_uninstall_confirm": "n2"}, "add -e streamfleet_uninstall_confirm=n1"),
         ("backup", {}, "No host of this run is in the group backup"),
         ("restore", {"restore_confirm": "yes"}, "No host of this run is in the group backup"),
+        ("restore rehearsal", {}, "No host is in the group backup"),
         ("restore customer", {"restore_customer_username": "ada"}, "and in this run: its backup holds the customers"),
     ],
 )

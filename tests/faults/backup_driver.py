@@ -15,9 +15,12 @@ from streamfleet_backup import backup, restore, settings
 from streamfleet_backup.errors import BackupError
 from streamfleet_backup.status import Status, write_whole
 
+#: All that this host has.
+KNOWN = ("streamfleet-panel.service",)
+
 
 class UnitsOnDisk:
-    """A double of systemd: the units that run, kept so that they outlive a kill."""
+    """A double of systemd: the units that run, kept so that they outlive a kill. It refuses units that are not here."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -27,8 +30,14 @@ class UnitsOnDisk:
         running = json.loads(self._path.read_text())
         return [name for name in names if name in running]
 
+    def known(self, names: Sequence[str]) -> list[str]:
+        """Those that are here."""
+        return [name for name in names if name in KNOWN]
+
     def act(self, verb: str, names: Sequence[str]) -> None:
         """Note who runs."""
+        if strange := set(names) - set(KNOWN):
+            raise BackupError(f"systemctl {verb} failed: Unit {', '.join(sorted(strange))} not loaded.")
         running = set(json.loads(self._path.read_text()))
         if verb in ("start", "stop"):
             running = running | set(names) if verb == "start" else running - set(names)

@@ -57,6 +57,10 @@ class Site:
         program = folder / "bin" / "streamfleet-panel"
         program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT / "panel"} exec {sys.executable} -m streamfleet_panel "$@"\n')
         program.chmod(0o755)
+        # Where the virtual environment has it, and so which migrations are installed.
+        packages = folder / "lib" / "python3.11" / "site-packages"
+        packages.mkdir(parents=True)
+        (packages / "streamfleet_panel").symlink_to(ROOT / "panel" / "streamfleet_panel")
         (folder / "units.json").write_text(json.dumps([UNIT]))
         parts = [
             {"role": "autodj", "paths": [str(self.media)]},
@@ -138,6 +142,14 @@ class Site:
         shutil.rmtree(dump)
         return {name: table for name, table in found.items() if name not in ("panel_installation", "panel_counter")}
 
+    def installation(self) -> tuple[str, int]:
+        """Which one it is in the eyes of nodes, and what the next customer's uid is counted from."""
+        base = sqlite3.connect(self.base)
+        query = "SELECT epoch, value FROM panel_installation, panel_counter"
+        ((epoch, counter),) = base.execute(query).fetchall()
+        base.close()
+        return str(epoch), int(counter)
+
     def running(self) -> list[str]:
         units: list[str] = json.loads((self.folder / "units.json").read_text())
         return units
@@ -167,8 +179,11 @@ def test_a_backup_killed_at_any_moment_is_none_and_the_next_one_holds(site: Site
 
 
 def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -> None:
+    site.panel.manage("restored")
     site.run("backup")
     tree, rows = site.tree(), site.rows()
+    stored, counter = site.installation()
+    seen = {stored}
     takes, kills = 0.0, 0
     for number in range(-1, ROUNDS):
         for path in sorted((site.media / "200001").rglob("*.mp3")):
@@ -191,6 +206,12 @@ def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -
         assert (done["differing"], done["equal"]) == (0, done["compared"])
         assert site.tree() == tree
         assert site.rows() == rows
+        # Nodes refuse generations of an epoch that they know, and uids since the backup are somebody's.
+        epoch, counted = site.installation()
+        assert epoch not in seen
+        assert counted == counter + 1000
+        assert done["database"] in ("other", "restored")
+        seen |= {epoch, f"{number + 1:032x}"}
         assert site.running() == [UNIT]
         assert not list(site.folder.rglob(".streamfleet-restore"))
         assert not (site.folder / "data" / "restoring.json").exists()
@@ -228,11 +249,13 @@ def lose_media(site: Site) -> None:
 
 def put_to_sleep_at_its_files(site: Site, process: subprocess.Popen[str]) -> None:
     """Stop a restore where it has begun to fetch files, and has not ended."""
-    deadline = time.monotonic() + 120
-    while not (site.media / ".streamfleet-restore").exists() and time.monotonic() < deadline:
+    deadline, folder = time.monotonic() + 120, site.media / ".streamfleet-restore"
+    while not folder.exists():
+        assert process.poll() is None, f"it ended before it fetched files: {process.communicate()[1]}"
+        assert time.monotonic() < deadline, "it does not begin to fetch files"
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGSTOP)
-    assert process.poll() is None
+    assert process.poll() is None, f"it ended before it was stopped: {process.communicate()[1]}"
 
 
 def test_a_disk_that_is_too_small_or_fills_up_ends_a_restore_and_the_same_command_goes_on(site: Site) -> None:
@@ -261,6 +284,28 @@ def test_a_disk_that_is_too_small_or_fills_up_ends_a_restore_and_the_same_comman
         assert (done["differing"], done["equal"]) == (0, done["compared"])
         assert (site.tree(), site.rows(), site.running()) == (tree, rows, [UNIT])
         assert not (site.media / ".streamfleet-restore").exists()
+
+
+def test_a_disk_that_is_too_small_for_the_database_ends_a_restore_before_anything_is_done(site: Site) -> None:
+    site.run("backup")
+    stored = site.rows()
+    base = site.base.read_bytes()
+    with small_disk(site.base.parent, 8):
+        site.base.write_bytes(base)
+        changed = sqlite3.connect(site.base)
+        changed.execute("INSERT INTO panel_resellerplan (name, created_at) VALUES ('p', '2026-01-01 00:00:00')")
+        changed.commit()
+        changed.close()
+        rows = site.rows()
+        assert rows != stored
+        refused = site.refused("restore")
+        assert f"{site.base.parent} has" in refused, refused
+        assert "Nothing was changed" in refused, refused
+        assert (site.rows(), site.running()) == (rows, [UNIT])
+        assert not list(site.base.parent.glob("*.restored*"))
+        subprocess.run(["mount", "-o", "remount,size=200m", str(site.base.parent)], check=True)
+        assert site.run("restore")["database"] == "other"
+        assert (site.rows(), site.running()) == (stored, [UNIT])
 
 
 def test_a_server_that_is_away_in_the_middle_of_a_restore_is_waited_for(tmp_path: Path, chance: random.Random) -> None:

@@ -149,6 +149,9 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
         for refused in (jobs.launch("backup"), jobs.launch("restore", restore_confirm=NODE)):
             assert refused.code != 0
             assert "No host of this run is in the group backup" in refused.told
+        refused = jobs.launch("restore rehearsal")
+        assert refused.code != 0
+        assert "No host is in the group backup" in refused.told
         refused = jobs.launch("restore customer", restore_customer_username="ada")
         assert refused.code != 0
         assert "and in this run: its backup holds the customers" in refused.told

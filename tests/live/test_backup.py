@@ -22,13 +22,13 @@ from streamfleet.http import Client
 from demo import media
 from demo.show import credentials, fetch_when_there, try_to_publish, wait_until_running
 from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
+from tests.live.backups import REPOSITORY, Site, forget
 from tests.live.streams import Listener, Source, on_air
 from tests.nodes import podman
 from tests.nodes.fleet import Fleet
 
 pytestmark = pytest.mark.live
 
-REPOSITORY = "/srv/backup"
 RADIO, NIGHT, CHANNEL = "ada-fm", "ada-night", "lin-tv"
 PASSWORD = "what-ada-logs-in-with"
 DOCUMENT: dict[str, Any] = {
@@ -43,56 +43,6 @@ DOCUMENT: dict[str, Any] = {
     ],
     "playlists": [{"media_service": NIGHT, "name": "night", "folder": "night"}],
 }
-
-
-class Site:
-    """A stage whose node is backed up."""
-
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self.stage, self.folder = stage, folder
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "groups.json").write_text(json.dumps({"backup": {"hosts": {NODE: {}}}}))
-
-    def arguments(self, **more: Any) -> list[str]:
-        """What every run is given beside the demo's inventory."""
-        variables = {
-            "streamfleet_demo_https_port": self.stage.ports.https,
-            "streamfleet_node_port_range_end": self.stage.last_port,
-            "streamfleet_backup_repository": REPOSITORY,
-            "streamfleet_backup_password": "kept-where-the-host-is-not",
-            "streamfleet_backup_delay_seconds": 0,
-            **more,
-        }
-        (self.folder / "variables.json").write_text(json.dumps(variables))
-        return ["-i", str(self.folder / "groups.json"), "-e", f"@{self.folder / 'variables.json'}"]
-
-    def play(self, name: str, *arguments: str, **more: Any) -> Any:
-        """Totals of a run of a playbook."""
-        return self.stage.playbook(f"playbooks/{name}.yml", *self.arguments(**more), *arguments)
-
-    def refused(self, name: str, *arguments: str, **more: Any) -> str:
-        """What a run that must fail says, in one line."""
-        log = self.stage.state / f"{name}.log"
-        before = len(log.read_text()) if log.is_file() else 0
-        totals = self.stage.playbook(f"playbooks/{name}.yml", *self.arguments(**more), *arguments, check=False)
-        assert totals.failed == 1, log.read_text()[before:]
-        return " ".join(log.read_text()[before:].split())
-
-    def status(self) -> dict[str, Any]:
-        """What the last job told."""
-        found: dict[str, Any] = json.loads(self.stage.on_node(["streamfleet-backup", "status"]))
-        return found
-
-    def sh(self, script: str) -> str:
-        return self.stage.on_node(["sh", "-c", script]).strip()
-
-    def job(self, job: str, *arguments: str) -> dict[str, Any]:
-        """Begin a job by hand, and what it told at its end."""
-        begun = json.loads(self.stage.on_node(["streamfleet-backup", "begin", job, *arguments]))
-        told: dict[str, Any] = {"state": "running"}
-        while told["state"] == "running":
-            told = json.loads(self.stage.on_node(["streamfleet-backup", "wait", job, begun["id"]]))
-        return told
 
 
 @contextlib.contextmanager
@@ -140,28 +90,6 @@ def log_in(stage: Stage, name: str, password: str, jar: Path) -> str:
     sent = [word for key, value in fields.items() for word in ("--data-urlencode", f"{key}={value}")]
     told = ["-o", "/dev/null", "-w", "%{http_code} %{redirect_url}"]
     return stage.run_inside([*curl, *told, "-e", page, *sent, page]).stdout.strip()
-
-
-#: Sets back when a customer and what is his were deleted, and waits until the panel has forgotten them.
-FORGET = """
-import sqlite3, sys, time
-base = sqlite3.connect('/var/lib/streamfleet/panel/panel.sqlite3', timeout=30)
-(number,) = base.execute('SELECT id FROM panel_account WHERE username = ?', sys.argv[1:]).fetchone()
-for table, column in (('account', 'id'), ('mediaservice', 'customer_id')):
-    base.execute(f"UPDATE panel_{table} SET deleted_at = '2026-01-01 00:00:00' WHERE {column} = ?", [number])
-base.commit()
-for _ in range(120):
-    if not base.execute('SELECT 1 FROM panel_account WHERE id = ?', [number]).fetchone():
-        sys.exit()
-    time.sleep(1)
-sys.exit('the panel has not forgotten ' + sys.argv[1])
-"""
-
-
-def forget(site: Site, username: str) -> None:
-    """Have the grace period of a deleted customer be over."""
-    command = ["runuser", "-u", "streamfleet-panel", "--", "python3", "-c", FORGET, username]
-    site.stage.on_node(command, timeout=180)
 
 
 def move(source: Stage, target: Stage, path: str) -> None:
@@ -316,6 +244,11 @@ def test_what_is_lost_comes_back_on_a_node_that_has_nothing(tmp_path: Path) -> N
         again = after.status()["result"]
         assert (again["database"], again["missing"], again["differing"]) == ("restored", 0, 0), again
         assert api.request("GET", "/customers/late").data["name"] == "Late"
+        # The nodes are converged once more, in case that the first run was killed before it came to that.
+        deadline = time.monotonic() + 120
+        while (node := api.request("GET", f"/nodes/{NODE}").data)["observed_generation"] < node["generation"]:
+            assert time.monotonic() < deadline, node
+            time.sleep(1)
         after.play("self_check")
     finally:
         for stage in (old, new):

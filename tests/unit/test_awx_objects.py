@@ -153,7 +153,7 @@ def test_every_survey_is_one_for_awx_and_used(number: int) -> None:
 def test_a_template_without_survey_runs_a_playbook_that_needs_no_variables() -> None:
     without = {template["playbook"] for template in templates() if not template["survey_enabled"]}
     assert {path.removeprefix("playbooks/").removesuffix(".yml") for path in without} == {
-        "site", "install", "converge", "awx", "backup",
+        "site", "install", "converge", "awx",
     }  # fmt: skip
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shutil
 import sqlite3
+import tempfile
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,21 @@ import jinja2
 import pytest
 import yaml
 from streamfleet_backup import __main__ as program
-from streamfleet_backup import backup, database, files, lock, manifest, place, plan, restic, restore, settings
+from streamfleet_backup import (
+    backup,
+    database,
+    files,
+    journal,
+    lock,
+    loss,
+    manifest,
+    place,
+    plan,
+    restic,
+    restore,
+    settings,
+    upgrading,
+)
 from streamfleet_backup.errors import BackupError, NoRepository
 from streamfleet_backup.restic import Restic
 from streamfleet_backup.settings import Part, Settings
@@ -26,15 +43,24 @@ from tests.doubles.restic import ResticDouble
 
 
 class UnitsDouble:
-    """Remembers what was asked of systemd."""
+    """Remembers what was asked of systemd; refuses what it does not have, as that does.
+
+    ``unknown``: units that are not on this host.
+    """
 
     def __init__(self) -> None:
         self.asked: list[tuple[str, list[str]]] = []
+        self.unknown: set[str] = set()
 
     def active(self, names: Sequence[str]) -> list[str]:
-        return list(names)
+        return self.known(names)
+
+    def known(self, names: Sequence[str]) -> list[str]:
+        return [name for name in names if name not in self.unknown]
 
     def act(self, verb: str, names: Sequence[str]) -> None:
+        if strange := self.unknown & set(names):
+            raise BackupError(f"systemctl {verb} failed: Unit {', '.join(strange)} not loaded.")
         if names:
             self.asked.append((verb, list(names)))
 
@@ -111,6 +137,160 @@ def test_what_was_stored_comes_back_to_the_last_byte_and_a_second_time_changes_n
     again = host.restore(confirm=True)
     assert (again["missing"], again["different"], again["equal"]) == (0, 0, 6)
     assert host.units.asked == []
+
+
+def test_what_the_backup_before_had_and_is_gone_is_an_error_until_somebody_says_that_it_is_meant(host: Host) -> None:
+    password = host.secret.with_name("admin_password")
+    password.write_text("x")
+    certificates = host.folder / "tls"
+    certificates.mkdir()
+    (certificates / "key.pem").write_text("x")
+    panel = Part("panel", (str(password),), ("panel.service",), (), (str(password),))
+    tls = Part("certificates", (str(certificates),), (), ("nginx.service",))
+    host.settings = dataclasses.replace(host.settings, parts=(*host.settings.parts, panel, tls))
+    host.backup()
+    before = len(backup.complete(host.restic))
+    host.secret.unlink()
+    password.unlink()
+    (certificates / "key.pem").unlink()
+    with pytest.raises(BackupError, match=r"tls is empty, and had 1 files.*Nothing was stored") as caught:
+        host.backup()
+    assert f"{host.secret} is not there" in str(caught.value)
+    assert "backup_accept_missing=yes" in str(caught.value)
+    assert "admin_password" not in str(caught.value)
+    assert len(backup.complete(host.restic)) == before
+    made = backup.run(host.settings, Status(host.settings.run, "backup"), host.restic, accept_missing=True)
+    assert sorted(warning.split(" is ")[1] for warning in made["warnings"]) == [
+        "empty, and had 1 files",
+        "not there",
+        "not there",
+    ]
+    # Said once, it is known.
+    assert host.backup()["warnings"] == []
+
+
+def test_fewer_files_of_tenants_are_an_error_where_their_folder_is_another_one(host: Host) -> None:
+    songs = [host.song.with_name(f"{number}.mp3") for number in range(loss.FEW)]
+    for song in songs:
+        song.write_text("x")
+    host.backup()
+    for song in songs:
+        song.unlink()
+    # Customers go, and take theirs with them: a warning, once.
+    assert f"{host.media} has 1 files, and had 11" in host.backup()["warnings"][0]
+    assert host.backup()["warnings"] == []
+    # What stands there while its disk is not mounted.
+    host.media.rename(host.folder / "disk")
+    host.media.mkdir()
+    with pytest.raises(BackupError, match=r"media is empty, and had 1 files; it is another folder or disk than before"):
+        host.backup()
+    host.media.rmdir()
+    shutil.copytree(host.folder / "disk", host.media, symlinks=True)
+    assert host.backup()["warnings"] == []
+    host.media.rename(host.folder / "moved")
+    with pytest.raises(BackupError, match=r"media is not there"):
+        host.backup()
+
+
+def test_a_disk_that_is_not_mounted_is_an_error_of_a_backup_and_of_a_restore(host: Host) -> None:
+    host.backup()
+    units = host.folder / "units"
+    units.mkdir()
+    name = loss._escaped(str(host.media)) + ".mount"
+    (units / name).write_text("[Mount]\n")
+    mountinfo = host.folder / "mountinfo"
+    root = "26 1 254:1 / / rw,relatime shared:1 - ext4 /dev/vda1 rw\n"
+    mountinfo.write_text(root)
+    host.settings = dataclasses.replace(host.settings, mount_units=(units,), mountinfo=mountinfo)
+    with pytest.raises(BackupError, match=r"no disk is mounted at .*media.*systemctl restart.*Nothing was stored"):
+        host.backup()
+    host.song.unlink()
+    assert host.restore()["missing"] == 1
+    with pytest.raises(BackupError, match=r"no disk is mounted at .*Nothing was changed"):
+        host.restore(confirm=True)
+    assert not host.song.exists()
+    mountinfo.write_text(f"{root}90 26 254:16 / {host.media} rw,relatime shared:9 - ext4 /dev/vdb rw\n")
+    host.restore(confirm=True)
+    host.backup()
+
+
+def test_units_of_mounts_are_named_as_systemd_names_them(tmp_path: Path) -> None:
+    assert loss._escaped("/var/lib/streamfleet/media") == "var-lib-streamfleet-media"
+    assert loss._escaped("/srv/a-b c") == "srv-a\\x2db\\x20c"
+    (tmp_path / "mountinfo").write_text(r"26 1 254:1 / /srv/a\040b rw - ext4 /dev/vda1 rw")
+    assert loss._mounted(tmp_path / "mountinfo") == {"/srv/a b"}
+
+
+def test_the_panels_database_is_not_stored_without_the_key_of_its_credentials(
+    host: Host, panel: database.Panel, tmp_path: Path
+) -> None:
+    lost = dataclasses.replace(panel._database, secrets=tmp_path / "lost.env")
+    with pytest.raises(BackupError, match=r"lost\.env is not there.*Nothing was stored"):
+        host.backup(database=lost)
+    assert backup.complete(host.restic) == []
+
+
+def test_an_upgrade_that_works_on_the_database_is_waited_for(
+    host: Host, panel: database.Panel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "upgrade"
+    folder.mkdir()
+    note = folder / "journal.json"
+    host.settings = dataclasses.replace(host.settings, database=panel._database, upgrade=folder)
+    phases = iter(["snapshot", "open", "passed"])
+    slept: list[float] = []
+
+    def at(phase: str, touched: float) -> None:
+        note.write_text(json.dumps({"phase": phase, "touched": touched}))
+
+    def sleep(seconds: float) -> None:
+        assert backup.complete(host.restic) == []
+        slept.append(seconds)
+        at(next(phases), time.time())
+
+    monkeypatch.setattr(upgrading.time, "sleep", sleep)
+    at("begun", time.time())
+    host.backup()
+    assert len(slept) == 3
+    # One that has begun while it was dumped, and has gone back.
+    dumped: list[Path] = []
+    dump = database.Panel.dump
+
+    def meanwhile(self: database.Panel, folder_of_dump: Path) -> Path:
+        if not dumped:
+            (folder / "last.json").write_text("{}")
+        dumped.append(dump(self, folder_of_dump))
+        return dumped[-1]
+
+    note.unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(database.Panel, "dump", meanwhile)
+        host.backup()
+    assert len(dumped) == 2
+    # Nobody works on it any more; or it takes too long.
+    known = len(backup.complete(host.restic))
+    at("undoing", time.time() - upgrading.LEASE - 1)
+    with pytest.raises(BackupError, match=r"phase undoing.*upgrade_take_over=yes.*Nothing was stored"):
+        host.backup()
+    monkeypatch.setattr(upgrading, "PATIENCE", -1)
+    at("open", time.time())
+    with pytest.raises(BackupError, match="phase open"):
+        host.backup()
+    assert (len(slept), len(backup.complete(host.restic))) == (3, known)
+
+
+def test_migrations_of_a_backup_are_those_of_its_database(host: Host, panel: database.Panel) -> None:
+    base = sqlite3.connect(panel.where.name)
+    base.execute("CREATE TABLE django_migrations (id INTEGER PRIMARY KEY, app TEXT, name TEXT)")
+    names = [("panel", "0042_new"), ("panel", "0001_initial"), ("auth", "0001_initial")]
+    base.executemany("INSERT INTO django_migrations (app, name) VALUES (?, ?)", names)
+    base.commit()
+    base.close()
+    host.settings = dataclasses.replace(host.settings, database=panel._database)
+    host.backup()
+    # The release that is installed knows none of them.
+    with pytest.raises(BackupError, match=r"database is newer.*0001_initial, 0042_new"):
+        host.restore()
 
 
 def test_files_that_are_not_in_the_backup_stay(host: Host) -> None:
@@ -221,6 +401,36 @@ def test_a_program_whose_files_are_damaged_stays_stopped_until_they_are_had(host
     host.restore(confirm=True)
     assert host.secret.read_text() == "KEY='old'\n"
     assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_units_that_this_host_has_not_are_not_stopped(host: Host) -> None:
+    acme = Part("certificates", (str(host.secret),), ("acme.timer",))
+    host.settings = dataclasses.replace(host.settings, parts=(*host.settings.parts, acme))
+    host.units.unknown = {"acme.timer"}
+    host.backup()
+    host.secret.write_text("KEY='new'\n")
+    host.restore(confirm=True)
+    assert host.secret.read_text() == "KEY='old'\n"
+    assert host.units.asked[:2] == [("stop", ["panel.service"]), ("start", ["panel.service"])]
+
+
+def test_systemd_is_asked_which_units_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    states = {"panel.service": "loaded", "acme.timer": "not-found", "away.service": "masked"}
+    answers = " ".join(f"'{name}') echo {state};;" for name, state in states.items())
+    double = tmp_path / "systemctl"
+    # An empty line between the units, as systemctl has it.
+    double.write_text(
+        "#!/bin/sh\n"
+        '[ "$1 $2 $3" = "show --property=LoadState --value" ] || { echo "Unknown operation." >&2; exit 1; }\n'
+        f'shift 3\nfor name; do case "$name" in {answers} esac; echo; done\n'
+    )
+    double.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert restore.Units().known(list(states)) == ["panel.service", "away.service"]
+    assert restore.Units().known([]) == []
+    # It does not answer: nothing is taken for absent.
+    double.write_text("#!/bin/sh\nexit 1\n")
+    assert restore.Units().known(list(states)) == list(states)
 
 
 def test_what_the_repository_still_has_is_put_back_when_some_of_it_has_gone(host: Host) -> None:
@@ -498,6 +708,60 @@ def test_two_jobs_at_once_are_one_too_many(host: Host) -> None:
         pass
 
 
+def test_every_command_that_the_doctor_names_is_one(monkeypatch: pytest.MonkeyPatch, host: Host) -> None:
+    named = re.findall(
+        r"streamfleet-backup ([a-z]+[^.,;\"]*)", (ROOT / "module_utils/streamfleet/doctor/backup.py").read_text()
+    )
+    named += re.findall(r"streamfleet-backup ([a-z]+ --[a-z]+)", Path(restic.__file__).read_text())
+    named += re.findall(r"streamfleet-backup ([a-z]+[- a-z]*)", (ROOT / "docs/backup.md").read_text())
+    assert "unlock --all" in named
+    for words in named:
+        if words.split()[0] not in ("service", "timer"):
+            program._parser().parse_args(words.split())
+    # Not while something works on this host.
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(program, "load", lambda: host.settings)
+    monkeypatch.setattr(Restic, "run", lambda _self, *arguments: asked.append(arguments))
+    assert program.main(["unlock"]) == 0
+    assert program.main(["unlock", "--all"]) == 0
+    with lock.held(host.settings.run, "backup"):
+        assert program.main(["unlock", "--all"]) == 1
+    assert asked == [("unlock",), ("unlock", "--remove-all")]
+
+
+def test_what_a_restore_is_asked_is_not_kept_since_it_may_hold_a_password(
+    tmp_path: Path, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(program, "RUN", tmp_path)
+    monkeypatch.setattr(program, "load", lambda: host.settings)
+    (tmp_path / "restore.json").write_text(json.dumps(program.ORDER | {"repository": "rest:https://me:secret@b/"}))
+    assert program._order()["repository"] == "rest:https://me:secret@b/"
+    assert list(tmp_path.glob("restore.json")) == []
+    with pytest.raises(BackupError, match="nobody has said what to restore"):
+        program._order()
+    # Nor where the job does not start.
+    double = tmp_path / "bin" / "systemctl"
+    double.parent.mkdir()
+    double.write_text(
+        '#!/bin/sh\n[ "$1" = show ] || exit 1\necho ActiveState=inactive; echo InvocationID=; echo Result=\n'
+    )
+    double.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{double.parent}:{os.environ['PATH']}")
+    assert program.main(["begin", "restore", "--repository", "rest:https://me:secret@b/"]) == 1
+    assert list(tmp_path.glob("restore.json")) == []
+
+
+def test_conflicts_that_are_not_named_are_counted(host: Host) -> None:
+    for number in range(plan.SHOWN + 3):
+        host.song.with_name(f"{number}.mp3").write_text("old")
+    host.backup()
+    assert (host.restore()["conflicts"], host.restore()["conflicts_more"]) == ([], 0)
+    for number in range(plan.SHOWN + 3):
+        host.song.with_name(f"{number}.mp3").write_text("new")
+    shown = host.restore()
+    assert (len(shown["conflicts"]), shown["conflicts_more"], shown["different"]) == (plan.SHOWN, 3, plan.SHOWN + 3)
+
+
 def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
     status = Status(host.settings.run, "backup")
     status.phase("store", "3 files")
@@ -512,7 +776,7 @@ def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
         ("Fatal: wrong password or no key found", "streamfleet_backup_password"),
         ("Fatal: unable to save snapshot: write /srv/x: no space left on device", "the disk is full"),
         ('Fatal: unable to open config file: Stat: Get "https://b/": dial tcp: connect: connection refused', "network"),
-        ("unable to create lock in backend: repository is already locked by PID 7 on other", "restic unlock"),
+        ("unable to create lock in backend: repository is already locked by PID 7 on other", "-backup unlock --all"),
         ("Load(<data/5f4e>) returned error, retrying: ciphertext verification failed", "damaged or incomplete"),
         ("Fatal: unable to open config file: permission denied", "access is refused"),
         ("subprocess ssh: Permission denied (publickey).\nFatal: ssh command exited: status 255", "access is refused"),
@@ -522,6 +786,9 @@ def test_the_status_tells_how_far_it_is_and_how_it_ended(host: Host) -> None:
         ("Save(<data/e4>): Write: connection lost\nFatal: ssh command exited: signal: killed", "the server is away"),
         ("Host key verification failed.\nFatal: ssh command exited: exit status 255", "its server is another"),
         ("Get config: x509: certificate signed by unknown authority", "certificate is not trusted"),
+        ("x509: certificate has expired or is not yet valid: current time 2026 is after", "another name or time"),
+        ("x509: certificate is valid for backup1.example, not 10.1.1.1", "another name or time"),
+        ("x509: cannot validate certificate for 10.1.1.1 because it doesn't contain any IP SANs", "another name"),
         ('cannot parse root certificate from "/etc/ca.pem"\nmain.open\n\tcmd/global.go:703', "is no certificate (PEM)"),
         ("unable to read root certificate: open /etc/ca.pem: no such file or directory", "is no certificate (PEM)"),
         ("something new", "restic failed and says"),
@@ -723,9 +990,151 @@ def test_the_database_that_was_here_is_kept_as_it_is(
     monkeypatch.setattr(database.Panel, "manage", lambda *asked: json.dumps({"epoch": EPOCH}))
     stored = {"objects": database.objects(dumped)}
     kept = restore._load(chosen, dumped, "abc", stored, tmp_path, keep=True)
-    assert Path(kept).read_bytes() == b"damaged"
-    assert kept.startswith(f"{path}.before-")
+    (file,) = kept
+    assert Path(file).read_bytes() == b"damaged"
+    assert file.startswith(f"{path}.before-")
     assert json.loads((chosen.data / "restored.json").read_text())["epoch"] == EPOCH
+
+
+class Killed(BaseException):
+    """The process ends where it is."""
+
+
+class Installation:
+    """A panel's database with an epoch and a counter, and its commands as far as they change these."""
+
+    def __init__(self, base: Path) -> None:
+        self.base, self.asked = base, []  # type: tuple[Path, list[str]]
+        self.change("CREATE TABLE panel_installation (id INTEGER, epoch TEXT)")
+        self.change("CREATE TABLE panel_counter (id INTEGER, value INTEGER)")
+        self.change("INSERT INTO panel_installation VALUES (1, ?)", EPOCH.replace("-", ""))
+        self.change("INSERT INTO panel_counter VALUES (1, 200005)")
+
+    def change(self, statement: str, *values: Any) -> None:
+        base = sqlite3.connect(self.base)
+        base.execute(statement, values)
+        base.commit()
+        base.close()
+
+    def told(self) -> tuple[str, int]:
+        base = sqlite3.connect(self.base)
+        found = base.execute("SELECT epoch, value FROM panel_installation, panel_counter").fetchone()
+        base.close()
+        return found  # type: ignore[no-any-return]
+
+    def manage(self, _panel: database.Panel, *asked: str, stdin: str = "") -> str:
+        assert asked in (("migrate", "--noinput"), ("restored",)), asked
+        assert not stdin
+        self.asked.append(asked[0])
+        if asked[0] == "migrate":
+            return ""
+        epoch = str(uuid.uuid4())
+        self.change("UPDATE panel_installation SET epoch = ?", epoch.replace("-", ""))
+        self.change("UPDATE panel_counter SET value = value + 1000")
+        return json.dumps({"epoch": epoch})
+
+
+@pytest.fixture
+def installation(panel: database.Panel, host: Host, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """The host has a panel, too, whose database has been backed up and has gone on since."""
+    made = Installation(Path(panel.where.name))
+    monkeypatch.setattr(database.Panel, "manage", lambda panel, *asked, **more: made.manage(panel, *asked, **more))
+    # What is kept bears the time; on a host two runs take longer than a second.
+    seconds = iter(range(60))
+    monkeypatch.setattr(restore, "stamp", lambda: f"2026-11-28T02:00:{next(seconds):02d}Z")
+    host.settings = dataclasses.replace(host.settings, database=panel._database)
+    host.backup()
+    made.change("UPDATE panel_counter SET value = 200009")
+    return made
+
+
+@pytest.mark.parametrize("after", ["load", "migrate", "restored"])
+def test_a_restore_that_is_killed_once_the_database_is_loaded_makes_it_another_one_when_it_goes_on(
+    host: Host, installation: Installation, after: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        if after == "load":
+            load = database.Panel.load
+
+            def killed_load(panel: database.Panel, dump: Path) -> None:
+                load(panel, dump)
+                raise Killed
+
+            patch.setattr(database.Panel, "load", killed_load)
+        else:
+
+            def killed(panel: database.Panel, *asked: str, **more: Any) -> str:
+                installation.manage(panel, *asked, **more)
+                if asked[0] == after:
+                    raise Killed
+                return ""
+
+            patch.setattr(database.Panel, "manage", killed)
+        with pytest.raises(Killed):
+            host.restore(confirm=True)
+    if after == "load":
+        assert installation.told() == (EPOCH.replace("-", ""), 200005)
+        with pytest.raises(BackupError, match=r"has not ended.*run streamfleet-panel restored, remove"):
+            host.backup()
+    # What is told is what restore.yml has the nodes converged for.
+    shown = host.restore()
+    assert shown["database"] == "other"
+    done = host.restore(confirm=True)
+    assert done["database"] == "other"
+    assert str(host.folder / "panel.sqlite3.before-") in done["database_kept"]
+    epoch, counter = installation.told()
+    assert (epoch != EPOCH.replace("-", ""), counter) == (True, 201005)
+    assert installation.asked[-2:] == ["migrate", "restored"]
+    assert not (host.settings.data / journal.FILE).exists()
+    # Whoever repeats it takes nothing of what it has become.
+    assert host.restore(confirm=True)["database"] == "restored"
+    assert installation.told() == (epoch, counter)
+
+
+def test_a_disk_that_is_too_small_for_the_database_is_said_before_anything_is_done(
+    host: Host, installation: Installation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Path(installation.base).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(plan, "RESERVE", 1 << 60)
+        shown = host.restore()
+        assert (shown["missing"], shown["different"], shown["database"]) == (0, 0, "other")
+        with pytest.raises(BackupError, match=r"MB free; .* needed.*Nothing was changed"):
+            host.restore(confirm=True)
+    assert (host.units.asked, Path(installation.base).read_bytes()) == ([], before)
+    host.restore(confirm=True)
+
+
+@pytest.mark.parametrize(
+    ("url", "needed"),
+    [
+        ("sqlite:////srv/base/panel.sqlite3", {"data": 1000, "/srv/base": 2000}),
+        ("postgres://%2Frun%2Fpostgresql/streamfleet", {"data": 1700, "tmp": 1000}),
+        ("mysql://me:p@db/x", {"data": 1700, "tmp": 1000}),
+    ],
+)
+def test_what_room_the_database_needs(
+    host: Host, tmp_path: Path, url: str, needed: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    (tmp_path / "panel.env").write_text(f"{database.URL}='{url}'\n")
+    own = settings.Database(tmp_path / "panel.env", tmp_path / "panel.env", "root", tmp_path, ())
+    chosen = dataclasses.replace(host.settings, database=own)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "dump").write_bytes(bytes(1000))
+    (tmp_path / "here" / "panel.any").write_bytes(bytes(700))
+    found = restore.room_of_database(chosen, tmp_path / "dump", tmp_path, keep=True)
+    assert found == {name if name.startswith("/") else str(tmp_path / name): size for name, size in needed.items()}
+
+
+def test_the_nodes_of_a_panel_that_was_put_back_by_a_run_before_are_converged_too() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    (converged,) = [play for play in plays if play.get("name") == "Have the nodes converged"]
+    conditions = " and ".join(f"({each})" for each in converged["tasks"][0]["when"])
+    language = jinja2.Environment(autoescape=True).compile_expression(conditions)
+    for known, wanted in (("other", True), ("empty", True), ("restored", True), ("same", False), ("elsewhere", False)):
+        ended = {"status": {"result": {"done": True, "database": known}}}
+        assert bool(language(__streamfleet_backup_ended=ended)) is wanted, known
 
 
 POSTGRESQL = b"""--
@@ -837,7 +1246,8 @@ def test_paths_are_literal_since_they_are_read_from_outside_the_role() -> None:
     assert {"panel", "worker", "certificates", "file_transfer"} <= set(declared())
     for role, items in declared().items():
         for item in items:
-            assert set(item) <= {"paths", "units", "reload", "database"}, role
+            assert set(item) <= {"paths", "units", "reload", "optional", "database"}, role
+            assert {*item.get("optional", ())} <= {*item["paths"]}, role
             assert all(path.startswith("/") and "{" not in path for path in item["paths"]), role
 
 
@@ -868,6 +1278,29 @@ def test_only_a_host_that_was_restored_is_installed_whatever_was_answered(
     language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
     found = language.compile_expression(imported["when"])(restore_confirm="no", ansible_check_mode=False, **ended)
     assert bool(found) is installed
+
+
+def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_ended() -> None:
+    plays = yaml.safe_load((ROOT / "playbooks/restore.yml").read_text())
+    names = [play.get("name") for play in plays]
+    (task,) = plays[names.index("Have the fleet for this run")]["tasks"]
+    assert task["ansible.builtin.import_tasks"] == "tasks/fleet_at_rest.yml"
+    # A panel that is lost says nothing of either.
+    assert task["vars"] == {"__streamfleet_lock_optional": True}
+    assert names.index("Have the fleet for this run") < names.index("Put back what nodes had")
+    tasks = yaml.safe_load((ROOT / "playbooks/tasks/fleet_at_rest.yml").read_text())
+    (check,) = [task for task in tasks if "ansible.builtin.assert" in task]
+    language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
+    for known, held in (
+        ({}, []),
+        ({"upgrade": False, "domain_change": None}, []),
+        ({"upgrade": True, "domain_change": None}, ["no upgrade is under way"]),
+        ({"upgrade": False, "domain_change": {"from": "a"}}, ["no change of names is unfinished"]),
+    ):
+        said = {
+            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=known) for item in check["loop"]
+        }
+        assert [name for name, that in said.items() if that != "True"] == held
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,7 +145,15 @@ HEALTHY: dict[str, Any] = {
     },
     "encoders": {"refused": [], "minutes": 15},
     "vendors": {"wowza": [], "flussonic": []},
-    "backup": {"installed": True, "age": 3600.0, "since": 9 * DAY, "warnings": [], "failed": False, "log": []},
+    "backup": {
+        "installed": True,
+        "age": 3600.0,
+        "since": 9 * DAY,
+        "warnings": [],
+        "rehearsal": {},
+        "failed": False,
+        "log": [],
+    },
     "converge": {"held": False, "who": "", "seconds": 0.0, "journal": False, "state": ""},
 }
 
@@ -320,6 +329,11 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("backup.failed", {"backup": {"failed": True, "log": ["something else"]}}, "failed"),
     ("backup.old", {"backup": {"age": 3 * DAY}}, "3 days old"),
     ("backup.old", {"backup": {"age": None}}, "never been a backup"),
+    (
+        "backup.rehearsal",
+        {"backup": {"rehearsal": {"succeeded": False, "ended": "2026-11-28T02:00:00Z", "why": "the disk is full"}}},
+        "may not come back",
+    ),
     ("backup.warning", {"backup": {"warnings": ["/x could not be read"]}}, "not whole"),
     ("converge.state", {"converge": {"state": "Expecting value"}}, "cannot be read"),
     ("converge.hung", {"converge": {"held": True, "seconds": 4000.0, "who": "worker (process 9)"}}, "hangs"),
@@ -747,9 +761,19 @@ def test_backups_and_converge(tmp_path: Path) -> None:
     assert backup.gather(Told(tmp_path).host, About(), {}) == {"installed": False}
     put(tmp_path, backup.SETTINGS, "{}")
     put(tmp_path, backup.LAST, '{"warnings": ["one"]}')
+    put(tmp_path, backup.REHEARSAL, '{"succeeded": false, "why": "the disk is full"}')
     told = Told(tmp_path, {"systemctl is-failed": Finished(1)})
     seen = backup.gather(told.host, About(), {})
     assert (seen["warnings"], seen["failed"], seen["age"] < 60) == (["one"], False, True)
+    assert seen["rehearsal"] == {"succeeded": False, "why": "the disk is full"}
+    working = {"succeeded": False, "why": "It has begun", "running": True}
+    report = put(tmp_path, backup.REHEARSAL, json.dumps(working))
+    assert backup.gather(told.host, About(), {})["rehearsal"] == {}
+    os.utime(report, (time.time() - 90000, time.time() - 90000))
+    assert backup.gather(told.host, About(), {})["rehearsal"] == working
+    for broken in ("5", "{", "[1]"):
+        put(tmp_path, backup.REHEARSAL, broken)
+        assert backup.gather(told.host, About(), {})["rehearsal"] == {}, broken
     put(tmp_path, "/run/streamfleet/converge.lock", '{"who": "worker", "pid": 4, "since": "2026-01-01T00:00:00Z"}')
     put(tmp_path, "/var/lib/streamfleet/node/state.json", "{")
     seen = converge.gather(told.host, About(), {})

@@ -85,12 +85,12 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
     name: str, tmp_path: Path
 ) -> None:
     playbook, out = ROOT / "playbooks" / f".wiring-{name}-{os.getpid()}.yml", tmp_path / "wiring.json"
-    playbook.write_text(WIRING.format(root=ROOT, out=out))
     try:
+        playbook.write_text(WIRING.format(root=ROOT, out=out))
         extra = ["-e", json.dumps({"ansible_connection": "local", "ansible_become": False})]
         done = play(f"inventories/{name}/hosts.yml", *extra, playbook=playbook.name)
     finally:
-        playbook.unlink()
+        playbook.unlink(missing_ok=True)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
     groups, hosts = {group: set(members) for group, members in found["groups"].items()}, found["hosts"]

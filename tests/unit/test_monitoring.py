@@ -17,7 +17,7 @@ from streamfleet_watch.figures import FAMILIES as OF_HOSTS
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = ROOT / "monitoring" / "streamfleet.rules.yml"
-CASES = ROOT / "monitoring" / "streamfleet.test.yml"
+CASES = sorted((ROOT / "monitoring").glob("*.test.yml"))
 FAMILIES = (ROOT / "panel/streamfleet_panel/metrics/families.py").read_text()
 #: Families as Prometheus names their samples: an info's ends on _info.
 METRICS = {
@@ -52,15 +52,16 @@ def test_alerts_are_raised_by_what_they_are_for(promtool: str, tmp_path: Path) -
         for rule in group["rules"]:
             assert rule.pop("annotations").keys() == {"summary", "description"}
     (tmp_path / RULES.name).write_text(yaml.safe_dump(data))
-    (tmp_path / CASES.name).write_text(CASES.read_text())
-    command = [promtool, "test", "rules", str(tmp_path / CASES.name)]
+    for cases in CASES:
+        (tmp_path / cases.name).write_text(cases.read_text())
+    command = [promtool, "test", "rules", *(str(tmp_path / cases.name) for cases in CASES)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_every_alert_has_a_case_of_each_kind() -> None:
     raised: dict[str, set[bool]] = {}
-    for case in yaml.safe_load(CASES.read_text())["tests"]:
+    for case in (case for cases in CASES for case in yaml.safe_load(cases.read_text())["tests"]):
         for test in case["alert_rule_test"]:
             raised.setdefault(test["alertname"], set()).add(bool(test["exp_alerts"]))
     assert raised == {rule["alert"]: {True, False} for rule in rules()}

@@ -372,7 +372,7 @@ def test_figures_of_a_host(tmp_path: Path) -> None:
     key = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes"
     command = f"{key} -subj /CN=x -days 9 -keyout k -out fullchain.pem"
     subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
-    put(tmp_path, figures.BACKUP_SETTINGS, "{}")
+    put(tmp_path, figures.BACKUP_SETTINGS, '{"rehearsed": true}')
     os.utime(put(tmp_path, figures.BACKUP_LAST, "{}"), (5000, 5000))
     now = datetime.now(UTC).timestamp()
     for slug, since, age in (("tv", now - 500, 200), ("new", now - 20, None), ("off", None, 900)):
@@ -385,6 +385,7 @@ def test_figures_of_a_host(tmp_path: Path) -> None:
         if age:
             os.utime(put(tmp_path, f"{figures.HLS}/{slug}/index.m3u8"), (now - age, now - age))
     put(tmp_path, f"{figures.LIVE}/broken", "{")
+    put(tmp_path, figures.REHEARSAL, json.dumps({"ended": "2026-11-28T02:00:00Z", "succeeded": False}))
     device = f"{os.major(tmp_path.stat().st_dev)}:{os.minor(tmp_path.stat().st_dev)}"
     put(tmp_path, "proc/self/mountinfo", f"20 1 {device} / / ro,relatime shared:1 - ext4 /dev/x rw,errors=remount-ro\n")
     text = figures.Figures(tmp_path).text({})
@@ -394,6 +395,18 @@ def test_figures_of_a_host(tmp_path: Path) -> None:
     assert not [name for name in found if "radio.tenant.test" in name]
     assert found["streamfleet_host_backup_configured"] == 1
     assert found["streamfleet_host_backup_timestamp_seconds"] == 5000
+    assert found["streamfleet_host_rehearsal_timestamp_seconds"] == 1795831200
+    assert found["streamfleet_host_rehearsal_succeeded"] == 0
+    assert found["streamfleet_host_rehearsal_configured"] == 1
+    # Written by an earlier release, or by nobody.
+    for settings, configured in (('{"rehearsed": false}', 0), ("{}", None), ("{", None), ("[]", None)):
+        put(tmp_path, figures.BACKUP_SETTINGS, settings)
+        other = samples(figures.Figures(tmp_path).text({}))
+        assert other.get("streamfleet_host_rehearsal_configured") == configured, settings
+        assert other["streamfleet_host_backup_configured"] == 1
+    for broken in ("{", '{"ended": "yesterday", "succeeded": true}', '["x"]', '{"succeeded": true}'):
+        put(tmp_path, figures.REHEARSAL, broken)
+        assert "rehearsal" not in figures.Figures(tmp_path).text({}), broken
     assert abs(found['streamfleet_host_hls_age_seconds{media_service="tv"}'] - 200) < 5
     assert abs(found['streamfleet_host_hls_age_seconds{media_service="new"}'] - 20) < 5
     assert not [name for name in found if '"off"' in name or '"broken"' in name]

@@ -15,7 +15,9 @@ from .finding import ERROR, WARNING, Finding
 UNIT, TIMER = "streamfleet-backup.service", "streamfleet-backup.timer"
 SETTINGS = "/etc/streamfleet/backup/settings.json"
 LAST = "/var/lib/streamfleet-backup/last.json"
+REHEARSAL = "/var/lib/streamfleet-backup/rehearsal.json"
 LATE_SECONDS = 2 * 86400
+LONGEST_REHEARSAL = 86400
 #: What restic says → what it means, and what to do.
 _WORDS = (
     (
@@ -31,7 +33,7 @@ _WORDS = (
     (
         r"already locked|unable to create lock",
         "another backup holds the repository, or one was killed",
-        "Once nobody works: streamfleet-backup unlock, or restic unlock, which removes stale locks alone.",
+        "Once nobody works on it: streamfleet-backup unlock --all.",
     ),
     (r"no space left|quota", "the repository's disk is full", "Free some space there, or keep fewer backups."),
     (
@@ -48,15 +50,23 @@ _WORDS = (
 
 
 def gather(host: Host, _about: About, _seen: dict[str, Any]) -> dict[str, Any]:
-    """``age``: seconds since the last good one, None without one; ``warnings`` of it; ``log`` of a failed one."""
+    """``age``: seconds since the last good one, None without one; ``warnings`` of it; ``log`` of a failed one.
+
+    ``rehearsal``: what restore_rehearsal.yml has told last, empty where it never ran, or works.
+    """
     if not host.path(SETTINGS).is_file():
         return {"installed": False}
-    found: dict[str, Any] = {"installed": True, "age": None, "since": 0.0, "warnings": []}
+    found: dict[str, Any] = {"installed": True, "age": None, "since": 0.0, "warnings": [], "rehearsal": {}}
     with contextlib.suppress(OSError, ValueError, AttributeError):
         found["age"] = time.time() - host.path(LAST).stat().st_mtime
         found["warnings"] = list(json.loads(host.path(LAST).read_text()).get("warnings", []))
     with contextlib.suppress(OSError):
         found["since"] = time.time() - host.path(SETTINGS).stat().st_mtime
+    with contextlib.suppress(OSError, ValueError, TypeError):
+        told = dict(json.loads(host.path(REHEARSAL).read_text()))
+        # One that works is judged when it has ended, or when it cannot be working any more.
+        if not told.get("running") or time.time() - host.path(REHEARSAL).stat().st_mtime > LONGEST_REHEARSAL:
+            found["rehearsal"] = told
     found["failed"] = host.run(["systemctl", "is-failed", "--quiet", UNIT], "", 10.0).code == 0
     log = host.run(["journalctl", f"--unit={UNIT}", "--lines=30", "--output=cat", "--no-pager"], "", 30.0)
     found["log"] = log.out.splitlines() if found["failed"] else []
@@ -108,6 +118,17 @@ def judge(facts: dict[str, Any]) -> list[Finding]:
                 f"{words}: what has changed since would be lost.",
                 f"age {int(age)} s",
                 f"systemctl list-timers {TIMER} says when it runs; run backup.yml.",
+                ERROR,
+            )
+        )
+    if it["rehearsal"].get("succeeded") is False:
+        found.append(
+            Finding(
+                "backup.rehearsal",
+                TIMER,
+                "The last try to restore a backup of this host has failed: it may not come back when it is needed.",
+                f"{it['rehearsal'].get('ended', '')} {it['rehearsal'].get('why', '')}".strip(),
+                "Mend that, and run restore_rehearsal.yml with rehearsal_of as this host.",
                 ERROR,
             )
         )

@@ -1,4 +1,7 @@
-"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list``. All but messages is JSON."""
+"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list | unlock``.
+
+All but messages is JSON.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,8 @@ ORDER: dict[str, Any] = {
 }
 #: Written by begin backup: the unit is the timer's, too, and is told who wants it.
 BY_HAND = "backup.by-hand"
+#: In it, where what has gone is meant to be gone.
+ACCEPTED = "accept missing"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,8 +60,9 @@ def _backup(_asked: argparse.Namespace) -> int:
 
     def work(status: Status) -> dict[str, Any]:
         by_hand = asked.exists()
+        accepted = by_hand and asked.read_text() == ACCEPTED
         asked.unlink(missing_ok=True)
-        return backup.run(settings, status, by_hand=by_hand)
+        return backup.run(settings, status, by_hand=by_hand, accept_missing=accepted)
 
     return _job(settings, "backup", work)
 
@@ -99,24 +105,29 @@ def _begin(asked: argparse.Namespace) -> int:
             raise BackupError(
                 f"a {job} works on this host since {told.get('begun')}. Run this again when it has ended."
             )
+    if asked.accept_missing and _state(unit)["ActiveState"] in BUSY:
+        raise BackupError(
+            "a backup works on this host already, to which it was not said. Run this again when it has ended."
+        )
     if asked.job == "restore":
         order = {name: getattr(asked, name, default) for name, default in ORDER.items()}
         if asked.order:
             order |= _read_order(sys.stdin.read())
         RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_whole(RUN / "restore.json", json.dumps(order) + "\n")
         _settings_of(order)
+        write_whole(RUN / "restore.json", json.dumps(order) + "\n")
     before = _state(unit)
     running = before["ActiveState"] in BUSY
     if not running:
         if asked.job == "backup":
             RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
-            write_whole(RUN / BY_HAND, "")
+            write_whole(RUN / BY_HAND, ACCEPTED if asked.accept_missing else "")
         done = subprocess.run(
             ["systemctl", "start", "--no-block", unit], stderr=subprocess.PIPE, text=True, check=False
         )
         if done.returncode:
-            (RUN / BY_HAND).unlink(missing_ok=True)
+            for name in (BY_HAND, "restore.json"):
+                (RUN / name).unlink(missing_ok=True)
             raise BackupError(f"systemctl start {unit} failed: {' '.join(done.stderr.split())}")
     deadline = time.monotonic() + 30
     while (now := _state(unit))["InvocationID"] in ("", before["InvocationID"]) and not running:
@@ -188,11 +199,22 @@ def _list(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _unlock(asked: argparse.Namespace) -> int:
+    """Remove locks of the repository that nobody has any more, where nothing works on this host."""
+    settings = load()
+    with held(settings.run, "unlock"):
+        Restic(settings).unlock(everybodys=asked.all)
+    return 0
+
+
 def _order() -> dict[str, Any]:
     try:
         order = json.loads((RUN / "restore.json").read_text())
     except (OSError, ValueError) as error:
         raise BackupError(f"nobody has said what to restore ({error}). Use restore.yml.") from None
+    finally:
+        # The address of a repository may hold its password.
+        (RUN / "restore.json").unlink(missing_ok=True)
     return dict(order)
 
 
@@ -227,11 +249,14 @@ def _parser() -> argparse.ArgumentParser:
     command("backup", _backup, "make one now (what the timer's unit does)")
     command("restore", _restore, "do what begin restore has written down (what its unit does)")
     command("status", _status, "what the last job has told")
+    unlock = command("unlock", _unlock, "remove locks of the repository that were left by programs that have died")
+    unlock.add_argument("--all", action="store_true", help="also those of other hosts: nobody must be at work there")
     begin = command("begin", _begin, "start a job in the background")
     begin.add_argument("job", choices=sorted(UNITS))
     begin.add_argument("--snapshot", default="latest")
     begin.add_argument("--confirm", action="store_true")
     begin.add_argument("--again", action="store_true")
+    begin.add_argument("--accept-missing", action="store_true", help="of a backup: what has gone is meant to be gone")
     begin.add_argument("--order", action="store_true", help="read these from standard input, as JSON")
     wait = command("wait", _wait, "wait for a job")
     wait.add_argument("job", choices=sorted(UNITS))

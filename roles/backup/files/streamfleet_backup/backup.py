@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from . import files, manifest
+from . import files, journal, loss, manifest, rows, upgrading
 from .database import Panel, ended, objects
 from .errors import BackupError, NoRepository
 from .restic import Restic, escaped, megabytes, without_password
@@ -28,13 +28,22 @@ CLOCKS = timedelta(minutes=10)
 PERIODS = {"daily": "%Y-%m-%d", "weekly": "%G-%V", "monthly": "%Y-%m"}
 
 
-def run(settings: Settings, status: Status, restic: Restic | None = None, by_hand: bool = True) -> dict[str, Any]:
+def run(
+    settings: Settings,
+    status: Status,
+    restic: Restic | None = None,
+    by_hand: bool = True,
+    accept_missing: bool = False,
+) -> dict[str, Any]:
     """Make one; what was written: ``{"snapshot", "manifest", "files", "bytes", …, "warnings"}``. Raises BackupError.
 
-    ``by_hand``: somebody has asked for it; the timer has not.
+    ``by_hand``: somebody has asked for it; the timer has not. ``accept_missing``: what the backup before had and this
+    one has not is meant to be gone.
     """
     restic = restic or Restic(settings)
     whole(settings)
+    if not accept_missing:
+        loss.refuse_unmounted(settings, f"Nothing was stored. {loss.ACCEPT}")
     status.phase("repository", restic_name(settings))
     begun, warnings = stamp(), []
     known = open_repository(settings, restic, by_hand)
@@ -44,6 +53,14 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
         summary: dict[str, Any] = {"host": settings.host, "release": release_of(settings), "begun": begun}
         summary["database"] = dump(settings, status, folder)
         entries, counted = hashed(settings, status)
+        kept_roots = loss.remembered(settings, manifest.by_root(entries, settings.roots))
+        missing, fewer = loss.compare(settings, kept_roots)
+        if missing and not accept_missing:
+            raise BackupError(
+                f"what the backup before had is not here: {'; '.join(missing)}. See whether its disk is mounted, or"
+                f" have it back by restore.yml. {loss.ACCEPT} Nothing was stored."
+            )
+        warnings += [*missing, *fewer]
         status.phase("store", f"{len(entries)} files and folders, {counted.hashed_bytes} bytes of them new")
         roots = [*settings.roots, str(folder / "database")]
         there = [path for path in roots if Path(path).exists() or Path(path).is_symlink()]
@@ -96,7 +113,7 @@ def run(settings: Settings, status: Status, restic: Restic | None = None, by_han
     if settings.prune and not late:
         status.phase("prune")
         result["forgotten"] = forget(settings, restic)
-    write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known}) + "\n")
+    write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known, "roots": kept_roots}) + "\n")
     return result
 
 
@@ -112,16 +129,14 @@ def left_out(roots: Sequence[str], paths: Sequence[str]) -> list[str]:
 
 def whole(settings: Settings) -> None:
     """Raises BackupError where a restore has begun and not ended: half a host would be stored as its newest."""
-    journal = settings.data / "restoring.json"
-    if not journal.exists():
+    if not journal.exists(settings):
         return
-    try:
-        snapshot = str(json.loads(journal.read_text())["snapshot"])[:8]
-    except (OSError, ValueError, KeyError, TypeError):
-        snapshot = "a backup"
+    snapshot = str(journal.read(settings).get("snapshot", "a backup"))[:8]
+    told = "run streamfleet-panel restored, " if "database" in journal.read(settings) else ""
     raise BackupError(
         f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If"
-        f" what is here shall count as it is, remove {journal} and start what is stopped. Nothing was stored."
+        f" what is here shall count as it is, {told}remove {settings.data / journal.FILE} and start what is stopped."
+        " Nothing was stored."
     )
 
 
@@ -178,10 +193,20 @@ def dump(settings: Settings, status: Status, folder: Path) -> dict[str, Any] | N
     """Dump the panel's database; what is known of it, None on hosts without a panel."""
     if settings.database is None:
         return None
-    status.phase("database")
+    if not settings.database.secrets.is_file():
+        raise BackupError(
+            f"{settings.database.secrets} is not there, without which nobody reads the credentials in the panel's"
+            " database. Have it back by restore.yml. Nothing was stored."
+        )
     (folder / "database").mkdir(mode=0o700)
     panel = Panel(settings.database)
-    path = panel.dump(folder / "database")
+    while True:
+        upgrading.wait(settings, status)
+        status.phase("database")
+        before = upgrading.trace(settings)
+        path = panel.dump(folder / "database")
+        if upgrading.trace(settings) == before:
+            break
     if not ended(path):
         raise BackupError("the dump of the panel's database is not complete. Nothing was stored.")
     digest = hashlib.sha256()
@@ -194,8 +219,13 @@ def dump(settings: Settings, status: Status, folder: Path) -> dict[str, Any] | N
         "bytes": path.stat().st_size,
         "sha256": digest.hexdigest(),
         "objects": objects(path),
-        "migrations": panel.migrations(),
+        "migrations": _migrations(path) or panel.migrations(),
     }
+
+
+def _migrations(dump: Path) -> list[str]:
+    """The panel's migrations that a dump has had: what is installed beside it may be older or newer."""
+    return sorted(str(row["name"]) for _table, row in rows.read(dump, {"django_migrations"}) if row["app"] == "panel")
 
 
 def hashed(settings: Settings, status: Status) -> tuple[list[files.Entry], files.Counted]:

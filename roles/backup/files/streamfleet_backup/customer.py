@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from . import files, manifest, plan, restore, rows
+from . import files, loss, manifest, plan, restore, rows
 from .backup import complete
 from .database import Panel
 from .errors import BackupError
@@ -93,6 +93,7 @@ def paths(settings: Settings, status: Status, request: restore.Request, restic: 
         told = {"snapshot": chosen["id"], "time": chosen["time"], "release": summary["release"], **work.told()}
         if not request.confirm:
             return {**told, "done": False}
+        loss.refuse_unmounted(settings, "Nothing was changed.")
         plan.room(work, settings.roots)
         plan.owners_known(work)
         faults, warnings = restore.put(settings, status, restic, chosen["id"], work)

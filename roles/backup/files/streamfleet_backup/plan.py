@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,14 @@ class Plan:
         return sorted([*self.missing, *self.different], key=lambda entry: entry.path)
 
     def told(self) -> dict[str, Any]:
-        """For people and playbooks."""
+        """For people and playbooks; ``conflicts_more``: how many conflicts are not named."""
+        conflicts = sorted(entry.path for entry in [*self.different, *self.owners])
         return {
             "missing": len(self.missing),
             "missing_bytes": sum(entry.size for entry in self.missing),
-            "different": len(self.different) + len(self.owners),
-            "conflicts": sorted(entry.path for entry in [*self.different, *self.owners])[:SHOWN],
+            "different": len(conflicts),
+            "conflicts": conflicts[:SHOWN],
+            "conflicts_more": max(0, len(conflicts) - SHOWN),
             "same": self.same,
             "kept": self.kept,
             "extra": self.extra,
@@ -92,16 +94,25 @@ def elsewhere(stored: Sequence[str], roots: Sequence[str]) -> list[str]:
     return sorted(root for root in stored if not manifest.under(root, roots))
 
 
-def room(plan: Plan, roots: Sequence[str]) -> None:
-    """Raises BackupError where a file system is too small for what would come onto it."""
+def room(plan: Plan, roots: Sequence[str], more: Mapping[str, int] | None = None) -> None:
+    """Raises BackupError where a file system is too small for what would come onto it.
+
+    ``more``: folder → bytes that come into it besides.
+    """
     needed: dict[int, list[Any]] = {}
-    for entry in plan.work:
-        root = next(root for root in roots if manifest.under(entry.path, [root]))
-        at = root
+
+    def need(path: str, size: int) -> None:
+        at = path
         while not Path(at).exists():
             at = str(Path(at).parent)
         found = needed.setdefault(Path(at).stat().st_dev, [at, 0])
-        found[1] += entry.size if entry.kind == "file" else 4096
+        found[1] += size
+
+    for entry in plan.work:
+        root = next(root for root in roots if manifest.under(entry.path, [root]))
+        need(root, entry.size if entry.kind == "file" else 4096)
+    for path, size in (more or {}).items():
+        need(path, size)
     for at, size in needed.values():
         disk = os.statvfs(at)
         free = disk.f_bavail * disk.f_frsize

@@ -25,7 +25,7 @@ FAULTS = (
     ),
     (
         r"is already locked",
-        "another program works on it. restic unlock removes the lock of one that has died on another host",
+        "another program works on it. streamfleet-backup unlock --all removes the lock of one that has died elsewhere",
     ),
     (
         r"host key verification failed",
@@ -36,7 +36,11 @@ FAULTS = (
         "streamfleet_backup_ca is no certificate (PEM). Correct it, and run install.yml for this host",
     ),
     (
-        r"x509:|tls: failed to verify",
+        r"certificate has expired or is not yet valid|certificate is (not )?valid for|doesn't contain any IP SANs",
+        "its server's certificate is of another name or time. Have the server renew it, and name the server as it does",
+    ),
+    (
+        r"unknown authority|certificate is not trusted",
         "its server's certificate is not trusted. Give the authority that has signed it as streamfleet_backup_ca",
     ),
     # Before what follows: ssh that is refused ends, too, and a signature that does not match is no damage.
@@ -85,9 +89,9 @@ class Restic:
         """Make the repository, of the version that compresses."""
         self.run("init", "--repository-version", "2")
 
-    def unlock(self) -> None:
-        """Remove locks of processes of this host that are no more; others stay."""
-        self.run("unlock")
+    def unlock(self, everybodys: bool = False) -> None:
+        """Remove locks of processes of this host that are no more, and such as are not renewed; or ``everybodys``."""
+        self.run("unlock", *(["--remove-all"] if everybodys else []))
 
     def backup(
         self,

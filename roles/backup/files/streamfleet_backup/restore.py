@@ -9,12 +9,13 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import files, manifest, plan
+from . import files, journal, loss, manifest, plan
 from .backup import complete, moment, restic_name
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
@@ -56,6 +57,18 @@ class Units:
             name for name, state in zip(names, done.stdout.split(), strict=False) if state in ("active", "reloading")
         ]
 
+    def known(self, names: Sequence[str]) -> list[str]:
+        """Those that this host has: one whose role makes another choice here (no ACME, for example) is not stopped."""
+        if not names:
+            return []
+        show = ["systemctl", "show", "--property=LoadState", "--value", *names]
+        done = subprocess.run(show, stdout=subprocess.PIPE, text=True, check=False)
+        states = done.stdout.split()
+        # Where systemd does not say it of each, all are asked to stop, and what is wrong is told by that.
+        if len(states) != len(names):
+            return list(names)
+        return [name for name, state in zip(names, states, strict=True) if state != "not-found"]
+
     def act(self, verb: str, names: Sequence[str]) -> None:
         """Start, stop or reload them. Raises BackupError."""
         if not names:
@@ -89,9 +102,12 @@ def run(
             told |= _database(settings, chosen["id"], database, request.again, folder)
         if not request.confirm:
             return {**told, "done": False}
-        plan.room(work, settings.roots)
-        plan.owners_known(work)
+        loss.refuse_unmounted(settings, "Nothing was changed.")
         doing = told.get("database") in ("other", "empty", "unreadable")
+        # One that is equal to the backup's has nothing to be kept.
+        keep = told.get("database") == "unreadable" or bool(told.get("tables"))
+        plan.room(work, settings.roots, room_of_database(settings, dumped, folder, keep) if dumped and doing else {})
+        plan.owners_known(work)
         if (
             told.get("database") == "unreadable"
             and settings.database
@@ -104,8 +120,8 @@ def run(
             faults, warnings = put(settings, status, restic, chosen["id"], work)
             if dumped and doing:
                 status.phase("database")
-                kept = _load(settings, dumped, chosen["id"], database or {}, folder, told["database"] != "empty")
-                told |= {"database_kept": kept} if kept else {}
+                kept = _load(settings, dumped, chosen["id"], database or {}, folder, keep)
+                told |= {"database_kept": ", ".join(kept)} if kept else {}
         _known(settings, repository)
         again = f"Run the restore again, with restore_snapshot={chosen['id'][:8]}."
         if faults:
@@ -174,9 +190,7 @@ def fetch_manifest(
 
 def _begun(settings: Settings) -> str:
     """The backup whose restore was interrupted here, or nothing."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return str(json.loads((settings.data / "restoring.json").read_text())["snapshot"])
-    return ""
+    return str(journal.read(settings).get("snapshot", ""))
 
 
 def _known(settings: Settings, repository: str) -> None:
@@ -226,7 +240,7 @@ def lenient(settings: Settings) -> list[str]:
 
 def _has_gone_on(settings: Settings, snapshot: str) -> bool:
     """Whether this backup's files were all put back here, and services have worked with them since."""
-    if (settings.data / "restoring.json").exists():
+    if journal.exists(settings):
         return False
     told = _restored(settings)
     return bool(told.get("snapshot") == snapshot and told.get("files"))
@@ -285,7 +299,7 @@ def _database(
     """How the database here is: ``{"database", "tables", "reason"}``.
 
     ``database``: restored, same, other, empty, unreadable or elsewhere; ``tables``: of those that differ, rows
-    [here, backup]; ``reason``: why it cannot be read.
+    [here, backup]; ``reason``: why it cannot be read, or why it counts as another one though its rows are equal.
     """
     if not settings.database:
         return {"database": "elsewhere", "tables": {}}
@@ -302,6 +316,11 @@ def _database(
         return {"database": "unreadable", "tables": {}, "reason": str(error)}
     there = database["objects"]
     if here == there:
+        if "database" in journal.read(settings):
+            # Loaded, and killed before the nodes were to take it for another one: generations and uids of the backup
+            # must not be gone on with.
+            reason = "a restore was killed after it had begun to load the database; it is loaded anew"
+            return {"database": "other", "tables": {}, "reason": reason}
         return {"database": "same", "tables": {}}
     if not again and _is_restored(settings, snapshot, dumped):
         return {"database": "restored", "tables": {}}
@@ -311,6 +330,25 @@ def _database(
         if here.get(name) != there.get(name)
     }
     return {"database": "other", "tables": tables}
+
+
+def room_of_database(settings: Settings, dumped: Path, folder: Path, keep: bool) -> dict[str, int]:
+    """Folder → bytes that are needed there while a dump is loaded; where a server keeps its files is not known.
+
+    ``folder``: with what was dumped of the one that is here, of which another dump is kept (``keep``).
+    """
+    if not settings.database:
+        return {}
+    at, size = Panel(settings.database).where, dumped.stat().st_size
+    # It is dumped once more, and compared.
+    needed = {str(settings.data): size}
+    if at.kind == "sqlite":
+        # The new one beside the old one, and the copy that the second dump is made of.
+        return needed | {str(Path(at.name).parent): 2 * size}
+    if keep:
+        needed[str(settings.data)] += sum(each.stat().st_size for each in (folder / "here").glob("panel.*"))
+    # The client's script.
+    return needed | {tempfile.gettempdir(): size}
 
 
 def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
@@ -323,19 +361,15 @@ def _is_restored(settings: Settings, snapshot: str, dumped: Path) -> bool:
 @contextlib.contextmanager
 def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, database: bool) -> Iterator[None]:
     """Stop what must not run meanwhile; it runs again afterwards, also after a run that was killed here."""
-    journal = settings.data / "restoring.json"
     touched = [*work.work, *work.owners]
     parts = [part for part in settings.parts if any(manifest.under(entry.path, part.paths) for entry in touched)]
     wanted = [name for part in parts for name in part.units]
     if database and settings.database:
         wanted += settings.database.units
     names = list(dict.fromkeys(wanted))
-    before: list[str] = []
-    with contextlib.suppress(OSError, ValueError):
-        before = json.loads(journal.read_text())["units"]
-    stopped = list(dict.fromkeys([*before, *units.active(names)]))
-    write_whole(journal, json.dumps({"snapshot": snapshot, "units": stopped}) + "\n")
-    units.act("stop", names)
+    stopped = list(dict.fromkeys([*journal.read(settings).get("units", ()), *units.active(names)]))
+    journal.note(settings, snapshot=snapshot, units=stopped)
+    units.act("stop", units.known(names))
     try:
         yield
     except BackupError as error:
@@ -344,7 +378,7 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     units.act("start", stopped)
     reload = list(dict.fromkeys(name for part in parts for name in part.reload))
     units.act("reload", units.active(reload))
-    journal.unlink(missing_ok=True)
+    journal.close(settings)
 
 
 def put(
@@ -454,15 +488,18 @@ def _fetch(restic: Restic, snapshot: str, place: Place, left: Sequence[files.Ent
 
 def _load(
     settings: Settings, dumped: Path, snapshot: str, database: Mapping[str, Any], folder: Path, keep: bool
-) -> str:
+) -> list[str]:
     """Put the database back, see that every row is there, and bring it to the installed version.
 
-    What is kept of the one that was here: a file, or nothing.
+    What is kept of those that were here: files, also of a run that was killed.
     """
     if not settings.database:
-        return ""
+        return []
     panel = Panel(settings.database)
-    kept = panel.keep(settings.data, stamp().replace(":", "")) if keep else ""
+    kept = list(journal.read(settings).get("database", {}).get("kept", ()))
+    kept += [panel.keep(settings.data, stamp().replace(":", ""))] if keep else []
+    # Before the first row: rows alone do not tell whether the nodes have heard of it.
+    journal.note(settings, database={"kept": kept})
     panel.load(dumped)
     (folder / "loaded").mkdir(mode=0o700)
     found = objects(panel.dump(folder / "loaded"))

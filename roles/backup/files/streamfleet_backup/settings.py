@@ -22,12 +22,16 @@ SCRATCH = ".streamfleet-restore"
 
 @dataclass(frozen=True)
 class Part:
-    """What one role has. ``units`` are stopped while it is put back, ``reload`` are reloaded afterwards."""
+    """What one role has. ``units`` are stopped while it is put back, ``reload`` are reloaded afterwards.
+
+    ``optional``: paths that may go, without which nothing is lost.
+    """
 
     role: str
     paths: tuple[str, ...]
     units: tuple[str, ...] = ()
     reload: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Settings:
     cache: Path = CACHE
     run: Path = RUN
     release: Path = Path("/opt/streamfleet/current")
+    upgrade: Path = Path("/var/lib/streamfleet/upgrade")
+    mount_units: tuple[Path, ...] = (Path("/etc/systemd/system"), Path("/run/systemd/generator"))
+    mountinfo: Path = Path("/proc/self/mountinfo")
 
     @property
     def roots(self) -> list[str]:
@@ -76,7 +83,7 @@ def load(config: Path = CONFIG, environment: Path | None = None) -> Settings:
     try:
         data = json.loads(path.read_text())
         parts = tuple(
-            Part(item["role"], *(tuple(item.get(key) or ()) for key in ("paths", "units", "reload")))
+            Part(item["role"], *(tuple(item.get(key) or ()) for key in ("paths", "units", "reload", "optional")))
             for item in data["parts"]
         )
         database = data["database"]

@@ -20,6 +20,7 @@ BACKUP_SETTINGS, BACKUP_LAST = "etc/streamfleet/backup/settings.json", "var/lib/
 SERVICES = "var/lib/streamfleet/services"
 #: An AutoDJ on which silence is heard says so every five seconds.
 SAID_WITHIN = 30.0
+REHEARSAL = "var/lib/streamfleet-backup/rehearsal.json"
 _SLUG = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 
 #: Name, help and type of each, in the order in which they are written.
@@ -31,6 +32,9 @@ FAMILIES = {
     "streamfleet_host_certificate_not_before_timestamp_seconds": ("When it began.", "gauge"),
     "streamfleet_host_backup_configured": ("1: the host is to be backed up.", "gauge"),
     "streamfleet_host_backup_timestamp_seconds": ("When the last whole backup was made.", "gauge"),
+    "streamfleet_host_rehearsal_configured": ("1: restores of its backups are to be tried.", "gauge"),
+    "streamfleet_host_rehearsal_timestamp_seconds": ("When the restore of a backup of it was last tried.", "gauge"),
+    "streamfleet_host_rehearsal_succeeded": ("1: that restore was whole; 0: it was not.", "gauge"),
     "streamfleet_host_hls_age_seconds": ("Since when a channel that an encoder sends to has no new segment.", "gauge"),
     "streamfleet_host_silent_seconds": ("Since when nothing but silence is heard on a station with AutoDJ.", "gauge"),
     "streamfleet_host_hung_restarts_total": ("Restarts of what was hung, since the watchdog has started.", "counter"),
@@ -62,6 +66,13 @@ class Figures:
             with contextlib.suppress(OSError):
                 made = (self._root / BACKUP_LAST).stat().st_mtime
                 samples["streamfleet_host_backup_timestamp_seconds"].append(({}, made))
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                asked = json.loads((self._root / BACKUP_SETTINGS).read_text())["rehearsed"]
+                samples["streamfleet_host_rehearsal_configured"].append(({}, int(asked is True)))
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            tried, succeeded = self._rehearsal()
+            samples["streamfleet_host_rehearsal_timestamp_seconds"].append(({}, tried))
+            samples["streamfleet_host_rehearsal_succeeded"].append(({}, succeeded))
         for slug, age in self._segments(now):
             samples["streamfleet_host_hls_age_seconds"].append(({"media_service": slug}, age))
         for slug, seconds in self._silences(now):
@@ -73,6 +84,11 @@ class Figures:
             labels = {"unit": unit, "media_service": service}
             samples["streamfleet_host_hung_left"].append((labels, 1))
         return "".join(_family(name, samples[name]) for name in FAMILIES)
+
+    def _rehearsal(self) -> tuple[float, int]:
+        """When playbooks/restore_rehearsal.yml last tried a backup of this host, and whether it came back whole."""
+        told = json.loads((self._root / REHEARSAL).read_text())
+        return datetime.fromisoformat(told["ended"]).timestamp(), int(told["succeeded"] is True)
 
     def _disks(self) -> Iterable[tuple[str, float, int | None]]:
         seen = set()
