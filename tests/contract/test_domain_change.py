@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.contract.playbook import Runner, Step
+from tests.contract.panel_server import Panel
+from tests.contract.playbook import ROOT, Runner, Step
+from tests.contract.test_domain import awaited
+from tests.doubles.name_server import NameServer
 
 HOSTS = [
     {
@@ -21,6 +26,7 @@ HOSTS = [
         "extra": {},
     }
 ]
+TASKS = ROOT / "playbooks" / "tasks"
 
 
 def test_a_change_is_planned_and_patch_takes_its_diff_wherever_the_inventory_lies(
@@ -120,3 +126,55 @@ def test_one_run_at_a_time_has_the_fleet(runner: Runner, tmp_path: Path) -> None
     )
     assert outcomes[0].real["upgrade"] is True
     assert outcomes[2].real["released"] is False
+
+
+@pytest.fixture
+def proved(panel: Panel, owner: str, resolver: NameServer) -> str:
+    """Below this name a station has proved ``radio``, and claims ``claimed``; a reseller has proved ``shop.panel``."""
+    below, plan = f"{owner}.example.com", f"{owner} plan"
+    station = f"{owner[:50].rstrip('-')}-fm"
+    document = {
+        "reseller_plans": [{"name": plan}],
+        "customers": [{"username": owner, "reseller_plan": plan}],
+        "media_services": [{"slug": station, "customer": owner, "engine": "icecast"}],
+        "domains": [{"media_service": station, "name": f"{name}.{below}"} for name in ("radio", "claimed")],
+        "panel_domains": [{"reseller": owner, "name": f"shop.panel.{below}"}],
+    }
+    status, answer = panel.request("POST", "/apply", {"document": document})
+    assert status == 200, answer
+    for path in (
+        f"/media-services/{station}/domains/radio.{below}",
+        f"/customers/{owner}/panel-domains/shop.panel.{below}",
+    ):
+        awaited(panel, path, "checked_at", None)
+        record = panel.request("GET", path)[1]["proof"]["txt"]
+        resolver.txt(record["name"], record["value"])
+        assert panel.request("POST", f"{path}/check")[0] == 202
+        assert awaited(panel, path, "status", "pending")["status"] == "verified"
+    return below
+
+
+def test_a_name_that_somebody_has_proved_is_refused_and_one_above_it(
+    runner: Runner, panel: Panel, owner: str, proved: str
+) -> None:
+    station = f"{owner[:50].rstrip('-')}-fm"
+    token = base64.b64encode(panel.token.encode()).decode()
+    variables = {
+        "_streamfleet_panel_inventory_name": "localhost",
+        "_streamfleet_local_url": panel.url,
+        "__streamfleet_domain_token": {"content": runner.canary(token)},
+    }
+
+    def said(*names: str) -> str:
+        given = {**variables, "__streamfleet_domain_new_names": [f"{name}{proved}" for name in names]}
+        tasks = [{"import_tasks": str(TASKS / "domain_change_free.yml")}]
+        return str(runner.tasks(tasks, vars=given)["Check that nobody has one of the new names"].get("msg", ""))
+
+    whose = {"radio": f"a domain of the service {station}", "shop.panel": f"a panel domain of the reseller {owner}"}
+    for name, who in whose.items():
+        assert f"domain_change_to: {name}.{proved} is {who}. Delete that" in said(f"{name}.")
+    assert f"panel.{proved} lies above shop.panel.{proved}, {whose['shop.panel']}. Delete" in said("ok.", "panel.")
+    both = said("")
+    assert all(f"{proved} lies above {name}.{proved}, {who}" in both for name, who in whose.items())
+    # A claim alone, names beside and below theirs, and one that merely ends alike.
+    assert said("claimed.", "news.", "a.radio.", "adio.", "p.panel.") == "All assertions passed"
