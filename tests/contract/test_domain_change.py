@@ -7,6 +7,7 @@ import json
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -154,19 +155,24 @@ def proved(panel: Panel, owner: str, resolver: NameServer) -> str:
     return below
 
 
-def test_a_name_that_somebody_has_proved_is_refused_and_one_above_it(
-    runner: Runner, panel: Panel, owner: str, proved: str
-) -> None:
-    station = f"{owner[:50].rstrip('-')}-fm"
+@pytest.fixture
+def known(runner: Runner, panel: Panel) -> dict[str, Any]:
+    """What the playbook knows when it asks the panel."""
     token = base64.b64encode(panel.token.encode()).decode()
-    variables = {
+    return {
         "_streamfleet_panel_inventory_name": "localhost",
         "_streamfleet_local_url": panel.url,
         "__streamfleet_domain_token": {"content": runner.canary(token)},
     }
 
+
+def test_a_name_that_somebody_has_proved_is_refused_and_one_above_it(
+    runner: Runner, known: dict[str, Any], owner: str, proved: str
+) -> None:
+    station = f"{owner[:50].rstrip('-')}-fm"
+
     def said(*names: str) -> str:
-        given = {**variables, "__streamfleet_domain_new_names": [f"{name}{proved}" for name in names]}
+        given = {**known, "__streamfleet_domain_new_names": [f"{name}{proved}" for name in names]}
         tasks = [{"import_tasks": str(TASKS / "domain_change_free.yml")}]
         return str(runner.tasks(tasks, vars=given)["Check that nobody has one of the new names"].get("msg", ""))
 
@@ -178,3 +184,59 @@ def test_a_name_that_somebody_has_proved_is_refused_and_one_above_it(
     assert all(f"{proved} lies above {name}.{proved}, {who}" in both for name, who in whose.items())
     # A claim alone, names beside and below theirs, and one that merely ends alike.
     assert said("claimed.", "news.", "a.radio.", "adio.", "p.panel.") == "All assertions passed"
+
+
+@pytest.fixture
+def stations(panel: Panel, owner: str) -> str:
+    """A node of this test's own, with stations of Shoutcast 2: listed publicly, not so, and stopped; and one of Icecast."""
+    node = {
+        "name": "names1", "address": "192.0.2.20", "engines": ["icecast", "shoutcast2"],
+        "stream_host": "audio.example.net", "port_range_start": 11000, "port_range_end": 11099,
+    }  # fmt: skip
+    listed = [{"id": 1, "name": "/stream"}, {"id": 2, "name": "/low", "public": True}]
+    kinds: dict[str, dict[str, Any]] = {
+        "listed": {"streams": listed},
+        "unlisted": {},
+        "off": {"streams": listed, "enabled": False},
+    }
+    common = {"customer": owner, "node": "names1"}
+    services = [{"slug": f"names-{kind}", "engine": "shoutcast2", **common, **more} for kind, more in kinds.items()]
+    services.append({"slug": "names-icecast", "engine": "icecast", **common})
+    status, answer = panel.request("POST", "/apply", {"document": {"nodes": [node], "media_services": services}})
+    assert status == 200, answer
+    return "names1"
+
+
+def test_stations_that_a_change_restarts_are_named_and_it_needs_a_yes(
+    runner: Runner, panel: Panel, known: dict[str, Any], stations: str
+) -> None:
+    nodes = panel.request("GET", "/nodes")[1]["items"]
+    rename = {"old": "audio.example.net", "new": "audio.example.org"}
+
+    def looked(renames: dict[str, Any], *, check: bool = False, **asked: bool) -> tuple[str, str]:
+        decided = {"restart": False, "undo": False, **asked}
+        given = {
+            **known, "__streamfleet_domain_hosts": {stations: {"renames": renames}},
+            "__streamfleet_domain_known": {"nodes": nodes}, "__streamfleet_domain_backward": decided["undo"],
+            **{f"__streamfleet_domain_{name}": value for name, value in decided.items()},
+        }  # fmt: skip
+        play = {"hosts": "localhost", "connection": "local", "gather_facts": False, "vars": given}
+        tasks = [{"import_tasks": str(TASKS / "domain_change_restarts.yml")}]
+        (path := runner.directory / "restarts.yml").write_text(json.dumps([{**play, "tasks": tasks}]))
+        _code, results, _output = runner.playbook(path, None, *(["--check"] if check else []))
+        said, may = results["Say which of them are restarted"], results.get("Check that they may be", {})
+        return str(said.get("msg", "")), str(may["msg"]) if may.get("failed") else ""
+
+    said, refused = looked({"streams": rename})
+    assert said.startswith("Restarted, so that their listeners and sources reconnect: names-listed on names1. This needs")
+    assert refused.startswith("names-listed on names1: listed publicly,")
+    assert refused.endswith("If they may be, add -e domain_change_restart=yes.")
+    # All of it is seen in check mode.
+    assert looked({"streams": rename}, check=True) == (said, "")
+    assert looked({"streams": rename}, restart=True) == (said.partition(" This needs")[0], "")
+    # The panel's own name; a name that the panel tells already, and what it tells already on the way back.
+    for renames in ({"panel": rename}, {"streams": {"old": rename["new"], "new": rename["old"]}}):
+        assert looked(renames) == ("", "")
+    assert looked({"streams": rename}, undo=True) == ("", "")
+    back = looked({"streams": {"old": rename["new"], "new": rename["old"]}}, undo=True)
+    assert back == (said.partition(" This needs")[0], "")
