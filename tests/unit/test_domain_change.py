@@ -392,7 +392,7 @@ def test_a_run_of_this_controller_is_known_to_be_gone() -> None:
     ],
 )
 def test_a_name_is_asked_about_before_there_is_a_client(name: str, proxied: list[str], said: str) -> None:
-    settings = {"addresses": [], "http_port": 80, "proxied": proxied, "resolvers": []}
+    settings = {"addresses": [], "fleet": [], "http_port": 80, "proxied": proxied, "resolvers": []}
     program = ROOT / "roles" / "certificates" / "files" / "streamfleet_acme" / "here.py"
     order = json.dumps({"hosts": [name], "settings": settings, "acme": False})
     done = subprocess.run(
