@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.contract.fake_node import FakeNode
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import ROOT, Runner, Step
 from tests.contract.test_domain import awaited
@@ -188,7 +190,7 @@ def test_a_name_that_somebody_has_proved_is_refused_and_one_above_it(
 
 @pytest.fixture
 def stations(panel: Panel, owner: str) -> str:
-    """A node of this test's own, with stations of Shoutcast 2: listed publicly, not so, and stopped; and one of Icecast."""
+    """A node of this test's own, with stations of Shoutcast 2, listed publicly, not so, and off, and one of Icecast."""
     node = {
         "name": "names1", "address": "192.0.2.20", "engines": ["icecast", "shoutcast2"],
         "stream_host": "audio.example.net", "port_range_start": 11000, "port_range_end": 11099,
@@ -204,6 +206,8 @@ def stations(panel: Panel, owner: str) -> str:
     services.append({"slug": "names-icecast", "engine": "icecast", **common})
     status, answer = panel.request("POST", "/apply", {"document": {"nodes": [node], "media_services": services}})
     assert status == 200, answer
+    # No other test's service is to land here.
+    assert panel.request("PUT", "/nodes/names1", {"status": "draining"})[0] == 200
     return "names1"
 
 
@@ -228,15 +232,62 @@ def test_stations_that_a_change_restarts_are_named_and_it_needs_a_yes(
         return str(said.get("msg", "")), str(may["msg"]) if may.get("failed") else ""
 
     said, refused = looked({"streams": rename})
-    assert said.startswith("Restarted, so that their listeners and sources reconnect: names-listed on names1. This needs")
+    named = "Restarted, so that their listeners and sources reconnect: names-listed on names1."
+    assert said == f"{named} This needs -e domain_change_restart=yes."
     assert refused.startswith("names-listed on names1: listed publicly,")
     assert refused.endswith("If they may be, add -e domain_change_restart=yes.")
     # All of it is seen in check mode.
     assert looked({"streams": rename}, check=True) == (said, "")
-    assert looked({"streams": rename}, restart=True) == (said.partition(" This needs")[0], "")
+    assert looked({"streams": rename}, restart=True) == (named, "")
     # The panel's own name; a name that the panel tells already, and what it tells already on the way back.
     for renames in ({"panel": rename}, {"streams": {"old": rename["new"], "new": rename["old"]}}):
         assert looked(renames) == ("", "")
     assert looked({"streams": rename}, undo=True) == ("", "")
     back = looked({"streams": {"old": rename["new"], "new": rename["old"]}}, undo=True)
-    assert back == (said.partition(" This needs")[0], "")
+    assert back == (named, "")
+
+
+PLAY = yaml.safe_load((ROOT / "playbooks" / "domain_change.yml").read_text())[0]["tasks"][1]["block"]
+
+
+def test_nodes_that_are_behind_or_that_the_panel_does_not_know_are_waited_for(
+    runner: Runner, panel: Panel, known: dict[str, Any], owner: str
+) -> None:
+    node = {
+        "name": "names2", "address": "192.0.2.21", "engines": ["icecast"], "stream_host": "rest.example.net",
+        "port_range_start": 11100, "port_range_end": 11199,
+    }  # fmt: skip
+    station = {"slug": "names-rest", "customer": owner, "engine": "icecast", "node": "names2"}
+
+    def want(**document: Any) -> None:
+        status, answer = panel.request("POST", "/apply", {"document": document})
+        assert status == 200, answer
+
+    def behind() -> bool:
+        found = panel.request("GET", "/nodes/names2")[1]
+        return bool(found["observed_generation"] < found["generation"])
+
+    def said(*nodes: str) -> str:
+        given = {**known, "__streamfleet_domain_nodes": nodes, "__streamfleet_domain_resumed": False}
+        asked, check = "Ask the panel for its nodes", "Check that the nodes are at rest"
+        tasks = [task for task in PLAY if task["name"] in (asked, check)]
+        assert [task["name"] for task in tasks] == [asked, check]
+        return str(runner.tasks(tasks, vars=given)[check]["msg"])
+
+    want(nodes=[node], media_services=[station])
+    want(nodes=[{"name": "names2", "status": "draining"}])
+    assert said("names2", "nowhere1").startswith(
+        "names2, nowhere1: the panel does not know it, or what it says of it is"
+    )
+    token = panel.request("POST", "/tokens", {"name": "names2", "scope": "node:names2"})[1]["token"]
+    with FakeNode(panel.url, token, "names2") as there:
+        deadline = time.monotonic() + 20
+        while there.restarts.keys() != {"names-rest"} or behind():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert said("names2") == "All assertions passed"
+    want(media_services=[{**station, "max_listeners": 7}])
+    assert said("names2").startswith("names2: the panel does not know it")
+    # Nobody waits for one that is out of use.
+    want(nodes=[{"name": "names2", "status": "disabled"}])
+    assert said("names2") == "All assertions passed"

@@ -74,9 +74,7 @@ def fault(
     return None
 
 
-def _fleet(
-    others: Iterable[str], resolve: Resolver
-) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+def _fleet(others: Iterable[str], resolve: Resolver) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
     """The addresses of other hosts, which are named by an address or by a name; one that DNS does not know has none."""
     found = set()
     for other in others:
