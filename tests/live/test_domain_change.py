@@ -155,7 +155,7 @@ def test_two_operators_do_not_work_at_once(site: Stage) -> None:
             return False
         said["change"] = change(site, MOVE, ok=False)[1]
         asked = {"move_media": {"move_media_to": "/srv/media"}, "uninstall": {"streamfleet_uninstall_confirm": "yes"}}
-        for playbook in ("install", "certificates", "upgrade", *asked):
+        for playbook in ("install", "certificates", "hardening", "upgrade", *asked):
             log = site.state / f"{playbook}.log"
             log.unlink(missing_ok=True)
             given = json.dumps({**site.added, **asked.get(playbook, {})})

@@ -35,6 +35,7 @@ URL = "https://acme.example.net/directory"
 SETTINGS: dict[str, Any] = {
     "directory": URL, "directory_ca": False, "email": "ops@example.net", "eab": False, "challenge": "http-01",
     "http_port": 80, "dns_provider": "exec", "dns_wait": True, "resolvers": [], "addresses": [], "proxied": [],
+    "fleet": [],
     "renew_days": 30, "own": [],
 }  # fmt: skip
 ORDER = Order("a.example.net", ("a.example.net",), "key")
@@ -569,6 +570,39 @@ def test_where_a_name_leads(web: tuple[str, int, Path, dict[str, bool]]) -> None
     right["it"] = False
     assert f"the web server at {address} port {port} answers with 404" in str(fault("a.example.net"))
     assert "says" in str(here.fault(["a.example.net"], {**SETTINGS, "http_port": 1}, folder, resolve))
+
+
+def test_a_name_that_other_hosts_of_the_fleet_share(web: tuple[str, int, Path, dict[str, bool]]) -> None:
+    address, port, folder, _right = web
+    six = "2001:db8::7"
+    table = {
+        "a.example.net": [address, "192.0.2.7", six], "away.example.net": [six], "node2.example.net": ["192.0.2.7"],
+        "strange.example.net": [address, six, "2001:db8::8"],
+    }  # fmt: skip
+
+    def resolve(host: str) -> list[str]:
+        if host not in table:
+            raise here.Unresolved("DNS has no such name")
+        return table[host]
+
+    def fault(host: str, *fleet: str, shared: bool = False) -> str:
+        settings = {**SETTINGS, "http_port": port, "fleet": fleet}
+        return str(here.fault([host], settings, folder, resolve, shared=shared))
+
+    # As an address in another spelling, and as a name; one that DNS does not know is nobody's.
+    fleet = ("2001:DB8:0::7", "node2.example.net", "node3")
+    said = fault("a.example.net", *fleet)
+    assert said.startswith(f"a.example.net leads here and to 192.0.2.7, {six}, which is another host of this fleet.")
+    assert said.endswith("proved by DNS: streamfleet_certificates_acme_challenge: dns-01")
+    assert "acme_addresses" not in said
+    # Proved by DNS it may be shared; this host answers for itself alone.
+    assert fault("a.example.net", *fleet, shared=True) == "None"
+    for shared in (False, True):
+        said = fault("away.example.net", *fleet, shared=shared)
+        assert said.startswith(f"away.example.net leads to {six}, which is another host of this fleet. Change its")
+        said = fault("strange.example.net", *fleet, shared=shared)
+        assert said.startswith("strange.example.net leads to 2001:db8::8, which is not this host's. Change its")
+    assert fault("a.example.net", "node3").startswith(f"a.example.net leads to 192.0.2.7, {six}, which is not this")
 
 
 @pytest.mark.parametrize(

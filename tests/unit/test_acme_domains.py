@@ -33,7 +33,8 @@ OWN = "stream.example.net"
 A, B, C = "a.example.com", "b.example.com", "c.example.com"
 SETTINGS: dict[str, Any] = {
     "directory": "https://acme.example.net/directory", "directory_ca": False, "email": "ops@example.net", "eab": False,
-    "challenge": "http-01", "http_port": 80, "resolvers": [], "addresses": [], "proxied": [], "renew_days": 30,
+    "challenge": "http-01", "http_port": 80, "resolvers": [], "addresses": [], "proxied": [], "fleet": [],
+    "renew_days": 30,
     "orders": [], "own": [OWN], "domains_per_hour": 50,
 }  # fmt: skip
 

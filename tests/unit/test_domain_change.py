@@ -392,7 +392,7 @@ def test_a_run_of_this_controller_is_known_to_be_gone() -> None:
     ],
 )
 def test_a_name_is_asked_about_before_there_is_a_client(name: str, proxied: list[str], said: str) -> None:
-    settings = {"addresses": [], "http_port": 80, "proxied": proxied, "resolvers": []}
+    settings = {"addresses": [], "fleet": [], "http_port": 80, "proxied": proxied, "resolvers": []}
     program = ROOT / "roles" / "certificates" / "files" / "streamfleet_acme" / "here.py"
     order = json.dumps({"hosts": [name], "settings": settings, "acme": False})
     done = subprocess.run(
@@ -641,6 +641,39 @@ def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, broken: 
     assert bool((tmp_path / "lock").read_text()) is (not said), done.stdout
     # Nothing is begun on one of them alone.
     assert (tmp_path / "domain_change" / "journal.json").exists() is (not said)
+
+
+#: In place of the module: the disk of one host is as full as the test says.
+DISKS = """\
+#!/usr/bin/python
+from ansible.module_utils.basic import AnsibleModule
+
+module = AnsibleModule({"free": {"type": "int", "required": True}}, supports_check_mode=True)
+module.exit_json(ansible_facts={"streamfleet_host": {"free_mb": {"/": module.params["free"]}}})
+"""
+
+
+@pytest.mark.parametrize(("free", "begun"), [(99, False), (100, True)])
+def test_a_change_begins_on_no_host_where_one_has_no_room(free: int, begun: bool, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    (modules := tmp_path / "library").mkdir()
+    (modules / "streamfleet_host_facts.py").write_text(DISKS)
+    whole = PLAYS[0]["tasks"][1]
+    looked = ["Have the fleet for this run", "Look at the hosts", "Check the disk", "Begin"]
+    tasks = [task for task in whole["block"] if task["name"] in looked]
+    assert [task["name"] for task in tasks] == looked
+    tasks[1] = {**tasks[1], "streamfleet_host_facts": {"free": "{{ free if inventory_hostname == 'b' else 5000 }}"}}
+    tasks.append({"name": "Note", "ansible.builtin.set_fact": {"__streamfleet_domain_begun": True}})
+    play.write_text(yaml.safe_dump([alone(tmp_path, "a:b", [{**whole, "block": tasks}], any_errors_fatal=True)]))
+    given: dict[str, Any] = {"release": "", "undo": False, "take_over": False, "hosts": {}, "run": "one"}
+    given |= {"from": "a.example.net", "to": "b.example.net", "last_day": UNTIL}
+    variables = {f"__streamfleet_domain_{name}": value for name, value in given.items()}
+    variables |= {"_streamfleet_panel_inventory_name": "a", "free": free}
+    done = run("-i", hosts_file(tmp_path, a={}, b={}), "-e", json.dumps(variables), str(play))
+    assert (done.returncode == 0) is begun, done.stdout
+    assert (f"b has {free} MB of free disk; certificates and configuration need 100." in done.stdout) is not begun
+    assert (tmp_path / "domain_change" / "journal.json").exists() is begun
+    assert bool((tmp_path / "lock").read_text()) is begun
 
 
 def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) -> None:

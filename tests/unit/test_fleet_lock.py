@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -173,14 +174,24 @@ def test_a_job_of_awx_is_named_as_such() -> None:
 PLAYBOOKS = ROOT / "playbooks"
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["install", "certificates", "upgrade", "domain_change", "restore", "database_move", "move_media", "uninstall"],
-)
+LOCKED = (
+    "install", "certificates", "hardening", "upgrade", "domain_change", "restore", "database_move", "move_media",
+    "transfer", "uninstall",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LOCKED)
 def test_playbooks_that_change_hosts_have_the_lock_and_give_it_back(name: str) -> None:
     names = _tasks_of(PLAYBOOKS / f"{name}.yml")
     assert "Have the fleet's lock" in names
     assert names[::-1].index("Give the fleet's lock back") < names[::-1].index("Have the fleet's lock")
+
+
+def test_all_that_have_the_lock_are_known_and_told() -> None:
+    found = {path.stem for path in PLAYBOOKS.glob("*.yml") if "Have the fleet's lock" in _tasks_of(path)}
+    assert found == set(LOCKED)
+    told = (ROOT / "docs" / "domain_change.md").read_text().partition("## One at a time")[2].partition("exclude")[0]
+    assert {f"`{name}.yml`" for name in found - {"domain_change"}} == set(re.findall("`[a-z_]+[.]yml`", told))
 
 
 def _tasks_of(path: Path) -> list[str]:
@@ -194,7 +205,8 @@ def _tasks_of(path: Path) -> list[str]:
                 if key in ("tasks", "block", "rescue", "always"):
                     walk(value, folder)  # type: ignore[arg-type]
                 elif key.endswith(("import_tasks", "include_tasks")):
-                    found.extend(_tasks_of(folder / str(value)))
+                    file = value["file"] if isinstance(value, dict) else value
+                    found.extend(_tasks_of(folder / str(file)))
 
     walk(yaml.safe_load(path.read_text()), path.parent)
     return found

@@ -271,6 +271,15 @@ def test_fingerprints_follow_the_change_matrix(change: dict[str, Any], restart: 
     assert (before != after) == restart
 
 
+@pytest.mark.parametrize("public", [True, False])
+def test_the_name_of_the_streams_is_read_at_a_start_where_it_is_listed(public: bool) -> None:
+    """What playbooks/tasks/domain_change_restarts.yml goes by."""
+    settings = streams({"id": 1, "name": "/a", "public": public})
+    service = station(*A, settings=settings, credentials={"authhash": "the-hash-of-it"})
+    before, after = (render(service, {**NODE, "stream_host": f"{name}.example.net"}) for name in ("old", "new"))
+    assert (before.fingerprints != after.fingerprints) is public
+
+
 def test_diffs_blank_every_secret() -> None:
     secrets = {
         "source_password": "source-password",

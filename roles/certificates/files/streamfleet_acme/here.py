@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import ipaddress
 import json
@@ -22,11 +23,18 @@ class Unresolved(Exception):
 
 
 def fault(
-    hosts: Iterable[str], settings: Mapping[str, Any], webroot: Path, resolve: Resolver, *, ask: bool = True
+    hosts: Iterable[str],
+    settings: Mapping[str, Any],
+    webroot: Path,
+    resolve: Resolver,
+    *,
+    ask: bool = True,
+    shared: bool = False,
 ) -> str | None:
     """Why the directory would not find what it asks for on this host; None where it should.
 
-    ``ask``: whether the web server is asked, too.
+    ``ask``: whether the web server is asked, too. ``shared``: whether a name that leads here may lead to other hosts of
+    the fleet, too, as where it is not proved by a request to each of its addresses.
     """
     for host in hosts:
         if host in settings["proxied"]:
@@ -37,18 +45,45 @@ def fault(
             return f"{host} does not resolve: {error}. Give it A and AAAA records with this host's addresses"
         public = {ipaddress.ip_address(address) for address in settings["addresses"]}
         elsewhere = [a for a in found if ipaddress.ip_address(a) not in public and not is_here(a)]
-        if elsewhere:
+        fleet = _fleet(settings["fleet"], resolve) if elsewhere else set()
+        theirs = [a for a in elsewhere if ipaddress.ip_address(a) in fleet]
+        if len(theirs) < len(elsewhere):
+            strange = [address for address in elsewhere if address not in theirs]
             return (
-                f"{host} leads to {', '.join(elsewhere)}, which is not this host's. Change its A and AAAA records; or "
+                f"{host} leads to {', '.join(strange)}, which is not this host's. Change its A and AAAA records; or "
                 "name the address in streamfleet_certificates_acme_addresses (it is translated to this host's), or the "
                 "host in streamfleet_certificates_acme_proxied (a proxy passes requests on to this host)"
             )
+        if theirs and len(theirs) == len(found):
+            return (
+                f"{host} leads to {', '.join(theirs)}, which is another host of this fleet. Change its A and AAAA "
+                "records, or use it there"
+            )
+        if theirs and not shared:
+            return (
+                f"{host} leads here and to {', '.join(theirs)}, which is another host of this fleet. The directory may "
+                "ask either, and each knows its own answers only. Have it lead to one of them; or, if it is no "
+                "customer's, have it proved by DNS: streamfleet_certificates_acme_challenge: dns-01"
+            )
+        found = [address for address in found if address not in theirs]
         for address in found:
             if ask and ipaddress.ip_address(address) not in public:
                 said = answer(address, host, int(settings["http_port"]), webroot)
                 if said is not None:
                     return said
     return None
+
+
+def _fleet(others: Iterable[str], resolve: Resolver) -> set[ipaddress.IPv4Address | ipaddress.IPv6Address]:
+    """The addresses of other hosts, which are named by an address or by a name; one that DNS does not know has none."""
+    found = set()
+    for other in others:
+        try:
+            found.add(ipaddress.ip_address(other))
+        except ValueError:
+            with contextlib.suppress(Unresolved):
+                found.update(ipaddress.ip_address(address) for address in resolve(other))
+    return found
 
 
 def is_here(address: str) -> bool:
@@ -102,6 +137,8 @@ def resolver(servers: list[str]) -> Resolver:
         asked.nameservers = [address for address, _port in places]
         asked.nameserver_ports = dict(places)
     asked.lifetime = SECONDS
+    # The fleet's other hosts are asked for again with each name that leads elsewhere.
+    asked.cache = dns.resolver.LRUCache()
 
     def resolve(host: str) -> list[str]:
         found: list[str] = []
@@ -148,7 +185,8 @@ def main() -> None:
     order = json.loads(sys.argv[1])
     settings = order["settings"]
     resolve = resolver(list(settings["resolvers"])) if order["acme"] else system
-    said = fault(order["hosts"], settings, Path(sys.argv[2]), resolve, ask=order["acme"])
+    shared = not order["acme"] or settings["challenge"] != "http-01"
+    said = fault(order["hosts"], settings, Path(sys.argv[2]), resolve, ask=order["acme"], shared=shared)
     if said is not None:
         print(said)
 
