@@ -23,7 +23,7 @@ find /etc /usr /var /run /opt /home -xdev \
 ls -A /usr/lib/streamfleet /etc/streamfleet /var/lib/streamfleet /run/streamfleet 2>/dev/null
 getent passwd streamfleet-rtmp
 getent group streamfleet-rtmp
-ss -Hltn | grep -E ':(80|443|1935|1936|1937) '
+ss -Hltn | grep -E ':(80|443|1935|1936|1937|1942) '
 systemctl list-units --all --plain --no-legend 'streamfleet*' 'nginx*' 'run-streamfleet*'
 true
 """
