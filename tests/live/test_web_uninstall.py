@@ -21,8 +21,8 @@ find /etc /usr /var /run /opt /home -xdev \
     -o -iname '*nginx*' -print -o -iname '*streamfleet*' -print 2>/dev/null \
     | grep -vE '^/(etc|var/lib|run)/streamfleet$'
 ls -A /usr/lib/streamfleet /etc/streamfleet /var/lib/streamfleet /run/streamfleet 2>/dev/null
-getent passwd streamfleet-rtmp
-getent group streamfleet-rtmp
+getent passwd streamfleet-rtmp streamfleet-rtmps
+getent group streamfleet-rtmp streamfleet-rtmps
 ss -Hltn | grep -E ':(80|443|1935|1936|1937|1942) '
 systemctl list-units --all --plain --no-legend 'streamfleet*' 'nginx*' 'run-streamfleet*'
 true
@@ -37,6 +37,7 @@ def test_nothing_is_left(edge: Edge) -> None:
     }  # fmt: skip
     assert [line for line in left.splitlines() if line not in allowed] == []
     named = {"nginx", "nginx-common", "libnginx-mod-http-js", "libnginx-mod-rtmp"}
+    named |= {"libnginx-mod-stream", "libnginx-mod-stream-js"}
     assert not named & set(edge.run("dpkg-query -W -f '${Package}\\n'").split())
     assert changes(edge.playbook(["nginx_rtmp", "web"], tasks_from="uninstall")) == set()
     edge.playbook(["nginx_rtmp", "web"])
