@@ -162,8 +162,8 @@ def streamfleet_openings(specs: Iterable[Mapping[str, Any]], variables: Mapping[
 def streamfleet_servers(specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The engines' shared servers as the module streamfleet_doctor takes them; parameters as of the former.
 
-    Ports that others reach are the unit's own, or of the unit that the plan names; the rest may be a helper's. The first
-    is RTMP's where there is one.
+    Ports that others reach are the unit's own, or of the unit that the plan names; the rest may be a helper's. The
+    first is RTMP's where there is one.
     """
     servers = []
     for spec in specs:

@@ -231,7 +231,11 @@ class Edge:
     @contextlib.contextmanager
     def publishing(self, key: str, seconds: int = 120, tls: bool = False) -> Iterator[subprocess.Popen[str]]:
         """An ffmpeg that publishes, stopped at the end."""
-        command = self.publisher_by_tls(key, seconds) if tls else video_publisher(f"rtmp://{self.address}/live/{key}", seconds)
+        command = (
+            self.publisher_by_tls(key, seconds)
+            if tls
+            else video_publisher(f"rtmp://{self.address}/live/{key}", seconds)
+        )
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as encoder:
             try:
                 yield encoder

@@ -232,7 +232,9 @@ def test_by_tls_names_get_their_certificates_and_wrong_keys_nothing(edge: Edge) 
         return [json.loads(line) for line in edge.run(f"journalctl -o cat -t {tag} -S @{since}").splitlines()]
 
     # The RTMP server knows loopback alone, which no ban is for; the listener knows the encoder.
-    assert [(one["event"], one["address"]) for one in told("streamfleet_rtmp")] == [("refused: no such key", "127.0.0.1")]
+    assert [(one["event"], one["address"]) for one in told("streamfleet_rtmp")] == [
+        ("refused: no such key", "127.0.0.1")
+    ]
     with socket.create_connection((edge.address, RTMPS), timeout=5) as link:
         here = link.getsockname()[0]
     assert {one["address"] for one in told("streamfleet_rtmps")} == {here}

@@ -1,7 +1,7 @@
 """Ask this host's RTMP server as an encoder would; print one line per fault: a word, and details after a bar.
 
-Arguments: RTMP port, packaging port, callback port, port of RTMPS or 0, the streams' host name, path of the authority's certificate.
-Beside it may lie those of further authorities that clients trust.
+Arguments: RTMP port, packaging port, callback port, port of RTMPS or 0, the streams' host name, path of the authority's
+certificate. Beside it may lie those of further authorities that clients trust.
 """
 
 import grp
@@ -52,7 +52,9 @@ def look_at_tls(port: int, host: str, authority: str) -> None:
     if subprocess.run(["systemctl", "is-active", "--quiet", "streamfleet-rtmps.service"], check=False).returncode:
         fault("tls_stopped")
         return
-    state = subprocess.run(["/usr/lib/streamfleet/rtmp/tls-state"], capture_output=True, text=True, check=True).stdout.strip()
+    state = subprocess.run(
+        ["/usr/lib/streamfleet/rtmp/tls-state"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if state != "fresh":
         fault("tls_stale", state)
     try:
