@@ -26,6 +26,7 @@ from demo.media import video_publisher
 from tests.live.edge import HLS, PANEL, RTMPS, STREAM, Edge
 from tests.live.hls import check_playlist, check_successor, decode
 from tests.live.test_check_mode import changes
+from tests.live.tls_scan import Server, scan_tls
 
 pytestmark = pytest.mark.live
 
@@ -238,6 +239,13 @@ def test_by_tls_names_get_their_certificates_and_wrong_keys_nothing(edge: Edge) 
     with socket.create_connection((edge.address, RTMPS), timeout=5) as link:
         here = link.getsockname()[0]
     assert {one["address"] for one in told("streamfleet_rtmps")} == {here}
+
+
+@pytest.mark.full
+def test_a_scanner_finds_no_deviation_of_rtmps_from_mozillas_intermediate_profile(edge: Edge, tmp_path: Path) -> None:
+    found = scan_tls(Server(edge.address, RTMPS, STREAM), edge.ca.read_text(), "intermediate", tmp_path)
+    assert found.deviations == [], found.offers
+    assert {"tls_1_2", "tls_1_3"} < set(found.offers)
 
 
 def test_nobody_plays_by_rtmp(edge: Edge, channel: tuple[str, str]) -> None:
