@@ -120,7 +120,8 @@ def streamfleet_shared_ports(specs: Iterable[Mapping[str, Any]], variables: Mapp
     for spec in specs:
         for purpose, plan in (spec.get("host_ports") or {}).items():
             port = _host_port(plan, variables)
-            wanted.setdefault(port, []).append((spec["title"], purpose, plan.get("variable")))
+            if port:
+                wanted.setdefault(port, []).append((spec["title"], purpose, plan.get("variable")))
     shared = []
     for port, users in sorted(wanted.items()):
         if len(users) > 1:
@@ -134,7 +135,10 @@ def streamfleet_shared_ports(specs: Iterable[Mapping[str, Any]], variables: Mapp
 def streamfleet_host_ports(
     specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]
 ) -> dict[str, dict[str, int]]:
-    """Engine → what for → port, of all that a variable may set; parameters as of ``streamfleet_shared_ports``."""
+    """Engine → what for → port, of all that a variable may set; 0 where it is switched off.
+
+    Parameters as of ``streamfleet_shared_ports``.
+    """
     ports = {}
     for spec in specs:
         plans = (spec.get("host_ports") or {}).items()
@@ -148,28 +152,35 @@ def streamfleet_openings(specs: Iterable[Mapping[str, Any]], variables: Mapping[
     Parameters as of ``streamfleet_shared_ports``.
     """
     return [
-        {"name": f"{spec['name']} {purpose}", "protocol": "tcp", "ports": [str(_host_port(plan, variables))]}
+        {"name": f"{spec['name']} {purpose}", "protocol": "tcp", "ports": [str(port)]}
         for spec in specs
         for purpose, plan in (spec.get("host_ports") or {}).items()
-        if plan.get("public")
+        if plan.get("public") and (port := _host_port(plan, variables))
     ]
 
 
 def streamfleet_servers(specs: Iterable[Mapping[str, Any]], variables: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The engines' shared servers as the module streamfleet_doctor takes them; parameters as of the former.
 
-    Ports that others reach are the unit's own; the rest may be a helper's. The first is RTMP's where there is one.
+    Ports that others reach are the unit's own, or of the unit that the plan names; the rest may be a helper's. The
+    first is RTMP's where there is one.
     """
-    return [
-        {
-            "unit": spec["server"],
-            "ports": [_host_port(plan, variables) for plan in plans.values()],
-            "protocol": "rtmp" if next(iter(plans)) == "RTMP" else "tcp",
-        }
-        for spec in specs
-        if spec.get("server")
-        and (plans := {use: plan for use, plan in (spec.get("host_ports") or {}).items() if plan.get("public")})
-    ]
+    servers = []
+    for spec in specs:
+        own: dict[str, list[tuple[str, int]]] = {}
+        for use, plan in (spec.get("host_ports") or {}).items():
+            unit = plan.get("unit", spec.get("server"))
+            if unit and plan.get("public") and (port := _host_port(plan, variables)):
+                own.setdefault(unit, []).append((use, port))
+        servers += [
+            {
+                "unit": unit,
+                "ports": [port for _use, port in plans],
+                "protocol": "rtmp" if plans[0][0] == "RTMP" else "tcp",
+            }
+            for unit, plans in own.items()
+        ]
+    return servers
 
 
 def _host_port(plan: Mapping[str, Any], variables: Mapping[str, Any]) -> int:

@@ -415,6 +415,10 @@ def _check_names(raw: Mapping[str, Any]) -> None:
         unknown = sorted(others - fields.keys()) + sorted({item.get("together")} - {None, *fields, *credentials})
         if unknown:
             raise EngineSpecError(f"{raw['name']}: {name} names {unknown[0]}, which is not one of its fields")
+    ports = {use for use, item in (raw.get("host_ports") or {}).items() if "variable" in item}
+    for line in raw.get("connection") or ():
+        if line.get("needs", "") not in {"", *ports}:
+            raise EngineSpecError(f"{raw['name']}: connection needs {line['needs']}, which is none of its host_ports")
 
 
 def _engine(raw: Mapping[str, Any]) -> Engine:

@@ -305,6 +305,8 @@ def connection(
     words = {**_words(obj, default_mount(engine, settings)), **_host_ports(obj.node, engine)}
     lines: list[dict[str, Any]] = []
     for line in engine.connection_of(obj.service_type):
+        if "needs" in line and not words[line["needs"]]:
+            continue
         if "credential" in line:
             item = {"label": line["label"], "credential": line["credential"]}
             if credentials is not None:
@@ -361,13 +363,18 @@ def _words(obj: MediaService, mount: str) -> dict[str, str]:
 
 
 def _host_ports(node: Node, engine: Engine) -> dict[str, str]:
-    """``:RTMP`` → ``:1940`` where the node's operator has moved the engine's port; empty where it is the usual one."""
+    """``:RTMP`` → ``:1940`` where the node's operator has moved the engine's port; empty where it is the usual one.
+
+    ``RTMPS`` → ``1936``, the port in any case, as the node has told it; empty where it has not, or has switched it off.
+    """
     facts = node.facts.get("host_ports")
     moved = facts.get(engine.name) if isinstance(facts, dict) else None
     words = {}
     for use, usual in engine.host_ports.items():
         port = moved.get(use, usual) if isinstance(moved, dict) else usual
         words[f":{use}"] = "" if port == usual else f":{port}"
+        told = moved.get(use) if isinstance(moved, dict) else None
+        words[use] = str(told) if isinstance(told, int) and told > 0 else ""
     return words
 
 

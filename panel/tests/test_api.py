@@ -270,6 +270,26 @@ def test_an_encoder_is_told_where_its_node_has_moved_the_port(api: Clients) -> N
         assert server() == expected
 
 
+@pytest.mark.parametrize(
+    ("ports", "expected"),
+    [
+        ({}, []),
+        ({"nginx_rtmp": {"RTMP": 1935}}, []),
+        ({"nginx_rtmp": {"RTMPS": 0}}, []),
+        ({"nginx_rtmp": {"RTMPS": "1936; x"}}, []),
+        ({"nginx_rtmp": {"RTMPS": 1936}}, ["rtmps://stream.example.net:1936/live"]),
+        ({"nginx_rtmp": {"RTMP": 1945, "RTMPS": 1946}}, ["rtmps://stream.example.net:1946/live"]),
+    ],
+)
+def test_an_encoder_is_told_of_tls_where_its_node_has_it(api: Clients, ports: Any, expected: list[str]) -> None:
+    call = api("root")
+    assert call("PUT", "/nodes/node1", {"facts": {"host_ports": ports}})[0] == 200
+    for path in ("/media-services/tv", "/media-services/tv/credentials"):
+        lines = api("alice")("GET", path)[1]["connection"]
+        assert [line["value"] for line in lines if line["label"] == "Server with TLS"] == expected
+        assert [line["label"] for line in lines if line["label"] != "Server with TLS"] == ["Server", "Stream key"]
+
+
 def test_rotating_with_overlap(api: Clients) -> None:
     call = api("alice")
     old = MediaService.objects.get(slug="tv").credentials["stream_key"]

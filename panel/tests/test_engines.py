@@ -120,6 +120,10 @@ def test_types_of_services_differ_in_what_they_show_and_have(release: Any) -> No
 @pytest.mark.parametrize(
     ("engine", "message"),
     [
+        (
+            {"connection": [{"label": "s", "value": "v", "needs": "Z"}]},
+            "e: connection needs Z, which is none of its host_ports",
+        ),
         ({"by_type": {"z": {}}}, "e: z is not one of its service_types"),
         ({"fields": {"f": {**TEXT, "service_types": ["z"]}}}, "e: z is not one of its service_types"),
         ({"by_type": {"radio": {"colour": 1}}}, "e: by_type: colour is not what a type can have otherwise"),

@@ -33,6 +33,7 @@ NODE = "edge1"
 STREAM = "stream.edge.test"
 PANEL = "panel.edge.test"
 HLS = "/run/streamfleet/hls"
+RTMPS = 1936
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,8 @@ class Edge:
             "streamfleet_web_stream_host": STREAM,
             "streamfleet_web_panel_host": PANEL,
             "streamfleet_web_panel_alt_names": [self.address],
+            "streamfleet_nginx_rtmp_tls_host": STREAM,
+            "streamfleet_nginx_rtmp_tls_hidden_names": [PANEL],
         }
         play.write_text(json.dumps([{"hosts": "all", "become": True, "vars": variables, **entry}]))
         done = forked_ansible.playbook(["-i", str(self.fleet.inventory), str(play), *arguments], timeout=900)
@@ -160,9 +163,11 @@ class Edge:
 
     # A listener
 
-    def connect(self, host: str | None, tls: bool = True, verify: bool = True, timeout: float = 10) -> socket.socket:
+    def connect(
+        self, host: str | None, tls: bool = True, verify: bool = True, timeout: float = 10, port: int = 443
+    ) -> socket.socket:
         """Connect to the node, asking for ``host`` by SNI (None: for nobody)."""
-        plain = socket.create_connection((self.address, 443 if tls else 80), timeout=timeout)
+        plain = socket.create_connection((self.address, port if tls else 80), timeout=timeout)
         if not tls:
             return plain
         context = ssl.create_default_context(cafile=str(self.ca))
@@ -218,10 +223,19 @@ class Edge:
 
     # An encoder
 
+    def publisher_by_tls(self, key: str, seconds: int) -> list[str]:
+        """The command of an ffmpeg that publishes by RTMPS, verifies the certificate, and names nobody."""
+        *command, url = video_publisher(f"rtmps://{self.address}:{RTMPS}/live/{key}", seconds)
+        return [*command, "-tls_verify", "1", "-ca_file", str(self.ca), "-verifyhost", STREAM, url]
+
     @contextlib.contextmanager
-    def publishing(self, key: str, seconds: int = 120) -> Iterator[subprocess.Popen[str]]:
+    def publishing(self, key: str, seconds: int = 120, tls: bool = False) -> Iterator[subprocess.Popen[str]]:
         """An ffmpeg that publishes, stopped at the end."""
-        command = video_publisher(f"rtmp://{self.address}/live/{key}", seconds)
+        command = (
+            self.publisher_by_tls(key, seconds)
+            if tls
+            else video_publisher(f"rtmp://{self.address}/live/{key}", seconds)
+        )
         with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as encoder:
             try:
                 yield encoder

@@ -104,10 +104,12 @@ class Ward:
             "servers": [
                 {"unit": "nginx.service", "ports": [80, 443], "protocol": "tls"},
                 {"unit": "streamfleet-rtmp.service", "ports": [1935], "protocol": "rtmp"},
+                {"unit": "streamfleet-rtmps.service", "ports": [1936], "protocol": "tcp"},
             ],
             "open": [
                 {**opening, "name": "web", "ports": ["80", "443"]},
                 {**opening, "name": "nginx_rtmp RTMP", "ports": ["1935"]},
+                {**opening, "name": "nginx_rtmp RTMPS", "ports": ["1936"]},
                 {**opening, "name": "services", "ports": [f"8100-{self.stage.last_port}"]},
                 *(
                     [{**opening, "name": "file transfer", "ports": ["21", "2022", "20000-20999"]}]

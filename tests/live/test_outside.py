@@ -34,14 +34,15 @@ from tests.live.tls_scan import Server, scan_tls, speaks_tls
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
 PANEL, TENANT = "panel.example.net", "radio.tenant.test"
-HTTPS, FTPS, SFTP = 443, 21, 2022
+HTTPS, FTPS, SFTP, RTMPS = 443, 21, 2022, 1936
 #: Somebody else's program.
 STRANGE = 7777
-#: Of the host, beside the services' own: SSH, HTTP, HTTPS, file transfer, and RTMP of each engine for video.
-OF_THE_HOST = {22, 80, HTTPS, FTPS, SFTP, 1935, *(getattr(adapter(name), "RTMP_PORT", 1935) for name in NAMES)}
+#: Of the host, beside the services' own: SSH, HTTP, HTTPS, file transfer, RTMPS, and RTMP of each engine for video.
+OF_THE_HOST = {22, 80, HTTPS, FTPS, SFTP, RTMPS, 1935, *(getattr(adapter(name), "RTMP_PORT", 1935) for name in NAMES)}
 MODERN = {
     "streamfleet_web_tls_protocols": ["TLSv1.3"],
     "streamfleet_file_transfer_tls_protocols": ["TLSv1.3"],
+    "streamfleet_nginx_rtmp_tls_protocols": ["TLSv1.3"],
     "streamfleet_certificates_days": 90,
 }
 
@@ -55,6 +56,8 @@ class WholeNode(EnginesNode):
             streamfleet_certificates_names=[{"name": name} for name in (STREAM, PANEL, TENANT)],
             streamfleet_web_panel_host=PANEL,
             streamfleet_file_transfer_host=STREAM,
+            streamfleet_nginx_rtmp_tls_host=STREAM,
+            streamfleet_nginx_rtmp_tls_hidden_names=[PANEL],
             streamfleet_node_port_range_start=8100,
             streamfleet_node_port_range_end=9099,
             streamfleet_hardening=["firewall"],
@@ -73,7 +76,7 @@ class WholeNode(EnginesNode):
     def servers(self) -> list[Server]:
         """Each that has a certificate of its own, or is another program."""
         web = [Server(self.address, HTTPS, name, hsts=name == PANEL) for name in (PANEL, STREAM, TENANT)]
-        return [*web, Server(self.address, FTPS, STREAM, ftp=True)]
+        return [*web, Server(self.address, RTMPS, STREAM), Server(self.address, FTPS, STREAM, ftp=True)]
 
     def open_ports(self) -> set[int]:
         """TCP ports that let this machine, another host than the node, in."""
@@ -122,14 +125,22 @@ def test_only_what_the_node_is_for_is_open_and_tls_is_where_it_is_scanned(node: 
     node.play("playbooks/hardening.yml")
     assert node.open_ports() == OF_THE_HOST | own
     speaking = {port: said for port in sorted(OF_THE_HOST | own) if (said := speaks_tls(node.address, port))}
-    assert speaking == {HTTPS: "tls", FTPS: "ftp"}
+    assert speaking == {HTTPS: "tls", RTMPS: "tls", FTPS: "ftp"}
 
 
 def test_every_unit_of_ours_is_shut_in(node: WholeNode) -> None:
     """What tests/unit/test_sandboxes.py asks of files, of what systemd has made of them, drop-ins and all."""
     listed = node.sh("systemctl list-units --all --plain --no-legend --type=service 'streamfleet-*' | awk '{print $1}'")
     units = listed.split()
-    for name in ("icecast@icecast-a", "shoutcast2@shoutcast2-a", "rtmp", "wowza", "file-transfer", "flussonic-gate"):
+    for name in (
+        "icecast@icecast-a",
+        "shoutcast2@shoutcast2-a",
+        "rtmp",
+        "rtmps",
+        "wowza",
+        "file-transfer",
+        "flussonic-gate",
+    ):
         assert f"streamfleet-{name}.service" in units, units
     said = node.sh("for unit in " + " ".join(units) + "; do systemd-analyze security --no-pager $unit | tail -1; done")
     scores = dict(re.findall(r"Overall exposure level for (\S+): ([0-9.]+)", said))
@@ -140,7 +151,7 @@ def test_every_unit_of_ours_is_shut_in(node: WholeNode) -> None:
 
 def test_there_is_no_deviation_from_the_intermediate_profile(node: WholeNode, tmp_path: Path) -> None:
     found = deviations(node, "intermediate", tmp_path)
-    assert len(found) == 4
+    assert len(found) == 5
     assert not any(found.values()), found
 
 
@@ -154,7 +165,7 @@ def test_there_is_none_with_keys_for_old_players_either(node: WholeNode, tmp_pat
 
 def test_there_is_none_from_the_modern_one_where_that_is_chosen(node: WholeNode, tmp_path: Path) -> None:
     node.sh(f"rm -r /etc/streamfleet/tls/{STREAM} /etc/streamfleet/tls/{PANEL} /etc/streamfleet/tls/{TENANT}")
-    node.roles("certificates", "file_transfer", "web")
+    node.roles("certificates", "nginx_rtmp", "file_transfer", "web")
     node.play(node.folder / "roles.yml", "-e", json.dumps(MODERN))
     found = deviations(node, "modern", tmp_path)
     assert not any(found.values()), found

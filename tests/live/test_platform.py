@@ -118,6 +118,25 @@ def test_fifty_other_services_come_change_and_go_unheard(platform: Stage, tenant
     assert web_reloads(platform) == reloads
 
 
+@pytest.mark.full
+def test_customers_are_told_of_tls_and_publish_by_it(platform: Stage, tenant: str) -> None:
+    channel = f"{tenant}-tls"
+    video = {"slug": channel, "name": channel, "customer": tenant, "engine": "nginx_rtmp"}
+    apply(platform, {"media_services": [video]})
+    running(platform, channel)
+    told = platform.api().request("GET", f"/media-services/{channel}/credentials").data["connection"]
+    shown = {line["label"]: line["value"] for line in told}
+    assert shown["Server with TLS"] == f"rtmps://{STREAM_HOST}:1936/live"
+    verified = ("-tls_verify", "1", "-ca_file", str(platform.ca), "-verifyhost", STREAM_HOST)
+    for key, well in ((shown["Stream key"], True), ("w" * 32, False)):
+        *command, url = media.video_publisher(f"{shown['Server with TLS']}/{key}", seconds=3)
+        done = platform.run_inside([*command, *verified, url])
+        assert (done.returncode == 0) == well, done.stderr
+        assert key not in platform.on_node(
+            ["journalctl", "-o", "cat", "-t", "streamfleet_rtmps", "-t", "streamfleet_rtmp"]
+        )
+
+
 def test_five_hundred_changes_do_not_reload_the_web_server(platform: Stage, tenant: str) -> None:
     slug = f"{tenant}-b"
     churn = [f"{tenant}-c{n}" for n in range(5)]

@@ -6,12 +6,14 @@ Tests roles: nginx_rtmp.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import itertools
 import json
 import re
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -21,9 +23,10 @@ from pathlib import Path
 import pytest
 
 from demo.media import video_publisher
-from tests.live.edge import HLS, Edge
+from tests.live.edge import HLS, PANEL, RTMPS, STREAM, Edge
 from tests.live.hls import check_playlist, check_successor, decode
 from tests.live.test_check_mode import changes
+from tests.live.tls_scan import Server, scan_tls
 
 pytestmark = pytest.mark.live
 
@@ -171,6 +174,80 @@ def test_the_public_name_is_no_key_and_old_keys_end(edge: Edge, channel: tuple[s
     assert events(edge, slug)[-2:] == ["dropped: key revoked", "ended"]
 
 
+def shown(edge: Edge, name: str | None) -> str:
+    """SHA-256 of the certificate that an encoder gets by RTMPS which asks for ``name``."""
+    with edge.connect(name, verify=False, port=RTMPS) as link:
+        assert isinstance(link, ssl.SSLSocket)
+        return hashlib.sha256(link.getpeercert(binary_form=True) or b"").hexdigest()
+
+
+@pytest.mark.full
+def test_an_encoder_publishes_by_tls_while_the_certificate_is_renewed(edge: Edge, channel: tuple[str, str]) -> None:
+    slug, key = channel
+    before = edge.certificate(STREAM)
+    listener = edge.run("systemctl show streamfleet-rtmps.service -p MainPID -p NRestarts --value")
+    with watched(edge, slug) as seen, edge.publishing(key, tls=True) as encoder:
+        edge.wait_for_playlist(slug, "EXTINF")
+        assert shown(edge, STREAM) == before
+        after = edge.certificate(STREAM)
+        # At once, and for whoever verifies.
+        assert shown(edge, STREAM) == after != before
+        edge.connect(STREAM, port=RTMPS).close()
+        edge.wait_for_playlist(slug, r"(?s)(EXTINF.*){4}", 40)
+        assert encoder.poll() is None, encoder.stderr.read() if encoder.stderr else ""
+    edge.wait_for_playlist(slug, "#EXT-X-ENDLIST", 10)
+    for first, second in itertools.pairwise(seen):
+        check_successor(first, second)
+    # Not a byte lost: one session, and its segments together last as long as it did.
+    assert events(edge, slug) == ["publishing", "ended"]
+    named = {one.uri: one.duration for text in seen for one in check_playlist(text).segments}
+    ids = sorted(int(name.removesuffix(".ts")) for name in named)
+    gaps = [(b - a) / 1000 - named[f"{a}.ts"] for a, b in itertools.pairwise(ids)]
+    assert len(ids) >= 4
+    assert max(map(abs, gaps)) < 0.7, gaps
+    assert edge.run("systemctl show streamfleet-rtmps.service -p MainPID -p NRestarts --value") == listener
+    assert key not in edge.run("journalctl -o cat -u streamfleet-rtmps -t streamfleet_rtmps")
+
+
+@pytest.mark.full
+def test_by_tls_names_get_their_certificates_and_wrong_keys_nothing(edge: Edge) -> None:
+    tenant = "tv.tenant.test"
+    own, tenants = edge.certificate(STREAM), edge.certificate(tenant)
+    try:
+        assert shown(edge, tenant) == tenants
+        # The panel's key is none that this server may read.
+        for name in (None, STREAM, PANEL, "nobody.test"):
+            assert shown(edge, name) == own, name
+    finally:
+        edge.run(f"rm -r /etc/streamfleet/tls/{tenant}")
+    since = edge.run("date +%s").strip()
+    start = time.monotonic()
+    done = subprocess.run(
+        edge.publisher_by_tls("wrong-key-by-tls", 4),
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert time.monotonic() - start < 4
+
+    def told(tag: str) -> list[dict[str, str]]:
+        return [json.loads(line) for line in edge.run(f"journalctl -o cat -t {tag} -S @{since}").splitlines()]
+
+    # The RTMP server knows loopback alone, which no ban is for; the listener knows the encoder.
+    assert [(one["event"], one["address"]) for one in told("streamfleet_rtmp")] == [
+        ("refused: no such key", "127.0.0.1")
+    ]
+    with socket.create_connection((edge.address, RTMPS), timeout=5) as link:
+        here = link.getsockname()[0]
+    assert {one["address"] for one in told("streamfleet_rtmps")} == {here}
+
+
+@pytest.mark.full
+def test_a_scanner_finds_no_deviation_of_rtmps_from_mozillas_intermediate_profile(edge: Edge, tmp_path: Path) -> None:
+    found = scan_tls(Server(edge.address, RTMPS, STREAM), edge.ca.read_text(), "intermediate", tmp_path)
+    assert found.deviations == [], found.offers
+    assert {"tls_1_2", "tls_1_3"} < set(found.offers)
+
+
 def test_nobody_plays_by_rtmp(edge: Edge, channel: tuple[str, str]) -> None:
     slug, key = channel
     with edge.publishing(key):
@@ -306,7 +383,7 @@ def message(body, stream=0):
     while rest:
         out, rest = out + b"\\xc3" + rest[:128], rest[128:]
     return out
-link = socket.create_connection(("127.0.0.1", 1936), timeout=5)
+link = socket.create_connection(("127.0.0.1", 1942), timeout=5)
 link.sendall(b"\\x03" + bytes(1536)); got = b""
 while len(got) < 3073: got += link.recv(4096)
 link.sendall(got[1:1537])

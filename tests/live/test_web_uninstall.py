@@ -21,9 +21,9 @@ find /etc /usr /var /run /opt /home -xdev \
     -o -iname '*nginx*' -print -o -iname '*streamfleet*' -print 2>/dev/null \
     | grep -vE '^/(etc|var/lib|run)/streamfleet$'
 ls -A /usr/lib/streamfleet /etc/streamfleet /var/lib/streamfleet /run/streamfleet 2>/dev/null
-getent passwd streamfleet-rtmp
-getent group streamfleet-rtmp
-ss -Hltn | grep -E ':(80|443|1935|1936|1937) '
+getent passwd streamfleet-rtmp streamfleet-rtmps
+getent group streamfleet-rtmp streamfleet-rtmps
+ss -Hltn | grep -E ':(80|443|1935|1936|1937|1942) '
 systemctl list-units --all --plain --no-legend 'streamfleet*' 'nginx*' 'run-streamfleet*'
 true
 """
@@ -33,10 +33,11 @@ def test_nothing_is_left(edge: Edge) -> None:
     edge.playbook(["nginx_rtmp", "web"], tasks_from="uninstall")
     left = edge.run(LEFT)
     allowed = {
-        "/etc/streamfleet:", "ca", "routes", "tls", "/var/lib/streamfleet:", "/run/streamfleet:", "",
+        "/etc/streamfleet:", "ca", "domains", "routes", "tls", "/var/lib/streamfleet:", "/run/streamfleet:", "",
     }  # fmt: skip
     assert [line for line in left.splitlines() if line not in allowed] == []
     named = {"nginx", "nginx-common", "libnginx-mod-http-js", "libnginx-mod-rtmp"}
+    named |= {"libnginx-mod-stream", "libnginx-mod-stream-js"}
     assert not named & set(edge.run("dpkg-query -W -f '${Package}\\n'").split())
     assert changes(edge.playbook(["nginx_rtmp", "web"], tasks_from="uninstall")) == set()
     edge.playbook(["nginx_rtmp", "web"])

@@ -727,6 +727,15 @@ def test_who_was_refused_and_why() -> None:
     assert encoders.reason_of(forged) is None
 
 
+@pytest.mark.parametrize(
+    ("address", "words"), [("203.0.113.9", "at 203.0.113.9 uses"), ("127.0.0.1", "by RTMPS (journalctl -t")]
+)
+def test_of_who_came_by_tls_the_listener_knows_more(address: str, words: str) -> None:
+    refused = {"service": "a channel", "address": address, "reason": "key", "count": 1, "line": "x"}
+    (found,) = encoders.judge({"encoders": {"refused": [refused], "minutes": 15}})
+    assert words in found.cause
+
+
 def test_refusals_are_counted(tmp_path: Path) -> None:
     entry = {"_SYSTEMD_UNIT": "streamfleet-live@rock-fm.service", "MESSAGE": "refused 203.0.113.9: 401 no"}
     told = Told(tmp_path, {"journalctl": Finished(0, "\n".join([json.dumps(entry)] * 3 + ["broken"]))})

@@ -33,6 +33,9 @@ def found(name: str, line: str) -> str | None:
     parser.read(FILTERS[name])
     daemon = parser["Definition"]["_daemon"]
     pattern = parser["Definition"]["failregex"].replace("%(__prefix_line)s", PREFIX.format(daemon=daemon))
+    passed = parser["Definition"].get("ignoreregex")
+    if passed and re.search(passed, line):
+        return None
     match = re.search(pattern.replace("<ADDR>", ADDRESS), line)
     return match["address"] if match else None
 
@@ -61,6 +64,17 @@ def test_there_is_a_filter_for_what_refuses_in_lines_that_nobody_can_forge() -> 
             "nginx_rtmp",
             f'n1 streamfleet_rtmp: {{"event":"refused: no such key","slug":"","address":"{SIX}","client":"1"}}',
             SIX,
+        ),
+        (
+            "nginx_rtmp",
+            # By RTMPS: the encoder is not known.
+            'n1 streamfleet_rtmp: {"event":"refused: no such key","slug":"","address":"127.0.0.1","client":"1"}',
+            None,
+        ),
+        (
+            "nginx_rtmp",
+            f'n1 streamfleet_rtmp: {{"event":"refused: no such key","slug":"","address":"{FOUR}","client":"127"}}',
+            FOUR,
         ),
         (
             "nginx_rtmp",

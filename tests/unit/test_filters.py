@@ -20,6 +20,7 @@ from filter_plugins.streamfleet import (
     streamfleet_host_ports,
     streamfleet_no_addresses,
     streamfleet_no_networks,
+    streamfleet_servers,
     streamfleet_shared_ports,
     streamfleet_unknown,
 )
@@ -152,7 +153,24 @@ def test_ports_that_variables_set_are_told() -> None:
     specs = [SPECS["nginx_rtmp"], SPECS["flussonic"]]
     ports = streamfleet_host_ports(specs, {"streamfleet_flussonic_port": "1955"})
     assert ports["nginx_rtmp"]["RTMP"] == 1935
+    assert ports["nginx_rtmp"]["RTMPS"] == 1936
     assert ports["flussonic"] == {"RTMP": 1955}
+
+
+def test_a_port_that_is_switched_off_is_nobodys() -> None:
+    off = {"streamfleet_nginx_rtmp_tls_port": "0"}
+    twice = [{**SPECS["nginx_rtmp"], "host_ports": {"RTMPS": SPECS["nginx_rtmp"]["host_ports"]["RTMPS"]}}] * 2
+    assert "port 1936 is wanted by" in streamfleet_shared_ports(twice, {})[0]
+    assert streamfleet_shared_ports(twice, off) == []
+    assert streamfleet_host_ports([SPECS["nginx_rtmp"]], off)["nginx_rtmp"]["RTMPS"] == 0
+
+
+def test_ports_are_those_of_the_unit_that_listens() -> None:
+    rtmp = {"unit": "streamfleet-rtmp.service", "ports": [1935], "protocol": "rtmp"}
+    rtmps = {"unit": "streamfleet-rtmps.service", "ports": [1946], "protocol": "tcp"}
+    specs = [SPECS["nginx_rtmp"]]
+    assert streamfleet_servers(specs, {"streamfleet_nginx_rtmp_tls_port": "1946"}) == [rtmp, rtmps]
+    assert streamfleet_servers(specs, {"streamfleet_nginx_rtmp_tls_port": "0"}) == [rtmp]
 
 
 def test_where_no_variable_separates_them_hosts_must() -> None:

@@ -110,10 +110,15 @@ def test_a_value_that_cannot_be_a_rule_is_refused_with_its_name(wrong: Mapping[s
 
 
 def test_of_engines_only_the_ports_for_encoders_are_open() -> None:
-    found = streamfleet_openings([SPECS["nginx_rtmp"], SPECS["icecast"]], {"streamfleet_nginx_rtmp_port": "1950"})
-    assert [(item["name"], item["ports"]) for item in found] == [("nginx_rtmp RTMP", ["1950"])]
+    moved = {"streamfleet_nginx_rtmp_port": "1950"}
+    specs = [SPECS["nginx_rtmp"], SPECS["icecast"]]
+    found = [(item["name"], item["ports"]) for item in streamfleet_openings(specs, moved)]
+    assert found == [("nginx_rtmp RTMP", ["1950"]), ("nginx_rtmp RTMPS", ["1936"])]
+    off = streamfleet_openings(specs, {**moved, "streamfleet_nginx_rtmp_tls_port": "0"})
+    assert [(item["name"], item["ports"]) for item in off] == found[:1]
     for name in ("nginx_rtmp", "wowza", "flussonic"):
-        assert [use for use, plan in SPECS[name]["host_ports"].items() if plan.get("public")] == ["RTMP"]
+        public = [use for use, plan in SPECS[name]["host_ports"].items() if plan.get("public")]
+        assert public == (["RTMP", "RTMPS"] if name == "nginx_rtmp" else ["RTMP"])
 
 
 def test_the_playbooks_know_the_range_that_the_panel_gives_a_node() -> None:

@@ -114,6 +114,7 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         ports = {port for opening in wiring["openings"] for port in opening["ports"]}
         assert {"80", "443"} <= ports
         assert ("1935" in ports) == ("nginx_rtmp" in engines)
+        assert ("1936" in ports) == ("nginx_rtmp" in engines)
         assert any("-" in port for port in ports) == bool(engines)
         assert ("21" in ports) == ("2022" in ports) == ("20000-20999" in ports) == ("file_transfer" in wiring["roles"])
         assert ("fail2ban" in wiring["roles"]) == (host in groups.get("hardening", set()))
@@ -121,7 +122,7 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         # On a node, listeners come by the panel's ports.
         assert ("panel" in guards) == (is_panel and not engines)
         assert set(guards) - {"panel"} == {"nginx_rtmp", "autodj"} & {*engines, *companions}
-        assert guards.get("nginx_rtmp", ["1935"]) == ["1935"]
+        assert guards.get("nginx_rtmp", ["1935", "1936"]) == ["1935", "1936"]
         assert set(guards.get("autodj", [])) <= {"8100-8199", "10000-19999"} & ports
         assert {guard["name"] for guard in wiring["guards"] if not guard["grows"]} == {"autodj"} & set(companions)
         # Whatever name or address another host sees of it.

@@ -345,7 +345,7 @@ def test_the_rtmp_server_is_asked_at_the_port_of_encoders(root: Path) -> None:
         "http {\n server {\n listen 127.0.0.1:1937;\n }\n}\n",
         "rtmp {\n    server {\n        listen 1935;\n    }\n",
     )
-    text = "".join(servers) + " server {\n listen 127.0.0.1:1936;\n}\n}\n"
+    text = "".join(servers) + " server {\n listen 127.0.0.1:1942;\n}\n}\n"
     put(root, "etc/streamfleet/rtmp/nginx.conf", text)
     found = [one for one in hung.asked(root, {RTMP: "running"}) if one.unit == RTMP]
     assert [(one.port, one.service) for one in found] == [(1935, "")]

@@ -107,6 +107,13 @@ def reason_of(entry: dict[str, Any]) -> tuple[str, str, str] | None:
     return None
 
 
+def _where(address: str) -> str:
+    """Where it is. To the RTMP server those that come by RTMPS are at loopback, as the listener for TLS is."""
+    if address.startswith("127."):
+        return "that came by RTMPS (journalctl -t streamfleet_rtmps has addresses)"
+    return f"at {address}"
+
+
 def judge(facts: dict[str, Any]) -> list[Finding]:
     """Rules."""
     found = []
@@ -117,7 +124,7 @@ def judge(facts: dict[str, Any]) -> list[Finding]:
             Finding(
                 f"encoders.{word}",
                 it["service"],
-                f"An encoder at {it['address']} {words} ({it['service']}).",
+                f"An encoder {_where(it['address'])} {words} ({it['service']}).",
                 f"{it['count']} times within {facts['encoders']['minutes']} minutes, as: {it['line']}",
                 fix,
                 WARNING,

@@ -12,11 +12,11 @@ EVERYWHERE = {
     "all": {22},
     "streamfleet_panel": {80, 443},
     "streamfleet_nodes": {80, 443},
-    "nginx_rtmp": {1935},
+    "nginx_rtmp": {1935, 1936},
 }
 """Group → TCP ports that anybody may reach. Stations' own ports come with the stations; verify begins without any."""
 
-LOOPBACK = {"nginx_rtmp": {1936, 1937}}
+LOOPBACK = {"nginx_rtmp": {1937, 1942}}
 """Group → TCP ports of loopback: the packaging hop and the answers for stream keys."""
 
 

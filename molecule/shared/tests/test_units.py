@@ -20,7 +20,11 @@ UNITS = {
         "streamfleet-tenants.service": None,
         "nginx.service": "root",
     },
-    "nginx_rtmp": {"streamfleet-rtmp.service": "streamfleet-rtmp", "run-streamfleet-hls.mount": None},
+    "nginx_rtmp": {
+        "streamfleet-rtmp.service": "streamfleet-rtmp",
+        "streamfleet-rtmps.service": "streamfleet-rtmps",
+        "run-streamfleet-hls.mount": None,
+    },
 }
 """Group → unit → user of its main process (None: it has none)."""
 

@@ -257,6 +257,18 @@ def test_service_page_says_where_to_connect_and_hides_the_password(as_) -> None:
     assert "Waiting" in text
 
 
+def test_service_page_says_where_tls_is_once_the_node_has_it(as_) -> None:  # type: ignore[no-untyped-def]
+    def page() -> str:
+        return str(as_("alice").get("/services/alice-tv/").content.decode())
+
+    assert "rtmp://stream.example.net/live" in page()
+    assert "rtmps://" not in page()
+    Node.objects.filter(name="node1").update(facts={"host_ports": {"nginx_rtmp": {"RTMP": 1935, "RTMPS": 1936}}})
+    assert "Server with TLS" in page()
+    assert "rtmps://stream.example.net:1936/live" in page()
+    assert "rtmp://stream.example.net/live" in page()
+
+
 def test_service_page_of_a_service_that_nobody_sends_to_has_no_way_to_send(as_) -> None:  # type: ignore[no-untyped-def]
     node = MediaService.objects.get(slug="rock-fm").node
     films = {"slug": "films", "customer": "alice", "engine": "wowza", "service_type": "on_demand", "node": node.name}

@@ -93,7 +93,8 @@ class PanelClient:
         mount = service["settings"][mounts][0]["name"] if mounts else ""
         words = {"stream_host": STREAM, "slug": slug, "port": service["port"], "mount": mount}
         # A port of the host where it is not the usual one; below it is set as the node has it.
-        unmoved = {f":{use}": "" for use in spec.get("host_ports") or {}}
+        plans = spec.get("host_ports") or {}
+        unmoved = {f":{use}": "" for use in plans} | {use: plan.get("default", "") for use, plan in plans.items()}
         details = {
             entry["label"]: _formatted(
                 str(entry.get("value", "{credential}")),

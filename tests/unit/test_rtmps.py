@@ -1,0 +1,135 @@
+"""TLS before the RTMP server: what its listener is given, and which options are refused before anything is done."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+ROLE = ROOT / "roles/nginx_rtmp"
+STREAM = "stream.example.net"
+PORTS = "must be four different ports from 1024 to 65535"
+#: What is given differently (without ``streamfleet_nginx_rtmp_``), and what is said; None: nothing.
+CASES: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"tls_port": 0}, None),
+    ({"tls_port": "0", "tls_host": ""}, None),
+    ({"tls_port": "1946"}, None),
+    ({"tls_port": 1935}, "streamfleet_nginx_rtmp_tls_port (1935), streamfleet_nginx_rtmp_hop_port (1942) and"),
+    ({"tls_port": 1942}, PORTS),
+    ({"tls_port": 1937}, PORTS),
+    ({"tls_port": 443}, f"(1937) {PORTS}. streamfleet_nginx_rtmp_tls_port may be 0 for no RTMPS."),
+    ({"tls_port": -1}, PORTS),
+    ({"tls_port": 65536}, PORTS),
+    ({"hop_port": 1936}, PORTS),
+    ({"port": 0}, PORTS),
+    ({"tls_host": "../panel"}, "../panel is not a host name that a certificate can be shown for"),
+    ({"tls_host": 'x"; } #'}, "is not a host name that a certificate can be shown for"),
+    ({"tls_hidden_names": ["panel.example.net", "a b"]}, "a b is not a host name that a certificate"),
+    ({"tls_hidden_names": [STREAM]}, f"streamfleet_nginx_rtmp_tls_hidden_names has {STREAM}, whose certificate"),
+]
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What each host has said; nothing of those that passed."""
+    folder = tmp_path_factory.mktemp("preflight")
+    hosts = {
+        f"case{number}": {
+            "streamfleet_stream_host": STREAM,
+            **{f"streamfleet_nginx_rtmp_{name}": value for name, value in given.items()},
+        }
+        for number, (given, _said) in enumerate(CASES)
+    }
+    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
+    tasks = [{"ansible.builtin.include_role": {"name": "nginx_rtmp", "tasks_from": "preflight"}}]
+    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.json"),
+            str(folder / "play.yml"),
+        ],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+        env={
+            **os.environ,
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(folder), "ANSIBLE_NOCOLOR": "1",
+        },
+    )  # fmt: skip
+    found: dict[str, list[str]] = {}
+    for host, text in re.findall(r"^(?:fatal|failed): \[(case\d+)\].*?=> (.*)$", done.stdout, re.MULTILINE):
+        found.setdefault(host, []).append(" ".join(json.loads(text)["msg"].split()))
+    recap = dict(re.findall(r"^(case\d+)\s.*failed=(\d)", done.stdout, re.MULTILINE))
+    assert len(recap) == len(CASES), done.stdout[-3000:] + done.stderr[-3000:]
+    return {host: " | ".join(texts) for host, texts in found.items()}
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_bad_input_is_named(said: dict[str, str], number: int) -> None:
+    given, expected = CASES[number]
+    text = said.get(f"case{number}", "")
+    assert (not text) if expected is None else expected in text, (given, text)
+
+
+def rendered(name: str, **options: Any) -> str:
+    """A template of the role with its defaults, on a host with IPv6."""
+    values: dict[str, Any] = {}
+    for part in ("vars", "defaults"):
+        values |= yaml.safe_load((ROLE / part / "main.yml").read_text())
+    values |= {
+        "ansible_facts": {"streamfleet_host": {"ipv6": True, "open_files": 1024}},
+        "streamfleet_nginx_rtmp_tls_host": STREAM,
+        "streamfleet_nginx_rtmp_tls_hidden_names": ["panel.example.net"],
+        "_streamfleet_nginx_rtmp_tls_script": "/etc/streamfleet/rtmps/rtmps-0.js",
+        "_streamfleet_nginx_rtmp_publishers": 100,
+        **options,
+    }
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True)
+    text = (ROLE / "templates" / name).read_text()
+    # Variables are made of others.
+    while "{{" in text or "{%" in text:
+        text = environment.from_string(text).render(values)
+    return text
+
+
+def test_the_listener_has_the_web_servers_ciphers_and_looks_certificates_up() -> None:
+    text = rendered("rtmps.conf.j2")
+    web = (ROOT / "roles/web/templates/streamfleet.conf.j2").read_text()
+    for setting in ("ssl_ciphers", "ssl_ecdh_curve", "ssl_prefer_server_ciphers", "ssl_session_tickets"):
+        (line,) = re.findall(rf"^ *{setting} .*;$", text, re.MULTILINE)
+        assert line.strip() in web
+    assert "ssl_certificate /etc/streamfleet/tls/$streamfleet_certificate/fullchain.pem;" in text
+    assert "ssl_certificate_key /etc/streamfleet/tls/$streamfleet_certificate/privkey.pem;" in text
+    assert f'default "{STREAM}";' in text
+    assert "proxy_pass 127.0.0.1:1935;" in text
+
+
+@pytest.mark.parametrize("protocols", [["TLSv1.2", "TLSv1.3"], ["TLSv1.3"]])
+def test_ports_and_versions_are_those_that_are_set(protocols: list[str]) -> None:
+    ports = {"streamfleet_nginx_rtmp_tls_port": 1946, "streamfleet_nginx_rtmp_port": 1945}
+    text = rendered("rtmps.conf.j2", streamfleet_nginx_rtmp_tls_protocols=protocols, **ports)
+    assert f"ssl_protocols {' '.join(protocols)};" in text
+    assert re.findall(r"listen (.*);", text) == ["1946 ssl", "[::]:1946 ssl ipv6only=on"]
+    assert "proxy_pass 127.0.0.1:1945;" in text
+    none = rendered("rtmps.conf.j2", ansible_facts={"streamfleet_host": {"ipv6": False, "open_files": 1024}})
+    assert re.findall(r"listen (.*);", none) == ["1936 ssl"]
+
+
+def test_of_streamfleets_files_it_sees_certificates_and_its_own_alone() -> None:
+    unit = rendered("streamfleet-rtmps.service.j2")
+    assert "\nUser=streamfleet-rtmps\nGroup=streamfleet-rtmps\n" in unit
+    assert "\nTemporaryFileSystem=/etc/streamfleet:ro\n" in unit
+    assert "\nBindReadOnlyPaths=/etc/streamfleet/rtmps /etc/streamfleet/tls\n" in unit
+    assert "\nInaccessiblePaths=-/etc/streamfleet/tls/panel.example.net\n" in unit
+    assert "\nCapabilityBoundingSet=\n" in unit
+    # The RTMP server's own unit gets at no key of a certificate.
+    assert "www-data" not in (ROLE / "templates/streamfleet-rtmp.service.j2").read_text()
