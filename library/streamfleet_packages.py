@@ -1,6 +1,6 @@
 #!/usr/bin/python
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Tells packages that roles have brought from those that were there. The work is in module_utils/streamfleet/packages.py."""
+"""Tells packages that roles have brought from others. The work is in module_utils/streamfleet/packages.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which of a host's packages were brought here by roles: these go when roles are uninstalled, others are the operator's."""
+"""Which of a host's packages were brought by roles: these go when they are uninstalled, others are the operator's."""
 
 from __future__ import annotations
 
@@ -39,10 +39,8 @@ def note(names: Iterable[str], there: set[str], write: bool, root: Path = Path("
     """Note which of ``names`` are not ``there``, before they are installed. Whether that was not noted yet."""
     asked = _plain(names)
     noted = _read(root)
-    if noted is None:
-        ours = asked if (root / PLATFORM).exists() else asked - there
-    else:
-        ours = noted | (asked - there)
+    before = set() if noted is None and (root / PLATFORM).exists() else there
+    ours = (noted or set()) | (asked - before)
     if ours == noted:
         return False
     if write:
@@ -51,7 +49,7 @@ def note(names: Iterable[str], there: set[str], write: bool, root: Path = Path("
 
 
 def own(names: Iterable[str], root: Path = Path("/")) -> list[str]:
-    """Which of ``names`` were brought by roles. They may be gone already: of a run that was killed more is to be done."""
+    """Which of ``names`` were brought by roles. They may be gone already: a run that was killed has more to do."""
     noted = _read(root)
     if noted is None:
         noted = _plain(names) if (root / PLATFORM).exists() else set()
