@@ -28,11 +28,8 @@ def present() -> set[str]:
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError) as error:
         raise PackagesError(f"dpkg-query does not tell which packages there are: {error}") from None
-    return {name for name, _, status in (line.partition(" ") for line in done.stdout.splitlines()) if _known(status)}
-
-
-def _known(status: str) -> bool:
-    return status not in ("", "not-installed")
+    lines = [line.partition(" ") for line in done.stdout.splitlines()]
+    return {name for name, __, status in lines if status not in ("", "not-installed")}
 
 
 def note(names: Iterable[str], there: set[str], write: bool, root: Path = Path("/")) -> bool:

@@ -147,7 +147,7 @@ def test_what_is_not_there_is_no_path() -> None:
 
 
 def own() -> dict[str, Any]:
-    return tasks("common")["Remove units and settings"]["vars"] | {"__streamfleet_common_settings": {}}
+    return {**tasks("common")["Remove units and settings"]["vars"], "__streamfleet_common_settings": {}}
 
 
 def test_a_later_installation_takes_them_into_use() -> None:
