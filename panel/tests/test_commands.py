@@ -86,6 +86,22 @@ def test_set_up_does_all_of_an_installation(monkeypatch: pytest.MonkeyPatch) -> 
     assert not ApiToken.objects.get(name="install.yml").is_valid(done["tokens"][0])
 
 
+def test_set_up_over_data_that_has_stayed_has_nodes_converged(world: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host was uninstalled without its data, and installed again; so may the nodes have been."""
+    Node.objects.update(observed_generation=7, generation=7)
+    epoch = Installation.current().epoch
+    name = next(account.username for account in Account.objects.all() if account.is_administrator)
+    token = {"name": "install.yml", "scope": "account", "account": name}
+    administrator = {"username": name, "email": None, "password": "another-secret"}
+    worker = {"name": "converge worker", "scope": "worker", "account": None}
+    # Who has the installation's token is none of these.
+    set_up(monkeypatch, {"administrator": None, "tokens": [worker]})
+    assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(7, 7)}
+    set_up(monkeypatch, {"administrator": administrator, "tokens": [token, worker]})
+    assert {(node.generation, node.observed_generation) for node in Node.objects.all()} == {(8, 0)}
+    assert Installation.current().epoch == epoch
+
+
 def test_set_up_does_not_begin_anew_where_there_was_an_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that has just got its tables, on a host that has all tokens."""
     monkeypatch.setattr(SetUp, "_output", lambda *_arguments, **_options: "Applying panel.0001_initial... OK")

@@ -39,6 +39,9 @@ class Command(BaseCommand):
                 " /etc/streamfleet/panel/install_token"
             )
         made = False
+        if administrator and Account.objects.exists():
+            # A host that was installed anew over data that had stayed: its nodes may have been, too.
+            self._output("restored", converge_only=True)
         if administrator:
             made = json.loads(self._output("bootstrap_admin", by_upgrade=True, **administrator))["changed"]
         secrets = [
