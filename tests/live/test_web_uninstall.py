@@ -33,7 +33,8 @@ def test_nothing_is_left(edge: Edge) -> None:
     edge.playbook(["nginx_rtmp", "web"], tasks_from="uninstall")
     left = edge.run(LEFT)
     allowed = {
-        "/etc/streamfleet:", "ca", "domains", "routes", "tls", "/var/lib/streamfleet:", "packages.json", "/run/streamfleet:", "",
+        "/etc/streamfleet:", "ca", "domains", "routes", "tls", "/var/lib/streamfleet:", "packages.json",
+        "/run/streamfleet:", "",
     }  # fmt: skip
     assert [line for line in left.splitlines() if line not in allowed] == []
     named = {"nginx", "nginx-common", "libnginx-mod-http-js", "libnginx-mod-rtmp"}
