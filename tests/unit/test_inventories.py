@@ -65,7 +65,9 @@ WIRING = """
         __streamfleet_wiring: >-
           {{{{ {{'roles': _streamfleet_roles, 'packages': _streamfleet_packages,
                 'certificates': _streamfleet_certificates_here, 'openings': _streamfleet_openings,
-                'guards': _streamfleet_guards, 'fleet': _streamfleet_fleet,
+                'guards': _streamfleet_guards, 'fleet': _streamfleet_fleet, 'others': _streamfleet_others_here,
+                'at': [streamfleet_node_address | default(''),
+                  ansible_host if ansible_host != inventory_hostname else ''],
                 'known': streamfleet_panel_addresses | default([]) + [
                   streamfleet_stream_host | default(''), streamfleet_node_address | default(''),
                   ansible_host if ansible_host != inventory_hostname else '']}} }}}}
@@ -127,7 +129,13 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         assert {guard["name"] for guard in wiring["guards"] if not guard["grows"]} == {"autodj"} & set(companions)
         # Whatever name or address another host sees of it.
         assert {each for other in hosts.values() for each in other["known"] if each} <= set(wiring["fleet"])
+        # Where the other hosts are, but for their names, which may change.
+        others = [other for at, other in hosts.items() if at != host]
+        assert (
+            {each for other in others for each in other["at"] if each} <= set(wiring["others"]) <= set(wiring["fleet"])
+        )
         names = [entry["name"] for entry in wiring["certificates"]]
+        assert not {name for other in others for name in _names(other)} & set(wiring["others"])
         acme = name == "production"
         # The panel's own programs ask it by an address, which no ACME directory signs.
         assert ("localhost" in names) == (is_panel and acme)
@@ -137,6 +145,10 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
             "acme" if acme else "authority"
         }
         assert len(set(names)) == len(names)
+
+
+def _names(wiring: dict[str, Any]) -> set[str]:
+    return {entry["name"] for entry in wiring["certificates"]}
 
 
 def variables(name: str, host: str) -> dict[str, Any]:
