@@ -92,8 +92,9 @@ def scalars(found: object) -> list[str]:
 
 
 def halved(text: str) -> list[str]:
-    """Expressions of a template in which a line's end is two characters."""
-    return [found for found in re.findall(r"{{.+?}}", text, re.DOTALL) if re.search(r"(~|join\()\s*'\\n'", found)]
+    """Expressions of a template in which a line's end is two characters, or a group's number stands for itself."""
+    wrong = r"(~|join\()\s*'\\n'|'[^']*\\\\\d[^']*'\)"
+    return [found for found in re.findall(r"{{.+?}}", text, re.DOTALL) if re.search(wrong, found)]
 
 
 def test_a_lines_end_in_an_expression_is_one() -> None:
@@ -101,9 +102,12 @@ def test_a_lines_end_in_an_expression_is_one() -> None:
     assert halved(yaml.safe_load("x: >-\n  {{ [a, 'b' ~ '\\n'] }}")["x"])
     assert not halved(yaml.safe_load("x: \"{{ a | join('\\n') }}\"")["x"])
     assert not halved("{%- set x = a ~ '\\n' -%}{{ x }}")
+    assert halved(yaml.safe_load("x: >-\n  {{ a | regex_replace('^(.*)$', '\\\\1.json') }}")["x"])
+    assert not halved(yaml.safe_load("x: >-\n  {{ a | regex_replace('^(.*)$', '\\1.json') }}")["x"])
+    assert not halved(yaml.safe_load("x: \"{{ a | regex_replace('^(.*)$', '\\\\1.json') }}\"")["x"])
     files = [path for folder in ("roles", "playbooks") for path in (ROOT / folder).rglob("*.yml")]
     assert len(files) > 100
-    texts = {path: text for path in files if "\\n'" in (text := path.read_text())}
+    texts = {path: text for path in files if re.search(r"\\n'|\\\\\d", text := path.read_text())}
     wrong = [
         (path.name, part)
         for path, text in texts.items()
