@@ -127,8 +127,9 @@ def test_ports_and_versions_are_those_that_are_set(protocols: list[str]) -> None
 def test_of_streamfleets_files_it_sees_certificates_and_its_own_alone() -> None:
     unit = rendered("streamfleet-rtmps.service.j2")
     assert "\nUser=streamfleet-rtmps\nGroup=streamfleet-rtmps\n" in unit
-    assert "\nTemporaryFileSystem=/etc/streamfleet:ro\n" in unit
-    assert "\nBindReadOnlyPaths=/etc/streamfleet/rtmps /etc/streamfleet/tls\n" in unit
+    assert "\nTemporaryFileSystem=/etc/streamfleet:ro /run:ro\n" in unit
+    assert "\nBindReadOnlyPaths=/etc/streamfleet/rtmps /etc/streamfleet/tls /run/systemd/journal\n" in unit
+    assert "\nBindPaths=/run/streamfleet-rtmps\n" in unit
     assert "\nInaccessiblePaths=-/etc/streamfleet/tls/panel.example.net\n" in unit
     assert "\nCapabilityBoundingSet=\n" in unit
     # The RTMP server's own unit gets at no key of a certificate.
