@@ -96,6 +96,7 @@ NOT_HELD = {
     "worker": "waits",
     "set_up": "the upgrade's own",
     "move_database": "holds the panel itself, and writes into another database",
+    "note_rehearsal": "adds a line to the audit log, which the system's log keeps as well",
     "restored": "the last step of a restore, whose database is in its place",
 }
 

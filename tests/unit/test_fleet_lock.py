@@ -175,8 +175,8 @@ PLAYBOOKS = ROOT / "playbooks"
 
 
 LOCKED = (
-    "install", "certificates", "hardening", "upgrade", "domain_change", "restore", "database_move", "move_media",
-    "transfer", "uninstall",
+    "install", "certificates", "hardening", "upgrade", "domain_change", "restore", "restore_customer",
+    "database_move", "move_media", "transfer", "uninstall",
 )  # fmt: skip
 
 
