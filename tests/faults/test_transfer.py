@@ -189,6 +189,7 @@ def left(pair: Pair, arguments: tuple[str, ...], moment: Point, since: str, ther
     return what
 
 
+@pytest.mark.full
 def test_killed_at_points_spread_over_its_run_the_same_command_ends_right(pair: Pair, chance: random.Random) -> None:  # noqa: F811
     home, before = "n1", manifest(pair, "n1")
     with audience(pair, home) as people:

@@ -70,13 +70,13 @@ class Move:
         if there is not None and there["to"] != target:
             raise MoveError(_other(there))
         if there is None:
+            self._check_place(here)
+            storage.check_folder(self.host, target, here)
             if not self.host.path(LIBRARIES).is_dir():
                 raise MoveError(
                     f"this host has no media libraries yet: {LIBRARIES} is not there. Write"
                     f" streamfleet_common_media_path: {target} into the inventory and run install.yml; they begin there"
                 )
-            self._check_place(here)
-            storage.check_folder(self.host, target, here)
         if there is not None and there["phase"] not in ("copying", "switching"):
             raise MoveError(_other(there))
         counts = compare.count(self.host.path(LIBRARIES))
