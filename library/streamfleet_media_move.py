@@ -142,6 +142,9 @@ def main() -> None:
     try:
         if module.check_mode or module.params["state"] in READ:
             module.exit_json(**_do(module, move))
+        if module.params["state"] == "removed" and not Move(Host(), check=True).removed(data=False)["changed"]:
+            # The lock would leave its folder on a host that has nothing of ours any more.
+            module.exit_json(changed=False)
         with move.journal.locked():
             result = _do(module, move)
         module.exit_json(**result)
