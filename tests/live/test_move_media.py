@@ -189,9 +189,9 @@ def test_they_go_back_with_what_has_come_since(library: Library, ears: Ears) -> 
 
 def test_they_move_for_good(library: Library, ears: Ears) -> None:
     """But for what would lend somebody's power."""
-    library.sh(f"cd {MEDIA} && mkfifo pipe && cp /bin/true program && chmod 6755 program && mknod disk b 8 0")
+    library.sh(f"cd {MEDIA} && mkfifo pipe && cp /bin/true program && chmod 6755 program")
     library.move(f"move_media_to={DISK}")
-    assert library.sh(f"cd {MEDIA} && ls disk pipe 2>/dev/null; stat -c %a program") == "755"
+    assert library.sh(f"cd {MEDIA} && ls pipe 2>/dev/null; stat -c %a program") == "755"
     library.move("move_media_release=true")
     under = "mkdir -p /mnt/under && mount --bind /var/lib/streamfleet /mnt/under"
     assert library.sh(f"{under} && ls /mnt/under/media; umount /mnt/under") == ""
