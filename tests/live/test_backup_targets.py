@@ -87,7 +87,9 @@ def test_a_server_of_each_kind(site: Site, keeper: targets.Keeper, song: str, ki
     assert (made["warnings"], made["files"] > 10, made["rows"] > 50) == ([], True, True), made
     assert [item["id"][:8] for item in json.loads(site.sh("streamfleet-backup list"))] == [made["snapshot"]]
     # Whoever has the server's disk has no names and no sound.
-    assert keeper.sh(f"grep -rlE 'one[.]mp3|{CUSTOMER}|night' {FOLDERS[kind]} || true") == ""
+    assert int(keeper.sh(f"find {FOLDERS[kind]} -type f | wc -l")) > 3
+    # 1: nothing is found; 2: it could not be looked at.
+    assert keeper.sh(f"grep -rlE 'one[.]mp3|{CUSTOMER}|night' {FOLDERS[kind]}; echo $?") == "1"
 
     before = site.sh(f"sha256sum {song}; stat -c '%a %u %g' {song}")
     site.sh(f"rm {song}")

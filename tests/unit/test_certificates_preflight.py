@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from streamfleet.tls import acme, pem
+
+from tests.unit.preflight import refusals
 
 ROOT = Path(__file__).resolve().parents[2]
 ACME = {
@@ -67,37 +64,15 @@ CASES: list[tuple[dict[str, Any], str | None]] = [
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each host has said; nothing of those that passed."""
-    folder = tmp_path_factory.mktemp("preflight")
-    hosts = {
-        f"case{number}": {
+    cases = [
+        {
             **ACME,
             "streamfleet_certificates_authority_host": f"case{number}",
             **{f"streamfleet_certificates_{name}": value for name, value in given.items()},
         }
         for number, (given, _said) in enumerate(CASES)
-    }
-    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
-    tasks = [{"ansible.builtin.include_role": {"name": "certificates", "tasks_from": "preflight"}}]
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.json"),
-            str(folder / "play.yml"),
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(folder), "ANSIBLE_NOCOLOR": "1",
-        },
-    )  # fmt: skip
-    found: dict[str, list[str]] = {}
-    for host, text in re.findall(r"^(?:fatal|failed): \[(case\d+)\].*?=> (.*)$", done.stdout, re.MULTILINE):
-        found.setdefault(host, []).append(" ".join(json.loads(text)["msg"].split()))
-    recap = dict(re.findall(r"^(case\d+)\s.*failed=(\d)", done.stdout, re.MULTILINE))
-    assert len(recap) == len(CASES), done.stdout[-3000:] + done.stderr[-3000:]
-    assert {host for host, failed in recap.items() if failed != "0"} == set(found)
-    return {host: " | ".join(texts) for host, texts in found.items()}
+    ]
+    return refusals("certificates", cases, tmp_path_factory.mktemp("preflight"))
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))

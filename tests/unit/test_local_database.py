@@ -1,4 +1,4 @@
-"""The panel's database on its own host is made and dropped by the role's scripts, on a real PostgreSQL."""
+"""The panel's database on its own host is made and dropped by the role's script, on a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["temporary"]
 
 
 class Server:
-    """The server, and the role's scripts on it."""
+    """The server, and the role's script on it."""
 
     def __init__(self, folder: Path, host: str) -> None:
         self.clusters = folder / "clusters"
@@ -43,8 +43,8 @@ class Server:
     def sql(self, statement: str, user: str = "postgres", database: str = "postgres") -> str:
         return self._run(["psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", database, "-c", statement])
 
-    def role(self, name: str) -> list[str]:
-        return self._run(["sh", str(ROOT / "roles/panel/files" / name)]).splitlines()
+    def role(self, what: str) -> list[str]:
+        return self._run(["sh", str(ROOT / "roles/panel/files/local_database.sh"), what]).splitlines()
 
     def _run(self, command: list[str]) -> str:
         done = subprocess.run(command, env=self.environment, text=True, capture_output=True, check=False, timeout=60)
@@ -67,24 +67,24 @@ def server(temporary: Path) -> Iterator[Server]:
 
 
 def test_what_was_made_is_dropped_and_then_there_is_nothing(server: Server) -> None:
-    made = server.role("make_database.sh")
+    made = server.role("make")
     assert made == ["changed: role streamfleet-panel", "changed: role streamfleet-worker", "changed: database"]
-    assert server.role("make_database.sh") == []
+    assert server.role("make") == []
     server.sql("CREATE TABLE station (name text)", user="streamfleet-panel", database="streamfleet")
-    assert server.role("drop_database.sh") == [*OURS, "empty"]
-    assert server.role("drop_database.sh") == ["empty"]
+    assert server.role("drop") == [*OURS, "empty"]
+    assert server.role("drop") == ["empty"]
 
 
 def test_what_is_of_others_is_told_and_stays(server: Server) -> None:
-    server.role("make_database.sh")
+    server.role("make")
     server.sql("CREATE DATABASE bookings")
-    assert server.role("drop_database.sh") == [*OURS, "other: database bookings"]
+    assert server.role("drop") == [*OURS, "other: database bookings"]
     server.sql("DROP DATABASE bookings")
     server.sql("CREATE ROLE clerk")
-    assert server.role("drop_database.sh") == ["other: user clerk"]
+    assert server.role("drop") == ["other: user clerk"]
     server.sql("DROP ROLE clerk")
     server.sql("CREATE TABLE room (name text)")
-    assert server.role("drop_database.sh") == ["other: schema public of database postgres"]
+    assert server.role("drop") == ["other: schema public of database postgres"]
     server.sql("DROP TABLE room")
     server.clusters.write_text(f"{CLUSTER}\n14 old 5433 down\n")
-    assert server.role("drop_database.sh") == ["other: cluster 14/old"]
+    assert server.role("drop") == ["other: cluster 14/old"]

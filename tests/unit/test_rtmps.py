@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pytest
 import yaml
+
+from tests.unit.preflight import refusals
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/nginx_rtmp"
@@ -42,35 +40,14 @@ CASES: list[tuple[dict[str, Any], str | None]] = [
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What each host has said; nothing of those that passed."""
-    folder = tmp_path_factory.mktemp("preflight")
-    hosts = {
-        f"case{number}": {
+    cases = [
+        {
             "streamfleet_stream_host": STREAM,
             **{f"streamfleet_nginx_rtmp_{name}": value for name, value in given.items()},
         }
-        for number, (given, _said) in enumerate(CASES)
-    }
-    variables = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    (folder / "hosts.json").write_text(json.dumps({"all": {"hosts": hosts, "vars": variables}}))
-    tasks = [{"ansible.builtin.include_role": {"name": "nginx_rtmp", "tasks_from": "preflight"}}]
-    (folder / "play.yml").write_text(json.dumps([{"hosts": "all", "gather_facts": False, "tasks": tasks}]))
-    done = subprocess.run(
-        [
-            str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(folder / "hosts.json"),
-            str(folder / "play.yml"),
-        ],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        env={
-            **os.environ,
-            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_HOME": str(folder), "ANSIBLE_NOCOLOR": "1",
-        },
-    )  # fmt: skip
-    found: dict[str, list[str]] = {}
-    for host, text in re.findall(r"^(?:fatal|failed): \[(case\d+)\].*?=> (.*)$", done.stdout, re.MULTILINE):
-        found.setdefault(host, []).append(" ".join(json.loads(text)["msg"].split()))
-    recap = dict(re.findall(r"^(case\d+)\s.*failed=(\d)", done.stdout, re.MULTILINE))
-    assert len(recap) == len(CASES), done.stdout[-3000:] + done.stderr[-3000:]
-    return {host: " | ".join(texts) for host, texts in found.items()}
+        for given, _said in CASES
+    ]
+    return refusals("nginx_rtmp", cases, tmp_path_factory.mktemp("preflight"))
 
 
 @pytest.mark.parametrize("number", range(len(CASES)))
@@ -111,6 +88,22 @@ def test_the_listener_has_the_web_servers_ciphers_and_looks_certificates_up() ->
     assert "ssl_certificate_key /etc/streamfleet/tls/$streamfleet_certificate/privkey.pem;" in text
     assert f'default "{STREAM}";' in text
     assert "proxy_pass 127.0.0.1:1935;" in text
+
+
+def functions(path: str) -> list[str]:
+    """Of a script what chooses a certificate: two functions, and what a part of a name may be."""
+    text = (ROOT / "roles" / path).read_text()
+    found = [
+        re.search(rf"^function {name}\(.*?^}}$", text, re.MULTILINE | re.DOTALL) for name in ("hostName", "certificate")
+    ]
+    label = re.search(r"^const HOST_LABEL = .*$", text, re.MULTILINE)
+    return [one[0] for one in (*found, label) if one is not None]
+
+
+def test_it_chooses_as_the_web_server_does() -> None:
+    chosen = functions("nginx_rtmp/files/rtmps.js")
+    assert len(chosen) == 3
+    assert chosen == functions("web/files/streams.js")
 
 
 @pytest.mark.parametrize("protocols", [["TLSv1.2", "TLSv1.3"], ["TLSv1.3"]])

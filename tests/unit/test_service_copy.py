@@ -211,20 +211,24 @@ def test_a_copy_writes_into_its_trees_alone(nodes: Nodes) -> None:
         assert f"--property=InaccessiblePaths=-{base}/{name}" in nodes.units[-1]
 
 
+def refusing(nodes: Nodes, answer: Finished) -> tuple[Host, list[list[str]]]:
+    """A host whose systemd-run answers so, and all that is run there."""
+    calls: list[list[str]] = []
+
+    def run(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
+        calls.append(list(argv))
+        return answer if argv[0] == "systemd-run" else nodes.run(argv, stdin, timeout)
+
+    return Host(root=nodes.root / "into", own=False, run=run), calls
+
+
 def test_what_does_not_end_is_stopped(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     served(nodes)
     nodes.sshd()
     (nodes.root / "ssh").write_text("#!/bin/sh\nexec sleep 30\n")
     monkeypatch.setattr(getting, "LAST", 0.2)
-    calls: list[list[str]] = []
-
-    def run(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
-        calls.append(list(argv))
-        if argv[0] == "systemd-run":
-            return Finished(124, err="systemd-run did not end within 30.2 seconds")
-        return nodes.run(argv, stdin, timeout)
-
-    here = getting.Getting(Host(root=nodes.root / "into", own=False, run=run), "7")
+    host, calls = refusing(nodes, Finished(124, err="systemd-run did not end within 30.2 seconds"))
+    here = getting.Getting(host, "7")
     here.keyed(ORIGIN)
     with pytest.raises(CopyError, match=r"takes longer than 0\.2 seconds"):
         here.caught_up(ORIGIN, nodes.given(), FOLDERS)
@@ -233,13 +237,8 @@ def test_what_does_not_end_is_stopped(nodes: Nodes, monkeypatch: pytest.MonkeyPa
 
 def test_a_unit_that_cannot_be_started_says_why(nodes: Nodes) -> None:
     served(nodes)
-
-    def run(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
-        if argv[0] == "systemd-run":
-            return Finished(1, err="Job for streamfleet-transfer-7-last.service failed.")
-        return nodes.run(argv, stdin, timeout)
-
-    here = getting.Getting(Host(root=nodes.root / "into", own=False, run=run), "7")
+    host, _calls = refusing(nodes, Finished(1, err="Job for streamfleet-transfer-7-last.service failed."))
+    here = getting.Getting(host, "7")
     here.keyed(ORIGIN)
     with pytest.raises(CopyError, match=r"cannot be fetched.*Job for streamfleet-transfer-7-last\.service failed"):
         here.caught_up(ORIGIN, nodes.given(), FOLDERS)

@@ -1,24 +1,30 @@
-// Decides, per connection, which certificate an encoder is shown, as the web server does (roles/web/files/streams.js): the name's own
-// where there is one, else that of the streams, which encoders that name nobody get, too. Files are looked up anew each time, so a new
-// certificate needs no reload. Written for njs 0.7.9 (Debian 12) and later.
+// Decides, per connection, which certificate an encoder is shown, by the same two functions as the web server (roles/web/files/streams.js;
+// a test holds them together): the name's own where there is one that this unit may read, else that of the streams, which encoders that
+// name nobody get, too. Files are looked up anew each time, so a new certificate needs no reload. Written for njs 0.7.9 (Debian 12) and later.
 
 import fs from 'fs';
 
 const CERTIFICATES = '/etc/streamfleet/tls/';
-const LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
+const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
-// A host name that may become a path, in lower case, or ''.
-function hostName(value) {
-    const name = String(value || '').toLowerCase();
+// A host name in lower case, such as a file may have; empty where it is none.
+function hostName(given) {
+    const name = String(given || '').toLowerCase();
     if (name.length > 253) {
         return '';
     }
-    return name.split('.').every((label) => LABEL.test(label)) ? name : '';
+    const labels = name.split('.');
+    for (let i = 0; i < labels.length; i++) {
+        if (!HOST_LABEL.test(labels[i])) {
+            return '';
+        }
+    }
+    return name;
 }
 
-function certificate(s) {
-    const fallback = s.variables.streamfleet_default_host;
-    const name = hostName(s.variables.ssl_server_name);
+function certificate(r) {
+    const fallback = r.variables.streamfleet_default_host;
+    const name = hostName(r.variables.ssl_server_name);
     if (name === '') {
         return fallback;
     }
@@ -27,7 +33,6 @@ function certificate(s) {
         fs.accessSync(CERTIFICATES + name + '/privkey.pem', fs.constants.R_OK);
         return name;
     } catch (e) {
-        // Not a name of this host's, or one whose key this unit may not read.
         return fallback;
     }
 }
