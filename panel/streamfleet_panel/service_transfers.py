@@ -500,7 +500,7 @@ def pairs_of(item: TransferredService) -> list[list[int]]:
 def beside(items: Iterable[TransferredService]) -> list[MediaService]:
     """All services of the customers whose libraries go along, those that are transferred too. One query."""
     owners = {item.service.customer_id for item in items if uses_library(item.service)}
-    return list(MediaService.objects.filter(customer_id__in=owners).order_by())
+    return list(MediaService.objects.filter(customer_id__in=owners).only("customer_id", "node_id").order_by())
 
 
 def libraries_of(
