@@ -21,6 +21,7 @@ import pytest
 
 from tests.contract.panel_server import Panel, running_panel
 from tests.live import tones
+from tests.live.jobs import Jobs, succeeded
 from tests.live.streams import Listener, Source, on_air
 from tests.live.upgrades import Run
 from tests.nodes.fleet import Fleet, NodeSpec
@@ -104,6 +105,12 @@ class Pair:
         """Run the playbook of these tests, for the customer."""
         given = [word for one in ("transfer_customer=ada", *arguments) for word in ("-e", one)]
         return self.play("playbooks/transfer.yml", *given, ok=ok)
+
+    @property
+    def jobs(self) -> Jobs:
+        """AWX with these nodes and the credential of this panel."""
+        sources = [str(self.fleet.inventory), str(self.folder / "groups.json")]
+        return Jobs(self.folder, sources, {"url": self.panel.url, "token": self.panel.token})
 
     def begun(self, *arguments: str) -> list[str]:
         """The command that ``transfer`` runs."""
@@ -321,7 +328,8 @@ def test_they_go_back_with_what_has_come_since(pair: Pair, tmp_path: Path) -> No
     upload(pair, "n2", tmp_path / "late.txt", "late.txt")
     pair.sh("n2", f"rm /var/lib/streamfleet/media/{pair.uid}/same.bin")
     there = pair.sh("n2", LISTING)
-    said = pair.transfer("transfer_undo=true")
+    jobs = pair.jobs
+    said = succeeded(jobs.launch("transfer", transfer_customer="ada", transfer_undo="yes")).output
     assert "on n1 as before" in said
     assert pair.get("/media-services/talk")["node"] == "n1"
     assert pair.get("/transfers")["count"] == 0
@@ -402,8 +410,9 @@ def test_a_node_that_drops_out_while_they_are_held_leaves_them_where_they_were(p
 
 def test_they_go_for_good(pair: Pair) -> None:
     before = pair.sh("n1", LISTING)
-    pair.transfer("transfer_to=n2", "transfer_confirm=yes")
-    pair.transfer("transfer_release=true")
+    jobs = pair.jobs
+    succeeded(jobs.launch("transfer", transfer_service="jazz,talk", transfer_to="n2", transfer_confirm="yes"))
+    succeeded(jobs.launch("transfer", transfer_customer="ada", transfer_release="yes"))
     assert pair.get("/transfers")["count"] == 0
     pair.has_nothing("n1")
     assert pair.sh("n2", "ls /var/lib/streamfleet/transfer; true") == ""
