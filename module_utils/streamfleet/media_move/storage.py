@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..libraries import LIBRARIES
-from ..node_apply.host import Host
+from ..node_apply.host import Finished, Host
 from .errors import MoveError
 from .places import ALSO, RUN, UNIT, UNIT_FILE, VIEW
 
@@ -30,6 +30,8 @@ WantedBy=local-fs.target
 """
 #: Options of a mount that take something away.
 STRICT = ("ro", "nosuid", "nodev", "noexec", "nosymfollow")
+#: How often a view of mounts that cannot be changed is tried, half a second apart.
+TRIES = 10
 _FOLDER = re.compile(r"(?:/[A-Za-z0-9_][A-Za-z0-9._-]*){2,}")
 #: What is there for the machine itself, or is gone when it restarts.
 _NOT_IN = (
@@ -267,14 +269,27 @@ def strictly(host: Host) -> None:
         if name is None or name in seen:
             continue
         seen.add(name)
-        for point, options in too_free(mounts(host, process), mounts(host)):
-            way = [] if name == own else ["nsenter", f"--mount=/proc/{process}/ns/mnt"]
-            command = [*way, "mount", "--options", ",".join(("remount", "bind", *options)), point]
-            if host.run(command, "", 30.0).code != 0 and _namespace(host, process) == name:
-                raise MoveError(
-                    f"the libraries cannot be made {', '.join(options)} for process {process} at {point}. Look at"
-                    " `journalctl -k`; nothing is switched"
-                )
+        _restrict(host, process, name, [] if name == own else ["nsenter", f"--mount=/proc/{process}/ns/mnt"])
+
+
+def _restrict(host: Host, process: str, name: str, way: list[str]) -> None:
+    """Do so in one view of mounts; what a unit that is starting sees is being made, and is looked at again."""
+    done = Finished(0)
+    for _try in range(TRIES):
+        left = too_free(mounts(host, process), mounts(host))
+        if not left or _namespace(host, process) != name:
+            return
+        for point, options in left:
+            done = host.run([*way, "mount", "--options", ",".join(("remount", "bind", *options)), point], "", 30.0)
+            if done.code != 0:
+                host.sleep(0.5)
+                break
+        else:
+            return
+    raise MoveError(
+        f"the libraries cannot be made {', '.join(options)} for process {process} at {point}: {done.last_words}."
+        " Look at `journalctl -k`; nothing is switched"
+    )
 
 
 def too_free(theirs: list[Mount], ours: list[Mount]) -> list[tuple[str, tuple[str, ...]]]:
