@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,6 @@ from streamfleet.media_move.errors import MoveError
 from streamfleet.media_move.move import Move
 from streamfleet.media_move.places import RUN, UNIT, UNIT_FILE
 from streamfleet.media_move.storage import Mount
-from streamfleet.node_apply.host import Finished, Host
 
 from tests.doubles.storage import SECOND, Killed, StorageDouble
 
@@ -355,36 +353,17 @@ def test_who_could_only_read_is_made_to_read_only() -> None:
     # What covers the place there, as InaccessiblePaths does, is not touched.
     closed = [mount(1, 0, "/", "ro"), mount(9, 1, LIBRARIES, **NEW), mount(3, 9, LIBRARIES, "ro", device="0:5")]
     assert storage.too_free(closed, ours) == []
+    above = [mount(1, 0, "/"), mount(2, 1, "/var/lib/streamfleet", "ro", device="0:5"), mount(9, 1, LIBRARIES, **NEW)]
+    assert storage.too_free(above, ours) == []
+    root = [mount(1, 0, "/"), mount(9, 1, LIBRARIES, **NEW), mount(2, 1, "/", device="0:5")]
+    assert storage.too_free(root, ours) == []
+    open_there = [mount(1, 0, "/"), mount(2, 1, "/var/lib/streamfleet"), mount(9, 2, LIBRARIES, **NEW)]
+    assert storage.too_free(open_there, ours) == [(LIBRARIES, ("nosuid", "nodev"))]
     wowza = [mount(1, 0, "/"), mount(4, 1, storage.ALSO, "ro", "nosymfollow"), mount(9, 4, storage.ALSO, **NEW)]
     assert storage.too_free(wowza, ours) == [(storage.ALSO, ("ro", "nosuid", "nodev", "nosymfollow"))]
     done = [mount(1, 0, "/", "ro"), mount(9, 1, LIBRARIES, "ro", "nosuid", "nodev", **NEW)]
     assert storage.too_free(done, ours) == []
     assert storage.too_free(strict, [mount(1, 0, "/")]) == []
-
-
-@pytest.mark.parametrize("fails", [3, storage.TRIES])
-def test_a_unit_that_is_starting_meanwhile_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: int
-) -> None:
-    ours = [mount(1, 0, "/"), mount(9, 1, LIBRARIES, "nodev", "nosuid", **NEW)]
-    theirs = [mount(1, 0, "/", "ro"), mount(9, 1, LIBRARIES, **NEW)]
-    tried: list[Sequence[str]] = []
-
-    def run(argv: Sequence[str], _stdin: str, _timeout: float) -> Finished:
-        tried.append(argv)
-        return Finished(1, err="mount point not mounted") if len(tried) <= fails else Finished(0)
-
-    monkeypatch.setattr(storage, "mounts", lambda _host, process="self": ours if process == "self" else theirs)
-    monkeypatch.setattr(storage, "_processes", lambda _host: ["7"])
-    monkeypatch.setattr(storage, "_namespace", lambda _host, process: f"mnt:{process}")
-    host = Host(tmp_path, run, own=False, sleep=lambda _seconds: None)
-    if fails == storage.TRIES:
-        with pytest.raises(MoveError, match=r"for process 7 at .*: mount point not mounted\. Look at"):
-            storage.strictly(host)
-    else:
-        storage.strictly(host)
-    assert len(tried) == min(fails + 1, storage.TRIES)
-    assert tried[-1][:2] == ["nsenter", "--mount=/proc/7/ns/mnt"]
 
 
 def test_copies_are_compared_to_the_last_file(tmp_path: Path) -> None:
