@@ -77,7 +77,7 @@ def hardened_backed_up_and_renamed(stage: Stage, directory: Path) -> None:
     more = directory / "more.yml"
     more.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
     jobs = StageJobs(stage, directory, str(more))
-    loaded = "firewall : Let in what the host is for, and nothing else"
+    loaded = "Let in what the host is for, and nothing else"
     assert succeeded(jobs.launch("hardening")).results[loaded]["changed"]
     succeeded(jobs.launch("install"))
     succeeded(jobs.launch("backup"))

@@ -272,9 +272,11 @@ def strictly(host: Host) -> None:
             command = [*way, "mount", "--options", ",".join(("remount", "bind", *options)), point]
             done = host.run(command, "", 30.0)
             if done.code != 0 and _namespace(host, process) == name:
+                # mount's last line is about dmesg.
+                said = done.err.strip().splitlines()
                 raise MoveError(
                     f"the libraries cannot be made {', '.join(options)} for process {process} at {point}:"
-                    f" {done.last_words}. Look at `journalctl -k`; nothing is switched"
+                    f" {said[0] if said else done.last_words}. Look at `journalctl -k`; nothing is switched"
                 )
 
 
