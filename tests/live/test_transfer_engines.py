@@ -245,8 +245,12 @@ def inventory(pair: Pair) -> None:
     }
     groups |= {"streamfleet_panel": {"hosts": {"n1": {}}}, "streamfleet_nodes": {"hosts": hosts}}
     (pair.folder / "hosts.json").write_text(json.dumps({"all": {"vars": shared, "children": groups}}))
+
+
+def know_the_radio(pair: Pair) -> None:
+    """Have both nodes find it by its name. A fleet that is started again has forgotten it."""
+    line = f"{gateway_to(pair.address('n1'))} network.example"
     for name in NODES:
-        line = f"{gateway} network.example"
         pair.sh(name, f"grep -qx '{line}' /etc/hosts || echo '{line}' >>/etc/hosts")
 
 
@@ -303,6 +307,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         names = [Domain(it.host(name), name) for name in NODES]
         fleet.up([NodeSpec(name) for name in NODES], [], [Domain(PANEL, "n1"), *names])
         place.write_text(str(it.radio.port))
+        know_the_radio(it)
         with it.radio.serving("0.0.0.0"):
             if not (folder / "token").exists():
                 inventory(it)
