@@ -221,7 +221,7 @@ class Air:
         print(f"off the air, in seconds: {lost}; {announced and announced[0]}")
         assert max(lost.values()) < OFF_AIR, lost
         assert announced is not None, output[-4000:]
-        assert abs(int(announced[1]) - max(lost.values())) < 30, lost
+        assert abs(int(announced[1]) - max(lost.values())) < 20, lost
         assert self.times() == {name: number + 1 for name, number in self.noted.items()}
         for name, listener in self.listeners.items():
             assert listener.connections[-1].count.lost == 0, (name, listener.connections[-1].count)
