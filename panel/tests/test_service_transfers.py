@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -467,6 +468,34 @@ def test_documents_do_not_get_in_the_way(root: Api, run: Run, document: dict[str
         run(document)
 
 
+def test_a_station_of_shoutcast_is_sent_on_at_both_of_its_ports(root: Api, run: Run) -> None:
+    """And one of Icecast-KH at its own; neither goes to a node that lacks its engine."""
+    engines = ["icecast", "icecast_kh", "shoutcast2"]
+    run({"nodes": [{"name": "node1", "engines": [*engines, "nginx_rtmp"]}]})
+    station = {"customer": "ada", "node": "node1"}
+    services = [{**station, "slug": "cast", "engine": "shoutcast2"}, {**station, "slug": "kh", "engine": "icecast_kh"}]
+    run({"media_services": services})
+    messages = {problem["path"]: problem["message"] for problem in begin(root, "cast", "kh")[1]["error"]["errors"]}
+    assert messages == {
+        "services[0]": "far does not run shoutcast2; it runs icecast",
+        "services[1]": "far does not run icecast_kh; it runs icecast",
+    }
+    run({"nodes": [{"name": "far", "engines": engines}]})
+    # Its first port is somebody's there, so both are others.
+    here = MediaService.objects.get(slug="cast").port
+    assert here is not None
+    run({"media_services": [{"slug": "there", "customer": "ada", "engine": "icecast", "node": "far", "port": here}]})
+    one = begin(root, "cast", "kh")[1]["transfer"]
+    step(root, one, "hold")
+    held = told("node1")
+    there = {item["slug"]: item["target_ports"]["port"] for item in one["services"]}
+    assert there["cast"] not in (here, here + 1)
+    assert held["cast"]["forward"]["ports"] == [[here, there["cast"]], [here + 1, there["cast"] + 1]]
+    assert held["kh"]["forward"]["ports"] == [[held["kh"]["port"], there["kh"]]]
+    step(root, one, "switch")
+    assert {slug: told("far")[slug]["port"] for slug in there} == there
+
+
 def test_services_that_a_killed_run_holds_come_back_by_the_clock(root: Api) -> None:
     one = begin(root, "jazz")[1]["transfer"]
     step(root, one, "hold")
@@ -494,6 +523,30 @@ def test_a_clock_that_jumps_gives_back_neither_late_nor_early(
     assert service_transfers.tick(clock) == 0
     lived[0] += 10
     assert service_transfers.tick(clock) == 1
+
+
+def test_holds_are_timed_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def lived(which: int) -> float:
+        asked.append(which)
+        return 5.0
+
+    monkeypatch.setattr(time, "clock_gettime", lived)
+    assert service_transfers._HOLD_TIMES.over({}, timezone.now(), service_transfers.HELD_AT_MOST) == []
+    assert asked == [time.CLOCK_BOOTTIME]
+
+
+def test_services_that_a_killed_undo_holds_stay_where_they_are_by_the_clock(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    assert step(root, one, "undo")[1]["transfer"]["state"] == "returning"
+    assert told("far")["jazz"]["state"] == "moved"
+    ServiceTransfer.objects.update(held_at=timezone.now() - service_transfers.HELD_AT_MOST - timedelta(seconds=1))
+    assert service_transfers.tick(access.system("clock")) == 1
+    assert told("far")["jazz"]["state"] == "running"
+    assert root("GET", f"/transfers/{one['id']}")[1]["state"] == "switched"
 
 
 def test_a_process_that_starts_on_a_clock_that_was_set_back_waits_no_longer_than_a_hold_may_last() -> None:
