@@ -36,7 +36,7 @@ def templates_of(host: Host, slugs: Iterable[str]) -> list[str]:
     wanted = set(slugs)
     entries = [entry for key, entry in _entries(host).items() if slug_of(key) in wanted]
     names = {str(entry["unit"]).partition("@")[0] for entry in entries if entry["unit"]}
-    engines = {entry["engine"] for entry in entries}
+    engines = {entry.get("engine") for entry in entries}
     shared = [unit for unit, engine in SHARED.items() if engine in engines]
     beside = [unit for unit in (*BESIDE, *shared) if host.path(f"{UNITS}/{unit}").is_file()]
     if shared and (problem := _of_the_rtmp_server(host)):

@@ -2,7 +2,7 @@
 // reload and no panel is asked. Written for njs 0.7.9 (Debian 12) and later.
 //
 // A live service has a lease, LIVE/<slug>, held by one connection and renewed by each update; CLIENTS/<connection> names its
-// slug, since a suspended service's key file is gone by the time its publisher is.
+// slug (and CLIENTS/<name> that of a stream that is sent on), since a suspended service's key file is gone by the time its publisher is.
 //
 // Of a service that another node has by now, the key's file says where: the encoder is sent on to there, under a name that stands for
 // the key and is good for a minute, since names are logged and go over the wire as they are. Only who was shown the key can make it,
@@ -23,8 +23,8 @@ const KEY = /^[A-Za-z0-9_-]{1,128}$/;
 // What stands for a key between two nodes: slug, seconds of the clock, code.
 const TICKET = /^~([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)~([0-9]{10})~([A-Za-z0-9_-]{43})$/;
 const NAME = /^~?[A-Za-z0-9_~-]{1,128}$/;
-// The stream that is sent on, as it is called here: where it goes.
-const SENT_ON = /^rtmp:\/\/[^\/]{1,60}\/live\/(~[a-z0-9~A-Z_-]{1,127})$/;
+// What the module calls a stream that is sent on: a digest of where it goes.
+const SENT_ON = /^[0-9a-f]{32}$/;
 // Seconds by which the clocks of two nodes, and the way between them, may differ.
 const TICKET_SECONDS = 60;
 // Milliseconds in which the other node takes a stream.
@@ -176,13 +176,18 @@ function publish(r) {
     if (!found.to) {
         prepare(HLS + slug);
     }
-    fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(), to: found.to,
+    const where = found.to ? found.to + '/' + ticketFor(name, slug) : slug;
+    const called = found.to ? crypto.createHash('md5').update(where).digest('hex') : undefined;
+    fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(), to: found.to, name: called,
         address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}), {mode: 0o640});
     fs.writeFileSync(CLIENTS + client, slug, {mode: 0o640});
+    if (called) {
+        fs.writeFileSync(CLIENTS + called, slug, {mode: 0o640});
+    }
     r.variables.streamfleet_slug = slug;
-    r.variables.streamfleet_result = found.to ? 'sent on' : 'publishing';
+    r.variables.streamfleet_result = called ? 'sent on' : 'publishing';
     // Not by headersOut, where later versions of njs lose a relative Location.
-    r.return(302, found.to ? found.to + '/' + ticketFor(name, slug) : slug);
+    r.return(302, where);
 }
 
 // Asked every few seconds for each session; anything but 2xx ends that session and no other.
@@ -250,20 +255,27 @@ function done(r) {
     if (lease && lease.client === client) {
         unlink(LIVE + slug);
         unlink(HLS + slug + KEPT);
+        if (SENT_ON.test(lease.name)) {
+            unlink(CLIENTS + lease.name);
+        }
     }
     unlink(CLIENTS + client);
     decide(r, 204, slug, 'ended');
 }
 
-// The lease of a stream that is sent on, by the name that it has here; null of any other. The sending half of such a stream plays it.
+// The lease of a stream that is sent on, where its sending half asks, which plays it; null of any other, such as that to the hop.
 function sentOn(r) {
     const name = argument(r, 'name', SENT_ON);
-    const ticket = name && TICKET.exec(SENT_ON.exec(name)[1]);
-    const lease = ticket && readJson(LIVE + ticket[1]);
-    return lease && lease.to ? {path: LIVE + ticket[1], lease: lease} : null;
+    const slug = slugOf(name);
+    const lease = slug && readJson(LIVE + slug);
+    const where = argument(r, 'addr', /^[^ ]{1,250}$/);
+    if (!lease || lease.name !== name || !where || !where.startsWith(lease.to.substring('rtmp://'.length) + '/~')) {
+        return null;
+    }
+    return {path: LIVE + slug, lease: lease};
 }
 
-// The other node has taken a stream.
+// The other node is there, and asked. Where it refuses it ends the connection.
 function taken(r) {
     const found = sentOn(r);
     if (found) {
