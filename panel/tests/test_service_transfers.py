@@ -587,11 +587,9 @@ def test_a_channel_goes_and_the_former_node_is_told_who_is_sent_on_and_no_key(ro
     assert held["digests"] == {"stream_key": [{"digest": digest(key), "expires": None}]}
     step(root, one, "switch")
     former, now = told("node1")["tv"], told("video")["tv"]
-    assert former["forward"] == {
-        "address": "192.0.2.40",
-        "stream_host": "video.example.net",
-        "host_ports": {"RTMP": 1945, "RTMPS": 1936},
-    }
+    ports = former["forward"].pop("host_ports")
+    assert former["forward"] == {"address": "192.0.2.40", "stream_host": "video.example.net"}
+    assert (ports["RTMP"], ports["RTMPS"]) == (1945, 1936)
     assert former["digests"] == held["digests"]
     assert key not in str(former)
     # What the other node knows the key by is none of it.
