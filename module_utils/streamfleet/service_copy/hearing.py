@@ -94,12 +94,14 @@ def _listen(host: Host, slug: str) -> int:
 
 def _lists(host: Host, slug: str, route: dict[str, Any]) -> int:
     """Bytes of the list of a channel that goes on; 0 where there is none, or it has ended. Raises OSError, ValueError."""
+    place = host.path(f"{HLS}/{slug}/index.m3u8")
     if route.get("elsewhere") is not True:
-        place = host.path(f"{HLS}/{slug}/index.m3u8")
         text = place.read_bytes()
         fresh = time.time() - place.stat().st_mtime < FRESH
     else:
-        text, fresh = _fetched(host, slug, str(route["web"]["here"])), True
+        text = _fetched(host, slug, str(route["web"]["here"]))
+        # Not what players are given meanwhile.
+        fresh = not place.is_file() or place.read_bytes() != text
     return len(text) if fresh and text.startswith(b"#EXTM3U") and b"#EXT-X-ENDLIST" not in text else 0
 
 
