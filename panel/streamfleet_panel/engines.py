@@ -28,8 +28,8 @@ _Made = TypeVar("_Made")
 ENGINE_LIMITS = ("max_listeners", "max_bitrate_kbps")
 #: Limits of what is encoded for a service, which the panel holds wherever something can be.
 RENDITION_LIMITS = ("max_renditions", "max_transcode_mpixels")
-#: Ways of a former node: each port of the service is forwarded; or all services share the server's ports, and the key of
-#: whoever publishes tells which service it is.
+#: Ways of a former node: each port of the service is forwarded; or all services share the server's ports, and the key
+#: of whoever publishes tells which service it is.
 TRANSFERS = ("ports", "keys")
 #: Kinds of objects that services of every engine may have: the web server, not the engine, does something with them.
 EVERYWHERE = frozenset({"domains"})

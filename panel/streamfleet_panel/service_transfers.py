@@ -509,7 +509,11 @@ def forward_of(node: Node, item: TransferredService) -> dict[str, Any] | None:
     if item.transfer.state != State.SWITCHED:
         return None
     host = target.stream_host or target.address
-    return {"address": target.address, "stream_host": host, "host_ports": {**engine.host_ports, **engine.told_ports(target.facts)}}
+    return {
+        "address": target.address,
+        "stream_host": host,
+        "host_ports": {**engine.host_ports, **engine.told_ports(target.facts)},
+    }
 
 
 def digests_of(item: TransferredService, now: datetime) -> dict[str, list[dict[str, str | None]]]:

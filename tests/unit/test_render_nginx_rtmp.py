@@ -101,7 +101,9 @@ def test_an_old_key_without_a_certain_end_is_refused(expires: object) -> None:
 
 
 FORWARD = {"address": "192.0.2.7", "stream_host": "n2.example.net", "host_ports": {"RTMP": 1945, "RTMPS": 0}}
-DIGESTS = {"stream_key": [{"digest": "a" * 64, "expires": None}, {"digest": "b" * 64, "expires": "2026-11-24T13:00:00+01:00"}]}
+DIGESTS = {
+    "stream_key": [{"digest": "a" * 64, "expires": None}, {"digest": "b" * 64, "expires": "2026-11-24T13:00:00+01:00"}]
+}
 
 
 def moved(**more: Any) -> dict[str, Any]:

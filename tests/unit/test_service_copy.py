@@ -504,7 +504,7 @@ def test_channels_need_a_server_that_sends_on_at_both_ends(nodes: Nodes) -> None
     assert ready.templates_of(answering, ["rock-tv"]) == sorted(ready.SHARED)
     assert ready.templates_of(answering, ["other"]) == []
     said["state"] = "stale"
-    with pytest.raises(CopyError, match="its RTMP server is stale, .*streamfleet_nginx_rtmp_restart=always"):
+    with pytest.raises(CopyError, match=r"its RTMP server is stale, .*streamfleet_nginx_rtmp_restart=always"):
         ready.templates_of(answering, ["rock-tv"])
     # The other node is asked the same.
     other = replace(nodes.host("into"), run=answering.run)
@@ -513,7 +513,7 @@ def test_channels_need_a_server_that_sends_on_at_both_ends(nodes: Nodes) -> None
     there = other.path("/etc/systemd/system")
     there.mkdir(parents=True)
     (there / "streamfleet-rtmp.service").write_text("")
-    with pytest.raises(CopyError, match="nginx.conf is missing"):
+    with pytest.raises(CopyError, match=r"nginx.conf is missing"):
         ready.check(other, ["rock-tv"], ["streamfleet-rtmp.service"], [])
 
 

@@ -93,7 +93,7 @@ def _listen(host: Host, slug: str) -> int:
 
 
 def _lists(host: Host, slug: str, route: dict[str, Any]) -> int:
-    """Bytes of the list of a channel that goes on; 0 where there is none, or it has ended. Raises OSError, ValueError."""
+    """Bytes of the list of a channel that goes on; 0 where none goes on. Raises OSError, ValueError."""
     place = host.path(f"{HLS}/{slug}/index.m3u8")
     if route.get("elsewhere") is not True:
         text = place.read_bytes()

@@ -114,7 +114,7 @@ def _keys_of(service: Mapping[str, Any], content: Mapping[str, Any]) -> File:
 def _moved(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[File]:
     """Return the files of a service that another node has: who is sent on, and to where. Raises RenderError.
 
-    While nobody has it on the air there is nowhere to go: encoders are told to come again, and viewers have what is here.
+    While nobody has it on the air there is nowhere to go: encoders are told to come again, viewers have what is here.
     """
     forward = service.get("forward")
     to = web = None
@@ -151,8 +151,8 @@ def _address(given: object) -> str:
 def _owner(service: Mapping[str, Any], web: Mapping[str, str] | None = None) -> File:
     """Return the file that tells whose segments the web server sends: a channel has no unit that would say so.
 
-    To the web server it is a route that leads nowhere: it serves the segments as files. With ``web`` it fetches them from
-    another node's web server, which counts who watches.
+    To the web server it is a route that leads nowhere: it serves the segments as files. With ``web`` it fetches them
+    from another node's web server, which counts who watches.
     """
     route: dict[str, Any] = {"uid": service["uid"]}
     if web is not None:
