@@ -166,6 +166,21 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     assert here.ended() == (False, "")
 
 
+def test_of_services_without_files_nothing_is_begun(nodes: Nodes) -> None:
+    here, folders = getting.Getting(nodes.host("into"), "7"), ["services/rock-tv"]
+    here.keyed(ORIGIN)
+    before = len(nodes.commands)
+    assert here.copied(ORIGIN, Given({}), folders, 60)["status"]["step"] == "copied"
+    assert here.caught_up(ORIGIN, Given({}), folders)["verified"]["files"] == 0
+    assert len(nodes.commands) == before
+    # What is there is somebody else's all the same.
+    other = getting.Getting(nodes.host("into"), "8")
+    other.keyed(ORIGIN)
+    nodes.put("into", "services/rock-tv/old", "old")
+    with pytest.raises(CopyError, match="services/rock-tv is on this node already"):
+        other.copied(ORIGIN, Given({}), folders, 60)
+
+
 def test_nothing_comes_along_that_would_lend_roots_power(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The other node may be in a stranger's hands."""
     library = nodes.root / "from/var/lib/streamfleet/media/200001"
