@@ -239,7 +239,9 @@ def switched(pair: Video, *arguments: str) -> tuple[str, float]:
 
 
 def test_it_goes_while_it_is_seen_and_is_sent_on(pair: Video) -> None:
-    assert "1 services from n1" in pair.transfer("transfer_to=n2")
+    said = pair.transfer("transfer_to=n2")
+    assert "1 services from n1" in said
+    assert "tv (ada, nginx_rtmp): no ports of its own" in said
     with Encoder(pair.url("n1", pair.key())) as encoder, Viewer(pair, "n1") as viewer:
         pair.seen("n1")
         time.sleep(10)
