@@ -498,21 +498,21 @@ def roles_on(node: Node) -> tuple[dict[int, tuple[str, TransferredService]], dic
 def forward_of(node: Node, item: TransferredService) -> dict[str, Any] | None:
     """Where what comes for the service on the node goes: ``{"address", "ports": [[here, there], …]}``.
 
-    With an engine whose services share its ports ``{"address", "stream_host", "host_ports": {"RTMP": 1935}}`` as soon
-    as it is the target's, and not while it is held.
+    With an engine whose services share its ports ``{"address", "stream_host", "host_ports": {"RTMP": 1935}, "open"}``
+    as soon as it is the target's; not ``open`` while it is held: viewers are sent on, encoders come again.
     """
     if item.transfer.source_id != node.pk:
         return None
     target, engine = item.transfer.target, engines()[item.service.engine]
     if engine.transfer == "ports":
         return {"address": target.address, "ports": pairs_of(item)}
-    if item.transfer.state != State.SWITCHED:
+    if item.transfer.state not in (State.SWITCHED, State.RETURNING):
         return None
-    host = target.stream_host or target.address
     return {
         "address": target.address,
-        "stream_host": host,
+        "stream_host": target.stream_host or target.address,
         "host_ports": {**engine.host_ports, **engine.told_ports(target.facts)},
+        "open": item.transfer.state == State.SWITCHED,
     }
 
 

@@ -588,7 +588,7 @@ def test_a_channel_goes_and_the_former_node_is_told_who_is_sent_on_and_no_key(ro
     step(root, one, "switch")
     former, now = told("node1")["tv"], told("video")["tv"]
     ports = former["forward"].pop("host_ports")
-    assert former["forward"] == {"address": "192.0.2.40", "stream_host": "video.example.net"}
+    assert former["forward"] == {"address": "192.0.2.40", "stream_host": "video.example.net", "open": True}
     assert (ports["RTMP"], ports["RTMPS"]) == (1945, 1936)
     assert former["digests"] == held["digests"]
     assert key not in str(former)
@@ -597,10 +597,9 @@ def test_a_channel_goes_and_the_former_node_is_told_who_is_sent_on_and_no_key(ro
     assert (now["state"], now["credentials"], "digests" in now) == ("running", {"stream_key": key}, False)
     reported("video")
     step(root, one, "undo")
-    assert [(told(name)["tv"]["state"], told(name)["tv"]["forward"]) for name in ("node1", "video")] == [
-        ("moved", None),
-        ("moved", None),
-    ]
+    assert [told(name)["tv"]["state"] for name in ("node1", "video")] == ["moved", "moved"]
+    # Viewers have what the other node has sent, until it is this one's turn.
+    assert (told("node1")["tv"]["forward"]["open"], told("video")["tv"]["forward"]) == (False, None)
     assert told("video")["tv"]["digests"] == held["digests"]
     step(root, one, "back")
     assert told("node1")["tv"]["state"] == "running"

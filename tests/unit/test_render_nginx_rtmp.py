@@ -100,7 +100,12 @@ def test_an_old_key_without_a_certain_end_is_refused(expires: object) -> None:
         render(service(previous_credentials={"stream_key": old}), {})
 
 
-FORWARD = {"address": "192.0.2.7", "stream_host": "n2.example.net", "host_ports": {"RTMP": 1945, "RTMPS": 0}}
+FORWARD = {
+    "address": "192.0.2.7",
+    "stream_host": "n2.example.net",
+    "host_ports": {"RTMP": 1945, "RTMPS": 0},
+    "open": True,
+}
 DIGESTS = {
     "stream_key": [{"digest": "a" * 64, "expires": None}, {"digest": "b" * 64, "expires": "2026-11-24T13:00:00+01:00"}]
 }
@@ -133,6 +138,9 @@ def test_while_nobody_has_it_on_the_air_encoders_are_known_and_viewers_have_what
     instance = render(moved(forward=None), {})
     assert [said["to"] for said in grants(instance).values()] == [None, None]
     assert json.loads(instance.files[-1].content) == {"uid": 200001}
+    back = render(moved(forward={**FORWARD, "open": False}), {})
+    assert [said["to"] for said in grants(back).values()] == [None, None]
+    assert json.loads(back.files[-1].content)["web"]["address"] == "192.0.2.7"
 
 
 def test_of_one_that_is_off_the_air_nobody_is_sent_on() -> None:

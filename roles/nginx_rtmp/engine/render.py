@@ -114,7 +114,7 @@ def _keys_of(service: Mapping[str, Any], content: Mapping[str, Any]) -> File:
 def _moved(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[File]:
     """Return the files of a service that another node has: who is sent on, and to where. Raises RenderError.
 
-    While nobody has it on the air there is nowhere to go: encoders are told to come again, viewers have what is here.
+    While nobody has it on the air encoders have nowhere to go and are told to come again; viewers have what was sent.
     """
     forward = service.get("forward")
     to = web = None
@@ -125,7 +125,7 @@ def _moved(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[File]:
             raise RenderError("forward.host_ports", port, "has no port from 1024 to 65535 for RTMP")
         if not isinstance(host, str) or not _HOST.fullmatch(host):
             raise RenderError("forward.stream_host", host, "is not a host name")
-        to = f"rtmp://{address}:{port}/live"
+        to = f"rtmp://{address}:{port}/live" if forward.get("open") is True else None
         # ``here``: the name under which this node's own web server is asked, by who looks whether it goes on.
         web = {"address": address, "host": host, "here": str(node.get("stream_host") or "")}
     files = []
