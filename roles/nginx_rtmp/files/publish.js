@@ -6,7 +6,7 @@
 //
 // Of a service that another node has by now, the key's file says where: the encoder is sent on to there, under a name that stands for
 // the key and is good for a minute, since names are logged and go over the wire as they are. Only who was shown the key can make it,
-// and the node that has the service decides, by its own files. While that has not taken the stream, the encoder holds nothing here.
+// and the node that has the service decides, by its own files. An encoder whose stream that one does not take is sent away.
 
 import crypto from 'crypto';
 import fs from 'fs';
