@@ -355,7 +355,7 @@ def test_it_goes_back_and_again_and_is_released(pair: Video) -> None:
     pair.transfer("transfer_release=true")
     assert pair.refused("n1", pair.key())
     assert pair.ask("n1")[0] == 404
-    left = "ls /etc/streamfleet/publish-keys /etc/streamfleet/routes /var/lib/streamfleet/transfer; true"
-    assert pair.sh("n1", f"{left} | grep -v :$") == ""
+    left = "find /etc/streamfleet/publish-keys /etc/streamfleet/routes /var/lib/streamfleet/transfer -mindepth 1"
+    assert pair.sh("n1", left) == ""
     with Encoder(pair.url("n2", pair.key())):
         pair.seen("n2")
