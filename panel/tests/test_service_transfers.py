@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -49,12 +50,21 @@ def make_fleet(run: Run) -> None:
                     "port_range_start": 8100,
                     "port_range_end": 8110,
                     "host_key": KEY,
-                }
+                },
+                {"name": "third", "address": "192.0.2.30", "engines": ["flussonic"]},
+                {
+                    "name": "video",
+                    "address": "192.0.2.40",
+                    "engines": ["nginx_rtmp"],
+                    "stream_host": "video.example.net",
+                    "host_key": KEY,
+                },
             ],
             "customers": [{"username": "ada"}],
             "media_services": [
                 {"slug": "jazz", "customer": "ada", "engine": "icecast", "node": "node1"},
                 {"slug": "soul", "customer": "ada", "engine": "icecast", "node": "node1"},
+                {"slug": "cam", "customer": "bob", "engine": "flussonic", "node": "third"},
             ],
         }
     )
@@ -387,7 +397,8 @@ def test_ports_that_are_taken_there_become_others(root: Api, run: Run) -> None:
         ({"services": ["jazz"], "to": "none"}, "there is no such node"),
         ({"services": ["nobody"], "to": "far"}, "there is no such service"),
         ({"services": ["jazz"], "to": "node2"}, "this node is draining"),
-        ({"services": ["tv"], "to": "far"}, "cannot be transferred"),
+        ({"services": ["cam"], "to": "far"}, "cannot be transferred: they share the ports of one server"),
+        ({"services": ["tv"], "to": "far"}, "does not run nginx_rtmp"),
         ({"services": [], "to": "far"}, "names no services"),
         ({"services": ["jazz"], "customer": "ada", "to": "far"}, "one of services, customer and node"),
         ({"customer": "nobody", "to": "far"}, "has no service"),
@@ -439,8 +450,9 @@ def test_a_library_goes_as_a_whole_and_into_no_other(root: Api, run: Run) -> Non
 def test_all_of_a_customer_and_all_of_a_node(root: Api, run: Run) -> None:
     dry = root("POST", "/transfers", {"customer": "ada", "to": "far", "dry_run": True})[1]["transfer"]
     assert [item["slug"] for item in dry["services"]] == ["jazz", "soul"]
-    status, answer = root("POST", "/transfers", {"node": "node1", "to": "far"})
+    status, answer = root("POST", "/transfers", {"node": "third", "to": "far"})
     assert (status, "share the ports of one server" in str(answer)) == (422, True)
+    assert "Services of icecast, nginx_rtmp, shoutcast2, icecast_kh can." in str(answer)
     one = root("POST", "/transfers", {"customer": "ada", "to": "far"})[1]["transfer"]
     for name in ("hold", "switch"):
         step(root, one, name)
@@ -605,3 +617,68 @@ def test_it_is_administrators_business(root: Api, api: Callable[..., Api]) -> No
         assert step(other, one, "hold")[0] in (403, 404)
     assert MediaService.objects.get(slug="jazz").node.name == "node1"
     assert not ServiceStatus.objects.filter(state="moved").exists()
+
+
+def digest(key: str) -> str:
+    """By which the former node knows a key."""
+    return hashlib.sha256(b"sent on " + key.encode()).hexdigest()
+
+
+def test_a_channel_goes_and_the_former_node_is_told_who_is_sent_on_and_no_key(root: Api, run: Run) -> None:
+    key = MediaService.objects.get(slug="tv").credentials["stream_key"]
+    Node.objects.filter(name="video").update(facts={"host_ports": {"nginx_rtmp": {"RTMP": 1945}}})
+    status, answer = begin(root, "tv", to="video")
+    assert status == 201
+    one = answer["transfer"]
+    assert [(item["source_ports"], item["target_ports"], item["opens"]) for item in one["services"]] == [({}, {}, [])]
+    before = told("node1")["tv"]
+    assert (before["state"], "digests" in before) == ("running", False)
+    step(root, one, "hold")
+    # Nobody has it on the air: there is nowhere to send anybody, and who comes is no stranger.
+    held = told("node1")["tv"]
+    assert (held["state"], held["forward"]) == ("moved", None)
+    assert held["digests"] == {"stream_key": [{"digest": digest(key), "expires": None}]}
+    step(root, one, "switch")
+    former, now = told("node1")["tv"], told("video")["tv"]
+    ports = former["forward"].pop("host_ports")
+    assert former["forward"] == {"address": "192.0.2.40", "stream_host": "video.example.net", "open": True}
+    assert (ports["RTMP"], ports["RTMPS"]) == (1945, 1936)
+    assert former["digests"] == held["digests"]
+    assert key not in str(former)
+    # What the other node knows the key by is none of it.
+    assert hashlib.sha256(key.encode()).hexdigest() not in str(former)
+    assert (now["state"], now["credentials"], "digests" in now) == ("running", {"stream_key": key}, False)
+    reported("video")
+    step(root, one, "undo")
+    assert [told(name)["tv"]["state"] for name in ("node1", "video")] == ["moved", "moved"]
+    # Viewers have what the other node has sent, until it is this one's turn.
+    assert (told("node1")["tv"]["forward"]["open"], told("video")["tv"]["forward"]) == (False, None)
+    assert told("video")["tv"]["digests"] == held["digests"]
+    step(root, one, "back")
+    assert told("node1")["tv"]["state"] == "running"
+    assert told("video")["tv"]["state"] == "deleted"
+
+
+def test_who_is_sent_on_changes_with_the_keys_and_the_state(root: Api, run: Run) -> None:
+    old = MediaService.objects.get(slug="tv").credentials["stream_key"]
+    one = begin(root, "tv", to="video")[1]["transfer"]
+    for name in ("hold", "switch"):
+        step(root, one, name)
+    before = generation("node1")
+    rotated = root("POST", "/media-services/tv/credentials/rotate", {"overlap_seconds": 3600})[1]
+    new = rotated["credentials"]["stream_key"]
+    assert generation("node1") > before
+    now = told("node1")["tv"]["digests"]["stream_key"]
+    assert {item["digest"]: item["expires"] is None for item in now} == {digest(new): True, digest(old): False}
+    run({"media_services": [{"slug": "tv", "suspended": True}]})
+    assert "digests" not in told("node1")["tv"]
+
+
+def test_a_channel_goes_to_no_node_that_is_known_by_its_name_alone(root: Api) -> None:
+    Node.objects.filter(name="video").update(address="video.example.net")
+    status, answer = begin(root, "tv", to="video")
+    assert status == 422
+    (problem,) = answer["error"]["errors"]
+    assert (problem["path"], problem["value"]) == ("to", "video")
+    assert "the name video.example.net" in problem["message"]
+    assert "streamfleet_node_address" in problem["fix"]
