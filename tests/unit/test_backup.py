@@ -486,6 +486,9 @@ def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     # The secret was put back before; the panel was stopped for it, and nobody has started it.
     assert ("stop", ["panel.service"]) in host.units.asked
     assert ("start", ["panel.service"]) not in host.units.asked
+    # Nor does the host, when it is restarted.
+    held = host.settings.data / journal.HELD
+    assert [path.name for path in held.iterdir()] == ["panel.service"]
     with pytest.raises(BackupError, match=r"has not ended\. Run restore\.yml again.*Nothing was stored"):
         host.backup()
     # Another host with the same name, or an older version, may have stored something meanwhile.
@@ -493,11 +496,51 @@ def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     late = host.restic.made[-1]["id"]
     host.restic.backup([str(host.secret)], [backup.MANIFEST_TAG, f"data:{late}"])
     fetched = host.restic.acts.count("restore")
+    started: list[bool] = []
+    host.units.act = lambda verb, names: started.append(held.exists()) if verb == "start" else None
     host.restore(confirm=True)
+    # It can start by then.
+    assert started == [False]
     # The manifest, and nothing else: the song lay there.
     assert host.restic.acts.count("restore") == fetched + 1
     assert host.song.read_bytes() == b"music" * 1000
-    assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_a_restore_that_fails_keeps_its_units_from_starting_and_one_that_stops_nothing_keeps_none(host: Host) -> None:
+    host.backup()
+    host.song.unlink()
+    started: list[bool] = []
+    host.units.act = lambda verb, _names: started.append(any((host.settings.data / journal.HELD).glob("*")))
+    host.restore(confirm=True)
+    assert not any(started)
+    host.secret.write_text("KEY='new'\n")
+
+    def fails(verb: str, _names: Sequence[str]) -> None:
+        raise BackupError(f"systemctl {verb} failed")
+
+    host.units.act = fails
+    with pytest.raises(BackupError):
+        host.restore(confirm=True)
+    assert (host.settings.data / journal.HELD / "panel.service").is_file()
+
+
+def test_the_panels_units_do_not_start_while_a_restore_has_not_ended() -> None:
+    held = {unit for items in declared().values() for item in items if "database" in item for unit in item["units"]}
+    assert len(held) == 3
+    line = f"AssertPathExists=!{settings.DATA / journal.HELD}/%n"
+    for unit in held:
+        (template,) = ROOT.glob(f"roles/*/templates/{unit}.j2")
+        head, _service, _rest = template.read_text().partition("[Service]")
+        assert line in head.splitlines(), template
+    # Those who look, and those who would start them, look at the same.
+    for path in (
+        "roles/panel/tasks/preflight.yml",
+        "roles/panel/tasks/self_check.yml",
+        "library/streamfleet_fleet_lock.py",
+    ):
+        assert f"{settings.DATA / journal.HELD}/streamfleet-panel.service" in (ROOT / path).read_text(), path
+    command = (ROOT / "roles/panel/files/streamfleet_command/host.py").read_text()
+    assert f'HELD = Path("{settings.DATA / journal.HELD}")' in command
 
 
 def test_the_timer_stores_nothing_of_a_host_that_was_made_anew_until_somebody_has_decided(host: Host) -> None:
@@ -1286,7 +1329,8 @@ def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_e
     (task,) = plays[names.index("Have the fleet for this run")]["tasks"]
     assert task["ansible.builtin.import_tasks"] == "tasks/fleet_at_rest.yml"
     # A panel that is lost says nothing of either.
-    assert task["vars"] == {"__streamfleet_lock_optional": True}
+    # What is gone on with is no hindrance to itself.
+    assert task["vars"] == {"__streamfleet_lock_optional": True, "__streamfleet_restore_goes_on": True}
     assert names.index("Have the fleet for this run") < names.index("Put back what nodes had")
     tasks = yaml.safe_load((ROOT / "playbooks/tasks/fleet_at_rest.yml").read_text())
     (check,) = [task for task in tasks if "ansible.builtin.assert" in task]
@@ -1296,6 +1340,7 @@ def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_e
         ({"upgrade": False, "domain_change": None}, []),
         ({"upgrade": True, "domain_change": None}, ["no upgrade is under way"]),
         ({"upgrade": False, "domain_change": {"from": "a"}}, ["no change of names is unfinished"]),
+        ({"upgrade": False, "domain_change": None, "restore": True}, ["no restore of the panel is under way"]),
     ):
         said = {
             item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=known) for item in check["loop"]

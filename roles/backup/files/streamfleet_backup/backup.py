@@ -135,7 +135,8 @@ def whole(settings: Settings) -> None:
     told = "run streamfleet-panel restored, " if "database" in journal.read(settings) else ""
     raise BackupError(
         f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If"
-        f" what is here shall count as it is, {told}remove {settings.data / journal.FILE} and start what is stopped."
+        f" what is here shall count as it is, {told}remove {settings.data / journal.FILE} and"
+        f" {settings.data / journal.HELD}, and start what is stopped."
         " Nothing was stored."
     )
 
