@@ -794,6 +794,22 @@ def test_what_a_restore_is_asked_is_not_kept_since_it_may_hold_a_password(
     assert list(tmp_path.glob("restore.json")) == []
 
 
+def test_another_repository_has_a_password_of_its_own(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"RESTIC_PASSWORD": "of-this-host", "AWS_ACCESS_KEY_ID": "key", **{"RESTIC_REPOSITORY": "/srv/audio9"}}
+    mine = dataclasses.replace(host.settings, host="audio9", environment=own)
+    monkeypatch.setattr(program, "load", lambda: mine)
+    assert program._settings_of(dict(program.ORDER)) is mine
+    order = {"host": "audio1", "repository": "/srv/audio1", "repository_password": "of-the-other"}
+    other = program._settings_of(program.ORDER | order)
+    changed = {"RESTIC_REPOSITORY": "/srv/audio1", "RESTIC_PASSWORD": "of-the-other"}
+    assert (other.host, dict(other.environment)) == ("audio1", own | changed)
+    # Of the same account, where nobody says otherwise.
+    assert program._settings_of(order | {"repository_password": ""}).environment["RESTIC_PASSWORD"] == "of-this-host"
+    # On no command line, which everybody on the host sees.
+    with pytest.raises(SystemExit):
+        program._parser().parse_args(["begin", "restore", "--repository-password", "x"])
+
+
 def test_conflicts_that_are_not_named_are_counted(host: Host) -> None:
     for number in range(plan.SHOWN + 3):
         host.song.with_name(f"{number}.mp3").write_text("old")
@@ -883,7 +899,7 @@ def test_backups_that_do_not_count_take_no_place_of_those_that_do(host: Host) ->
     assert backup.outdated(backup.complete(host.restic), {"daily": 0}) == []
     host.restic.backup([str(host.secret)], [backup.DATA_TAG])
     host.restic.made[-1]["time"] = "2026-01-05T23:00:00Z"
-    backup.forget(dataclasses.replace(host.settings, keep={"daily": 1}), host.restic)
+    backup.forget(host.restic, backup.outdated(backup.complete(host.restic), {"daily": 1}))
     assert [item["id"] for item in backup.complete(host.restic)] == [third]
 
 

@@ -112,7 +112,10 @@ def run(
     }
     if settings.prune and not late:
         status.phase("prune")
-        result["forgotten"] = forget(settings, restic)
+        # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
+        gone = outdated(complete(restic), settings.keep)
+        forget(restic, gone)
+        result["forgotten"] = len(gone)
     write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known, "roots": kept_roots}) + "\n")
     return result
 
@@ -269,7 +272,8 @@ def complete(restic: Restic) -> list[dict[str, Any]]:
     for snapshot in restic.snapshots(MANIFEST_TAG):
         for tag in snapshot.get("tags") or ():
             if tag.startswith("data:"):
-                listed[tag.removeprefix("data:")] = snapshot["id"]
+                # The first: one that comes later takes nobody's place.
+                listed.setdefault(tag.removeprefix("data:"), snapshot["id"])
     found = []
     for snapshot in restic.snapshots(DATA_TAG):
         # Older versions of restic tell the first eight digits of an id when they have made it.
@@ -280,24 +284,24 @@ def complete(restic: Restic) -> list[dict[str, Any]]:
     return found
 
 
-def forget(settings: Settings, restic: Restic) -> int:
-    """Forget by the policy, and halves without the other; how many backups have gone. Raises BackupError."""
-    backups = complete(restic)
-    whole = {item["id"] for item in backups}
+def forget(restic: Restic, gone: Sequence[str]) -> None:
+    """Forget backups by their ids with their manifests, and halves without the other; prune. Raises BackupError."""
+    whole = {item["id"] for item in complete(restic)}
     limit = datetime.now(UTC) - UNFINISHED
     unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
     if unfinished:
         restic.forget(*unfinished)
-    # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
-    gone = outdated(backups, settings.keep)
     if gone:
         restic.forget(*gone)
-    paired = {item["manifest"] for item in complete(restic)}
-    alone = [item["id"] for item in restic.snapshots(MANIFEST_TAG) if item["id"] not in paired]
+    left = {name for item in restic.snapshots(DATA_TAG) for name in (item["id"], item["id"][:8])}
+    alone = [
+        item["id"]
+        for item in restic.snapshots(MANIFEST_TAG)
+        if not any(tag.removeprefix("data:") in left for tag in item.get("tags") or ())
+    ]
     if alone:
         restic.forget(*alone)
     restic.prune()
-    return len(gone)
 
 
 def outdated(backups: Sequence[Mapping[str, Any]], keep: Mapping[str, int]) -> list[str]:
