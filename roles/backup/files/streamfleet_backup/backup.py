@@ -268,7 +268,7 @@ def stage(settings: Settings) -> Iterator[Path]:
 
 def complete(restic: Restic) -> list[dict[str, Any]]:
     """Backups with a manifest, the oldest first: ``{"id", "time", "manifest"}``."""
-    listed = {}
+    listed: dict[str, str] = {}
     for snapshot in restic.snapshots(MANIFEST_TAG):
         for tag in snapshot.get("tags") or ():
             if tag.startswith("data:"):
