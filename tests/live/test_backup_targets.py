@@ -207,12 +207,12 @@ def test_a_host_that_is_taken_over_can_add_and_not_take_away(site: Site, keeper:
     for moment, said in (("2099-01-01 00:00:00", "are of the future"), ("2020-01-01 00:00:00", "have come since the")):
         false = [false_backup(site, restic, moment, "streamfleet")]
         false.append(false_backup(site, restic, moment, "streamfleet-manifest", f"data:{false[0]}"))
-        told = keeper.sh(f"{one} --keep-within 0 2>&1 || true")
-        assert (said in told, false[0][:8] in told, "Nothing was removed" in told) == (True, True, True), told
+        refusal = keeper.sh(f"{one} --keep-within 0 2>&1 || true")
+        assert (said in refusal, false[0][:8] in refusal, "Nothing was removed" in refusal) == (True,) * 3, refusal
         assert good == [item for item in json.loads(site.sh("streamfleet-backup list")) if item["id"] != false[0]]
         keeper.sh(f"{opened} restic -r '{operator}' --cacert /etc/keeper/ca.pem forget {' '.join(false)}")
-    told = keeper.sh(f"{one} --keep-within 0 --dry-run")
-    assert (json.loads(told)["kept"], operator in told) == (1, False)
+    shown = keeper.sh(f"{one} --keep-within 0 --dry-run")
+    assert (json.loads(shown)["kept"], operator in shown) == (1, False)
     assert json.loads(keeper.sh(f"{one} --keep-within 0"))["forgotten"]
     assert json.loads(site.sh("streamfleet-backup list")) == good[-1:]
     assert site.job("restore")["result"]["missing"] == 0
@@ -245,7 +245,7 @@ def test_a_hosts_backup_goes_onto_another_host(site: Site, keeper: targets.Keepe
     known = {"restore_host": "audio1", "restore_repository": keeper.rest("audio1")["streamfleet_backup_repository"]}
     (tmp_path / "whose.json").write_text(json.dumps(known))
     (tmp_path / "opened.json").write_text(json.dumps({"restore_repository_password": password}))
-    asked = ("-e", f"@{tmp_path / 'whose.json'}")
+    asked: tuple[str, ...] = ("-e", f"@{tmp_path / 'whose.json'}")
     refused = site.refused("restore", *asked)
     assert "does not open it" in refused
     assert "as restore_repository_password" in refused
