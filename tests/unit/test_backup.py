@@ -533,6 +533,8 @@ def test_the_panels_units_do_not_start_while_a_restore_has_not_ended() -> None:
         head, _service, _rest = template.read_text().partition("[Service]")
         assert line in head.splitlines(), template
     # Those who look, and those who would start them, look at the same.
+    doctor = (ROOT / "module_utils/streamfleet/doctor/units.py").read_text()
+    assert f'HELD = "{settings.DATA / journal.HELD}"' in doctor
     for path in (
         "roles/panel/tasks/preflight.yml",
         "roles/panel/tasks/self_check.yml",
