@@ -1346,14 +1346,21 @@ def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_e
     names = [play.get("name") for play in plays]
     (task,) = plays[names.index("Have the fleet for this run")]["tasks"]
     assert task["ansible.builtin.import_tasks"] == "tasks/fleet_at_rest.yml"
-    # A panel that is lost says nothing of either.
-    # What is gone on with is no hindrance to itself.
-    assert task["vars"] == {"__streamfleet_lock_optional": True, "__streamfleet_restore_goes_on": True}
+    # A panel that is lost says nothing of either, and what is gone on with is no hindrance to itself.
+    goes_on = task["vars"].pop("__streamfleet_restore_goes_on")
+    assert task["vars"] == {"__streamfleet_lock_optional": True}
+    known = {"_streamfleet_panel_inventory_name": "panel1"}
+    for hosts, answer in ((["panel1", "audio1"], "True"), (["audio1"], "False")):
+        rendered = (
+            jinja2.Environment(autoescape=True).from_string(goes_on).render(ansible_play_hosts_all=hosts, **known)
+        )
+        assert rendered == answer
     assert names.index("Have the fleet for this run") < names.index("Put back what nodes had")
     tasks = yaml.safe_load((ROOT / "playbooks/tasks/fleet_at_rest.yml").read_text())
     (check,) = [task for task in tasks if "ansible.builtin.assert" in task]
     language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
-    for known, held in (
+    language.filters["bool"] = lambda value: value in (True, "True")
+    for lock_told, held in (
         ({}, []),
         ({"upgrade": False, "domain_change": None}, []),
         ({"upgrade": True, "domain_change": None}, ["no upgrade is under way"]),
@@ -1361,7 +1368,8 @@ def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_e
         ({"upgrade": False, "domain_change": None, "restore": True}, ["no restore of the panel is under way"]),
     ):
         said = {
-            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=known) for item in check["loop"]
+            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=lock_told)
+            for item in check["loop"]
         }
         assert [name for name, that in said.items() if that != "True"] == held
 
