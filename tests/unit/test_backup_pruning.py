@@ -78,6 +78,9 @@ def test_halves_that_are_old_go_and_one_that_may_be_gone_on_with_stays(repositor
         time = (repository.now - age * DAY).isoformat()
         repository.restic.made.append({"id": secrets.token_hex(32), "time": time, "tags": [backup.DATA_TAG]})
     young = repository.restic.made[-1]["id"]
+    # As long as backups stay, so does one that somebody may work on.
+    repository.prune(within=5)
+    assert len(repository.restic.made) == 4
     repository.prune()
     assert young in {item["id"] for item in repository.restic.made}
     assert len(repository.restic.made) == 3

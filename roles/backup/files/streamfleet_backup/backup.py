@@ -284,10 +284,13 @@ def complete(restic: Restic) -> list[dict[str, Any]]:
     return found
 
 
-def forget(restic: Restic, gone: Sequence[str]) -> None:
-    """Forget backups by their ids with their manifests, and halves without the other; prune. Raises BackupError."""
+def forget(restic: Restic, gone: Sequence[str], unfinished_for: timedelta = UNFINISHED) -> None:
+    """Forget backups by their ids with their manifests, and halves without the other; prune. Raises BackupError.
+
+    ``unfinished_for``: how old one without a manifest is left alone, for somebody may work on it.
+    """
     whole = {item["id"] for item in complete(restic)}
-    limit = datetime.now(UTC) - UNFINISHED
+    limit = datetime.now(UTC) - unfinished_for
     unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
     if unfinished:
         restic.forget(*unfinished)

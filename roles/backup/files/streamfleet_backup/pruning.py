@@ -97,7 +97,8 @@ def run(settings: Settings, policy: Policy, dry_run: bool, restic: Restic | None
         return told
     # What a pruning has left that was killed here.
     restic.unlock()
-    forget(restic, [item["id"] for item in gone])
+    # A large one works for days, and nobody knows here whether it does.
+    forget(restic, [item["id"] for item in gone], max(UNFINISHED, policy.within))
     settings.data.mkdir(mode=0o700, parents=True, exist_ok=True)
     # Only what was looked at: what has come meanwhile is judged next time.
     ids = sorted(str(item["id"]) for item in snapshots)
