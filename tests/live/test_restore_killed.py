@@ -41,7 +41,7 @@ DOCUMENT: dict[str, Any] = {
 PANEL = ("streamfleet-panel.service", "streamfleet-panel-jobs.service", "streamfleet-worker.service")
 DATA = "/var/lib/streamfleet-backup"
 #: Until the database is loaded, and before the nodes are to take it for another one. What it looks for is not itself.
-LOADED = "timeout 180 sh -c 'until pgrep -f \"[s]treamfleet-panel migrate\" >/dev/null; do sleep 0.02; done'"
+LOADED = "timeout 280 sh -c 'until pgrep -f \"[s]treamfleet-panel migrate\" >/dev/null; do sleep 0.02; done'"
 KNOWN = """
 import json, sqlite3
 base = sqlite3.connect('file:/var/lib/streamfleet/panel/panel.sqlite3?mode=ro', uri=True)
