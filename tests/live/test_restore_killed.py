@@ -139,7 +139,9 @@ def the_panel_waits(site: Site) -> None:
     assert "restore has begun on this host and has not ended" in site.sh("streamfleet status || true")
     shown = site.sh("systemctl status --no-pager streamfleet-panel.service || true")
     assert f"AssertPathExists=!{DATA}/held/streamfleet-panel.service" in shown
-    assert "so they do not start: run restore.yml" in site.refused("self_check")
+    told = site.refused("self_check", "-e", "self_check_fix=yes")
+    assert "units.held: streamfleet-worker.service does not start, since a restore of this host has begun" in told
+    assert "so they do not start: run restore.yml" in told
     assert "its panel does not start until it has ended" in site.refused("install", "--tags", "panel")
     assert states(site) == ["inactive"] * len(PANEL)
     # Services are not the panel's.
