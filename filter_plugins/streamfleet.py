@@ -76,8 +76,8 @@ def streamfleet_kept(entries: Iterable[Mapping[str, Any]], now: datetime) -> lis
             last = date.fromisoformat(str(until)[:10])
         except (KeyError, TypeError, ValueError):
             raise AnsibleFilterError(
-                f"streamfleet_former_panel_hosts and streamfleet_former_stream_hosts: {entry!r} must have host, a host "
-                'name, and until, a day such as "2027-03-01"'
+                "streamfleet_former_panel_hosts, streamfleet_former_stream_hosts, streamfleet_former_domain_targets: "
+                f'{entry!r} must have host, a host name, and until, a day such as "2027-03-01"'
             ) from None
         if now.date() <= last:
             found.append(str(host))

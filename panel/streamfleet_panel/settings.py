@@ -7,6 +7,7 @@ is right behind our nginx on the panel's host.
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,6 +55,12 @@ with env.prefixed("STREAMFLEET_PANEL_"):
             error="Must be a host name in lower case, as cname.example.net.",
         ),
     )
+    # Targets that there were before: below them CNAMEs count to the end of a day, in UTC. `target=2027-03-01,…`
+    FORMER_DOMAIN_TARGETS: dict[str, date] = env.dict(
+        "FORMER_DOMAIN_TARGETS", {}, subcast_keys=str, subcast_values=date.fromisoformat
+    )
+    # Of the panel's own names those that it had before, and answers under still.
+    FORMER_HOSTS: list[str] = env.list("FORMER_HOSTS", [])
     # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
     DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])
     # Whether the panel answers under names of resellers' own, too.

@@ -295,6 +295,10 @@ class Inventory:
         """The file with the names."""
         return self._names.read_text()
 
+    def add(self, variable: str, value: str) -> None:
+        """Say one more variable beside the names."""
+        self._names.write_text(f"{self.text}{variable}: {value}\n")
+
     def patched(self, log: str) -> None:
         """Apply the diff that a run has printed; it must have printed one."""
         lines = printed_patch(log)
