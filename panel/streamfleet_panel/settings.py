@@ -21,6 +21,15 @@ PACKAGE = Path(__file__).resolve().parent
 
 env = Env()
 
+
+def _last_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        fix = "write each as cname.example.net=2027-03-01"
+        raise ValueError(f"STREAMFLEET_PANEL_FORMER_DOMAIN_TARGETS: {text!r} is no day; {fix}") from None
+
+
 with env.prefixed("STREAMFLEET_PANEL_"):
     SECRET_KEY = env.str("SECRET_KEY")
     SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", [])
@@ -57,7 +66,7 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     )
     # Targets that there were before: below them CNAMEs count to the end of a day, in UTC. `target=2027-03-01,…`
     FORMER_DOMAIN_TARGETS: dict[str, date] = env.dict(
-        "FORMER_DOMAIN_TARGETS", {}, subcast_keys=str, subcast_values=date.fromisoformat
+        "FORMER_DOMAIN_TARGETS", {}, subcast_keys=str, subcast_values=_last_day
     )
     # Of the panel's own names those that it had before, and answers under still.
     FORMER_HOSTS: list[str] = env.list("FORMER_HOSTS", [])
