@@ -104,7 +104,7 @@ domain:
     cname_change:
       description: >-
         What is to be changed of a CNAME that leads to a former name of the installation: C(from), what was seen; C(to);
-        C(until), the last day on which the former name counts, null where the panel is told none; C(txt), whether
+        C(until), the last day on which the former name is kept, null where the panel is told none; C(txt), whether
         the TXT record must be set first, as what it is to lead to proves nothing. null where nothing is to be changed.
       returned: always
       type: dict

@@ -110,6 +110,7 @@ def node(obj: Node) -> dict[str, Any]:
         "engines": obj.engines,
         "stream_host": obj.stream_host,
         "former_stream_hosts": obj.former_stream_hosts,
+        "former_stream_days": obj.former_stream_days,
         "port_range_start": obj.port_range_start,
         "port_range_end": obj.port_range_end,
         "max_media_services": obj.max_media_services,

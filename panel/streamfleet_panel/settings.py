@@ -26,8 +26,12 @@ def _last_day(text: str) -> date:
     try:
         return date.fromisoformat(text)
     except ValueError:
-        fix = "write each as cname.example.net=2027-03-01"
-        raise ValueError(f"STREAMFLEET_PANEL_FORMER_DOMAIN_TARGETS: {text!r} is no day; {fix}") from None
+        names = "STREAMFLEET_PANEL_FORMER_DOMAIN_TARGETS, STREAMFLEET_PANEL_FORMER_HOSTS"
+        raise ValueError(f"{names}: {text!r} is no day; write each as old.example.net=2027-03-01") from None
+
+
+def _kept_until(text: str) -> date | None:
+    return _last_day(text) if text else None
 
 
 with env.prefixed("STREAMFLEET_PANEL_"):
@@ -68,8 +72,8 @@ with env.prefixed("STREAMFLEET_PANEL_"):
     FORMER_DOMAIN_TARGETS: dict[str, date] = env.dict(
         "FORMER_DOMAIN_TARGETS", {}, subcast_keys=str, subcast_values=_last_day
     )
-    # Of the panel's own names those that it had before, and answers under still.
-    FORMER_HOSTS: list[str] = env.list("FORMER_HOSTS", [])
+    # Of the panel's own names those that it had before, and answers under still; each with its last day, where known.
+    FORMER_HOSTS: dict[str, date | None] = env.dict("FORMER_HOSTS", {}, subcast_keys=str, subcast_values=_kept_until)
     # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
     DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])
     # Whether the panel answers under names of resellers' own, too.

@@ -14,6 +14,7 @@ from django.db import connection
 from django.utils import timezone
 
 from streamfleet_panel import white_label
+from streamfleet_panel.apply import ApiError
 from streamfleet_panel.domains.judge import judge
 from streamfleet_panel.domains.records import Answer, Found
 from streamfleet_panel.domains.targets import counted
@@ -130,18 +131,41 @@ def test_whoever_leads_to_the_streams_former_name_is_told(world: None, run: Run,
     judge({RADIO: cname("old.example.net", txt="alice")})
     found = shown(api)
     assert (found["status"], found["cname"]) == ("verified", "old.example.net")
-    assert found["cname_change"] == {"from": "old.example.net", "to": "stream.example.net", "until": None, "txt": False}
+    change = {"from": "old.example.net", "to": "stream.example.net", "until": None, "txt": False}
+    assert found["cname_change"] == change
     assert "Soon, have it lead to stream.example.net." in found["message"]
+    # Once the inventory's day is told, so it is to customers; no node has to do with it.
+    days = {"former_stream_days": {"Old.example.net": "2027-02-26"}}
+    answer = run({"nodes": [{"name": "node1", **days}]}, return_objects=True)
+    assert answer["nodes"] == {}
+    assert answer["results"][0]["object"]["former_stream_days"] == {"old.example.net": "2027-02-26"}
+    assert shown(api)["cname_change"] == {**change, "until": "2027-02-26"}
+
+
+@pytest.mark.parametrize(
+    ("days", "message"),
+    [
+        (["2027-02-26"], "must be a mapping"),
+        ({"old.example.net": "soon"}, "has no day for old.example.net"),
+        ({"old.example.net": 7}, "has no day for old.example.net"),
+        ({"-": "2027-02-26"}, ""),
+    ],
+)
+def test_days_of_former_names_are_days(world: None, run: Run, days: Any, message: str) -> None:
+    with pytest.raises(ApiError) as refused:
+        run({"nodes": [{"name": "node1", "former_stream_days": days}]})
+    assert refused.value.errors[0].path == "nodes[0].former_stream_days"
+    assert message in refused.value.errors[0].message
 
 
 def test_whoever_leads_to_the_panels_former_name_is_told(world: None, run: Run, api: Any, settings: Any) -> None:
-    settings.PUBLIC_URL, settings.FORMER_HOSTS = "https://panel.example.org", ["panel.example.net"]
+    settings.PUBLIC_URL, settings.FORMER_HOSTS = "https://panel.example.org", {"panel.example.net": LAST}
     run({"panel_domains": [{"reseller": "shop", "name": PANEL}]})
     judge({PANEL: cname("panel.example.net", txt="shop")})
     found = api("shop")("GET", f"/customers/shop/panel-domains/{PANEL}")[1]
     assert found["status"] == "verified"
     assert found["cname_change"] == {
-        "from": "panel.example.net", "to": "panel.example.org", "until": None, "txt": False,
+        "from": "panel.example.net", "to": "panel.example.org", "until": "2027-02-26", "txt": False,
     }  # fmt: skip
     # A target leads to the nodes, so it is never what a name of the panel is to lead to.
     judge({PANEL: cname(f"{token('shop')}.{FORMER}", txt="shop")})

@@ -493,7 +493,7 @@ WIRING = """
           {{{{ {{'certificates': _streamfleet_certificates_here | map(attribute='name') | list,
                 'over': _streamfleet_names_over_here, 'note': _streamfleet_names_to_note_here,
                 'panel': _streamfleet_former_panel_hosts_here, 'streams': _streamfleet_former_stream_hosts_here,
-                'targets': _streamfleet_former_domain_targets_here,
+                'targets': _streamfleet_former_domain_targets_here, 'days': _streamfleet_former_panel_days_here,
                 'fleet': _streamfleet_fleet}} | to_json }}}}
 """
 
@@ -548,6 +548,7 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(was_noted: bool, 
         ["over.example.net", "taken-out.example.net"] if was_noted else [],
     )
     assert found["targets"] == kept("t.example.net")
+    assert found["days"]["p.example.net"] == "2999-01-01"
     assert found["note"] == {
         "panel": {"host": "panel.example.net", "old": "", "kept": kept("p.example.net")},
         "streams": {"host": "stream.example.net", "old": "", "kept": kept("s.example.net")},
@@ -851,7 +852,8 @@ def test_the_panel_is_told_of_former_names_that_are_given_up(backward: bool, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout[done.stdout.index("{") : done.stdout.index("PLAY RECAP")])["msg"]
     served = ["older.example.net", *(["old.example.net"] if backward else [])]
-    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served}]}
+    days = dict.fromkeys(served, "2999-01-01")
+    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served, "former_stream_days": days}]}
 
 
 #: In place of each role: says which of the host's names it was given.

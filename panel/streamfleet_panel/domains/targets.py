@@ -52,14 +52,17 @@ def change_of(claim: Claim) -> Change | None:
     if isinstance(claim, PanelDomain):
         if claim.cname not in settings.FORMER_HOSTS:
             return None
-        return Change(claim.cname, points_to(claim))
+        return Change(claim.cname, points_to(claim), settings.FORMER_HOSTS[claim.cname])
     label = f"{claim.claimant.domain_token}."
     former = claim.cname.removeprefix(label) if claim.cname.startswith(label) else ""
     if former in settings.FORMER_DOMAIN_TARGETS and former != settings.DOMAIN_TARGET:
         wanted = f"{label}{settings.DOMAIN_TARGET}" if settings.DOMAIN_TARGET else points_to(claim)
         return Change(claim.cname, wanted, settings.FORMER_DOMAIN_TARGETS[former], not settings.DOMAIN_TARGET)
-    if isinstance(claim, Domain) and claim.cname in claim.media_service.node.former_stream_hosts:
-        return Change(claim.cname, points_to(claim))
+    if isinstance(claim, Domain):
+        node = claim.media_service.node
+        if claim.cname in node.former_stream_hosts:
+            last = node.former_stream_days.get(claim.cname)
+            return Change(claim.cname, points_to(claim), date.fromisoformat(last) if last else None)
     return None
 
 

@@ -1,4 +1,7 @@
-"""What the CNAMEs of domains lead to. Those that are served are looked at soon, so that it is known of them."""
+"""What the CNAMEs of domains lead to, and how long nodes' former names are kept.
+
+Domains that are served are looked at soon, so that it is known of them.
+"""
 
 from __future__ import annotations
 
@@ -24,5 +27,6 @@ class Migration(migrations.Migration):
             )
             for model in ("domain", "paneldomain")
         ),
+        migrations.AddField("node", "former_stream_days", models.JSONField(blank=True, default=dict)),
         migrations.RunPython(look_soon, migrations.RunPython.noop),
     ]

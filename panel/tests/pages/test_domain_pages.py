@@ -132,7 +132,7 @@ def test_what_is_to_be_changed_of_a_cname(alice: Client, settings: Any) -> None:
 
 
 def test_a_reseller_is_told_that_the_panel_has_another_name(as_: Any, settings: Any) -> None:
-    settings.PUBLIC_URL, settings.FORMER_HOSTS = "https://panel.example.org", ["panel.example.net"]
+    settings.PUBLIC_URL, settings.FORMER_HOSTS = "https://panel.example.org", {"panel.example.net": None}
     PanelDomain.objects.update(cname="panel.example.net")
     text = words(as_("shop"), "/panel-domains/")
     assert "leads to a former name, which is not kept for ever." in text
