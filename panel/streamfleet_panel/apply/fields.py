@@ -214,7 +214,7 @@ KINDS: dict[str, dict[str, Field]] = {
             "former_stream_days",
             _days,
             {"type": "object", "additionalProperties": {"type": "string", "format": "date"}},
-            "Of former_stream_hosts the last day (UTC) on which each is kept. Customers whose domains lead there see it.",
+            "Of former_stream_hosts the last day (UTC) of each. Customers whose domains lead there see it.",
         ),
         integer("port_range_start", "First port of services.", 1024, 65535),
         integer("port_range_end", "Last port of services.", 1024, 65535),
