@@ -677,6 +677,82 @@ def alone(folder: Path, hosts: str, tasks: list[dict[str, Any]], **more: Any) ->
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["panel", "streams", "target"])
+def test_an_inventory_of_before_is_refused(kind: str, tmp_path: Path) -> None:
+    tasks = yaml.safe_load((ROOT / "playbooks" / "tasks" / "names_moved.yml").read_text())
+    check = next(task for task in tasks if "ansible.builtin.assert" in task)
+    now = {name: f"{name}.example.org" for name in ("panel", "streams", "target")}
+    noted = {
+        name: {"host": host, "since": "2026-11-28", "former": [f"{name}.example.net"]} for name, host in now.items()
+    }
+
+    def said(**names_said: str) -> str:
+        called = now | names_said
+        given = {
+            "streamfleet_panel_host": called["panel"], "streamfleet_stream_host": called["streams"],
+            "streamfleet_panel_domain_target": called["target"], "__streamfleet_names_moved": {"names": noted},
+        }  # fmt: skip
+        play = alone(tmp_path, "a", [check], vars={"playbook_dir": f"{ROOT}/playbooks"})
+        play["vars_files"].append(f"{ROOT}/playbooks/vars/wiring.yml")
+        (path := tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+        groups = {group: {"hosts": {"a": {}}} for group in ("streamfleet_panel", "streamfleet_nodes")}
+        (hosts := tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": groups}}))
+        done = run("-i", str(hosts), "-e", json.dumps(given), str(path))
+        return " ".join(done.stdout.split()) if done.returncode else ""
+
+    assert said() == ""
+    text = said(**{kind: f"{kind}.example.net"})
+    assert f"moved to {kind}.example.org on 2026-11-28." in text
+    assert f"domain_change_from={kind}.example.org domain_change_to={kind}.example.net." in text
+
+
+@pytest.mark.parametrize(
+    ("former", "taken"),
+    [
+        ([{"host": "cname.example.net", "until": "2027-03-01"}], True),
+        ([{"host": "*.example.net", "until": "2027-03-01"}], False),
+        ([{"host": "cname.example.net", "until": "March"}], False),
+    ],
+)
+def test_former_targets_are_names_with_a_day(former: list[dict[str, str]], taken: bool, tmp_path: Path) -> None:
+    role = ROOT / "roles" / "panel"
+    check = yaml.safe_load((role / "tasks" / "preflight.yml").read_text())[0]
+    play = alone(tmp_path, "a", [check])
+    play["vars_files"] = [str(role / "defaults" / "main.yml"), str(role / "vars" / "main.yml")]
+    (path := tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    given = {"streamfleet_panel_host": "panel.example.net", "streamfleet_panel_former_domain_targets": former}
+    done = run("-i", "a,", "-e", json.dumps(given), str(path))
+    assert (done.returncode == 0) is taken, done.stdout
+    assert ("streamfleet_panel_former_domain_targets ([" in done.stdout) is not taken
+
+
+def test_what_the_panel_is_told_of_former_names(tmp_path: Path) -> None:
+    role = ROOT / "roles" / "panel"
+    render = {
+        "name": "Render",
+        "ansible.builtin.template": {
+            "src": str(role / "templates" / "panel.env.j2"), "dest": str(tmp_path / "panel.env"), "mode": "0600",
+        },
+    }  # fmt: skip
+    play = alone(tmp_path, "a", [render])
+    play["vars_files"] = [str(role / "defaults" / "main.yml"), str(role / "vars" / "main.yml")]
+    (path := tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    given = {
+        "streamfleet_panel_host": "panel.example.org", "_streamfleet_panel_white_label": True,
+        "streamfleet_panel_domain_target": "cname.example.org",
+        "streamfleet_panel_former_domain_targets": kept("cname.example.net", "c.example.com"),
+        "streamfleet_panel_former_hosts": ["panel.example.net", "p.example.com"],
+        "streamfleet_panel_former_days": {"panel.example.net": "2999-01-01"},
+    }  # fmt: skip
+    done = run("-i", "a,", "-e", json.dumps(given), str(path))
+    assert done.returncode == 0, done.stdout
+    lines = (tmp_path / "panel.env").read_text().splitlines()
+    assert "STREAMFLEET_PANEL_DOMAIN_TARGET='cname.example.org'" in lines
+    former = "cname.example.net=2999-01-01,c.example.com=2999-01-01"
+    assert f"STREAMFLEET_PANEL_FORMER_DOMAIN_TARGETS='{former}'" in lines
+    assert "STREAMFLEET_PANEL_FORMER_HOSTS='panel.example.net=2999-01-01,p.example.com='" in lines
+
+
 #: In place of the role's: names lead to every host but one, which fails or cannot be reached.
 LEADS = """\
 - name: Ask where they lead
