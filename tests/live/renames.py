@@ -155,7 +155,7 @@ def there(site: Stage) -> str:
     folders = "/etc/streamfleet /etc/nginx/conf.d /etc/systemd/system"
     files = site.on_node(["sh", "-c", f"find {folders} -type f -not -path '*/ca/issued/*' | sort | xargs sha256sum"])
     node = site.api().request("GET", f"/nodes/{NODE}").data
-    return f"{files}{node['stream_host']} {node['former_stream_hosts']}"
+    return f"{files}{node['stream_host']} {node['former_stream_hosts']} {node['former_stream_days']}"
 
 
 def stale(site: Stage) -> str:
