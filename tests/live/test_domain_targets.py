@@ -75,7 +75,9 @@ def test_the_target_moves_is_told_and_is_given_up_by_a_yes(site: Stage, inventor
         names.know({NAME: {"CNAME": [f"{token}.{target}."]}})
         since = read()["checked_at"]
         until(lambda: asked(own, SLUG, NAME), bool, 90)
-        found: dict[str, Any] = until(read, lambda found: found["checked_at"] not in (None, since))
+        found: dict[str, Any] = until(
+            read, lambda found: found["checked_at"] != since and found["cname"] == f"{token}.{target}"
+        )
         return found
 
     assert led(TARGET)["status"] == "verified"
