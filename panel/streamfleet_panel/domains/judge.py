@@ -152,7 +152,7 @@ def _hold(claim: Claim, verdict: Verdict, now: datetime, changes: _Changes) -> N
         _lose(claim, f"Its record has been gone for {GRACE.days} days. Set it again to have it back.", now, changes)
     elif claim.by_cname and claim.cname.startswith(f"{claim.claimant.domain_token}."):
         claim.message = (
-            f"Its CNAME leads to a name that does not prove it any more. Set a record as it is shown here before "
+            "Its CNAME leads to a name that does not prove it any more. Set a record as it is shown here before "
             f"{rfc3339(end)}; from then on it is not served."
         )
     else:
