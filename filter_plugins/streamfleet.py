@@ -68,7 +68,12 @@ def streamfleet_kept(entries: Iterable[Mapping[str, Any]], now: datetime) -> lis
 
     :raises AnsibleFilterError: for an entry without a host or a day.
     """
-    found = []
+    return list(streamfleet_kept_days(entries, now))
+
+
+def streamfleet_kept_days(entries: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, str]:
+    """As ``streamfleet_kept``, each host with its last day, as ``2027-03-01``."""
+    found = {}
     for entry in entries:
         try:
             host, until = entry["host"], entry["until"]
@@ -76,11 +81,11 @@ def streamfleet_kept(entries: Iterable[Mapping[str, Any]], now: datetime) -> lis
             last = date.fromisoformat(str(until)[:10])
         except (KeyError, TypeError, ValueError):
             raise AnsibleFilterError(
-                f"streamfleet_former_panel_hosts and streamfleet_former_stream_hosts: {entry!r} must have host, a host "
-                'name, and until, a day such as "2027-03-01"'
+                "streamfleet_former_panel_hosts, streamfleet_former_stream_hosts, streamfleet_former_domain_targets: "
+                f'{entry!r} must have host, a host name, and until, a day such as "2027-03-01"'
             ) from None
         if now.date() <= last:
-            found.append(str(host))
+            found[str(host)] = last.isoformat()
     return found
 
 
@@ -245,6 +250,7 @@ class FilterModule:
             "streamfleet_answer": streamfleet_answer,
             "streamfleet_host_ports": streamfleet_host_ports,
             "streamfleet_kept": streamfleet_kept,
+            "streamfleet_kept_days": streamfleet_kept_days,
             "streamfleet_no_addresses": streamfleet_no_addresses,
             "streamfleet_no_networks": streamfleet_no_networks,
             "streamfleet_openings": streamfleet_openings,

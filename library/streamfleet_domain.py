@@ -96,6 +96,23 @@ domain:
       returned: always
       type: str
       sample: stream.example.net
+    cname:
+      description: What its CNAME led to when it was looked at last; null where there was none.
+      returned: always
+      type: str
+      sample: 5f1c0a2b3d4e5f60718293a4.cname.example.net
+    cname_change:
+      description: >-
+        What is to be changed of a CNAME that leads to a former name of the installation: C(from), what was seen; C(to);
+        C(until), the last day on which the former name is kept, null where the panel is told none; C(txt), whether
+        the TXT record must be set first, as what it is to lead to proves nothing. null where nothing is to be changed.
+      returned: always
+      type: dict
+      sample:
+        from: 5f1c0a2b3d4e5f60718293a4.cname.example.net
+        to: 5f1c0a2b3d4e5f60718293a4.cname.example.org
+        until: "2027-03-01"
+        txt: false
 nodes:
   description: The generation of the service's node, if its document has changed. It has for verified domains only.
   returned: success

@@ -43,8 +43,8 @@ options:
     default: {}
   names:
     description:
-      - For O(state=recorded), of C(panel), C(streams) or both the name (C(host)), the one before (C(old), empty where
-        it is as it was), and the former ones that are served (C(kept)).
+      - For O(state=recorded), of some of C(panel), C(streams) and C(target) the name (C(host)), the one before
+        (C(old), empty where it is as it was), and the former ones that are served (C(kept)).
     type: dict
     default: {}
   step:
@@ -102,7 +102,8 @@ journal:
   type: dict
 names:
   description: >-
-    What the host is called by the last change; of C(panel) and C(streams) C(host), C(since), C(former), C(kept).
+    What the host is called by the last change; of C(panel), C(streams) and C(target) C(host), C(since), C(former),
+    C(kept).
   returned: with O(state=looked)
   type: dict
 resumed:

@@ -22,6 +22,14 @@ options:
     description: Only domains of this status.
     type: str
     choices: [pending, verified, lost]
+  leads_to:
+    description:
+      - Only domains whose CNAME, as it was seen last, leads to one of these names. One with a dot before it, as
+        C(.cname.example.net), stands for every name below.
+      - What leads somewhere by way of another name, or by addresses, is not found so.
+    type: list
+    elements: str
+    version_added: 0.3.0
 extends_documentation_fragment:
   - streamfleet
   - streamfleet.info
@@ -57,13 +65,22 @@ domains:
       checked_at: "2026-11-28T01:00:00Z"
       proof:
         txt: {name: _streamfleet.radio.example.com, value: streamfleet=5f1c0a2b3d4e5f60718293a4}
-        cname: null
+        cname: {name: radio.example.com, value: 5f1c0a2b3d4e5f60718293a4.cname.example.org}
       points_to: stream.example.net
+      cname: 5f1c0a2b3d4e5f60718293a4.cname.example.net
+      cname_change:
+        from: 5f1c0a2b3d4e5f60718293a4.cname.example.net
+        to: 5f1c0a2b3d4e5f60718293a4.cname.example.org
+        until: "2027-03-01"
+        txt: false
 """
 
 from ansible.module_utils.streamfleet.info import run_info_module
 
-FILTERS = {"status": {"type": "str", "choices": ["pending", "verified", "lost"]}}
+FILTERS = {
+    "status": {"type": "str", "choices": ["pending", "verified", "lost"]},
+    "leads_to": {"type": "list", "elements": "str"},
+}
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ description:
 options:
   hosts:
     description: >-
-      The hosts, each with C(name), C(panel_host), C(stream_host), C(former_panel_hosts), C(former_stream_hosts), in
-      C(extra) other variables whose text may hold a host name, and in C(noted) what M(streamfleet_domain_change) has
-      noted on it.
+      The hosts, each with C(name), C(panel_host), C(stream_host), C(domain_target), C(former_panel_hosts),
+      C(former_stream_hosts), C(former_domain_targets), in C(extra) other variables whose text may hold a host name, and
+      in C(noted) what M(streamfleet_domain_change) has noted on it.
     type: list
     elements: dict
     required: true
@@ -64,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 renames:
-  description: Every name that is replaced, with C(host), C(kind) (panel, streams), C(old) and C(new).
+  description: Every name that is replaced, with C(host), C(kind) (panel, streams, target), C(old) and C(new).
   returned: success
   type: list
   elements: dict

@@ -41,6 +41,11 @@ options:
       customer's domain.
     type: list
     elements: str
+  former_stream_days:
+    description: Of O(former_stream_hosts) the last day on which each is kept, in UTC, as V(2027-03-01). Customers whose
+      domains lead there are shown it.
+    type: dict
+    version_added: 0.3.0
   port_range_start:
     description: First port that services on this node may get.
     type: int
@@ -118,6 +123,7 @@ FIELDS = {
     "engines": {"type": "list", "elements": "str"},
     "stream_host": {"type": "str"},
     "former_stream_hosts": {"type": "list", "elements": "str"},
+    "former_stream_days": {"type": "dict"},
     "port_range_start": {"type": "int"},
     "port_range_end": {"type": "int"},
     "max_media_services": {"type": "int"},

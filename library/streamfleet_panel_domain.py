@@ -98,6 +98,19 @@ panel_domain:
       returned: always
       type: str
       sample: panel.example.net
+    cname:
+      description: What its CNAME led to when it was looked at last; null where there was none.
+      returned: always
+      type: str
+      sample: panel.example.com
+    cname_change:
+      description: >-
+        What is to be changed of a CNAME that leads to a former name of the installation: C(from), what was seen; C(to);
+        C(until), the last day on which the former name is kept, null where the panel is told none; C(txt), whether
+        the TXT record must be set first, as what it is to lead to proves nothing. null where nothing is to be changed.
+      returned: always
+      type: dict
+      sample: {"from": "panel.example.com", "to": "panel.example.net", "until": null, "txt": false}
 nodes:
   description: Always empty, since no node has to do with it.
   returned: success

@@ -22,6 +22,14 @@ options:
     description: Only panel domains of this status.
     type: str
     choices: [pending, verified, lost]
+  leads_to:
+    description:
+      - Only panel domains whose CNAME, as it was seen last, leads to one of these names. One with a dot before it, as
+        C(.cname.example.net), stands for every name below.
+      - What leads somewhere by way of another name, or by addresses, is not found so.
+    type: list
+    elements: str
+    version_added: 0.3.0
 extends_documentation_fragment:
   - streamfleet
   - streamfleet.info
@@ -60,11 +68,16 @@ panel_domains:
         txt: {name: _streamfleet.panel.shop.example, value: streamfleet=5f1c0a2b3d4e5f60718293a4}
         cname: null
       points_to: panel.example.net
+      cname: panel.example.com
+      cname_change: {from: panel.example.com, to: panel.example.net, until: null, txt: false}
 """
 
 from ansible.module_utils.streamfleet.info import run_info_module
 
-FILTERS = {"status": {"type": "str", "choices": ["pending", "verified", "lost"]}}
+FILTERS = {
+    "status": {"type": "str", "choices": ["pending", "verified", "lost"]},
+    "leads_to": {"type": "list", "elements": "str"},
+}
 
 
 def main() -> None:

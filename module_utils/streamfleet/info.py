@@ -17,7 +17,7 @@ def run_info_module(
     """The whole of an info module for ``kind``.
 
     :param key: name of the key option; given, at most one object is returned.
-    :param filters: argument spec of the filters, named as the API's query parameters.
+    :param filters: argument spec of the filters, named as the API's query parameters; lists have commas between there.
     :param within: names of the options that are the key's parts before ``key``; without it they are filters, too.
     """
     credentials: dict[str, dict[str, Any]] = {}
@@ -45,7 +45,8 @@ def _read(module: Module, kind: str, key: Sequence[str], filters: Sequence[str])
         found = panel.get(kind, *(module.params[name] for name in key))
         items = [] if found is None else [found]
     else:
-        query = {name: module.params[name] for name in filters if module.params[name] is not None}
+        given = {name: module.params[name] for name in filters if module.params[name] is not None}
+        query = {name: ",".join(value) if isinstance(value, list) else value for name, value in given.items()}
         items = list(panel.items(kind, query))
     if module.params.get("credentials"):
         items = [_with_credentials(panel, kind, key, item) for item in items]

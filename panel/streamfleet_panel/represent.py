@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from django.conf import settings as panel_settings
 from django.db.models import Max, QuerySet
@@ -15,6 +14,7 @@ from django.utils import timezone
 from streamfleet_panel import journal, libraries, service_transfers
 from streamfleet_panel.access import Actor
 from streamfleet_panel.domains.records import proof
+from streamfleet_panel.domains.targets import change_of, points_to
 from streamfleet_panel.engines import Engine, engines
 from streamfleet_panel.models import (
     MB,
@@ -110,6 +110,7 @@ def node(obj: Node) -> dict[str, Any]:
         "engines": obj.engines,
         "stream_host": obj.stream_host,
         "former_stream_hosts": obj.former_stream_hosts,
+        "former_stream_days": obj.former_stream_days,
         "port_range_start": obj.port_range_start,
         "port_range_end": obj.port_range_end,
         "max_media_services": obj.max_media_services,
@@ -669,10 +670,16 @@ def domain(obj: Domain) -> dict[str, Any]:
         "verified_at": rfc3339(obj.verified_at),
         "checked_at": rfc3339(obj.checked_at),
         "proof": proof(obj.name, customer.domain_token, panel_settings.DOMAIN_TARGET) if customer.pk else None,
-        "points_to": service.node.stream_host or service.node.address,
+        "points_to": points_to(obj),
+        **_cname(obj),
         "label": obj.label,
         "created_at": rfc3339(obj.created_at),
     }
+
+
+def _cname(obj: Domain | PanelDomain) -> dict[str, Any]:
+    change = change_of(obj)
+    return {"cname": obj.cname or None, "cname_change": None if change is None else change.shown()}
 
 
 def panel_domain(obj: PanelDomain) -> dict[str, Any]:
@@ -688,7 +695,8 @@ def panel_domain(obj: PanelDomain) -> dict[str, Any]:
         "verified_at": rfc3339(obj.verified_at),
         "checked_at": rfc3339(obj.checked_at),
         "proof": proof(obj.name, reseller.domain_token, "") if reseller.pk else None,
-        "points_to": urlsplit(panel_settings.PUBLIC_URL).hostname,
+        "points_to": points_to(obj),
+        **_cname(obj),
         "label": obj.label,
         "created_at": rfc3339(obj.created_at),
     }

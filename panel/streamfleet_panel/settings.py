@@ -7,6 +7,7 @@ is right behind our nginx on the panel's host.
 from __future__ import annotations
 
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,19 @@ from streamfleet_panel.databases import configured
 PACKAGE = Path(__file__).resolve().parent
 
 env = Env()
+
+
+def _last_day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        names = "STREAMFLEET_PANEL_FORMER_DOMAIN_TARGETS, STREAMFLEET_PANEL_FORMER_HOSTS"
+        raise ValueError(f"{names}: {text!r} is no day; write each as old.example.net=2027-03-01") from None
+
+
+def _kept_until(text: str) -> date | None:
+    return _last_day(text) if text else None
+
 
 with env.prefixed("STREAMFLEET_PANEL_"):
     SECRET_KEY = env.str("SECRET_KEY")
@@ -54,6 +68,12 @@ with env.prefixed("STREAMFLEET_PANEL_"):
             error="Must be a host name in lower case, as cname.example.net.",
         ),
     )
+    # Targets that there were before: below them CNAMEs count to the end of a day, in UTC. `target=2027-03-01,…`
+    FORMER_DOMAIN_TARGETS: dict[str, date] = env.dict(
+        "FORMER_DOMAIN_TARGETS", {}, subcast_keys=str, subcast_values=_last_day
+    )
+    # Of the panel's own names those that it had before, and answers under still; each with its last day, where known.
+    FORMER_HOSTS: dict[str, date | None] = env.dict("FORMER_HOSTS", {}, subcast_keys=str, subcast_values=_kept_until)
     # Name servers that are asked about customers' domains, `address` or `address:port`; empty: those of the host.
     DOMAIN_RESOLVERS: list[str] = env.list("DOMAIN_RESOLVERS", [])
     # Whether the panel answers under names of resellers' own, too.

@@ -72,6 +72,8 @@ def test_a_new_domain_waits_for_its_proof(world: None, run: Run) -> None:
         "checked_at": None,
         "proof": {"txt": {"name": f"_streamfleet.{RADIO}", "value": f"streamfleet={token}"}, "cname": None},
         "points_to": "stream.example.net",
+        "cname": None,
+        "cname_change": None,
         "label": None,
     }
     # Nothing of it is the node's business yet.

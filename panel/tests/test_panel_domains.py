@@ -85,7 +85,7 @@ def test_a_new_one_waits_for_its_proof(world: None, run: Run, settings: Any) -> 
         "reseller": "shop", "name": PANEL, "brand": "Shop Hosting", "enabled": True, "status": "pending",
         "message": "It has not been looked at yet.", "verified_at": None, "checked_at": None,
         "proof": {"txt": {"name": f"_streamfleet.{PANEL}", "value": f"streamfleet={token}"}, "cname": None},
-        "points_to": "panel.example.net", "label": None,
+        "points_to": "panel.example.net", "cname": None, "cname_change": None, "label": None,
     }  # fmt: skip
     assert answer["nodes"] == {}
     assert not run(panel_domain(brand="Shop Hosting"), "shop")["changed"]

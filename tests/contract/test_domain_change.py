@@ -26,6 +26,8 @@ HOSTS = [
         "stream_host": "audio1.example.net",
         "former_panel_hosts": [],
         "former_stream_hosts": [],
+        "domain_target": "",
+        "former_domain_targets": [],
         "extra": {},
     }
 ]
@@ -136,7 +138,10 @@ def test_one_run_at_a_time_has_the_fleet(runner: Runner, tmp_path: Path) -> None
 
 @pytest.fixture
 def proved(panel: Panel, owner: str, resolver: NameServer) -> str:
-    """Below this name a station has proved ``radio``, and claims ``claimed``; a reseller has proved ``shop.panel``."""
+    """Below this name a station has proved ``radio``, and claims ``claimed``; a reseller has proved ``shop.panel``.
+
+    These lead to ``x.cname``, ``x.cname`` and ``old`` below the same.
+    """
     below, plan = f"{owner}.example.com", f"{owner} plan"
     station = f"{owner[:50].rstrip('-')}-fm"
     document = {
@@ -146,6 +151,8 @@ def proved(panel: Panel, owner: str, resolver: NameServer) -> str:
         "domains": [{"media_service": station, "name": f"{name}.{below}"} for name in ("radio", "claimed")],
         "panel_domains": [{"reseller": owner, "name": f"shop.panel.{below}"}],
     }
+    for name, target in (("radio", "x.cname"), ("claimed", "x.cname"), ("shop.panel", "old")):
+        resolver.cname(f"{name}.{below}", f"{target}.{below}")
     status, answer = panel.request("POST", "/apply", {"document": document})
     assert status == 200, answer
     for path in (
@@ -189,6 +196,57 @@ def test_a_name_that_somebody_has_proved_is_refused_and_one_above_it(
     assert all(f"{proved} lies above {name}.{proved}, {who}" in both for name, who in whose.items())
     # A claim alone, names beside and below theirs, and one that merely ends alike.
     assert said("claimed.", "news.", "a.radio.", "adio.", "p.panel.") == "All assertions passed"
+
+
+def test_whose_domains_lead_to_what_is_given_up_is_said_and_it_needs_a_yes(
+    runner: Runner, known: dict[str, Any], owner: str, proved: str
+) -> None:
+    station = f"{owner[:50].rstrip('-')}-fm"
+    kinds = {kind: f"streamfleet_former_{kind}" for kind in ("panel_hosts", "stream_hosts", "domain_targets")}
+
+    def looked(
+        given_up: dict[str, list[str]], renames: dict[str, Any] | None = None, *, check: bool = False, **asked: bool
+    ) -> tuple[list[str], str]:
+        decided = {"leave_domains": False, "undo": False, **asked}
+        before = {kinds[kind]: [{"host": name, "until": "2999-01-01"} for name in given_up[kind]] for kind in given_up}
+        kept = [{"host": f"kept.{proved}", "until": "2999-01-01"}]
+        host = {
+            "before": {name: entries + kept for name, entries in before.items()},
+            "target": dict.fromkeys(before, kept), "renames": renames or {},
+        }  # fmt: skip
+        given = {
+            **known, "__streamfleet_domain_hosts": {"a": host}, "__streamfleet_domain_backward": decided["undo"],
+            **{f"__streamfleet_domain_{name}": value for name, value in decided.items()},
+        }  # fmt: skip
+        play = {
+            "hosts": "localhost", "connection": "local", "gather_facts": False, "vars": given,
+            "vars_files": [str(ROOT / "playbooks" / "vars" / "domain_change.yml")],
+        }  # fmt: skip
+        tasks = [{"import_tasks": str(TASKS / "domain_change_deserted.yml")}]
+        (path := runner.directory / "deserted.yml").write_text(json.dumps([{**play, "tasks": tasks}]))
+        _code, results, output = runner.playbook(path, None, *(["--check"] if check else []))
+        assert "Say whose domains lead to what is given up" in results, output
+        said = results["Say whose domains lead to what is given up"]
+        may = results.get("Check that they may be left behind", {})
+        return list(said.get("msg", [])) if "msg" in said else [], str(may["msg"]) if may.get("failed") else ""
+
+    said, refused = looked({"domain_targets": [f"cname.{proved}"], "panel_hosts": [f"old.{proved}"]})
+    radio, shop = said
+    assert radio.startswith(f"radio.{proved} of the service {station} (CNAME x.cname.{proved}, seen 20")
+    assert shop.startswith(f"shop.panel.{proved} of the reseller {owner} (CNAME old.{proved}, seen 20")
+    assert refused.startswith(f"domain_change_release: {radio}; {shop}: 2 verified domain(s) lead to what would")
+    assert refused.endswith("add -e domain_change_leave_domains=yes.")
+    # All of it is seen in check mode.
+    assert looked({"domain_targets": [f"cname.{proved}"]}, check=True) == ([radio], "")
+    assert looked({"domain_targets": [f"cname.{proved}"]}, leave_domains=True) == ([radio], "")
+    # More names than one request takes; of hosts, those that are exactly so called.
+    many = [f"n{number}.{proved}" for number in range(20)]
+    assert looked({"stream_hosts": [*many, f"x.cname.{proved}"]}, check=True)[0] == [radio]
+    assert looked({"stream_hosts": [*many, f"cname.{proved}"]}) == ([], "")
+    # Nothing is given up by a change of names, and the way back is told what it takes away.
+    rename = {"target": {"old": f"t.{proved}", "new": f"cname.{proved}"}}
+    assert looked({}, rename) == ([], "")
+    assert looked({}, rename, undo=True) == ([radio], "")
 
 
 @pytest.fixture

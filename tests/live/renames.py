@@ -155,7 +155,7 @@ def there(site: Stage) -> str:
     folders = "/etc/streamfleet /etc/nginx/conf.d /etc/systemd/system"
     files = site.on_node(["sh", "-c", f"find {folders} -type f -not -path '*/ca/issued/*' | sort | xargs sha256sum"])
     node = site.api().request("GET", f"/nodes/{NODE}").data
-    return f"{files}{node['stream_host']} {node['former_stream_hosts']}"
+    return f"{files}{node['stream_host']} {node['former_stream_hosts']} {node['former_stream_days']}"
 
 
 def stale(site: Stage) -> str:
@@ -294,6 +294,10 @@ class Inventory:
     def text(self) -> str:
         """The file with the names."""
         return self._names.read_text()
+
+    def add(self, variable: str, value: str) -> None:
+        """Say one more variable beside the names."""
+        self._names.write_text(f"{self.text}{variable}: {value}\n")
 
     def patched(self, log: str) -> None:
         """Apply the diff that a run has printed; it must have printed one."""

@@ -35,7 +35,10 @@ UNTIL = "2027-02-26"
 
 
 def host(name: str, panel: str = "", stream: str = "", **more: Any) -> dict[str, Any]:
-    empty: dict[str, Any] = {"former_panel_hosts": [], "former_stream_hosts": [], "extra": {}}
+    empty: dict[str, Any] = {
+        "former_panel_hosts": [], "former_stream_hosts": [], "domain_target": "", "former_domain_targets": [],
+        "extra": {},
+    }  # fmt: skip
     return {"name": name, "panel_host": panel, "stream_host": stream, **empty, **more}
 
 
@@ -169,6 +172,76 @@ def test_a_former_name_is_given_up() -> None:
     with pytest.raises(DomainError, match=r"There are old.example.net, older.example.net"):
         names.release([there], "new.example.net")
     assert names.release([there], ".example.net")[0] == ["old.example.net", "older.example.net"]
+
+
+def test_the_target_of_cnames_moves_with_the_names_around_it() -> None:
+    panel = host("panel1", "panel.streams.example.net", domain_target="cname.streams.example.net")
+    renames, variables = names.plan([panel, FLEET[1]], ".streams.example.net", ".radio.example.org", UNTIL)
+    assert [(one.host, one.kind, one.new) for one in renames] == [
+        ("panel1", "panel", "panel.radio.example.org"),
+        ("panel1", "target", "cname.radio.example.org"),
+        ("audio1", "streams", "audio1.radio.example.org"),
+    ]
+    assert variables["panel1"]["before"]["streamfleet_panel_domain_target"] == "cname.streams.example.net"
+    assert variables["panel1"]["before"]["streamfleet_former_domain_targets"] == []
+    assert variables["panel1"]["target"] | {"streamfleet_panel_domain_target": "cname.radio.example.org"} == {
+        "streamfleet_panel_host": "panel.radio.example.org",
+        "streamfleet_former_panel_hosts": [{"host": "panel.streams.example.net", "until": UNTIL}],
+        "streamfleet_panel_domain_target": "cname.radio.example.org",
+        "streamfleet_former_domain_targets": [{"host": "cname.streams.example.net", "until": UNTIL}],
+    }
+    # By itself, and back.
+    moved = host(
+        "panel1", "panel.example.net", domain_target="cname.example.org",
+        former_domain_targets=[{"host": "cname.example.net", "until": UNTIL}],
+    )  # fmt: skip
+    renames, variables = names.plan([moved], "cname.example.org", "cname.example.net", "2027-03-03")
+    assert renames == [Rename("panel1", "target", "cname.example.org", "cname.example.net")]
+    assert variables["panel1"]["target"] == {
+        "streamfleet_panel_domain_target": "cname.example.net",
+        "streamfleet_former_domain_targets": [{"host": "cname.example.org", "until": "2027-03-03"}],
+    }
+
+
+def test_the_target_of_cnames_may_be_called_as_the_streams_are() -> None:
+    both = host("audio1", "panel.example.net", "audio1.example.net", domain_target="audio1.example.net")
+    renames, _variables = names.plan([both], "audio1.example.net", "audio1.example.org", UNTIL)
+    assert [one.kind for one in renames] == ["streams", "target"]
+    renames, _variables = names.plan(
+        [{**both, "domain_target": "c.example.net"}], "c.example.net", "audio1.example.net", ""
+    )
+    assert [one.kind for one in renames] == ["target"]
+
+
+@pytest.mark.parametrize("target", ["cname.example.org", ""])
+def test_a_former_target_is_given_up_whether_there_is_another_or_none(target: str) -> None:
+    former = [{"host": "cname.example.net", "until": UNTIL}, {"host": "older.example.com", "until": UNTIL}]
+    there = host("panel1", "panel.example.org", domain_target=target, former_domain_targets=former)
+    gone, variables = names.release([there], "cname.example.net")
+    assert gone == ["cname.example.net"]
+    assert variables == {
+        "panel1": {
+            "before": {"streamfleet_former_domain_targets": former},
+            "target": {"streamfleet_former_domain_targets": former[1:]},
+        }
+    }
+
+
+def test_an_inventory_is_told_of_the_target() -> None:
+    text = "streamfleet_panel_host: panel.example.net\nstreamfleet_panel_domain_target: cname.example.net\n"
+    rename = Rename("panel1", "target", "cname.example.net", "cname.example.org")
+    after, said = inventory.edited(text, [rename], {"cname.example.net": UNTIL})
+    assert said == {rename}
+    assert yaml.safe_load(after) == {
+        "streamfleet_panel_host": "panel.example.net",
+        "streamfleet_panel_domain_target": "cname.example.org",
+        "streamfleet_former_domain_targets": [{"host": "cname.example.net", "until": UNTIL}],
+    }
+    assert inventory.by_hand(rename, UNTIL) == (
+        "panel1: streamfleet_panel_domain_target: cname.example.org, streamfleet_former_domain_targets: "
+        f'[{{host: cname.example.net, until: "{UNTIL}"}}]'
+    )
+    assert "former" not in inventory.released(after, ["cname.example.net"])
 
 
 def test_former_names_are_kept_to_the_end_of_their_day() -> None:
@@ -420,6 +493,7 @@ WIRING = """
           {{{{ {{'certificates': _streamfleet_certificates_here | map(attribute='name') | list,
                 'over': _streamfleet_names_over_here, 'note': _streamfleet_names_to_note_here,
                 'panel': _streamfleet_former_panel_hosts_here, 'streams': _streamfleet_former_stream_hosts_here,
+                'targets': _streamfleet_former_domain_targets_here, 'days': _streamfleet_former_panel_days_here,
                 'fleet': _streamfleet_fleet}} | to_json }}}}
 """
 
@@ -436,6 +510,8 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(was_noted: bool, 
     noted = {
         "panel": {"host": "panel.example.net", "kept": kept("p.example.net", "panel.example.net")},
         "streams": {"host": "stream.example.net", "kept": kept("over.example.net", "taken-out.example.net")},
+        # Of these there are no certificates.
+        "target": {"host": "cname.example.net", "kept": kept("c.example.net")},
     }
     variables = {
         "__streamfleet_names_moved": {"names": noted if was_noted else {}},
@@ -449,6 +525,12 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(was_noted: bool, 
         "streamfleet_former_stream_hosts": [
             {"host": "s.example.net", "until": "2999-01-01"},
             {"host": "over.example.net", "until": "2020-01-01"},
+        ],
+        "streamfleet_panel_domain_target": "cname.example.net",
+        "streamfleet_former_domain_targets": [
+            {"host": "t.example.net", "until": "2999-01-01"},
+            {"host": "cname.example.net", "until": "2999-01-01"},
+            {"host": "ended.example.net", "until": "2020-01-01"},
         ],
     }
     groups = ("streamfleet_panel", "streamfleet_nodes", "icecast")
@@ -465,9 +547,12 @@ def test_a_former_name_has_a_certificate_until_its_day_is_over(was_noted: bool, 
         ["s.example.net"],
         ["over.example.net", "taken-out.example.net"] if was_noted else [],
     )
+    assert found["targets"] == kept("t.example.net")
+    assert found["days"]["p.example.net"] == "2999-01-01"
     assert found["note"] == {
         "panel": {"host": "panel.example.net", "old": "", "kept": kept("p.example.net")},
         "streams": {"host": "stream.example.net", "old": "", "kept": kept("s.example.net")},
+        "target": {"host": "cname.example.net", "old": "", "kept": kept("t.example.net")},
     }
     assert {"p.example.net", "s.example.net"} <= set(found["fleet"])
     assert "over.example.net" not in found["fleet"]
@@ -592,6 +677,82 @@ def alone(folder: Path, hosts: str, tasks: list[dict[str, Any]], **more: Any) ->
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["panel", "streams", "target"])
+def test_an_inventory_of_before_is_refused(kind: str, tmp_path: Path) -> None:
+    tasks = yaml.safe_load((ROOT / "playbooks" / "tasks" / "names_moved.yml").read_text())
+    check = next(task for task in tasks if "ansible.builtin.assert" in task)
+    now = {name: f"{name}.example.org" for name in ("panel", "streams", "target")}
+    noted = {
+        name: {"host": host, "since": "2026-11-28", "former": [f"{name}.example.net"]} for name, host in now.items()
+    }
+
+    def said(**names_said: str) -> str:
+        called = now | names_said
+        given = {
+            "streamfleet_panel_host": called["panel"], "streamfleet_stream_host": called["streams"],
+            "streamfleet_panel_domain_target": called["target"], "__streamfleet_names_moved": {"names": noted},
+        }  # fmt: skip
+        play = alone(tmp_path, "a", [check], vars={"playbook_dir": f"{ROOT}/playbooks"})
+        play["vars_files"].append(f"{ROOT}/playbooks/vars/wiring.yml")
+        (path := tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+        groups = {group: {"hosts": {"a": {}}} for group in ("streamfleet_panel", "streamfleet_nodes")}
+        (hosts := tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": groups}}))
+        done = run("-i", str(hosts), "-e", json.dumps(given), str(path))
+        return " ".join(done.stdout.split()) if done.returncode else ""
+
+    assert said() == ""
+    text = said(**{kind: f"{kind}.example.net"})
+    assert f"moved to {kind}.example.org on 2026-11-28." in text
+    assert f"domain_change_from={kind}.example.org domain_change_to={kind}.example.net." in text
+
+
+@pytest.mark.parametrize(
+    ("former", "taken"),
+    [
+        ([{"host": "cname.example.net", "until": "2027-03-01"}], True),
+        ([{"host": "*.example.net", "until": "2027-03-01"}], False),
+        ([{"host": "cname.example.net", "until": "March"}], False),
+    ],
+)
+def test_former_targets_are_names_with_a_day(former: list[dict[str, str]], taken: bool, tmp_path: Path) -> None:
+    role = ROOT / "roles" / "panel"
+    check = yaml.safe_load((role / "tasks" / "preflight.yml").read_text())[0]
+    play = alone(tmp_path, "a", [check])
+    play["vars_files"] = [str(role / "defaults" / "main.yml"), str(role / "vars" / "main.yml")]
+    (path := tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    given = {"streamfleet_panel_host": "panel.example.net", "streamfleet_panel_former_domain_targets": former}
+    done = run("-i", "a,", "-e", json.dumps(given), str(path))
+    assert (done.returncode == 0) is taken, done.stdout
+    assert ("streamfleet_panel_former_domain_targets ([" in done.stdout) is not taken
+
+
+def test_what_the_panel_is_told_of_former_names(tmp_path: Path) -> None:
+    role = ROOT / "roles" / "panel"
+    render = {
+        "name": "Render",
+        "ansible.builtin.template": {
+            "src": str(role / "templates" / "panel.env.j2"), "dest": str(tmp_path / "panel.env"), "mode": "0600",
+        },
+    }  # fmt: skip
+    play = alone(tmp_path, "a", [render])
+    play["vars_files"] = [str(role / "defaults" / "main.yml"), str(role / "vars" / "main.yml")]
+    (path := tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+    given = {
+        "streamfleet_panel_host": "panel.example.org", "_streamfleet_panel_white_label": True,
+        "streamfleet_panel_domain_target": "cname.example.org",
+        "streamfleet_panel_former_domain_targets": kept("cname.example.net", "c.example.com"),
+        "streamfleet_panel_former_hosts": ["panel.example.net", "p.example.com"],
+        "streamfleet_panel_former_days": {"panel.example.net": "2999-01-01"},
+    }  # fmt: skip
+    done = run("-i", "a,", "-e", json.dumps(given), str(path))
+    assert done.returncode == 0, done.stdout
+    lines = (tmp_path / "panel.env").read_text().splitlines()
+    assert "STREAMFLEET_PANEL_DOMAIN_TARGET='cname.example.org'" in lines
+    former = "cname.example.net=2999-01-01,c.example.com=2999-01-01"
+    assert f"STREAMFLEET_PANEL_FORMER_DOMAIN_TARGETS='{former}'" in lines
+    assert "STREAMFLEET_PANEL_FORMER_HOSTS='panel.example.net=2999-01-01,p.example.com='" in lines
+
+
 #: In place of the role's: names lead to every host but one, which fails or cannot be reached.
 LEADS = """\
 - name: Ask where they lead
@@ -641,6 +802,57 @@ def test_where_a_change_may_not_begin_others_may_work_again(undo: bool, broken: 
     assert bool((tmp_path / "lock").read_text()) is (not said), done.stdout
     # Nothing is begun on one of them alone.
     assert (tmp_path / "domain_change" / "journal.json").exists() is (not said)
+
+
+#: In place of the role's: what each host says of where a name leads; a test's host may not be asked.
+LEADS_SAID = """\
+- name: Ask where they lead
+  ansible.builtin.set_fact:
+    __streamfleet_certificates_lead:
+      stdout: "{{ said[inventory_hostname] | replace('NAME', streamfleet_certificates_names[0].name) }}"
+- name: Check that nobody else judges
+  ansible.builtin.assert:
+    that: not __streamfleet_certificates_must_lead and streamfleet_certificates_acme_challenge == 'dns-01'
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "refused"),
+    [
+        ({"a": "", "b": ""}, False),
+        ({"a": "NAME leads to 192.0.2.2", "b": ""}, False),
+        ({"a": "NAME leads to 192.0.2.9", "b": "NAME does not resolve"}, True),
+    ],
+)
+def test_a_target_must_lead_to_some_node(said: dict[str, str], refused: bool, tmp_path: Path) -> None:
+    play = tmp_path / "play.yml"
+    (tasks := tmp_path / "roles" / "certificates" / "tasks").mkdir(parents=True)
+    (tasks / "leads_here.yml").write_text(LEADS_SAID)
+    task = next(
+        t for t in PLAYS[0]["tasks"][1]["block"] if t["name"] == "Check that the new target of CNAMEs leads to a node"
+    )
+    play.write_text(yaml.safe_dump([alone(tmp_path, "p:a:b", [task])]))
+    rename = {"old": "cname.example.net", "new": "cname.example.org"}
+    given = {
+        "__streamfleet_domain_hosts": {"p": {"renames": {"target": rename}}, "a": {"renames": {}}},
+        "__streamfleet_domain_undo": False, "_streamfleet_others_here": [], "said": said,
+    }  # fmt: skip
+    nodes = {name: {"_streamfleet_is_node": True} for name in said}
+    inventory_of = {
+        "all": {"hosts": {"p": {"_streamfleet_is_node": False}}, "children": {"streamfleet_nodes": {"hosts": nodes}}}
+    }
+    (hosts := tmp_path / "nodes.json").write_text(json.dumps(inventory_of))
+    done = run("-i", str(hosts), "-e", json.dumps(given), str(play))
+    assert (done.returncode != 0) is refused, done.stdout
+    text = " ".join(done.stdout.split())
+    name = "streamfleet-check.cname.example.org"
+    assert (f"and {name} leads to no node of this run." in text) is refused, done.stdout
+    assert (f"a: {name} leads to 192.0.2.9; b: {name} does not resolve" in text) is refused, done.stdout
+    # Where no target moves nobody is asked.
+    given["__streamfleet_domain_hosts"] = {"a": {"renames": {"streams": rename}}}
+    done = run("-i", str(hosts), "-e", json.dumps(given), str(play))
+    assert done.returncode == 0
+    assert "Ask where they lead" not in done.stdout
 
 
 #: In place of the module: the disk of one host is as full as the test says.
@@ -716,7 +928,8 @@ def test_the_panel_is_told_of_former_names_that_are_given_up(backward: bool, tmp
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout[done.stdout.index("{") : done.stdout.index("PLAY RECAP")])["msg"]
     served = ["older.example.net", *(["old.example.net"] if backward else [])]
-    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served}]}
+    days = dict.fromkeys(served, "2999-01-01")
+    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served, "former_stream_days": days}]}
 
 
 #: In place of each role: says which of the host's names it was given.

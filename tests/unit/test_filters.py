@@ -115,6 +115,7 @@ def test_ansible_finds_them() -> None:
         "streamfleet_answer",
         "streamfleet_host_ports",
         "streamfleet_kept",
+        "streamfleet_kept_days",
         "streamfleet_no_addresses",
         "streamfleet_no_networks",
         "streamfleet_openings",

@@ -1,8 +1,9 @@
 """Which host names a change of domain replaces, and what becomes of the variables of their hosts. Pure.
 
-A host is ``{"name", "panel_host", "stream_host", "former_panel_hosts", "former_stream_hosts", "extra", "noted"}``: its
-name in the inventory; its host names, empty where it has none of that kind; its former names, ``{"host", "until"}``
-each, ``until`` a date; other variables, whose text may hold a host name; what the last change has noted on it.
+A host is ``{"name", "panel_host", "stream_host", "domain_target", "former_panel_hosts", "former_stream_hosts",
+"former_domain_targets", "extra", "noted"}``: its name in the inventory; its host names, and the target of customers'
+CNAMEs, empty where it has none of that kind; its former names, ``{"host", "until"}`` each, ``until`` a date; other
+variables, whose text may hold a host name; what the last change has noted on it.
 """
 
 from __future__ import annotations
@@ -15,13 +16,19 @@ from typing import Any
 from ..tls.names import a_label
 from .errors import DomainError
 
-PANEL, STREAMS = "panel", "streams"
+PANEL, STREAMS, TARGET = "panel", "streams", "target"
 #: Kind of name → variable of the inventory that holds it, and the one with its former names.
 VARIABLES = {
     PANEL: ("streamfleet_panel_host", "streamfleet_former_panel_hosts"),
     STREAMS: ("streamfleet_stream_host", "streamfleet_former_stream_hosts"),
+    TARGET: ("streamfleet_panel_domain_target", "streamfleet_former_domain_targets"),
 }
-FIELDS = {PANEL: ("panel_host", "former_panel_hosts"), STREAMS: ("stream_host", "former_stream_hosts")}
+FIELDS = {
+    PANEL: ("panel_host", "former_panel_hosts"),
+    STREAMS: ("stream_host", "former_stream_hosts"),
+    TARGET: ("domain_target", "former_domain_targets"),
+}
+_WORDS = {PANEL: "the panel", STREAMS: "the streams", TARGET: "the target of CNAMEs"}
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 
@@ -76,7 +83,7 @@ def plan(
     hosts = [_as_it_is(host) for host in hosts]
     renames = _renames(hosts, old, new)
     if not renames:
-        known = sorted({name for host in hosts for name in (host["panel_host"], host["stream_host"]) if name})
+        known = sorted({host[field] for host in hosts for field, _former in FIELDS.values() if host[field]})
         raise DomainError(
             f"domain_change_from: no host of this inventory is called {old!r}. They are called "
             f"{', '.join(known) or 'nothing'}"
@@ -106,7 +113,9 @@ def release(hosts: Iterable[Mapping[str, Any]], name: str) -> tuple[list[str], d
     for host in hosts:
         for kind, (name_of, former) in FIELDS.items():
             noted = host.get("noted", {}).get(kind, {}).get("kept", [])
-            entries = [*host[former], *(entry for entry in noted if entry not in host[former])] if host[name_of] else []
+            entries = [*host[former], *(entry for entry in noted if entry not in host[former])]
+            # A variable of a group says them to hosts that are not called so. CNAMEs need no target of today.
+            entries = entries if host[name_of] or kind == TARGET else []
             known |= {entry["host"] for entry in entries}
             kept = [entry for entry in entries if not _matches(entry["host"], name)]
             if len(kept) < len(entries):
@@ -174,19 +183,24 @@ def _renames(hosts: Iterable[Mapping[str, Any]], old: str, new: str) -> list[Ren
 
 
 def _free(hosts: Sequence[Mapping[str, Any]], renames: Sequence[Rename]) -> None:
-    """Raise DomainError where a new name is another's already, or two become one."""
+    """Raise DomainError where a new name is another's already, or two become one.
+
+    The target of CNAMEs is no name of a host: the streams may have the same one.
+    """
     moved = {(rename.host, rename.kind): rename for rename in renames}
     taken: dict[str, str] = {}
     for host in hosts:
         for kind, (field, former) in FIELDS.items():
+            if kind == TARGET:
+                continue
             rename = moved.get((host["name"], kind))
-            what = f"{'the panel' if kind == PANEL else 'the streams'} of {host['name']}"
+            what = f"{_WORDS[kind]} of {host['name']}"
             names = [host[field]] if rename is None else []
             kept = [entry["host"] for entry in host[former] if rename is None or entry["host"] != rename.new]
             taken |= {name: what for name in [*names, *kept] if name}
     for rename in renames:
-        what = f"{'the panel' if rename.kind == PANEL else 'the streams'} of {rename.host}"
-        other = taken.get(rename.new)
+        what = f"{_WORDS[rename.kind]} of {rename.host}"
+        other = taken.get(rename.new) if rename.kind != TARGET else None
         if other is not None:
             raise DomainError(
                 f"domain_change_to: {rename.new!r} is the name of {other} already, or was it and is served still. Give "
@@ -194,7 +208,8 @@ def _free(hosts: Sequence[Mapping[str, Any]], renames: Sequence[Rename]) -> None
             )
         if len(rename.new) > 253:
             raise DomainError(f"domain_change_to: {rename.new!r} is longer than a host name may be")
-        taken[rename.new] = what
+        if rename.kind != TARGET:
+            taken[rename.new] = what
 
 
 def _variables(

@@ -19,7 +19,7 @@ class DomainAdmin(PlannedAdmin):
     list_filter = ("status", "enabled")
     search_fields = ("name", "media_service__slug", "media_service__customer__username")
     autocomplete_fields = ("media_service",)
-    _about: Any = ("status", "message", "verified_at", "checked_at", "next_check_at", "label", "created_at")
+    _about: Any = ("status", "message", "cname", "verified_at", "checked_at", "next_check_at", "label", "created_at")
     add_fieldsets: Any = ((None, {"fields": ("media_service", "name", "enabled")}),)
     fieldsets = (*add_fieldsets, ("About", {"fields": _about}))
     readonly_fields = _about

@@ -55,7 +55,8 @@ class NodeAdmin(PlannedAdmin):
     kind = "node"
     form = NodeForm
     _STATE = (
-        "generation", "observed_generation", "observed_at", "last_run", "news", "former_stream_hosts", "facts", "label",
+        "generation", "observed_generation", "observed_at", "last_run", "news", "former_stream_hosts",
+        "former_stream_days", "facts", "label",
     )  # fmt: skip
     list_display = ("name", "address", "engines_in_words", "services", "status", "generations", "last_run")
     list_filter = ("status", Behind)

@@ -19,7 +19,7 @@ class PanelDomainAdmin(PlannedAdmin):
     list_filter = ("status", "enabled")
     search_fields = ("name", "brand", "reseller__username")
     autocomplete_fields = ("reseller",)
-    _about: Any = ("status", "message", "verified_at", "checked_at", "next_check_at", "label", "created_at")
+    _about: Any = ("status", "message", "cname", "verified_at", "checked_at", "next_check_at", "label", "created_at")
     add_fieldsets: Any = ((None, {"fields": ("reseller", "name", "brand", "enabled")}),)
     fieldsets = (*add_fieldsets, ("About", {"fields": _about}))
     readonly_fields = _about

@@ -24,19 +24,32 @@ from streamfleet_panel.api.objects import (
 from streamfleet_panel.api.schema import put_body
 from streamfleet_panel.apply.fields import SEPARATOR
 from streamfleet_panel.domains.ask import ask
+from streamfleet_panel.domains.targets import led_to
 from streamfleet_panel.models import Domain
 
 router = Router(tags=["domains"])
 _STATUS = Query(None, description="pending, verified or lost.")
+_LEADS_TO = Query(
+    None,
+    max_length=2000,
+    description="Names, with commas between: only domains whose CNAME, as it was seen last, leads to one of them; "
+    "with a dot before it, to one below it.",
+)
 
 
 def _domains(
-    actor: Actor, slug: str | None, search: str | None, label: str | None, status: str | None
+    actor: Actor,
+    slug: str | None,
+    search: str | None = None,
+    label: str | None = None,
+    status: str | None = None,
+    leads_to: str | None = None,
 ) -> QuerySet[Domain]:
-    """Domains that the actor may see, of one service or of all; with ``status`` of one."""
+    """Domains that the actor may see, of one service or of all; with ``status`` and ``leads_to`` such ones."""
     queryset = matching(labelled(access.domains(actor), label), search, "name")
     exact = {"media_service__slug": slug, "status": status}
-    return queryset.filter(**{name: value for name, value in exact.items() if value is not None})
+    queryset = queryset.filter(**{name: value for name, value in exact.items() if value is not None})
+    return queryset if leads_to is None else queryset.filter(led_to(filter(None, leads_to.split(","))))
 
 
 @router.get("/domains", summary="List the domains of all media services")
@@ -48,11 +61,12 @@ def list_all_domains(
     label: str | None = LABEL,
     media_service: str | None = Query(None, description="Slug of a media service."),
     status: str | None = _STATUS,
+    leads_to: str | None = _LEADS_TO,
 ) -> HttpResponse:
     """Domains that the caller may see."""
     actor = actor_of_call(request)
     require(actor, "view", "domain")
-    return page(_domains(actor, media_service, search, label, status), limit, offset, represent.domain)
+    return page(_domains(actor, media_service, search, label, status, leads_to), limit, offset, represent.domain)
 
 
 @router.get("/media-services/{slug}/domains", summary="List the domains of a media service")
@@ -64,12 +78,13 @@ def list_domains(
     search: str | None = SEARCH,
     label: str | None = LABEL,
     status: str | None = _STATUS,
+    leads_to: str | None = _LEADS_TO,
 ) -> HttpResponse:
     """By name."""
     actor = actor_of_call(request)
     require(actor, "view", "domain")
     found(access.services(actor), "media service", slug=slug)
-    return page(_domains(actor, slug, search, label, status), limit, offset, represent.domain)
+    return page(_domains(actor, slug, search, label, status, leads_to), limit, offset, represent.domain)
 
 
 @router.get("/media-services/{slug}/domains/{name}", summary="Get a domain")
@@ -93,7 +108,7 @@ def put_domain(
 @router.delete("/media-services/{slug}/domains/{name}", summary="Delete a domain")
 def delete_domain(request: HttpRequest, slug: str, name: str, dry_run: bool = DRY_RUN) -> HttpResponse:
     """At once and for good; not served any more."""
-    queryset = _domains(actor_of_call(request), slug, None, None, None)
+    queryset = _domains(actor_of_call(request), slug)
     return delete_one(request, "domain", queryset, f"{slug}{SEPARATOR}{name}", dry_run)
 
 
@@ -107,5 +122,5 @@ def check_domain(request: HttpRequest, slug: str, name: str) -> HttpResponse:
 
 
 def _found(actor: Actor, slug: str, name: str) -> Domain:
-    claim: Domain = found(_domains(actor, slug, None, None, None), "domain", name=name)
+    claim: Domain = found(_domains(actor, slug), "domain", name=name)
     return claim

@@ -24,19 +24,32 @@ from streamfleet_panel.api.objects import (
 from streamfleet_panel.api.schema import put_body
 from streamfleet_panel.apply.fields import SEPARATOR
 from streamfleet_panel.domains.ask import ask
+from streamfleet_panel.domains.targets import led_to
 from streamfleet_panel.models import PanelDomain
 
 router = Router(tags=["panel domains"])
 _STATUS = Query(None, description="pending, verified or lost.")
+_LEADS_TO = Query(
+    None,
+    max_length=2000,
+    description="Names, with commas between: only domains whose CNAME, as it was seen last, leads to one of them; "
+    "with a dot before it, to one below it.",
+)
 
 
 def _domains(
-    actor: Actor, reseller: str | None, search: str | None = None, label: str | None = None, status: str | None = None
+    actor: Actor,
+    reseller: str | None,
+    search: str | None = None,
+    label: str | None = None,
+    status: str | None = None,
+    leads_to: str | None = None,
 ) -> QuerySet[PanelDomain]:
-    """Panel domains that the actor may see, of one reseller or of all; with ``status`` of one."""
+    """Panel domains that the actor may see, of one reseller or of all; with ``status`` and ``leads_to`` such ones."""
     queryset = matching(labelled(access.panel_domains(actor), label), search, "name", "brand")
     exact = {"reseller__username": reseller, "status": status}
-    return queryset.filter(**{name: value for name, value in exact.items() if value is not None})
+    queryset = queryset.filter(**{name: value for name, value in exact.items() if value is not None})
+    return queryset if leads_to is None else queryset.filter(led_to(filter(None, leads_to.split(","))))
 
 
 @router.get("/panel-domains", summary="List the panel domains of all resellers")
@@ -48,11 +61,12 @@ def list_all_panel_domains(
     label: str | None = LABEL,
     reseller: str | None = Query(None, description="User name of a reseller."),
     status: str | None = _STATUS,
+    leads_to: str | None = _LEADS_TO,
 ) -> HttpResponse:
     """Panel domains that the caller may see."""
     actor = actor_of_call(request)
     require(actor, "view", "panel_domain")
-    return page(_domains(actor, reseller, search, label, status), limit, offset, represent.panel_domain)
+    return page(_domains(actor, reseller, search, label, status, leads_to), limit, offset, represent.panel_domain)
 
 
 @router.get("/customers/{username}/panel-domains", summary="List the panel domains of a reseller")
@@ -64,12 +78,13 @@ def list_panel_domains(
     search: str | None = SEARCH,
     label: str | None = LABEL,
     status: str | None = _STATUS,
+    leads_to: str | None = _LEADS_TO,
 ) -> HttpResponse:
     """By name."""
     actor = actor_of_call(request)
     require(actor, "view", "panel_domain")
     found(access.accounts(actor), "customer", username=username)
-    return page(_domains(actor, username, search, label, status), limit, offset, represent.panel_domain)
+    return page(_domains(actor, username, search, label, status, leads_to), limit, offset, represent.panel_domain)
 
 
 @router.get("/customers/{username}/panel-domains/{name}", summary="Get a panel domain")

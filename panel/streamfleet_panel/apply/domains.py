@@ -44,13 +44,14 @@ def _with_parents(name: str) -> list[str]:
 
 
 def own_names(plan: Plan) -> frozenset[str]:
-    """Names of the panel, of nodes as the plan has them, and what customers' CNAMEs lead to."""
+    """Names of the panel, of nodes as the plan has them, and what customers' CNAMEs lead to, or led to before."""
     nodes = [
         host
         for node in plan.world.nodes.values()
         for host in (node.stream_host, node.address, *node.former_stream_hosts)
     ]
-    hosts = [urlsplit(settings.PUBLIC_URL).hostname, *settings.ALLOWED_HOSTS, settings.DOMAIN_TARGET, *nodes]
+    targets = [settings.DOMAIN_TARGET, *settings.FORMER_DOMAIN_TARGETS]
+    hosts = [urlsplit(settings.PUBLIC_URL).hostname, *settings.ALLOWED_HOSTS, *targets, *nodes]
     names = {(host or "").lower().strip(".") for host in hosts}
     return frozenset(name for name in names if "." in name and not _is_address(name))
 

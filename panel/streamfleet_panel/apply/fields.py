@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import date
 from typing import Any
 
 from django.core.exceptions import ValidationError
@@ -90,6 +91,20 @@ def _hosts(value: Any) -> list[str]:
     if len(value) > 50:
         raise Bad(f"has {len(value)} items, at most 50 fit", "Leave out what nobody uses any more.")
     return sorted({_one_host(item).lower() for item in value})
+
+
+def _days(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise Bad(f"must be a mapping, is {kind_of(value)}", "Give each host name its last day; {} for none.")
+    if len(value) > 50:
+        raise Bad(f"has {len(value)} items, at most 50 fit", "Leave out what nobody uses any more.")
+    found = {}
+    for host, day in value.items():
+        try:
+            found[_one_host(host).lower()] = date.fromisoformat(day).isoformat()
+        except (TypeError, ValueError):
+            raise Bad(f"has no day for {host}", 'Write the day as "2027-03-01".') from None
+    return dict(sorted(found.items()))
 
 
 def _facts(value: Any) -> dict[str, Any]:
@@ -194,6 +209,12 @@ KINDS: dict[str, dict[str, Field]] = {
             _hosts,
             {"type": "array", "items": {"type": "string", "maxLength": 253, "pattern": HOST}},
             "Host names that its streams had before, and that it still answers to.",
+        ),
+        Field(
+            "former_stream_days",
+            _days,
+            {"type": "object", "additionalProperties": {"type": "string", "format": "date"}},
+            "Of former_stream_hosts the last day (UTC) of each. Customers whose domains lead there see it.",
         ),
         integer("port_range_start", "First port of services.", 1024, 65535),
         integer("port_range_end", "Last port of services.", 1024, 65535),

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
@@ -16,6 +15,7 @@ from streamfleet_panel import access
 from streamfleet_panel.apply.execute import audit_entry, bulk_update, bump
 from streamfleet_panel.apply.fields import key_of
 from streamfleet_panel.domains.records import Found, Verdict, txt_name
+from streamfleet_panel.domains.targets import change_of, counted
 from streamfleet_panel.models import Claim, Counter, Domain, MediaService, PanelDomain
 from streamfleet_panel.times import rfc3339
 
@@ -28,10 +28,14 @@ DAILY, HOURLY = timedelta(days=1), timedelta(hours=1)
 #: Unproved ones: after a quarter of the time that they have been looked for, between these.
 SOONEST, LATEST = timedelta(minutes=1), timedelta(hours=6)
 
+#: Longer ones than DNS has are nobody's.
+MOST_CNAME = 255
+
 _COLUMNS = (
     "status",
     "holds",
     "message",
+    "cname",
     "verified_at",
     "checked_at",
     "next_check_at",
@@ -89,7 +93,7 @@ def _settle(claims: list[Claim], found: Found, now: datetime, changes: _Changes)
     """Decide on all claims to one name, by one and the same answer; the oldest is the first to get it."""
     holder = next((claim for claim in claims if claim.holds is not None), None)
     alive = [claim for claim in claims if claim.is_alive]
-    verdicts = {id(claim): _verdict(claim, found) for claim in claims}
+    verdicts = {id(claim): _verdict(claim, found, now) for claim in claims}
     proved = [claim for claim in alive if claim is not holder and verdicts[id(claim)] is Verdict.PROVED]
     # What belongs to a deleted service waits for its return, but stands in nobody's way.
     free = holder is None or not holder.is_alive or verdicts[id(holder)] is Verdict.ABSENT
@@ -104,14 +108,17 @@ def _settle(claims: list[Claim], found: Found, now: datetime, changes: _Changes)
             claim.next_check_at = claim.next_check_at and now + DAILY
             continue
         claim.checked_at = now
+        if found.cname.known:
+            # There is one at most; a server that says otherwise is broken.
+            claim.cname = min(found.cname.values, default="")[:MOST_CNAME]
         if claim is holder:
             _hold(claim, verdicts[id(claim)], now, changes)
         else:
             _wait(claim, verdicts[id(claim)], found, holder, now)
 
 
-def _verdict(claim: Claim, found: Found) -> Verdict:
-    return found.verdict(claim.claimant.domain_token, settings.DOMAIN_TARGET if claim.by_cname else "")
+def _verdict(claim: Claim, found: Found, now: datetime) -> Verdict:
+    return found.verdict(claim.claimant.domain_token, counted(now) if claim.by_cname else ())
 
 
 def _verify(claim: Claim, now: datetime, changes: _Changes) -> None:
@@ -131,7 +138,7 @@ def _lose(claim: Claim, why: str, now: datetime, changes: _Changes) -> None:
 def _hold(claim: Claim, verdict: Verdict, now: datetime, changes: _Changes) -> None:
     """What becomes of the verified claim."""
     if verdict is Verdict.PROVED:
-        claim.failing_since, claim.message = None, "Its record is there."
+        claim.failing_since, claim.message = None, f"Its record is there.{_moves(claim)}"
         # Spread, so that what was added together is not looked at together for ever.
         claim.next_check_at = now + DAILY - timedelta(seconds=secrets.randbelow(int(DAILY.total_seconds()) // 10))
         return
@@ -143,8 +150,23 @@ def _hold(claim: Claim, verdict: Verdict, now: datetime, changes: _Changes) -> N
     end = claim.failing_since + GRACE
     if now >= end:
         _lose(claim, f"Its record has been gone for {GRACE.days} days. Set it again to have it back.", now, changes)
+    elif claim.by_cname and claim.cname.startswith(f"{claim.claimant.domain_token}."):
+        claim.message = (
+            "Its CNAME leads to a name that does not prove it any more. Set a record as it is shown here before "
+            f"{rfc3339(end)}; from then on it is not served."
+        )
     else:
         claim.message = f"Its record is gone. Set it again before {rfc3339(end)}; from then on it is not served."
+
+
+def _moves(claim: Claim) -> str:
+    """What is to be changed of its CNAME, in words."""
+    change = change_of(claim)
+    if change is None:
+        return ""
+    first = "first set the TXT record that is shown here, then " if change.needs_txt else ""
+    when = f"Until the end of {change.until} (UTC)" if change.until else "Soon"
+    return f" Its CNAME leads to a former name. {when}, {first}have it lead to {change.wanted}."
 
 
 def _wait(claim: Claim, verdict: Verdict, found: Found, holder: Claim | None, now: datetime) -> None:

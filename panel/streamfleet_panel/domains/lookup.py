@@ -24,7 +24,7 @@ def look_up(name: str) -> Found:
     except (dns.exception.DNSException, OSError):
         return Found(Answer(known=False), Answer(known=False))
     txt = _ask(resolver, txt_name(name), dns.rdatatype.TXT)
-    return Found(txt, _ask(resolver, name, dns.rdatatype.CNAME) if settings.DOMAIN_TARGET else Answer())
+    return Found(txt, _ask(resolver, name, dns.rdatatype.CNAME))
 
 
 def _resolver() -> dns.resolver.Resolver:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -31,17 +31,17 @@ class Answer:
 class Found:
     """What stands at a domain: values of TXT at its label, and the target of its CNAME without the last dot.
 
-    Where no target is set for the installation, nobody asks for the CNAME, and there is none.
+    The CNAME says where the domain leads, too, so it is asked for where it proves nothing.
     """
 
     txt: Answer = field(default_factory=Answer)
     cname: Answer = field(default_factory=Answer)
 
-    def verdict(self, token: str, target: str) -> Verdict:
-        """Whether the customer with ``token`` has proved it; ``target`` is the suffix of CNAMEs, or empty."""
-        if f"{VALUE}{token}" in self.txt.values or (target and f"{token}.{target}" in self.cname.values):
+    def verdict(self, token: str, targets: Collection[str]) -> Verdict:
+        """Whether the customer with ``token`` has proved it; ``targets`` are suffixes of CNAMEs that do."""
+        if f"{VALUE}{token}" in self.txt.values or any(f"{token}.{one}" in self.cname.values for one in targets):
             return Verdict.PROVED
-        if not self.txt.known or (target and not self.cname.known):
+        if not self.txt.known or (targets and not self.cname.known):
             return Verdict.UNKNOWN
         return Verdict.ABSENT
 

@@ -22,7 +22,7 @@ class Claim(models.Model):
 
     #: Kind of object in documents.
     kind: ClassVar[str]
-    #: Whether a CNAME to the account's name below the installation's target proves it, as a TXT record does.
+    #: Whether a CNAME to the account's name below one of the installation's targets proves it, as a TXT record does.
     by_cname: ClassVar[bool] = True
 
     class Status(models.TextChoices):
@@ -38,6 +38,8 @@ class Claim(models.Model):
     # Unique and null instead of a partial constraint, which MariaDB does not have.
     holds = models.CharField(max_length=MOST_NAME, null=True, unique=True, editable=False)
     message = models.CharField(max_length=500, default="It has not been looked at yet.", editable=False)
+    # The target of the domain's own CNAME when it was last looked at, without the last dot; empty: there was none.
+    cname = models.CharField(max_length=255, default="", blank=True, editable=False)
     verified_at = models.DateTimeField(null=True, editable=False)
     checked_at = models.DateTimeField(null=True, editable=False)
     # None: it is not looked for any more.

@@ -25,6 +25,8 @@ class Node(models.Model):
     stream_host = models.CharField(max_length=253, null=True, blank=True)
     # What its streams were called before, as far as it still answers to that.
     former_stream_hosts = models.JSONField(default=list, blank=True)
+    # Of these the last day on which each is kept, where the inventory has said it.
+    former_stream_days = models.JSONField(default=dict, blank=True)
     port_range_start = models.PositiveIntegerField(default=10000)
     port_range_end = models.PositiveIntegerField(default=19999)
     max_media_services = models.PositiveIntegerField(null=True, blank=True)

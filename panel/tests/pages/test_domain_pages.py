@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from django.utils import timezone
 
 from streamfleet_panel import access
 from streamfleet_panel.apply import apply_document
-from streamfleet_panel.models import Account, AuditLog, Domain
+from streamfleet_panel.models import Account, AuditLog, Domain, PanelDomain
 
 pytestmark = pytest.mark.usefixtures("world")
 DOMAINS = "/services/rock-fm/domains/"
@@ -106,6 +107,36 @@ def test_verified_ones_are_shown_where_listeners_tune_in(alice: Client) -> None:
     text = alice.get(DOMAINS).content.decode()
     assert '<span class="badge good">Verified</span>' in text
     assert "Its record is &lt;b&gt;there" in text
+
+
+def test_what_is_to_be_changed_of_a_cname(alice: Client, settings: Any) -> None:
+    claim = add()
+    token = Account.objects.get(username="alice").domain_token
+    settings.DOMAIN_TARGET, settings.FORMER_DOMAIN_TARGETS = (
+        "cname.example.org",
+        {"cname.example.net": date(2027, 2, 26)},
+    )
+    claim.cname = f"{token}.cname.example.org"
+    claim.save()
+    assert "leads to a former name" not in words(alice)
+    claim.cname = f"{token}.cname.example.net"
+    claim.save()
+    text = words(alice)
+    assert f"The CNAME of {RADIO} leads to a former name, which counts until the end of 2027-02-26 (UTC)." in text
+    assert f"CNAME {token}.cname.example.net Change it to {token}.cname.example.org" in text
+    assert "First set the TXT record" not in text
+    settings.DOMAIN_TARGET = ""
+    text = words(alice)
+    assert "First set the TXT record below" in text
+    assert f"CNAME {token}.cname.example.net Change it to stream.example.net" in text
+
+
+def test_a_reseller_is_told_that_the_panel_has_another_name(as_: Any, settings: Any) -> None:
+    settings.PUBLIC_URL, settings.FORMER_HOSTS = "https://panel.example.org", {"panel.example.net": None}
+    PanelDomain.objects.update(cname="panel.example.net")
+    text = words(as_("shop"), "/panel-domains/")
+    assert "leads to a former name, which is not kept for ever." in text
+    assert "CNAME panel.example.net Change it to panel.example.org" in text
 
 
 def test_delete(alice: Client) -> None:
