@@ -84,7 +84,9 @@ class OnTheAir(Site, Studio):
         services = {slug_of(name): (name, adapter(name).service(slug_of(name), 1)) for name in ENGINES}
         services[BY_TLS] = ("nginx_rtmp", adapter("nginx_rtmp").service(BY_TLS, 2))
         settings = {**autodj(crossfade_seconds=2), "live_port": PORT}
-        booth = station(*RADIO, settings=settings, playlists=[playlist("day", folder="day")], djs=[dj("low")])
+        booth = station(
+            *RADIO, settings=settings, playlists=[playlist("day", folder="day")], djs=[dj("low", grace_seconds=0)]
+        )
         services[RADIO[0]] = ("icecast", booth)
         self.client.engines = {slug: name for slug, (name, _service) in services.items()}
         self.client.services = {slug: service for slug, (_name, service) in services.items()}
