@@ -357,9 +357,9 @@ def test_the_module_says_what_is_due_and_what_came_of_it(host: Host) -> None:
     assert [(item["in_place"], item["issued"], bool(item["error"])) for item in found] == [
         (True, True, False), (False, False, True), (True, True, False),
     ]  # fmt: skip
-    assert "bad.example.net: no certificate of the directory's is in place yet: Could not obtain" in acme.sentence(
-        found[1]
-    )
+    refused = acme.sentence(found[1])
+    assert "bad.example.net: no certificate of the directory's is in place yet: Could not obtain" in refused
+    assert refused.endswith(f"again at {found[1]['next_try']}; before that where certificates_renew names it.")
     again = acme.Look(host.shelf, host.shelf.read_settings(), Asked("2", retry=True))
     again.plan(datetime.now(UTC))
     assert again.due == []
@@ -369,6 +369,10 @@ def test_the_module_says_what_is_due_and_what_came_of_it(host: Host) -> None:
     again.plan(datetime.now(UTC))
     assert [item["name"] for item in again.due] == ["c.example.net"]
     assert again.doubtful == {"c.example.net"}, "check mode does not foretell that it succeeds"
+    astray = again.results(host.place)[2]
+    assert acme.sentence(astray).endswith(
+        f"it leads elsewhere. It is tried again at {astray['next_try']}, and by each run."
+    )
     forced = acme.Look(host.shelf, host.shelf.read_settings(), Asked("3", renew=("bad.example.net",)))
     forced.plan(datetime.now(UTC))
     forced.ask(os.getgid())
