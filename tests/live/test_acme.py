@@ -221,7 +221,7 @@ def test_a_bad_name_among_twenty_good_ones_backs_off_and_blocks_nobody(issued: S
     for name in (*TWENTY, BAD):
         issued.pebble.leads(name, issued.address)
     # The bad one is the first in the order of the settings, and of the alphabet.
-    names = [{"name": name, "source": "acme"} for name in (BAD, STREAM, *TWENTY)]
+    names = [*({"name": name, "source": "acme"} for name in (BAD, *TWENTY)), *NAMES[2:]]
     began = time.time()
     said = " ".join(
         issued.certificates(
