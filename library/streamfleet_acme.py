@@ -132,7 +132,8 @@ due:
 orders:
   description: >-
     Every name of O(settings), and tenants' own that were asked for, with whether the directory's certificate is
-    C(in_place), C(not_after), the last C(error), C(next_try), whether it was C(issued) or C(revoked) now.
+    C(in_place), C(not_after), the last C(error), whether that was found C(here) or by the directory, C(next_try),
+    whether it was C(issued) or C(revoked) now.
   returned: with O(state=ordered), not in check mode
   type: list
   elements: dict

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,10 +30,8 @@ cleanup) exec curl --silent --fail --data "{\\"host\\":\\"$2\\"}" http://127.0.0
 esac
 exit 1
 """
-UNITS = {
-    "pebble": f"/usr/bin/pebble -strict -config /etc/pebble/pebble.json -dnsserver {DNS}",
-    "pebble-dns": "/usr/bin/pebble-challtestsrv -defaultIPv4= -defaultIPv6= -http01= -https01= -tlsalpn01=",
-}
+#: Their common DNS.
+NAMES = "/usr/bin/pebble-challtestsrv -defaultIPv4= -defaultIPv6= -http01= -https01= -tlsalpn01="
 
 
 class Host(Protocol):
@@ -47,11 +46,18 @@ class Host(Protocol):
 class Pebble:
     """The directory, its DNS, and what they know. ``ca``: PEM of the authority of the directory's own TLS.
 
-    ``blocked``: names that it refuses.
+    ``blocked``: names that it refuses. ``number``: of one beside others, with ports of its own. ``bound``: the accounts
+    to one of which an account of ACME must be bound, key identifier → key, in base64url; empty where none need be.
     """
 
-    def __init__(self, node: Host, folder: Path, blocked: tuple[str, ...] = (BLOCKED,)) -> None:
-        self._node, self._blocked = node, blocked
+    def __init__(
+        self, node: Host, folder: Path, blocked: tuple[str, ...] = (BLOCKED,), *,
+        number: int = 0, bound: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        self._node, self._blocked, self._bound = node, blocked, dict(bound or {})
+        self._port, self._manager = 14000 + number, f"https://127.0.0.1:{15000 + number}"
+        self.unit = f"pebble{number or ''}"
+        self.url = f"https://{HOST}:{self._port}/dir"
         authority = Authority(folder / "directory-ca", "Directory", 30, ())
         authority.ensure()
         self.ca = authority.text
@@ -64,17 +70,20 @@ class Pebble:
         """Have both there, and DNS running. The directory is down until ``start``."""
         self._node.sh("apt-get -q update && apt-get -q -y install --no-install-recommends pebble curl")
         config = {
-            "listenAddress": "0.0.0.0:14000", "managementListenAddress": "0.0.0.0:15000",
+            "listenAddress": f"0.0.0.0:{self._port}",
+            "managementListenAddress": self._manager.removeprefix("https://"),
             "httpPort": 80, "tlsPort": 443,
             "certificate": "/etc/pebble/fullchain.pem", "privateKey": "/etc/pebble/privkey.pem",
-            "externalAccountBindingRequired": False, "domainBlocklist": list(self._blocked),
+            "externalAccountBindingRequired": bool(self._bound), "externalAccountMACKeys": self._bound,
+            "domainBlocklist": list(self._blocked),
         }  # fmt: skip
         files = {
-            "/etc/pebble/pebble.json": json.dumps({"pebble": config}),
+            f"/etc/pebble/{self.unit}.json": json.dumps({"pebble": config}),
             "/etc/pebble/fullchain.pem": self._pair[0],
             "/etc/pebble/privkey.pem": self._pair[1],
         }
-        for name, command in UNITS.items():
+        run = f"/usr/bin/pebble -strict -config /etc/pebble/{self.unit}.json -dnsserver {DNS}"
+        for name, command in {self.unit: run, "pebble-dns": NAMES}.items():
             files[f"/run/systemd/system/{name}.service"] = (
                 "[Service]\nEnvironment=PEBBLE_VA_NOSLEEP=1 PEBBLE_WFE_NONCEREJECT=30 PEBBLE_AUTHZREUSE=0\n"
                 f"ExecStart={command}\n"
@@ -86,26 +95,31 @@ class Pebble:
 
     def start(self) -> None:
         """Begin to answer."""
-        self._node.sh("systemctl start pebble.service")
+        self._node.sh(f"systemctl start {self.unit}.service")
         deadline = time.monotonic() + 20
-        while not self._node.sh("curl -sk https://127.0.0.1:15000/roots/0", check=False):
-            assert time.monotonic() < deadline, self._node.sh("journalctl -u pebble -n 20")
+        while not self._node.sh(f"curl -sk {self._manager}/roots/0", check=False):
+            assert time.monotonic() < deadline, self._node.sh(f"journalctl -u {self.unit} -n 20")
             time.sleep(0.3)
 
     @property
     def root(self) -> str:
         """PEM of the authority that clients have to trust."""
-        return self._node.sh("curl -sk https://127.0.0.1:15000/roots/0") + "\n"
+        return self._node.sh(f"curl -sk {self._manager}/roots/0") + "\n"
 
     def leads(self, host: str, *addresses: str) -> None:
         """Have the name lead there, and nowhere else."""
-        self._dns("clear-a", {"host": host})
-        if addresses:
-            self._dns("add-a", {"host": host, "addresses": list(addresses)})
+        for record, colon in (("a", False), ("aaaa", True)):
+            self._dns(f"clear-{record}", {"host": host})
+            if found := [address for address in addresses if (":" in address) is colon]:
+                self._dns(f"add-{record}", {"host": host, "addresses": found})
+
+    def said(self) -> str:
+        """Its journal, in which each request is a line."""
+        return self._node.sh(f"journalctl -o cat -u {self.unit}")
 
     def status(self, certificate: x509.Certificate) -> dict[str, Any]:
         """What the directory says of a certificate that it has issued."""
-        address = f"https://127.0.0.1:15000/cert-status-by-serial/{certificate.serial_number:x}"
+        address = f"{self._manager}/cert-status-by-serial/{certificate.serial_number:x}"
         found: dict[str, Any] = json.loads(self._node.sh(f"curl -sk {address}"))
         return found
 

@@ -45,6 +45,12 @@ class Answer:
     body: bytes
 
 
+def rtmps_publisher(address: str, host: str, ca: Path, key: str, seconds: int) -> list[str]:
+    """The command of an ffmpeg that publishes by RTMPS, verifies the certificate to be the host's, and names nobody."""
+    *command, url = video_publisher(f"rtmps://{address}:{RTMPS}/live/{key}", seconds)
+    return [*command, "-tls_verify", "1", "-ca_file", str(ca), "-verifyhost", host, url]
+
+
 class Edge:
     """The node, its authority, and what the tests do with them."""
 
@@ -225,8 +231,7 @@ class Edge:
 
     def publisher_by_tls(self, key: str, seconds: int) -> list[str]:
         """The command of an ffmpeg that publishes by RTMPS, verifies the certificate, and names nobody."""
-        *command, url = video_publisher(f"rtmps://{self.address}:{RTMPS}/live/{key}", seconds)
-        return [*command, "-tls_verify", "1", "-ca_file", str(self.ca), "-verifyhost", STREAM, url]
+        return rtmps_publisher(self.address, STREAM, self.ca, key, seconds)
 
     @contextlib.contextmanager
     def publishing(self, key: str, seconds: int = 120, tls: bool = False) -> Iterator[subprocess.Popen[str]]:

@@ -12,6 +12,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ pytestmark = pytest.mark.live
 
 STREAM, OTHER, AWAY, GONE = (f"{name}.acme.test" for name in ("stream", "other", "away", "gone"))
 SECRET = "correct horse"
+#: Where the client keeps what it knows.
+CLIENT = "/var/lib/streamfleet/certificates/client"
 OWN = "O=Streamfleet,CN=Streamfleet CA"
 ORDERED = "certificates : Have the certificates ordered that are due"
 SLUG, UID, PORT = "rock-fm", 200001, 8100
@@ -49,6 +52,8 @@ TRANSFER = """\
     - role: file_transfer
       streamfleet_file_transfer_host: stream.acme.test
 """
+#: Many of one host, and one among them that the directory refuses.
+TWENTY, BAD = [f"n{number:02}.acme.test" for number in range(1, 21)], "n00.acme.test"
 #: Of each path that is there, a line; patterns may be among them.
 THERE = 'for path in {}; do if [ -e "$path" ] || [ -L "$path" ]; then echo "$path"; fi; done'
 UNITS = "systemctl list-units --all --plain --no-legend 'streamfleet-acme*'"
@@ -71,7 +76,7 @@ class Site(Node):
         (folder / "groups.json").write_text(json.dumps(groups))
         (folder / "base.yml").write_text(BASE)
         (folder / "transfer.yml").write_text(TRANSFER)
-        self.pebble = Pebble(self, folder)
+        self.pebble = Pebble(self, folder, (BLOCKED, BAD))
         self.extra: dict[str, Any] = {}
         #: What the first run with the directory has said.
         self.first = ""
@@ -112,7 +117,7 @@ class Site(Node):
 
     def state(self, name: str) -> dict[str, Any]:
         """What the client knows of a name."""
-        text = self.sh("cat /var/lib/streamfleet/certificates/client/state.json")
+        text = self.sh(f"cat {CLIENT}/state.json")
         found: dict[str, Any] = json.loads(text)["names"].get(name, {})
         return found
 
@@ -128,7 +133,7 @@ class Site(Node):
         assert found
         return x509.load_der_x509_certificate(found)
 
-    def wait_for_ftps(self) -> None:
+    def wait_for_ftps(self, name: str = STREAM) -> None:
         """Until FTP over TLS shows what the web server shows, with all that leads from it to the directory's root."""
         deadline = time.monotonic() + 60
         while True:
@@ -136,14 +141,14 @@ class Site(Node):
             found = client.sock.getpeercert(binary_form=True)  # type: ignore[union-attr]
             client.close()
             assert found
-            if x509.load_der_x509_certificate(found) == self.shown(STREAM):
+            if x509.load_der_x509_certificate(found) == self.shown(name):
                 return
             assert time.monotonic() < deadline, "FTP over TLS shows the old one"
             time.sleep(0.5)
 
-    def trusted(self, name: str) -> bool:
+    def trusted(self, name: str, directory: Pebble | None = None) -> bool:
         """Whether who trusts the directory's root, and nobody else, takes what the name is served with."""
-        context = ssl.create_default_context(cadata=self.pebble.root)
+        context = ssl.create_default_context(cadata=(directory or self.pebble).root)
         try:
             with (
                 socket.create_connection((self.address, 443), timeout=10) as plain,
@@ -211,6 +216,55 @@ def test_first_issue_with_bad_names_among_good_ones(issued: Site) -> None:
     assert "failed=0" in issued.self_check()
 
 
+@pytest.mark.full
+def test_a_bad_name_among_twenty_good_ones_backs_off_and_blocks_nobody(issued: Site) -> None:
+    for name in (*TWENTY, BAD):
+        issued.pebble.leads(name, issued.address)
+    # The bad one is the first in the order of the settings, and of the alphabet.
+    names = [*({"name": name, "source": "acme"} for name in (BAD, *TWENTY)), *NAMES[2:]]
+    began = time.time()
+    said = " ".join(
+        issued.certificates(
+            _streamfleet_certificates_here=names, streamfleet_certificates_acme_wait_seconds=420
+        ).split()
+    )
+    assert [name for name in TWENTY if not issued.trusted(name)] == []
+    assert f"{BAD}: " in said
+    assert not issued.trusted(BAD)
+    assert "badNonce" not in json.dumps([issued.state(name) for name in TWENTY])
+    refused = issued.state(BAD)
+    assert "rejectedIdentifier" in refused["error"]
+    assert 10 <= put_off(refused) <= 13
+    # Until then it is asked for no more, while another is renewed.
+    unit = "systemctl start streamfleet-acme.service"
+    tried, last = f"journalctl -o cat -u streamfleet-acme -S @{began:.0f} | grep -c '^{BAD}: ordered'", TWENTY[-1]
+    assert issued.sh(tried) == "1"
+    shown = issued.shown(last)
+    issued.sh(f"rm {CLIENT}/held/{last}.pem; {unit}")
+    wait_for_another(issued, last, shown)
+    assert issued.sh(tried) == "1"
+    # Then it is, and waits for longer; the good ones are as they were.
+    serials = [issued.shown(name).serial_number for name in TWENTY]
+    issued.sh(f"sed -i 's/{refused['next_try']}/2020-01-01T00:00:00Z/' {CLIENT}/state.json; {unit}")
+    assert issued.sh(tried) == "2"
+    assert 20 <= put_off(issued.state(BAD)) <= 24
+    assert [issued.shown(name).serial_number for name in TWENTY] == serials
+
+
+def put_off(entry: dict[str, Any]) -> float:
+    """Minutes from the last try of a name until the next one."""
+    return (datetime.fromisoformat(entry["next_try"]) - datetime.fromisoformat(entry["tried_at"])).total_seconds() / 60
+
+
+def wait_for_another(site: Site, name: str, old: x509.Certificate) -> x509.Certificate:
+    """What the web server shows for the name once it is not the old one."""
+    deadline = time.monotonic() + 60
+    while (found := site.shown(name)) == old:
+        assert time.monotonic() < deadline, site.sh("journalctl -n 50 -u 'streamfleet-acme*'")
+        time.sleep(0.3)
+    return found
+
+
 def test_the_client_is_let_do_nothing_else(issued: Site) -> None:
     for unit in ("streamfleet-acme.service", "streamfleet-acme-install.service"):
         exposure = issued.sh(f"systemd-analyze security --no-pager {unit} | tail -1")
@@ -262,12 +316,9 @@ def test_renewal_is_seen_by_who_comes_and_not_by_who_is_there(issued: Site) -> N
         assert new.serial_number != old.serial_number
         assert new.public_key() == old.public_key(), "one file changes, so no handshake finds a key that does not fit"
         # By itself, as the timer does it: nobody but the host is needed.
-        held = f"/var/lib/streamfleet/certificates/client/held/{STREAM}.pem"
+        held = f"{CLIENT}/held/{STREAM}.pem"
         site.sh(f"rm {held}; systemctl start streamfleet-acme.service")
-        deadline = time.monotonic() + 60
-        while site.shown(STREAM) == new:
-            assert time.monotonic() < deadline, site.sh("journalctl -n 50 -u 'streamfleet-acme*'")
-            time.sleep(0.3)
+        wait_for_another(site, STREAM, new)
         site.wait_for_ftps()
         transfer.voidcmd("NOOP")
         transfer.close()

@@ -20,16 +20,18 @@ from streamfleet.tls import pem
 
 from demo.media import video_publisher
 from tests.doubles.panel import rtmp_channel, station
-from tests.live.acme import HOST
+from tests.live.acme import HOST, Pebble
 from tests.live.hls import check_playlist, decode
 from tests.live.node import NODE, password
 from tests.live.streams import Listener, Source, on_air
-from tests.live.test_acme import STREAM, Site
+from tests.live.test_acme import STREAM, Site, put_off
 from tests.nodes.fleet import Domain
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
 RADIO, TV, ASTRAY, NOBODYS = "radio.tenant.test", "tv.tenant.test", "astray.tenant.test", "nobodys.tenant.test"
+#: Many of one service, and one among them that the directory refuses.
+TWENTY, BAD = [f"n{number:02}.tenant.test" for number in range(1, 21)], "n00.tenant.test"
 #: A reseller's for the panel, and where the panel would tell of it.
 SHOP, PANEL_NAMES = "panel.shop.test", "/var/lib/streamfleet/panel-domains"
 A, B, C = ("rock-fm", 200001, 8100), ("jazz-fm", 200002, 8101), ("rock-tv", 200003)
@@ -48,6 +50,7 @@ class Tenancy(Site):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.pebble = Pebble(self, folder, (BAD,))
         (folder / "base.yml").write_text(BASE)
         self.root = folder / "root.pem"
 
@@ -256,6 +259,35 @@ def test_who_sees_to_it_is_let_do_nothing_else(site: Tenancy) -> None:
     key = site.sh(f"stat -c '%U %G %a' /etc/streamfleet/tls/{TV}/privkey.pem")
     assert key == "root www-data 640"
     assert isinstance(site.shown(TV), x509.Certificate)
+
+
+def test_a_bad_domain_among_twenty_good_ones_backs_off_and_blocks_nobody(site: Tenancy) -> None:
+    for name in (*TWENTY, BAD):
+        site.pebble.leads(name, site.address)
+    began = time.time()
+    # The bad one is the first of the alphabet, and alone there for long enough to be the first that is tried.
+    site.with_names(RADIO, BAD)
+    deadline = time.monotonic() + 60
+    while "error" not in site.domains().get(BAD, {}):
+        assert time.monotonic() < deadline, site.domains()
+        time.sleep(0.5)
+    refused = site.domains()[BAD]
+    assert "rejectedIdentifier" in refused["error"]
+    assert refused["here"] is False
+    assert 10 <= put_off(refused) <= 13
+    site.wait_for(RADIO)
+    with on_air(Source(site.address, A[2], "/stream", password(A[0]))), heard(site, RADIO, "/"):
+        site.with_names(RADIO, BAD, *TWENTY)
+        for name in TWENTY:
+            site.wait_for(name, 240)
+        with heard(site, TWENTY[-1], "/"):
+            time.sleep(1)
+    assert [name for name in TWENTY if site.domains()[name].get("error")] == []
+    assert STREAM in pem.hosts(site.shown(BAD)), "it is shown the host's own"
+    # It was not asked for again with any of them.
+    assert site.domains()[BAD] == refused
+    asked = f"journalctl -o cat -u streamfleet-acme-domains -S @{began:.0f} | grep -c '^{BAD}: ordered'"
+    assert site.sh(asked) == "1"
 
 
 def test_a_second_run_changes_nothing_and_uninstalled_nothing_is_left(site: Tenancy) -> None:

@@ -29,6 +29,8 @@ from streamfleet.tls.shelf import Shelf, read
 from streamfleet_acme import directory, here, installer, lego
 from streamfleet_acme.client import Client
 
+from tests.doubles.acme_directory import AcmeDirectory
+
 ROOT = Path(__file__).resolve().parents[2]
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 URL = "https://acme.example.net/directory"
@@ -355,9 +357,9 @@ def test_the_module_says_what_is_due_and_what_came_of_it(host: Host) -> None:
     assert [(item["in_place"], item["issued"], bool(item["error"])) for item in found] == [
         (True, True, False), (False, False, True), (True, True, False),
     ]  # fmt: skip
-    assert "bad.example.net: no certificate of the directory's is in place yet: Could not obtain" in acme.sentence(
-        found[1]
-    )
+    refused = acme.sentence(found[1])
+    assert "bad.example.net: no certificate of the directory's is in place yet: Could not obtain" in refused
+    assert refused.endswith(f"again at {found[1]['next_try']}; before that where certificates_renew names it.")
     again = acme.Look(host.shelf, host.shelf.read_settings(), Asked("2", retry=True))
     again.plan(datetime.now(UTC))
     assert again.due == []
@@ -367,6 +369,10 @@ def test_the_module_says_what_is_due_and_what_came_of_it(host: Host) -> None:
     again.plan(datetime.now(UTC))
     assert [item["name"] for item in again.due] == ["c.example.net"]
     assert again.doubtful == {"c.example.net"}, "check mode does not foretell that it succeeds"
+    astray = again.results(host.place)[2]
+    assert acme.sentence(astray).endswith(
+        f"it leads elsewhere. It is tried again at {astray['next_try']}, and by each run."
+    )
     forced = acme.Look(host.shelf, host.shelf.read_settings(), Asked("3", renew=("bad.example.net",)))
     forced.plan(datetime.now(UTC))
     forced.ask(os.getgid())
@@ -397,24 +403,47 @@ def test_state_that_cannot_be_read_is_none(host: Host) -> None:
 
 def test_command_lines(host: Host) -> None:
     host.settings.update(
-        eab=True, directory_ca=True, challenge="dns-01", dns_provider="rfc2136", resolvers=["192.0.2.1", "2001:db8::1"]
+        directory_ca=True, challenge="dns-01", dns_provider="rfc2136", resolvers=["192.0.2.1", "2001:db8::1"]
     )
     host.write_settings()
-    os.environ.update(STREAMFLEET_EAB_KEY_ID="kid-1", STREAMFLEET_EAB_HMAC="aG1hYw")
-    try:
-        host.look()
-    finally:
-        del os.environ["STREAMFLEET_EAB_KEY_ID"], os.environ["STREAMFLEET_EAB_HMAC"]
-    first, *others = host.calls()
-    assert first["argv"] == [
+    host.look()
+    assert host.calls()[0]["argv"] == [
         "--server", URL, "--email", "ops@example.net", "--accept-tos", "--path", str(host.shelf.own / "lego"),
         "--http-timeout", "30", "--cert.timeout", "90", "--dns", "rfc2136", "--dns.resolvers", "192.0.2.1:53",
-        "--dns.resolvers", "[2001:db8::1]:53", "--eab", "--kid", "kid-1", "--hmac", "aG1hYw",
-        "--csr", str(host.shelf.request("a.example.net")), "run",
+        "--dns.resolvers", "[2001:db8::1]:53", "--csr", str(host.shelf.request("a.example.net")), "run",
     ]  # fmt: skip
-    assert first["environment"] == ["LEGO_CA_CERTIFICATES"]
-    assert all("--hmac" not in call["argv"] for call in others), "only until the account is there"
+    assert host.calls()[0]["environment"] == ["LEGO_CA_CERTIFICATES"]
     assert host.by_directory("a.example.net")
+
+
+def test_what_an_account_is_bound_with_is_told_to_the_directory_alone(
+    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "c2VjcmV0LW9mLWN1c3RvbWVyLTE3LXRoYXQtaXMtbG9uZw"
+    (host.double / "bound").touch()
+    monkeypatch.setenv("STREAMFLEET_EAB_KEY_ID", "kid-1")
+    monkeypatch.setenv("STREAMFLEET_EAB_HMAC", key[::-1])
+    with AcmeDirectory({"kid-1": key}).serving(tmp_path / "bound") as server:
+        (host.shelf.settings / "directory-ca.pem").write_bytes(server.ca.read_bytes())
+        host.settings.update(eab=True, directory_ca=True, directory=server.url)
+        host.write_settings()
+        assert "the account is refused: 403" in host.look()["a.example.net"]["error"]
+        assert host.calls() == []
+        monkeypatch.setenv("STREAMFLEET_EAB_HMAC", key)
+        # With the file that it comes from: once that is corrected nobody waits.
+        (host.shelf.settings / "secrets.env").write_text("")
+        host.look()
+        assert host.by_directory("a.example.net")
+        assert len(server.accounts) == 1
+        old = host.served("a.example.net")
+        host.ask(id="2", revoke=("a.example.net",))
+        csr.new_key(host.place, host.names[0], host.shelf.request("a.example.net"), os.getgid())
+        host.look()
+        assert (host.double / "revoked").read_text() == f"{old.serial_number} 0\n"
+    for call in host.calls():
+        assert "--eab" in call["argv"], "else lego does nothing there"
+        assert call["environment"] == ["LEGO_CA_CERTIFICATES"]
+        assert key not in str(call)
 
 
 def test_what_lego_says_is_kept_short_and_plain() -> None:

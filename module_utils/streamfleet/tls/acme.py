@@ -156,6 +156,7 @@ class Look:
                     "not_after": entry.get("not_after", ""),
                     "error": entry.get("error", ""),
                     "next_try": entry.get("next_try", ""),
+                    "here": bool(entry.get("here")),
                     "revoked": order.name in self.asked.revoke and entry.get("revoked_for") == self.asked.id,
                     "revoke_error": entry.get("revoke_error", ""),
                 }
@@ -176,6 +177,7 @@ class Look:
                     "not_after": entry.get("not_after", ""),
                     "error": entry.get("error", "") or known["error"],
                     "next_try": entry.get("next_try", ""),
+                    "here": bool(entry.get("here")),
                     "revoked": name in self.asked.revoke and entry.get("revoked_for") == self.asked.id,
                     "revoke_error": entry.get("revoke_error", ""),
                 }
@@ -186,7 +188,9 @@ class Look:
 def sentence(item: Mapping[str, Any]) -> str:
     """What is wrong with a name of ``results``, for people."""
     error = item["error"] or "the client has not come to it yet; journalctl -u streamfleet-acme says what it does"
-    again = f" It is tried again at {item['next_try']}, and by each run." if item["next_try"] else ""
+    # What the directory has refused costs of its limits: a run does not ask it again by itself.
+    sooner = ", and by each run" if item["here"] else "; before that where certificates_renew names it"
+    again = f" It is tried again at {item['next_try']}{sooner}." if item["next_try"] else ""
     if item["in_place"]:
         return f"{item['name']}: not renewed, the certificate lasts until {item['not_after']}: {error}.{again}"
     return f"{item['name']}: no certificate of the directory's is in place yet: {error}.{again}"

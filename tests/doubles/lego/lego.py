@@ -2,7 +2,8 @@
 
 It signs with the key and the certificate in ``LEGO_DOUBLE`` (a folder), and writes there what it was called with. Names
 that begin with ``bad`` are refused as a directory does. It refuses what lego would: options it has not, a request or an
-account that is not there, an account without e-mail or agreement.
+account that is not there, an account without e-mail or agreement; and where there is a file ``bound`` in that folder,
+as with a directory that takes bound accounts only, whoever does not say that the account is to be one.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ PROBLEM = """2026/01/01 10:00:00 [INFO] acme: Registering account for {email}
 def parser() -> argparse.ArgumentParser:
     """Of lego's options, those that are known here."""
     made = argparse.ArgumentParser(allow_abbrev=False)
-    for name in ("--server", "--email", "--path", "--csr", "--http.webroot", "--dns", "--kid", "--hmac"):
+    for name in ("--server", "--email", "--path", "--csr", "--http.webroot", "--dns"):
         made.add_argument(name)
     for name in ("--http-timeout", "--cert.timeout"):
         made.add_argument(name, type=int)
@@ -54,6 +55,8 @@ def main() -> None:
         stream.write(json.dumps({"argv": sys.argv[1:], "environment": environment}) + "\n")
     if not options.email or not options.accept_tos:
         sys.exit("You have to pass an account (email address) to the program using --email or -m")
+    if (home / "bound").exists() and not options.eab:
+        sys.exit("Server requires External Account Binding. Use --eab with --kid and --hmac.")
     path = Path(options.path)
     account = path / "accounts" / urlsplit(options.server).netloc.replace(":", "_") / options.email / "account.json"
     if options.command == "revoke":
@@ -70,7 +73,7 @@ def main() -> None:
     names = request.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     name = names.value.get_values_for_type(x509.DNSName)[0]
     if not account.exists():
-        if bool(options.eab) != bool(options.kid and options.hmac):
+        if options.eab:
             sys.exit("Requires arguments --kid and --hmac.")
         account.parent.mkdir(parents=True)
         account.write_text("{}")

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import json
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -152,6 +152,17 @@ class EnginesNode(Node):
         roles = ["web", *reversed(self.engines), "certificates", "common"]
         options = {"entry": "uninstall", "roles_in_order": roles}
         return self.play(self.folder / "tasks.yml", "-e", json.dumps(options))
+
+
+@contextlib.contextmanager
+def counting(audience: Audience) -> Iterator[Audience]:
+    """One more who listens or watches; at the end nothing was lost."""
+    audience.start()
+    assert audience.playing.wait(60), audience.count
+    yield audience
+    count = audience.stop()
+    assert (count.lost, count.faults) == (0, []), count
+    assert count.gap < audience.longest_gap, count
 
 
 class Stand:

@@ -21,14 +21,25 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
         """None: it is an error."""
 
 
+def opener(settings: Mapping[str, Any], authorities: Path) -> urllib.request.OpenerDirector:
+    """What asks it. ``authorities``: those of its own TLS, where they are not the system's."""
+    context = ssl.create_default_context(cafile=str(authorities) if settings.get("directory_ca") else None)
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
+
+
+def request(url: str, body: bytes | None = None) -> urllib.request.Request:
+    """A request, with a signed body or none. Raises ValueError for what is no https."""
+    if not url.startswith("https://"):
+        raise ValueError(f"{url} is not https")
+    headers = {"User-Agent": "streamfleet-acme", **({"Content-Type": "application/jose+json"} if body else {})}
+    return urllib.request.Request(url, body, headers)  # noqa: S310  (https, as seen)
+
+
 def fault(settings: Mapping[str, Any], authorities: Path) -> str | None:
     """Why it cannot be; None where it can. ``authorities``: those of its own TLS, where they are not the system's."""
     url = settings["directory"]
-    context = ssl.create_default_context(cafile=str(authorities) if settings.get("directory_ca") else None)
-    opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _NoRedirect)
-    request = urllib.request.Request(url, headers={"User-Agent": "streamfleet-acme"})  # noqa: S310  (https, by preflight)
     try:
-        with opener.open(request, timeout=SECONDS) as answer:
+        with opener(settings, authorities).open(request(url), timeout=SECONDS) as answer:
             found = json.loads(answer.read(LARGEST))
         orders, meta = found["newOrder"], found.get("meta") or {}
         bound = bool(meta.get("externalAccountRequired"))

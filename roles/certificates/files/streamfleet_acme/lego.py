@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from . import account as bound
 from .shelf import Shelf, read
 
 PROGRAM = "/usr/bin/lego"
 #: Of one name: a directory may take minutes, and DNS does. lego gives up before that by itself.
 SECONDS = 600.0
 MOST = 600
+#: What an account is bound with. lego is not told.
+SECRETS = ("STREAMFLEET_EAB_KEY_ID", "STREAMFLEET_EAB_HMAC")
 _STAMP = re.compile(r"^\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (?:\[(?:INFO|WARN)\].*)?")
 
 
@@ -27,9 +30,10 @@ class Refused(Exception):
 
 def base(settings: Mapping[str, Any], path: Path, program: str) -> list[str]:
     """How each command line begins."""
+    # Without the last, lego does nothing at a directory that takes bound accounts only, whatever the account is.
     return [
         program, "--server", settings["directory"], "--email", settings["email"], "--accept-tos", "--path", str(path),
-        "--http-timeout", "30", "--cert.timeout", "90",
+        "--http-timeout", "30", "--cert.timeout", "90", *(["--eab"] if settings.get("eab") else []),
     ]  # fmt: skip
 
 
@@ -40,14 +44,6 @@ def challenge(settings: Mapping[str, Any], webroot: Path) -> list[str]:
     resolvers = [word for server in settings["resolvers"] for word in ("--dns.resolvers", _with_port(server))]
     unseen = [] if settings["dns_wait"] else ["--dns.disable-cp"]
     return ["--dns", settings["dns_provider"], *unseen, *resolvers]
-
-
-def binding(settings: Mapping[str, Any], path: Path, environment: Mapping[str, str]) -> list[str]:
-    """The account's binding, where it is not registered yet: lego 4.9 knows it on its command line only."""
-    if not settings.get("eab") or account(settings, path).exists():
-        return []
-    kid, hmac = environment.get("STREAMFLEET_EAB_KEY_ID", ""), environment.get("STREAMFLEET_EAB_HMAC", "")
-    return ["--eab", "--kid", kid, "--hmac", hmac]
 
 
 def account(settings: Mapping[str, Any], path: Path) -> Path:
@@ -66,8 +62,9 @@ class Lego:
         self._path = shelf.own / folder
         self._shelf = shelf
         self._environment = {**os.environ, "HOME": str(shelf.own)}
+        self._authorities = shelf.settings / "directory-ca.pem"
         if settings.get("directory_ca"):
-            self._environment["LEGO_CA_CERTIFICATES"] = str(shelf.settings / "directory-ca.pem")
+            self._environment["LEGO_CA_CERTIFICATES"] = str(self._authorities)
 
     @property
     def registered(self) -> bool:
@@ -75,15 +72,17 @@ class Lego:
         return account(self._settings, self._path).exists()
 
     def obtain(self, request: Path) -> bytes:
-        """Have a request signed; the chain. Raises Refused, OSError."""
+        """Have a request signed; the chain. Raises Refused, TlsError, OSError."""
+        self._path.mkdir(mode=0o700, exist_ok=True)
+        if self._settings.get("eab") and not self.registered:
+            kid, key = (self._environment.get(name, "") for name in SECRETS)
+            bound.register(self._settings, self._authorities, account(self._settings, self._path).parent, kid, key)
         certificates = self._path / "certificates"
         shutil.rmtree(certificates, ignore_errors=True)
-        self._path.mkdir(mode=0o700, exist_ok=True)
         self._run(
             [
                 *base(self._settings, self._path, self._program),
                 *challenge(self._settings, self._webroot),
-                *binding(self._settings, self._path, self._environment),
                 "--csr", str(request), "run",
             ]
         )  # fmt: skip
@@ -108,8 +107,7 @@ class Lego:
             )  # fmt: skip
 
     def _run(self, command: Sequence[str]) -> None:
-        secrets = ("STREAMFLEET_EAB_KEY_ID", "STREAMFLEET_EAB_HMAC")
-        environment = {name: value for name, value in self._environment.items() if name not in secrets}
+        environment = {name: value for name, value in self._environment.items() if name not in SECRETS}
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, errors="replace", timeout=SECONDS, check=False,
