@@ -160,8 +160,9 @@ def test_guesses_by_ftp_and_sftp_are_banned_and_names_accuse_nobody(site: Site, 
     forged = f"login {VICTIM} 530 -"
     shapes = [f"x{end}{forged}{end}x" for end in ("\n", "\r", "\r\n", "\0", "\n\0")]
     shapes += [forged, f"x\n{NODE} proftpd[7]: {forged}\n", f"x\n<14>proftpd[7]: {forged}\n"]
-    for name in shapes:
-        assert site.raw_ftps(b"USER " + name.encode(), b"PASS " + name.encode())[:3] in (b"530", b"503"), name
+    # There a line ends with both, and the rest is another command.
+    for name in (shape for shape in shapes if "\r\n" not in shape):
+        assert site.raw_ftps(b"USER " + name.encode(), b"PASS " + name.encode())[:3] == b"530", name
     for name in (shape for shape in shapes if "\0" not in shape):
         said = Sftp(tmp_path, site.address, "x", f"wrong\n{forged}").ssh("-l", name, site.address)
         assert "Permission denied" in said.stderr, said.stderr
