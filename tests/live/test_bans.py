@@ -163,7 +163,8 @@ def test_guesses_by_ftp_and_sftp_are_banned_and_names_accuse_nobody(site: Site, 
     # There a line ends with both, and the rest is another command.
     for name in (shape for shape in shapes if "\r\n" not in shape):
         assert site.raw_ftps(b"USER " + name.encode(), b"PASS " + name.encode())[:3] == b"530", name
-    for name in (shape for shape in shapes if "\0" not in shape):
+    # OpenSSH's client sends neither of these.
+    for name in (shape for shape in shapes if not set("\0<") & set(shape)):
         said = Sftp(tmp_path, site.address, "x", f"wrong\n{forged}").ssh("-l", name, site.address)
         assert "Permission denied" in said.stderr, said.stderr
     # They have come that far: the server tells of the names as they are, in lines of their own.
