@@ -7,6 +7,7 @@ file transfer, DJs and the panel.
 from __future__ import annotations
 
 import configparser
+import json
 import logging
 import os
 import re
@@ -19,6 +20,7 @@ import yaml
 from django.contrib.auth.signals import user_login_failed
 from streamfleet_panel import journal
 
+from scripts import forked_ansible
 from tests.unit.jails import FILTERS, ROOT, accused
 
 FOUR, SIX = "203.0.113.9", "2001:db8::7"
@@ -176,3 +178,55 @@ def test_ports_of_ssh_are_where_it_listens(
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True, timeout=10)
     assert done.stdout.split() == ports, done.stderr
+
+
+#: Writes the file of the jails as the role does, once for each controller.
+TURNS = """
+- name: Look whose controllers are remembered
+  hosts: localhost
+  connection: local
+  gather_facts: false
+  vars_files: [{role}/defaults/main.yml, {role}/vars/main.yml]
+  vars: {{ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"}}
+  tasks:
+    - name: Take turns
+      ansible.builtin.include_tasks: turn.yml
+      loop: {controllers}
+"""
+
+
+@pytest.mark.slow
+def test_controllers_of_before_are_not_banned_either(tmp_path: Path) -> None:
+    role, jails = ROOT / "roles/fail2ban", tmp_path / "streamfleet.conf"
+    template = str(role / "templates/jails.conf.j2")
+    looking = yaml.safe_load((role / "tasks/preflight.yml").read_text())[-1]
+    turn = [
+        looking,
+        {
+            "name": "Put the jails in place",
+            "ansible.builtin.template": {
+                "src": template,
+                "dest": str(jails),
+                "mode": "0644",
+            },
+            "vars": {"__streamfleet_fail2ban_from": {"stdout": "{{ item }}"}},
+        },
+    ]
+    (tmp_path / "turn.yml").write_text(yaml.safe_dump(turn, sort_keys=False))
+
+    def ignored(*controllers: str) -> tuple[list[str], int]:
+        """Who is never banned after a turn of each, and how many turns changed the file."""
+        seen = json.dumps([f"{address} 50022 192.0.2.1 22" if address else "" for address in controllers])
+        (tmp_path / "play.yml").write_text(TURNS.format(role=role, controllers=seen))
+        place = f"_streamfleet_fail2ban_jails={jails}"
+        done = forked_ansible.playbook(["-i", "localhost,", "-e", place, str(tmp_path / "play.yml")])
+        assert done.returncode == 0, done.stdout + done.stderr
+        (line,) = set(re.findall(r"^ignoreip = (.+)$", jails.read_text(), re.MULTILINE))
+        return line.split()[2:], int(re.findall(r"changed=(\d+)", done.stdout)[0])
+
+    assert ignored("") == ([], 1)
+    assert ignored(FOUR, SIX) == ([FOUR, SIX], 2)
+    # They take turns, by SSH and on the host itself: nothing changes.
+    assert ignored(FOUR, "", SIX, FOUR) == ([FOUR, SIX], 0)
+    others = [f"198.51.100.{number}" for number in range(1, 5)]
+    assert ignored(*others) == ([SIX, *others], 4)
