@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ class Panel(Node):
 
     def install(self) -> str:
         """playbooks/install.yml, with bans that come soon and do not last."""
-        groups = {name: {"hosts": {NODE: {}}} for name in ("streamfleet_panel", "hardening")}
+        groups: dict[str, Any] = {name: {"hosts": {NODE: {}}} for name in ("streamfleet_panel", "hardening")}
         (self.folder / "groups.json").write_text(json.dumps(groups))
         variables = {
             "streamfleet_panel_host": HOST,

@@ -901,8 +901,8 @@ def test_security_updates_that_wait_are_told_of_held_programs_alone(tmp_path: Pa
             return Finished(0, "icecast2$\nnginx.*$\nproftpd-.*$\nliquidsoap.*$\nopen[\n")
         if argv[0] == "dpkg-query":
             rows = ("icecast2 icecast2", "proftpd-core proftpd-dfsg", "nginx nginx", "liquidsoap liquidsoap")
-            rows = (*rows, "openssl openssl", "icecast2-dbg icecast2")
-            installed = "".join(f"installed {row}\n" for row in rows)
+            others = ("openssl openssl", "icecast2-dbg icecast2")
+            installed = "".join(f"installed {row}\n" for row in (*rows, *others))
             return Finished(0, f"{installed}config-files nginx-extras nginx\n")
         return Finished(0, POLICY)
 
