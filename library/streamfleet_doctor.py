@@ -10,8 +10,8 @@ short_description: Find out what is wrong with a host, and why
 version_added: 0.2.0
 description:
   - Looks at units, ports, processes, disks, certificates, names, the clock, rights, firewalls, the panel and its
-    database, engines, file transfers, backups, converge and the logs of encoders and vendors' programs, all in one
-    look. Each fault is returned with its cause, what shows it, and what to do.
+    database, engines, file transfers, backups, converge, security updates that are held back and the logs of encoders
+    and vendors' programs, all in one look. Each fault is returned with its cause, what shows it, and what to do.
   - What only follows from another fault is not returned.
   - Changes nothing, unless O(fix) is true.
 options:

@@ -491,6 +491,32 @@ def hosts() -> list[Fault]:
     ]
 
 
+def held_update() -> Fault:
+    """A newer Icecast in a security archive, and Icecast held back."""
+    conf, archive = "/etc/apt/apt.conf.d/99seeded", "/etc/apt/sources.list.d/seeded.list"
+    release, package = (
+        "Suite: seeded-security\\nComponents: main\\n",
+        "Package: icecast2\\nMaintainer: x\\nFilename: x\\n",
+    )
+    alone = f"-o Dir::Etc::sourcelist={archive} -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0"
+    return Fault(
+        "updates.held",
+        "icecast2",
+        "folder=/srv/seeded/dists/seeded-security\narch=$(dpkg --print-architecture)\n"
+        "list=main/binary-$arch/Packages\nmkdir -p $folder/main/binary-$arch\n"
+        "version=$(dpkg-query -W -f '${Version}' icecast2)+seeded1\n"
+        f"printf '{package}Version: %s\\nArchitecture: %s\\nSize: 1\\nSHA256: %064d\\nDescription: x\\n' "
+        "$version $arch 0 >$folder/$list\n"
+        "sum=$(sha256sum <$folder/$list | cut -d' ' -f1)\n"
+        f"printf '{release}Architectures: %s\\nDate: %s\\nSHA256:\\n %s %s %s\\n' "
+        '$arch "$(date -Ru)" $sum $(stat -c %s $folder/$list) $list >$folder/Release\n'
+        f"echo 'deb [trusted=yes] file:/srv/seeded seeded-security main' >{archive}\n"
+        f"echo 'Unattended-Upgrade::Package-Blacklist {{ \"icecast2$\"; }};' >{conf}\n"
+        f"apt-get -qq update {alone}\n",
+        f"rm -rf /srv/seeded {archive} {conf} /var/lib/apt/lists/*seeded*\n",
+    )
+
+
 def transfers() -> list[Fault]:
     """Of FTP."""
     strange = (
@@ -597,6 +623,20 @@ def test_faults_of_file_transfers(ward: Ward, tmp_path: Path) -> None:
     finally:
         ward.passive = False
         ward.stage.playbook(str(tmp_path / "uninstall.yml"))
+
+
+@pytest.mark.full
+def test_a_security_update_that_is_held_back_is_told_and_keeps_nothing_from_its_work(ward: Ward) -> None:
+    fault = held_update()
+    ward.quiet()
+    ward.suffers(fault)
+    try:
+        ward.sh(fault.seed)
+        said = play(ward)
+    finally:
+        ward.sh(fault.mend)
+    assert "warning updates.held: icecast2 has a security update that waits for somebody" in said
+    assert "apt-get install --only-upgrade icecast2, then systemctl restart" in said
 
 
 @pytest.mark.full

@@ -31,7 +31,7 @@ from tests.live.renames import (
     watched,
     whole,
 )
-from tests.live.visitors import ask
+from tests.live.visitors import ask, asked
 from tests.ports import free_port
 
 pytestmark = pytest.mark.live
@@ -57,7 +57,9 @@ def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Sta
         killed(site, "web : Ask the web server as a client would", 2)
         assert whole(site, PANEL_HOST, STREAM_HOST)
         assert whole(site, NEW_PANEL, NEW_STREAM)
-        assert ask(site, PANEL_HOST, "/login/?a=1") == (308, f"https://{NEW_PANEL}/login/?a=1")
+        moved = asked(site, PANEL_HOST, "/login/?a=1")
+        assert (moved.status, moved.location) == (308, f"https://{NEW_PANEL}/login/?a=1")
+        assert moved.headers["Strict-Transport-Security"]
         change(site, UNDO)
         assert whole(site, PANEL_HOST, STREAM_HOST)
     assert there(site) == before
@@ -154,11 +156,11 @@ def test_two_operators_do_not_work_at_once(site: Stage) -> None:
         if (name, times) not in held:
             return False
         said["change"] = change(site, MOVE, ok=False)[1]
-        asked = {"move_media": {"move_media_to": "/srv/media"}, "uninstall": {"streamfleet_uninstall_confirm": "yes"}}
-        for playbook in ("install", "certificates", "hardening", "upgrade", *asked):
+        others = {"move_media": {"move_media_to": "/srv/media"}, "uninstall": {"streamfleet_uninstall_confirm": "yes"}}
+        for playbook in ("install", "certificates", "hardening", "upgrade", *others):
             log = site.state / f"{playbook}.log"
             log.unlink(missing_ok=True)
-            given = json.dumps({**site.added, **asked.get(playbook, {})})
+            given = json.dumps({**site.added, **others.get(playbook, {})})
             # A node alone knows of it, too: the lock is on the panel's host.
             assert site.playbook(f"playbooks/{playbook}.yml", "-e", given, check=False).failed
             said[playbook] = " ".join(log.read_text().split())

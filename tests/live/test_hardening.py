@@ -12,8 +12,7 @@ import json
 import os
 import re
 import subprocess
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pytest
 
 from demo.media import video_publisher
 from tests.doubles.panel import station
+from tests.live.bans import banned, counted_by, soon
 from tests.live.node import NODE, Node, changed_tasks, counted
 from tests.live.scan import scan
 from tests.nodes.fleet import NodeSpec
@@ -202,31 +202,10 @@ def test_what_is_named_is_open_to_those_who_are_named(site: Site) -> None:
     assert [STRANGE in scan(site.fleet, OTHER, address, LAST)["open"] for address in there] == [True, False]
 
 
-def counted_by(site: Site, name: str) -> int:
-    """How many lines of the journal a filter counts."""
-    said = site.sh(f"fail2ban-regex -l critical 'systemd-journal[journalflags=1]' {name}")
-    found = re.search(r"^Lines: \d+ lines, \d+ ignored, (\d+) matched", said, re.MULTILINE)
-    assert found, said
-    return int(found[1])
-
-
 def guess(site: Site, address: str, times: int) -> list[str]:
     """What somebody on the other node is answered who tries names by SSH."""
     ask = ["ssh", *STRANGER, f"nobody-here@{address}", "true"]
     return [str(site.fleet.exec(OTHER, ask, check=False).stderr) for _turn in range(times)]
-
-
-def banned(site: Site) -> list[str]:
-    """Addresses that may not begin SSH."""
-    return site.sh("fail2ban-client get sshd banip").split()
-
-
-def soon(what: Callable[[], bool], seconds: float = 30) -> None:
-    """Wait until it is so."""
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
 
 
 @pytest.mark.full

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import ftplib
 import os
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -88,3 +89,18 @@ class Sftp:
             ["ssh", "-p", str(SFTP), *self._options, *arguments],
             capture_output=True, text=True, env=self._environment, stdin=subprocess.DEVNULL, timeout=60, check=False,
         )  # fmt: skip
+
+
+def refused_by_sftp(address: str, port: int, login: bytes, password: bytes) -> bool:
+    """Whether a log-in of any bytes is refused. By libssh2, which curl has; OpenSSH's client sends no such names."""
+    library = ctypes.CDLL("libssh2.so.1")
+    library.libssh2_session_init_ex.restype = ctypes.c_void_p
+    session = ctypes.c_void_p(library.libssh2_session_init_ex(None, None, None, None))
+    with socket.create_connection((address, port), timeout=20) as link:
+        link.setblocking(True)
+        assert library.libssh2_session_handshake(session, link.fileno()) == 0
+        result = library.libssh2_userauth_password_ex(session, login, len(login), password, len(password), None)
+        library.libssh2_session_free(session)
+    # LIBSSH2_ERROR_AUTHENTICATION_FAILED
+    assert result in (0, -18), result
+    return bool(result)

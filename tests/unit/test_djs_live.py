@@ -16,6 +16,7 @@ from streamfleet_autodj.roster import Roster
 
 from tests.doubles.panel import dj
 from tests.ports import free_port
+from tests.unit.jails import accused
 
 SOUND = b"\xff\xfb" * 2000
 
@@ -243,6 +244,14 @@ def test_who_is_refused(run: Any, capsys: pytest.CaptureFixture[str], asked: str
     assert "refused 127.0.0.1: " in output
     assert "secret" not in output
     assert "wrong" not in output
+    # Fail2ban counts what the line says of a password that was wrong.
+    wrong = answer in (b"HTTP/1.0 401 ", b"invalid password")
+    assert counted(output) == (["127.0.0.1"] if wrong else [])
+
+
+def counted(output: str) -> list[str]:
+    """The addresses that fail2ban counts of what the gateway has said."""
+    return [address for line in output.splitlines() if (address := accused("autodj", f"n1 live-fm[7]: {line}"))]
 
 
 def test_an_address_has_ten_tries(run: Any) -> None:
@@ -273,6 +282,7 @@ def test_what_a_page_can_have_its_visitors_ask_keeps_no_source_out(
     output = capsys.readouterr().out
     assert "refused 127.0.0.1: 429" in output
     assert wire.NO_DJ not in output
+    assert counted(output) == []
 
 
 def test_no_more_than_the_slots_and_nobody_twice(run: Any) -> None:

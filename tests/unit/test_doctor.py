@@ -33,6 +33,7 @@ from streamfleet.doctor import (
     rights,
     run,
     units,
+    updates,
     vendors,
 )
 from streamfleet.doctor.about import About, AboutError, Server
@@ -155,6 +156,7 @@ HEALTHY: dict[str, Any] = {
         "log": [],
     },
     "converge": {"held": False, "who": "", "seconds": 0.0, "journal": False, "state": ""},
+    "updates": {"waiting": {}},
 }
 
 
@@ -339,6 +341,11 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ("converge.state", {"converge": {"state": "Expecting value"}}, "cannot be read"),
     ("converge.hung", {"converge": {"held": True, "seconds": 4000.0, "who": "worker (process 9)"}}, "hangs"),
     ("converge.killed", {"converge": {"journal": True}}, "killed"),
+    (
+        "updates.held",
+        {"updates": {"waiting": {"icecast2": [{"name": "icecast2", "have": "2.4.4-4", "new": "2.4.4-4+deb12u1"}]}}},
+        "icecast2 has a security update",
+    ),
 ]
 #: Parts that a fault's facts replace whole; all others are changed field by field.
 WHOLE = {"listen", "mounts", "ill", "found", "places", "names", "answers", "silent", "closing"}
@@ -845,3 +852,88 @@ def test_what_is_told_of_a_host() -> None:
         About.of({**options, "open": [{**opening, "ports": ["http"]}]})
     with pytest.raises(AboutError, match="minutes: 0 is too small"):
         About.of({**options, "open": [], "minutes": 0})
+
+
+#: Of apt 2.6.
+POLICY = """\
+icecast2:
+  Installed: 2.4.4-4+b1
+  Candidate: 2.4.4-4+deb12u1
+  Version table:
+     2.4.4-4+deb12u1 500
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+ *** 2.4.4-4+b1 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        100 /var/lib/dpkg/status
+nginx:
+  Installed: 1.22.1-9+deb12u4
+  Candidate: 1.22.1-9+deb12u4
+  Version table:
+ *** 1.22.1-9+deb12u4 500
+        500 http://deb.debian.org/debian bookworm/main amd64 Packages
+        100 /var/lib/dpkg/status
+     1.22.1-9+deb12u3 500
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+proftpd-core:
+  Installed: 1.3.8+dfsg-4+deb12u3
+  Candidate: 1.3.8+dfsg-4+deb12u5
+  Version table:
+     1.3.8+dfsg-4+deb12u5 500
+        500 http://deb.debian.org/debian bookworm-updates/main amd64 Packages
+     1.3.8+dfsg-4+deb12u4 -10
+        500 http://mirror.example/debian-security bookworm-security/main amd64 Packages
+ *** 1.3.8+dfsg-4+deb12u3 100
+        100 /var/lib/dpkg/status
+liquidsoap:
+  Installed: 2.1.3-2
+  Candidate: 2.1.3-3
+  Version table:
+     2.1.3-3 500
+        500 http://deb.debian.org/debian bookworm-updates/main amd64 Packages
+ *** 2.1.3-2 100
+        100 /var/lib/dpkg/status
+libnginx-mod-rtmp:
+  Installed: (none)
+  Candidate: 1.2.2-1
+  Version table:
+     1.2.2-1 500
+        500 http://deb.debian.org/debian-security bookworm-security/main amd64 Packages
+"""
+
+
+def test_security_updates_that_wait_are_told_of_held_programs_alone(tmp_path: Path) -> None:
+    asked = []
+
+    def runs(argv: Sequence[str], _stdin: str, _timeout: float) -> Finished:
+        asked.append(list(argv))
+        if argv[0] == "apt-config":
+            return Finished(0, "icecast2$\nnginx.*$\nproftpd-.*$\nliquidsoap.*$\nopen[\n")
+        if argv[0] == "dpkg-query":
+            rows = ("icecast2 icecast2", "proftpd-core proftpd-dfsg", "nginx nginx", "liquidsoap liquidsoap")
+            others = ("openssl openssl", "icecast2-dbg icecast2")
+            installed = "".join(f"installed {row}\n" for row in (*rows, *others))
+            return Finished(0, f"{installed}config-files nginx-extras nginx\n")
+        return Finished(0, POLICY)
+
+    host = Host(root=tmp_path, run=runs)
+    found = updates.gather(host, About(), {})
+    assert asked[-1] == ["apt-cache", "policy", "icecast2", "proftpd-core", "nginx", "liquidsoap"]
+    assert found["waiting"] == {
+        "icecast2": [{"name": "icecast2", "have": "2.4.4-4+b1", "new": "2.4.4-4+deb12u1"}],
+        "proftpd-dfsg": [{"name": "proftpd-core", "have": "1.3.8+dfsg-4+deb12u3", "new": "1.3.8+dfsg-4+deb12u4"}],
+    }
+    one, other = updates.judge({"updates": found})
+    assert "apt-get install --only-upgrade icecast2, then systemctl restart 'streamfleet-icecast@*.service'" in one.fix
+    assert other.subject == "proftpd-dfsg"
+    assert one.commands == other.commands == ()
+
+
+def test_where_nothing_is_held_nothing_else_is_asked(tmp_path: Path) -> None:
+    asked = []
+
+    def runs(argv: Sequence[str], _stdin: str, _timeout: float) -> Finished:
+        asked.append(argv[0])
+        return Finished(0) if argv[0] == "apt-config" else Finished(127)
+
+    assert updates.gather(Host(root=tmp_path, run=runs), About(), {}) == {"waiting": {}}
+    assert asked == ["apt-config"]

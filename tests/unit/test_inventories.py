@@ -123,8 +123,10 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         guards = {guard["name"]: guard["ports"] for guard in wiring["guards"]}
         # On a node, listeners come by the panel's ports.
         assert ("panel" in guards) == (is_panel and not engines)
-        assert set(guards) - {"panel"} == {"nginx_rtmp", "autodj"} & {*engines, *companions}
+        assert set(guards) - {"panel"} == {"nginx_rtmp", "autodj", "file_transfer"} & set(wiring["roles"])
         assert guards.get("nginx_rtmp", ["1935", "1936"]) == ["1935", "1936"]
+        # Not those for data: uploads of others behind an address go on.
+        assert guards.get("file_transfer", ["21", "2022"]) == ["21", "2022"]
         assert set(guards.get("autodj", [])) <= {"8100-8199", "10000-19999"} & ports
         assert {guard["name"] for guard in wiring["guards"] if not guard["grows"]} == {"autodj"} & set(companions)
         # Whatever name or address another host sees of it.

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import jinja2
 import pytest
 import yaml
 
@@ -40,3 +41,19 @@ def test_others_than_security_updates_are_told_of(
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     done = subprocess.run(TASK, env=environment, check=False, capture_output=True, text=True, timeout=10)
     assert set(done.stdout.split()) == faults, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("groups", "nginx"),
+    [
+        (["streamfleet_panel"], False),
+        (["streamfleet_panel", "streamfleet_nodes"], True),
+        (["streamfleet_nodes"], True),
+        ([], True),
+    ],
+)
+def test_the_web_server_is_held_back_but_where_the_panel_is_and_no_streams(groups: list[str], nginx: bool) -> None:
+    text = yaml.safe_load((ROOT / "roles/updates/defaults/main.yml").read_text())["streamfleet_updates_held"]
+    held = yaml.safe_load(jinja2.Environment().from_string(text).render(group_names=groups))
+    web = ["nginx.*", "libnginx-mod-.*"]
+    assert held == ["icecast2", "liquidsoap.*", "proftpd-.*", *(web if nginx else [])]

@@ -24,6 +24,7 @@ from . import (
     processes,
     rights,
     units,
+    updates,
     vendors,
     web,
 )
@@ -50,6 +51,7 @@ THEMES = {
     "vendors": vendors,
     "backup": backup,
     "converge": converge,
+    "updates": updates,
 }
 #: Seconds that what was started gets before it is looked at again.
 SETTLE = 3.0
