@@ -85,7 +85,7 @@ def hardened_backed_up_and_renamed(stage: Stage, directory: Path) -> None:
     succeeded(jobs.launch("restore customer", restore_customer_username="ada"))
     succeeded(jobs.launch("domain change", domain_change_from=OLD, domain_change_to=NEW))
     assert ask(stage, NEW_PANEL, "/login/")[0] == 200
-    succeeded(jobs.launch("domain change", domain_change_undo="yes"))
+    succeeded(jobs.launch("domain change", domain_change_from=NEW, domain_change_to=OLD))
     assert ask(stage, PANEL_HOST, "/login/")[0] == 200
     assert not succeeded(jobs.launch("hardening")).results[loaded]["changed"]
 
