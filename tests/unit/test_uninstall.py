@@ -262,7 +262,7 @@ def test_no_role_removes_packages_that_it_has_not_brought(path: Path) -> None:
 
 def test_all_roles_that_remove_packages_are_among_them() -> None:
     assert {path.parts[-3] for path in REMOVING} == {
-        "autodj", "certificates", "file_transfer", "icecast", "nginx_rtmp", "panel", "web",
+        "autodj", "certificates", "fail2ban", "file_transfer", "icecast", "nginx_rtmp", "panel", "web",
     }  # fmt: skip
 
 
