@@ -55,6 +55,10 @@ options:
     description: Where changes of names and upgrades note what they have begun.
     type: path
     default: /var/lib/streamfleet
+  held:
+    description: What is there while a restore of the panel has begun and has not ended.
+    type: path
+    default: /var/lib/streamfleet-backup/held/streamfleet-panel.service
 attributes:
   check_mode:
     description: Can run in check mode and return changed status prediction without modifying the target.
@@ -95,6 +99,10 @@ upgrade:
   description: Whether an upgrade is under way, or was killed.
   returned: with O(state=taken)
   type: bool
+restore:
+  description: Whether a restore of the panel is under way, or was killed.
+  returned: with O(state=taken)
+  type: bool
 released:
   description: Whether this run had it.
   returned: with O(state=released)
@@ -130,6 +138,7 @@ def main() -> None:
             "what": {"type": "str", "default": "Ansible"},
             "path": {"type": "path", "default": "/run/streamfleet/fleet.lock"},
             "state_folder": {"type": "path", "default": "/var/lib/streamfleet"},
+            "held": {"type": "path", "default": "/var/lib/streamfleet-backup/held/streamfleet-panel.service"},
         },
         supports_check_mode=True,
     )
@@ -146,13 +155,14 @@ def main() -> None:
         unfinished = Journal(state / "domain_change").unfinished()
         told = {name: unfinished[name] for name in ("from", "to", "began")} if unfinished else None
         upgrade = (state / "upgrade" / "journal.json").exists()
+        restore = Path(given["held"]).exists()
     except fleet_lock.Held as error:
         module.fail_json(msg=str(error), process=error.process)
     except DomainError as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or path}: {error.strerror or error}")
-    module.exit_json(changed=False, lock=note, domain_change=told, upgrade=upgrade)
+    module.exit_json(changed=False, lock=note, domain_change=told, upgrade=upgrade, restore=restore)
 
 
 if __name__ == "__main__":

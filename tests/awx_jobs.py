@@ -51,8 +51,10 @@ class Ended:
 
     @property
     def told(self) -> str:
-        """The messages of what failed."""
-        return "\n".join(str(result.get("msg")) for result in self.results.values() if result.get("failed"))
+        """The messages of what failed, of a loop those of its items."""
+        failed = [result for result in self.results.values() if result.get("failed")]
+        items = [item for result in failed for item in result.get("results", ()) if item.get("failed")]
+        return "\n".join(str(result.get("msg")) for result in (*failed, *items))
 
 
 @dataclass

@@ -19,7 +19,8 @@ GROUP = "streamfleet-forward"
 def instances(service: Mapping[str, Any]) -> list[Instance]:
     """The instance that forwards the service's ports; none where it has not moved. Raises RenderError."""
     forward = service.get("forward")
-    if service["state"] != "moved" or not forward:
+    # Without ports of its own a service is sent on by its engine's server, which its renderer tells.
+    if service["state"] != "moved" or not forward or "ports" not in forward:
         return []
     address, pairs = forward.get("address"), forward.get("ports")
     if not isinstance(address, str) or not address or not address.isprintable() or " " in address:

@@ -28,6 +28,9 @@ _Made = TypeVar("_Made")
 ENGINE_LIMITS = ("max_listeners", "max_bitrate_kbps")
 #: Limits of what is encoded for a service, which the panel holds wherever something can be.
 RENDITION_LIMITS = ("max_renditions", "max_transcode_mpixels")
+#: Ways of a former node: each port of the service is forwarded; or all services share the server's ports, and the key
+#: of whoever publishes tells which service it is.
+TRANSFERS = ("ports", "keys")
 #: Kinds of objects that services of every engine may have: the web server, not the engine, does something with them.
 EVERYWHERE = frozenset({"domains"})
 
@@ -159,6 +162,8 @@ class Engine:
     kind: str
     service_types: tuple[str, ...]
     ports: int
+    # How the former node of a transferred service sends on what comes: one of TRANSFERS; empty: there is no transfer.
+    transfer: str
     # Those of ENGINE_LIMITS that it holds.
     limits: frozenset[str]
     fields: Mapping[str, Property]
@@ -230,6 +235,12 @@ class Engine:
             types = self.service_types if service_type is None else (service_type,)
             return any(self.renditions_field(kind) is not None for kind in types)
         return limit in self.limits or limit not in ENGINE_LIMITS
+
+    def told_ports(self, facts: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Its ports on a node, as far as the node has told them with its facts."""
+        ports = facts.get("host_ports")
+        told = ports.get(self.name) if isinstance(ports, dict) else None
+        return told if isinstance(told, dict) else {}
 
     def settings(self, stored: Mapping[str, Any]) -> dict[str, Any]:
         """Every field of the engine: what is stored, else its default."""
@@ -382,6 +393,14 @@ def _limits(raw: Any) -> frozenset[str]:
     return frozenset(raw)
 
 
+def _transfer(raw: Mapping[str, Any]) -> str:
+    """How its services are transferred. Raises EngineSpecError."""
+    way = str(raw.get("transfer") or "")
+    if way not in {"", *TRANSFERS}:
+        raise EngineSpecError(f"{raw['name']}: transfer: {way} is not one of {', '.join(TRANSFERS)}")
+    return way
+
+
 def _spec_path(release: Path, name: str) -> Path:
     return release / "roles" / name / "engine" / "spec.yml"
 
@@ -429,6 +448,7 @@ def _engine(raw: Mapping[str, Any]) -> Engine:
         kind=raw["kind"],
         service_types=tuple(raw["service_types"]),
         ports=int(raw.get("ports", 0)),
+        transfer=_transfer(raw),
         limits=_limits(raw["limits"]),
         fields=_properties(raw, "fields"),
         credentials=_properties(raw, "credentials"),

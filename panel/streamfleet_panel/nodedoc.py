@@ -63,7 +63,7 @@ def document(node: Node) -> dict[str, Any]:
             }
         )
         if service.pk in held:
-            services[-1] |= _moved(node, *held[service.pk])
+            services[-1] |= _moved(node, *held[service.pk], now)
         if with_library:
             owners.append((services[-1], service.customer_id))
     names = _names_of([pk for pk, (state, _item) in others.items() if state == "moved"])
@@ -137,9 +137,12 @@ def _objects(
     return found
 
 
-def _moved(node: Node, state: str, item: TransferredService) -> dict[str, Any]:
+def _moved(node: Node, state: str, item: TransferredService, now: datetime) -> dict[str, Any]:
     other = item.transfer.target if item.transfer.source_id == node.pk else item.transfer.source
-    return {"state": state, "reason": f"moves to {other}", "forward": service_transfers.forward_of(node, item)}
+    found = {"state": state, "reason": f"moves to {other}", "forward": service_transfers.forward_of(node, item)}
+    if digests := service_transfers.digests_of(item, now):
+        found["digests"] = digests
+    return found
 
 
 def _left_behind(node: Node, state: str, item: TransferredService, now: datetime, names: list[str]) -> dict[str, Any]:
@@ -160,7 +163,7 @@ def _left_behind(node: Node, state: str, item: TransferredService, now: datetime
     described |= _objects(service, engine, nothing, {})
     described |= {"credentials": _withheld(item, described["credentials"]), "previous_credentials": {}}
     if state == "moved":
-        return described | _moved(node, state, item)
+        return described | _moved(node, state, item, now)
     return described | {"state": state, "reason": ""}
 
 

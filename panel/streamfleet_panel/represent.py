@@ -367,14 +367,13 @@ def _host_ports(node: Node, engine: Engine) -> dict[str, str]:
 
     ``RTMPS`` → ``1936``, the port in any case, as the node has told it; empty where it has not, or has switched it off.
     """
-    facts = node.facts.get("host_ports")
-    moved = facts.get(engine.name) if isinstance(facts, dict) else None
     words = {}
+    told = engine.told_ports(node.facts)
     for use, usual in engine.host_ports.items():
-        port = moved.get(use, usual) if isinstance(moved, dict) else usual
+        port = told.get(use, usual)
         words[f":{use}"] = "" if port == usual else f":{port}"
-        told = moved.get(use) if isinstance(moved, dict) else None
-        words[use] = str(told) if isinstance(told, int) and told > 0 else ""
+        known = told.get(use)
+        words[use] = str(known) if isinstance(known, int) and known > 0 else ""
     return words
 
 

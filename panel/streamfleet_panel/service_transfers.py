@@ -6,6 +6,8 @@ the steps. A step that was done already may be asked for again.
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -183,14 +185,19 @@ def _judge(
             message = f"failed on {service.node}: {failed[service.slug]}"
             problems.append(Problem(path, service.slug, message, "Mend it, suspend it, or leave it out."))
         engine = engines()[service.engine]
-        if not engine.ports:
-            able = ", ".join(name for name, other in engines().items() if other.ports)
+        if not engine.transfer:
+            able = ", ".join(name for name, other in engines().items() if other.transfer)
             message = f"services of {engine.name} cannot be transferred: they share the ports of one server"
             problems.append(Problem(path, service.slug, message, f"Services of {able} can."))
         elif service.engine not in target.engines:
             runs = ", ".join(target.engines) or "no engine"
             message = f"{target} does not run {engine.name}; it runs {runs}"
             problems.append(Problem(path, service.slug, message, f"Install {engine.name} there, or name another node."))
+    if any(engines()[service.engine].transfer == "keys" for service in services) and not _is_numeric(target.address):
+        # The server that sends on looks no names up.
+        message = f"its address is the name {target.address}, and the former node sends encoders on to numbers alone"
+        fix = "Set streamfleet_node_address of that host to its IP address and register it again, with install.yml."
+        problems.append(Problem("to", target.name, message, fix))
     if target.pk == source.pk:
         fix = "Name another node, or other services."
         problems.append(Problem("to", target.name, "some of these services are on this node", fix))
@@ -208,6 +215,14 @@ def _judge(
             message = f"has {there} services, and max_media_services is {target.max_media_services}"
             problems.append(Problem("to", target.name, message, "Raise it, or name another node."))
     _judge_libraries(services, source, target, problems)
+
+
+def _is_numeric(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _judge_libraries(services: Sequence[MediaService], source: Node, target: Node, problems: list[Problem]) -> None:
@@ -481,10 +496,50 @@ def roles_on(node: Node) -> tuple[dict[int, tuple[str, TransferredService]], dic
 
 
 def forward_of(node: Node, item: TransferredService) -> dict[str, Any] | None:
-    """Where what comes to the service's ports on the node goes: ``{"address", "ports": [[here, there], …]}``."""
+    """Where what comes for the service on the node goes: ``{"address", "ports": [[here, there], …]}``.
+
+    With an engine whose services share its ports ``{"address", "stream_host", "host_ports": {"RTMP": 1935}, "open"}``
+    as soon as it is the target's; not ``open`` while it is held: viewers are sent on, encoders come again.
+    """
     if item.transfer.source_id != node.pk:
         return None
-    return {"address": item.transfer.target.address, "ports": pairs_of(item)}
+    target, engine = item.transfer.target, engines()[item.service.engine]
+    if engine.transfer == "ports":
+        return {"address": target.address, "ports": pairs_of(item)}
+    if item.transfer.state not in (State.SWITCHED, State.RETURNING):
+        return None
+    return {
+        "address": target.address,
+        "stream_host": target.stream_host or target.address,
+        "host_ports": {**engine.host_ports, **engine.told_ports(target.facts)},
+        "open": item.transfer.state == State.SWITCHED,
+    }
+
+
+def digests_of(item: TransferredService, now: datetime) -> dict[str, list[dict[str, str | None]]]:
+    """By which the former node knows whoever shows a key that works; of nothing that is off the air.
+
+    From a digest comes neither the key, nor that by which the node that has the service knows it: only who shows the
+    key itself is sent on. Empty with an engine whose services have ports of their own.
+    """
+    service = item.service
+    engine = engines()[service.engine]
+    if engine.transfer != "keys" or service.desired_state()[0] != "running":
+        return {}
+    found: dict[str, list[dict[str, str | None]]] = {}
+    for name in (name for name, prop in engine.credentials.items() if prop.unique):
+        valid = [
+            (old["value"], old["expires"])
+            for old in service.previous_credentials.get(name, [])
+            if datetime.fromisoformat(old["expires"]) > now
+        ]
+        keys: dict[str, str | None] = {**dict(valid), service.credentials[name]: None}
+        found[name] = [{"digest": _digest(key), "expires": expires} for key, expires in keys.items()]
+    return found
+
+
+def _digest(key: str) -> str:
+    return hashlib.sha256(b"sent on " + key.encode()).hexdigest()
 
 
 def pairs_of(item: TransferredService) -> list[list[int]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -48,12 +50,21 @@ def make_fleet(run: Run) -> None:
                     "port_range_start": 8100,
                     "port_range_end": 8110,
                     "host_key": KEY,
-                }
+                },
+                {"name": "third", "address": "192.0.2.30", "engines": ["flussonic"]},
+                {
+                    "name": "video",
+                    "address": "192.0.2.40",
+                    "engines": ["nginx_rtmp"],
+                    "stream_host": "video.example.net",
+                    "host_key": KEY,
+                },
             ],
             "customers": [{"username": "ada"}],
             "media_services": [
                 {"slug": "jazz", "customer": "ada", "engine": "icecast", "node": "node1"},
                 {"slug": "soul", "customer": "ada", "engine": "icecast", "node": "node1"},
+                {"slug": "cam", "customer": "bob", "engine": "flussonic", "node": "third"},
             ],
         }
     )
@@ -386,7 +397,8 @@ def test_ports_that_are_taken_there_become_others(root: Api, run: Run) -> None:
         ({"services": ["jazz"], "to": "none"}, "there is no such node"),
         ({"services": ["nobody"], "to": "far"}, "there is no such service"),
         ({"services": ["jazz"], "to": "node2"}, "this node is draining"),
-        ({"services": ["tv"], "to": "far"}, "cannot be transferred"),
+        ({"services": ["cam"], "to": "far"}, "cannot be transferred: they share the ports of one server"),
+        ({"services": ["tv"], "to": "far"}, "does not run nginx_rtmp"),
         ({"services": [], "to": "far"}, "names no services"),
         ({"services": ["jazz"], "customer": "ada", "to": "far"}, "one of services, customer and node"),
         ({"customer": "nobody", "to": "far"}, "has no service"),
@@ -438,8 +450,9 @@ def test_a_library_goes_as_a_whole_and_into_no_other(root: Api, run: Run) -> Non
 def test_all_of_a_customer_and_all_of_a_node(root: Api, run: Run) -> None:
     dry = root("POST", "/transfers", {"customer": "ada", "to": "far", "dry_run": True})[1]["transfer"]
     assert [item["slug"] for item in dry["services"]] == ["jazz", "soul"]
-    status, answer = root("POST", "/transfers", {"node": "node1", "to": "far"})
+    status, answer = root("POST", "/transfers", {"node": "third", "to": "far"})
     assert (status, "share the ports of one server" in str(answer)) == (422, True)
+    assert "Services of icecast, nginx_rtmp, shoutcast2, icecast_kh can." in str(answer)
     one = root("POST", "/transfers", {"customer": "ada", "to": "far"})[1]["transfer"]
     for name in ("hold", "switch"):
         step(root, one, name)
@@ -465,6 +478,34 @@ def test_documents_do_not_get_in_the_way(root: Api, run: Run, document: dict[str
     begin(root, "jazz")
     with pytest.raises(Exception, match=message):
         run(document)
+
+
+def test_a_station_of_shoutcast_is_sent_on_at_both_of_its_ports(root: Api, run: Run) -> None:
+    """And one of Icecast-KH at its own; neither goes to a node that lacks its engine."""
+    engines = ["icecast", "icecast_kh", "shoutcast2"]
+    run({"nodes": [{"name": "node1", "engines": [*engines, "nginx_rtmp"]}]})
+    station = {"customer": "ada", "node": "node1"}
+    services = [{**station, "slug": "cast", "engine": "shoutcast2"}, {**station, "slug": "kh", "engine": "icecast_kh"}]
+    run({"media_services": services})
+    messages = {problem["path"]: problem["message"] for problem in begin(root, "cast", "kh")[1]["error"]["errors"]}
+    assert messages == {
+        "services[0]": "far does not run shoutcast2; it runs icecast",
+        "services[1]": "far does not run icecast_kh; it runs icecast",
+    }
+    run({"nodes": [{"name": "far", "engines": engines}]})
+    # Its first port is somebody's there, so both are others.
+    here = MediaService.objects.get(slug="cast").port
+    assert here is not None
+    run({"media_services": [{"slug": "there", "customer": "ada", "engine": "icecast", "node": "far", "port": here}]})
+    one = begin(root, "cast", "kh")[1]["transfer"]
+    step(root, one, "hold")
+    held = told("node1")
+    there = {item["slug"]: item["target_ports"]["port"] for item in one["services"]}
+    assert there["cast"] not in (here, here + 1)
+    assert held["cast"]["forward"]["ports"] == [[here, there["cast"]], [here + 1, there["cast"] + 1]]
+    assert held["kh"]["forward"]["ports"] == [[held["kh"]["port"], there["kh"]]]
+    step(root, one, "switch")
+    assert {slug: told("far")[slug]["port"] for slug in there} == there
 
 
 def test_services_that_a_killed_run_holds_come_back_by_the_clock(root: Api) -> None:
@@ -494,6 +535,30 @@ def test_a_clock_that_jumps_gives_back_neither_late_nor_early(
     assert service_transfers.tick(clock) == 0
     lived[0] += 10
     assert service_transfers.tick(clock) == 1
+
+
+def test_holds_are_timed_by_a_clock_that_nobody_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def lived(which: int) -> float:
+        asked.append(which)
+        return 5.0
+
+    monkeypatch.setattr(time, "clock_gettime", lived)
+    assert service_transfers._HOLD_TIMES.over({}, timezone.now(), service_transfers.HELD_AT_MOST) == []
+    assert asked == [time.CLOCK_BOOTTIME]
+
+
+def test_services_that_a_killed_undo_holds_stay_where_they_are_by_the_clock(root: Api) -> None:
+    one = begin(root, "jazz")[1]["transfer"]
+    step(root, one, "hold")
+    step(root, one, "switch")
+    assert step(root, one, "undo")[1]["transfer"]["state"] == "returning"
+    assert told("far")["jazz"]["state"] == "moved"
+    ServiceTransfer.objects.update(held_at=timezone.now() - service_transfers.HELD_AT_MOST - timedelta(seconds=1))
+    assert service_transfers.tick(access.system("clock")) == 1
+    assert told("far")["jazz"]["state"] == "running"
+    assert root("GET", f"/transfers/{one['id']}")[1]["state"] == "switched"
 
 
 def test_a_process_that_starts_on_a_clock_that_was_set_back_waits_no_longer_than_a_hold_may_last() -> None:
@@ -552,3 +617,68 @@ def test_it_is_administrators_business(root: Api, api: Callable[..., Api]) -> No
         assert step(other, one, "hold")[0] in (403, 404)
     assert MediaService.objects.get(slug="jazz").node.name == "node1"
     assert not ServiceStatus.objects.filter(state="moved").exists()
+
+
+def digest(key: str) -> str:
+    """By which the former node knows a key."""
+    return hashlib.sha256(b"sent on " + key.encode()).hexdigest()
+
+
+def test_a_channel_goes_and_the_former_node_is_told_who_is_sent_on_and_no_key(root: Api, run: Run) -> None:
+    key = MediaService.objects.get(slug="tv").credentials["stream_key"]
+    Node.objects.filter(name="video").update(facts={"host_ports": {"nginx_rtmp": {"RTMP": 1945}}})
+    status, answer = begin(root, "tv", to="video")
+    assert status == 201
+    one = answer["transfer"]
+    assert [(item["source_ports"], item["target_ports"], item["opens"]) for item in one["services"]] == [({}, {}, [])]
+    before = told("node1")["tv"]
+    assert (before["state"], "digests" in before) == ("running", False)
+    step(root, one, "hold")
+    # Nobody has it on the air: there is nowhere to send anybody, and who comes is no stranger.
+    held = told("node1")["tv"]
+    assert (held["state"], held["forward"]) == ("moved", None)
+    assert held["digests"] == {"stream_key": [{"digest": digest(key), "expires": None}]}
+    step(root, one, "switch")
+    former, now = told("node1")["tv"], told("video")["tv"]
+    ports = former["forward"].pop("host_ports")
+    assert former["forward"] == {"address": "192.0.2.40", "stream_host": "video.example.net", "open": True}
+    assert (ports["RTMP"], ports["RTMPS"]) == (1945, 1936)
+    assert former["digests"] == held["digests"]
+    assert key not in str(former)
+    # What the other node knows the key by is none of it.
+    assert hashlib.sha256(key.encode()).hexdigest() not in str(former)
+    assert (now["state"], now["credentials"], "digests" in now) == ("running", {"stream_key": key}, False)
+    reported("video")
+    step(root, one, "undo")
+    assert [told(name)["tv"]["state"] for name in ("node1", "video")] == ["moved", "moved"]
+    # Viewers have what the other node has sent, until it is this one's turn.
+    assert (told("node1")["tv"]["forward"]["open"], told("video")["tv"]["forward"]) == (False, None)
+    assert told("video")["tv"]["digests"] == held["digests"]
+    step(root, one, "back")
+    assert told("node1")["tv"]["state"] == "running"
+    assert told("video")["tv"]["state"] == "deleted"
+
+
+def test_who_is_sent_on_changes_with_the_keys_and_the_state(root: Api, run: Run) -> None:
+    old = MediaService.objects.get(slug="tv").credentials["stream_key"]
+    one = begin(root, "tv", to="video")[1]["transfer"]
+    for name in ("hold", "switch"):
+        step(root, one, name)
+    before = generation("node1")
+    rotated = root("POST", "/media-services/tv/credentials/rotate", {"overlap_seconds": 3600})[1]
+    new = rotated["credentials"]["stream_key"]
+    assert generation("node1") > before
+    now = told("node1")["tv"]["digests"]["stream_key"]
+    assert {item["digest"]: item["expires"] is None for item in now} == {digest(new): True, digest(old): False}
+    run({"media_services": [{"slug": "tv", "suspended": True}]})
+    assert "digests" not in told("node1")["tv"]
+
+
+def test_a_channel_goes_to_no_node_that_is_known_by_its_name_alone(root: Api) -> None:
+    Node.objects.filter(name="video").update(address="video.example.net")
+    status, answer = begin(root, "tv", to="video")
+    assert status == 422
+    (problem,) = answer["error"]["errors"]
+    assert (problem["path"], problem["value"]) == ("to", "video")
+    assert "the name video.example.net" in problem["message"]
+    assert "streamfleet_node_address" in problem["fix"]

@@ -105,18 +105,21 @@ def test_the_journal_knows_whose_a_change_is(runner: Runner, tmp_path: Path) -> 
 
 def test_one_run_at_a_time_has_the_fleet(runner: Runner, tmp_path: Path) -> None:
     module, lock = "streamfleet_fleet_lock", tmp_path / "fleet.lock"
-    places = {"path": str(lock), "state_folder": str(tmp_path)}
+    held = tmp_path / "held.service"
+    places = {"path": str(lock), "state_folder": str(tmp_path), "held": str(held)}
     outcome = runner.steps(
         Step(module, {"state": "released", **places}, changed=False),
         Step(module, {"minutes": 5, **places}, changed=False),
     )[1]
     assert outcome.real["lock"]["what"].endswith(".yml")
     assert " on " in outcome.real["lock"]["who"]
-    assert (outcome.real["domain_change"], outcome.real["upgrade"]) == (None, False)
+    told = [outcome.real[name] for name in ("domain_change", "upgrade", "restore")]
+    assert told == [None, False, False]
     # That run's process is gone by now, so nobody waits for it. Of another controller's nothing is known here.
     until = datetime.now(UTC) + timedelta(minutes=5)
     (tmp_path / "upgrade").mkdir()
     (tmp_path / "upgrade" / "journal.json").touch()
+    held.touch()
     other = tmp_path / "other.lock"
     times = {"since": datetime.now(UTC).isoformat(), "until": until.isoformat()}
     other.write_text(json.dumps({"process": "elsewhere 1 1", "who": "ann on control2", "what": "install.yml", **times}))
@@ -127,7 +130,7 @@ def test_one_run_at_a_time_has_the_fleet(runner: Runner, tmp_path: Path) -> None
         Step(module, {"state": "released", **theirs}, changed=False),
         Step(module, {**theirs, "take_over": True}, changed=False),
     )
-    assert outcomes[0].real["upgrade"] is True
+    assert (outcomes[0].real["upgrade"], outcomes[0].real["restore"]) == (True, True)
     assert outcomes[2].real["released"] is False
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from typing import Any
+
+from action_plugins import streamfleet_converge as action
 from tests.contract.panel_server import Panel
 from tests.contract.playbook import Runner, Step
 
@@ -47,6 +52,71 @@ def test_a_transfer_is_begun_found_and_undone(runner: Runner, panel: Panel, owne
     assert panel.request("POST", "/apply", {"document": {"nodes": [node]}})[0] == 200
     (done,) = runner.steps(Step(MODULE, {"step": "finish", "id": number}, again=True))
     assert done.again["transfer"] is None
+
+
+def on_node(panel: Panel, node: str) -> dict[str, Any]:
+    """What converge makes there of the channel: files by their paths."""
+    status, document = panel.request("GET", f"/nodes/{node}/document")
+    assert status == 200
+    instances, failed = action.render_all(document)
+    assert failed == {}
+    files = [file for one in instances if one["slug"] == "transfer-tv" for file in one["files"]]
+    return {file["path"].removeprefix("/etc/streamfleet/"): json.loads(file["content"]) for file in files}
+
+
+def test_what_both_nodes_are_told_of_a_channel_is_what_their_servers_read(panel: Panel, owner: str) -> None:
+    nodes = [
+        {
+            "name": f"transfer-v{n}",
+            "address": f"192.0.2.{80 + n}",
+            "engines": ["nginx_rtmp"],
+            "stream_host": f"v{n}.example.net",
+        }
+        for n in (1, 2)
+    ]
+    service = {"slug": "transfer-tv", "customer": owner, "engine": "nginx_rtmp", "node": "transfer-v1"}
+    assert panel.request("POST", "/apply", {"document": {"nodes": nodes, "media_services": [service]}})[0] == 200
+    key = panel.request("GET", "/media-services/transfer-tv/credentials")[1]["credentials"]["stream_key"]
+    known, sent = (hashlib.sha256(f"{what}{key}".encode()).hexdigest() for what in ("", "sent on "))
+    owned = {
+        "publish-keys/of-transfer-tv.json": {"keys": [known]},
+    }
+    assert set(on_node(panel, "transfer-v1")) == {
+        f"publish-keys/{known}.json",
+        "publish-keys/of-transfer-tv.json",
+        "routes/transfer-tv.json",
+    }
+    one = panel.request("POST", "/transfers", {"services": ["transfer-tv"], "to": "transfer-v2"})[1]["transfer"]["id"]
+
+    def step(name: str, **more: Any) -> None:
+        status, answer = panel.request("POST", f"/transfers/{one}/steps", {"step": name, **more})
+        assert status == 200, answer
+
+    step("hold")
+    held = on_node(panel, "transfer-v1")
+    uid = held["routes/transfer-tv.json"]["uid"]
+    moved = {"slug": "transfer-tv", "uid": uid, "expires": None}
+    assert held == {
+        f"publish-keys/moved-{sent}.json": {**moved, "to": None},
+        "publish-keys/of-transfer-tv.json": {"keys": [], "moved": True},
+        "routes/transfer-tv.json": {"uid": uid},
+    }
+    assert on_node(panel, "transfer-v2") == {}
+    step("switch", hold=1)
+    assert on_node(panel, "transfer-v2").items() >= owned.items()
+    former = on_node(panel, "transfer-v1")
+    assert former[f"publish-keys/moved-{sent}.json"] == {**moved, "to": "rtmp://192.0.2.82:1935/live"}
+    web = {"address": "192.0.2.82", "host": "v2.example.net", "here": "v1.example.net"}
+    assert former["routes/transfer-tv.json"] == {"uid": uid, "elsewhere": True, "web": web}
+    step("undo")
+    assert on_node(panel, "transfer-v1") == {**former, f"publish-keys/moved-{sent}.json": {**moved, "to": None}}
+    assert on_node(panel, "transfer-v2") == held
+    step("back", hold=3)
+    assert on_node(panel, "transfer-v1").items() >= owned.items()
+    assert on_node(panel, "transfer-v2") == {}
+    node = {"name": "transfer-v2", "status": "disabled"}
+    assert panel.request("POST", "/apply", {"document": {"nodes": [node]}})[0] == 200
+    step("finish")
 
 
 def test_what_cannot_be_copied_is_said(runner: Runner) -> None:

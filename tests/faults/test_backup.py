@@ -219,6 +219,161 @@ def test_a_restore_killed_at_any_moment_is_gone_on_with_to_the_end(site: Site) -
     print(f"{kills} of {ROUNDS} were killed while they worked")
 
 
+def configured(site: Site, **changes: Any) -> None:
+    """The role's settings, changed."""
+    path = site.folder / "config" / "settings.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def at_phase(site: Site, process: subprocess.Popen[str], phase: str) -> None:
+    """Wait until a job that works has come to a phase."""
+    deadline, path = time.monotonic() + 300, site.folder / "run" / "status.json"
+    while f'"phase": "{phase}"' not in path.read_text():
+        assert process.poll() is None, f"it ended before {phase}: {process.communicate()[1]}"
+        assert time.monotonic() < deadline, f"it does not come to {phase}"
+        time.sleep(0.002)
+
+
+def pruned(site: Site, *arguments: str) -> subprocess.Popen[str]:
+    """The program, asked as on a machine that is none of the fleet."""
+    command = [sys.executable, "-m", "streamfleet_backup", "prune", "--host", "h1"]
+    command += ["--repository", str(site.folder / "repository"), "--state", str(site.folder / "operator")]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "roles/backup/files"), "RESTIC_PASSWORD": "kept-elsewhere"}
+    return subprocess.Popen(
+        [*command, *arguments], env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def holds_one_backup(site: Site) -> None:
+    """The newest, whole, with its manifest, and nothing of those before it."""
+    snapshots = json.loads(site.restic("snapshots", "--json", "--no-lock"))
+    assert sorted(item["tags"][0] for item in snapshots) == ["streamfleet", "streamfleet-manifest"]
+    shown = site.run("look")
+    assert (shown["missing"], shown["different"], shown["extra"], shown["database"]) == (0, 0, 0, "same")
+
+
+def test_a_host_that_may_prune_keeps_what_it_is_to_and_a_kill_in_the_middle_costs_no_backup(site: Site) -> None:
+    site.run("backup")
+    configured(site, keep={"daily": 1}, prune=True)
+    site.song(998, 4_000_000)
+    process = site.begin("backup")
+    at_phase(site, process, "prune")
+    began = time.monotonic()
+    errors = process.communicate(timeout=600)[1]
+    assert process.returncode == 0, errors
+    takes, kills = time.monotonic() - began, 0
+    holds_one_backup(site)
+    before = size = 0
+    for number in range(ROUNDS):
+        before = size
+        # Whose place the next one takes.
+        for path in site.media.rglob("song 1[0-9][0-9][0-9].mp3"):
+            path.unlink()
+        site.song(1000 + number, 4_000_000)
+        process = site.begin("backup")
+        at_phase(site, process, "prune")
+        time.sleep(site.point(number, takes))
+        if process.poll() is None:
+            kills += 1
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        # What is there is whole, whatever of the old ones is there, too.
+        shown = site.run("look")
+        assert (shown["missing"], shown["different"], shown["database"]) == (0, 0, "same")
+        site.run("backup")
+        holds_one_backup(site)
+        size = sum(path.stat().st_size for path in (site.folder / "repository" / "data").rglob("*") if path.is_file())
+        # What was forgotten is gone from the disk: else each round would add a song.
+        assert before == 0 or size < before + 3_000_000
+    assert kills >= ROUNDS // 2
+    site.restic("check", "--read-data")
+    print(f"{kills} of {ROUNDS} were killed while they pruned")
+
+
+def test_whoever_prunes_from_elsewhere_is_killed_and_the_next_run_ends_it(site: Site) -> None:
+    site.run("backup")
+    keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-within", "0"]
+    takes, kills = 0.0, 0
+    for number in range(-1, ROUNDS):
+        for path in site.media.rglob("song 1[0-9][0-9][0-9].mp3"):
+            path.unlink()
+        site.song(1001 + number, 4_000_000)
+        site.run("backup")
+        if number >= 0:
+            process = pruned(site, *keep)
+            time.sleep(site.point(number, takes))
+            if process.poll() is None:
+                kills += 1
+                os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            assert site.run("look")["missing"] == 0
+        began = time.monotonic()
+        process = pruned(site, *keep)
+        output, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+        takes = takes or time.monotonic() - began
+        assert json.loads(output)["kept"] == 1
+        holds_one_backup(site)
+    assert kills >= ROUNDS // 2
+    site.restic("check", "--read-data")
+    print(f"{kills} of {ROUNDS} were killed while they pruned")
+
+
+def test_backups_that_a_host_gives_a_false_time_have_no_good_one_pruned(site: Site) -> None:
+    site.run("backup")
+    site.song(998)
+    site.run("backup")
+    keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-within", "0"]
+    good = {item["id"] for item in json.loads(site.restic("snapshots", "--json"))}
+    # Recent ones stay, whatever the policy would let go.
+    process = pruned(site, *keep[:-1], "30")
+    output, errors = process.communicate(timeout=600)
+    assert (process.returncode, json.loads(output)["kept"]) == (0, 2), errors
+    empty = site.folder / "empty"
+    empty.mkdir()
+    for moment, said in (
+        ("2099-01-01 00:00:00", "are of the future"),
+        ("2020-01-01 00:00:00", "have come since the last"),
+    ):
+        add = ["backup", str(empty), "--host", "h1", "--time", moment, "--json"]
+        made = json.loads(site.restic(*add, "--tag", "streamfleet").splitlines()[-1])["snapshot_id"]
+        site.restic(*add, "--tag", "streamfleet-manifest", "--tag", f"data:{made}")
+        process = pruned(site, *keep)
+        errors = process.communicate(timeout=600)[1]
+        assert (process.returncode, said in errors, made[:8] in errors) == (1, True, True), errors
+        assert good <= {item["id"] for item in json.loads(site.restic("snapshots", "--json"))}
+        false = {item["id"] for item in json.loads(site.restic("snapshots", "--json"))} - good
+        assert len(false) == 2
+        site.restic("forget", *false)
+    process = pruned(site, *keep)
+    output, errors = process.communicate(timeout=600)
+    assert (process.returncode, json.loads(output)["kept"]) == (0, 1), errors
+    holds_one_backup(site)
+
+
+def test_a_piece_that_has_been_damaged_is_found_by_reading_it_again(site: Site) -> None:
+    site.run("backup")
+    packs = [path for path in (site.folder / "repository" / "data").rglob("*") if path.is_file()]
+    pack = max(packs, key=lambda path: path.stat().st_size)
+    content = bytearray(pack.read_bytes())
+    # In the middle, as of a disk that rots: neither the size nor the head at its end says so.
+    place = len(content) // 3
+    content[place : place + 4096] = bytes(value ^ 0xFF for value in content[place : place + 4096])
+    pack.chmod(0o600)
+    pack.write_bytes(content)
+    # By its structure all is well.
+    assert site.run("backup")["files"] == 60 + 1
+    configured(site, check_data="100%")
+    known = len(json.loads(site.restic("snapshots", "--json", "--no-lock")))
+    errors = site.refused("backup")
+    assert "damaged or incomplete" in errors, errors
+    assert pack.name[:8] in errors, errors
+    # What does not hold has no manifest, and so is no backup.
+    tags = [item["tags"][0] for item in json.loads(site.restic("snapshots", "--json", "--no-lock"))]
+    assert (len(tags), tags.count("streamfleet-manifest")) == (known + 1, known // 2)
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
     """A disk of its own, mounted at a folder."""
@@ -369,8 +524,7 @@ def test_a_host_may_add_to_a_server_that_takes_nothing_away_and_cannot_prune_the
         site.song(99)
         site.run("backup")
         assert server.refused == []
-        path = site.folder / "config" / "settings.json"
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"keep": {"daily": 1}, "prune": True}))
+        configured(site, keep={"daily": 1}, prune=True)
         before = dict(server.blobs)
         assert "access is refused" in site.refused("backup")
         assert {command for command, _name in server.refused} == {"DELETE"}

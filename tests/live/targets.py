@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from demo.stage import NODE
@@ -17,6 +18,7 @@ from tests.nodes.spec import NodeSpec
 KEEPER = "keeper1"
 ACCOUNT = "keeper"
 FOLDER = "/srv/backups"
+SOURCE = Path(__file__).resolve().parents[2] / "roles/backup/files/streamfleet_backup"
 PACKAGES = "openssl rclone restic memcached python3-swift python3-lxml"
 
 #: An authority, and a certificate of it for the node's address.
@@ -168,6 +170,30 @@ def start(fleet: str) -> Keeper:
         made.sh(asked, str(port))
     made.sh('echo "$1 $2" >/etc/keeper/made', made.secret, made.operator)
     return made
+
+
+#: Puts what it is given as JSON (path → content) into place.
+PLACE = """
+import json, pathlib, sys
+for path, content in json.load(sys.stdin).items():
+    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+    pathlib.Path(path).write_text(content)
+"""
+PROGRAM = "PYTHONPATH=/opt/backup PYTHONDONTWRITEBYTECODE=1 python3 -P -m streamfleet_backup"
+
+
+def program(keeper: Keeper, host: str, variables: dict[str, Any], password: str, paths: list[str]) -> None:
+    """Put the role's program onto the keeper: for an operator, and with the settings of a host of another name."""
+    files = {f"/opt/backup/streamfleet_backup/{path.name}": path.read_text() for path in SOURCE.glob("*.py")}
+    told = {"host": host, "parts": [{"role": "common", "paths": paths}], "database": None, "keep": {}, "prune": False}
+    files["/etc/streamfleet/backup/settings.json"] = json.dumps(told | {"check_data": "", "upload_kbps": 0})
+    words = {
+        "RESTIC_REPOSITORY": variables["streamfleet_backup_repository"],
+        "RESTIC_PASSWORD": password,
+        "RESTIC_CACERT": "/etc/keeper/ca.pem",
+    }
+    files["/etc/streamfleet/backup/secrets.env"] = "".join(f"{name}='{value}'\n" for name, value in words.items())
+    Fleet(keeper.fleet).exec(KEEPER, ["python3", "-c", PLACE], stdin=json.dumps(files))
 
 
 def settings_changed(text: str, **changes: Any) -> str:

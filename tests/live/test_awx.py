@@ -14,53 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from demo.stage import NODE, PANEL_HOST, ROOT, Stage
-from tests.awx_jobs import Controller, Ended, answers
-from tests.awx_objects import objects
+from demo.stage import NODE, PANEL_HOST, Stage
+from tests.live.jobs import StageJobs, succeeded
 from tests.live.renames import NEW, NEW_PANEL, NEW_STREAM, OLD
 from tests.live.visitors import ask
 
 pytestmark = pytest.mark.live
 
 
-class Jobs:
-    """Launches templates on the node of a stage, with the credentials that its operator would have given AWX."""
-
-    def __init__(self, stage: Stage, directory: Path, *more: str) -> None:
-        self.stage, self.directory, self.more = stage, directory, more
-        self.types = {item["name"]: item for item in objects()["awx.awx.credential_type"]}
-
-    def launch(self, name: str, job_type: str = "run", **given: str) -> Ended:
-        template = next(item for item in objects()["awx.awx.job_template"] if item["name"] == f"Streamfleet {name}")
-        known, inputs = self.stage.variables(), {}
-        if "Streamfleet panel" in template["credentials"]:
-            ca = Path(known["STREAMFLEET_CA"]).read_text()
-            inputs = {
-                "Streamfleet panel": {"url": known["STREAMFLEET_URL"], "token": known["STREAMFLEET_TOKEN"], "ca": ca}
-            }
-        controller = Controller(self.directory, self.types, inputs, {})
-        ended = controller.launch(
-            template,
-            answers(template, **given) if template["survey_enabled"] else {},
-            sources=[
-                str(ROOT / "inventories/demo/hosts.yml"),
-                str(ROOT / f".nodes/{self.stage.fleet}/inventory.yml"),
-                *self.more,
-            ],
-            job_type=job_type,
-            limit=NODE,
-        )
-        assert known.get("STREAMFLEET_TOKEN", "no token yet") not in ended.output
-        return ended
-
-
-def succeeded(ended: Ended) -> Ended:
-    assert ended.code == 0, ended.told or ended.output[-3000:]
-    return ended
-
-
 def test_hosts_are_checked_and_converged_by_jobs(platform: Stage, tmp_path: Path) -> None:
-    jobs = Jobs(platform, tmp_path)
+    jobs = StageJobs(platform, tmp_path)
     succeeded(jobs.launch("self-check"))
     assert "changed" in succeeded(jobs.launch("converge", "check")).results["Apply what the panel says"]
     succeeded(jobs.launch("converge"))
@@ -68,7 +31,7 @@ def test_hosts_are_checked_and_converged_by_jobs(platform: Stage, tmp_path: Path
 
 @pytest.mark.full
 def test_certificates_and_media_by_jobs(platform: Stage, tmp_path: Path) -> None:
-    jobs = Jobs(platform, tmp_path)
+    jobs = StageJobs(platform, tmp_path)
     succeeded(jobs.launch("certificates"))
     refused = jobs.launch("certificates", certificates_renew="other.example.net")
     assert refused.code != 0
@@ -113,8 +76,8 @@ def hardened_backed_up_and_renamed(stage: Stage, directory: Path) -> None:
     }
     more = directory / "more.yml"
     more.write_text(yaml.safe_dump({"all": {"vars": variables, "children": groups}}))
-    jobs = Jobs(stage, directory, str(more))
-    loaded = "firewall : Let in what the host is for, and nothing else"
+    jobs = StageJobs(stage, directory, str(more))
+    loaded = "Let in what the host is for, and nothing else"
     assert succeeded(jobs.launch("hardening")).results[loaded]["changed"]
     succeeded(jobs.launch("install"))
     succeeded(jobs.launch("backup"))
@@ -132,7 +95,7 @@ def test_a_host_from_its_installation_to_its_end_by_jobs(tmp_path: Path) -> None
     stage = Stage(f"awx{secrets.token_hex(3)}", tmp_path / "stage")
     stage.start()
     try:
-        jobs = Jobs(stage, tmp_path)
+        jobs = StageJobs(stage, tmp_path)
         succeeded(jobs.launch("install", "check"))
         succeeded(jobs.launch("site"))
         assert "changed=0" in succeeded(jobs.launch("install")).output

@@ -1,6 +1,6 @@
 """Backups onto servers of each kind that there is: SFTP, REST and S3, which are real programs on a node of their own.
 
-tests/live/targets.py has the servers. Tests playbooks: backup.yml restore_customer.yml.
+tests/live/targets.py has the servers. Tests playbooks: backup.yml restore.yml restore_customer.yml.
 """
 
 from __future__ import annotations
@@ -196,11 +196,76 @@ def test_a_host_that_is_taken_over_can_add_and_not_take_away(site: Site, keeper:
 
     # The operator, by the way that hosts do not have.
     operator = keeper.rest(operator=True)["streamfleet_backup_repository"]
-    restic = f"RESTIC_PASSWORD={PASSWORD} restic -r {operator} --cacert /etc/keeper/ca.pem"
-    assert "remove" in keeper.sh(f"{restic} forget --tag streamfleet --keep-last 1 --prune 2>&1")
-    assert len(json.loads(site.sh("streamfleet-backup list"))) == 1
+    targets.program(keeper, "nobody", {"streamfleet_backup_repository": "/nowhere"}, "never-opened", ["/nowhere"])
+    opened = f"RESTIC_PASSWORD={PASSWORD} RESTIC_CACERT=/etc/keeper/ca.pem"
+    prune = f"{opened} {targets.PROGRAM} prune --host demo1 --repository '{operator}'"
+    one = f"{prune} --keep-daily 1 --keep-weekly 0 --keep-monthly 0"
+    good = json.loads(site.sh("streamfleet-backup list"))
+    # None of the last month goes.
+    assert (json.loads(keeper.sh(one))["kept"], json.loads(site.sh("streamfleet-backup list"))) == (len(good), good)
+    # The host adds a whole backup with a time that would put good ones out.
+    for moment, said in (("2099-01-01 00:00:00", "are of the future"), ("2020-01-01 00:00:00", "have come since the")):
+        false = [false_backup(site, restic, moment, "streamfleet")]
+        false.append(false_backup(site, restic, moment, "streamfleet-manifest", f"data:{false[0]}"))
+        refusal = keeper.sh(f"{one} --keep-within 0 2>&1 || true")
+        assert (said in refusal, false[0][:8] in refusal, "Nothing was removed" in refusal) == (True,) * 3, refusal
+        assert good == [item for item in json.loads(site.sh("streamfleet-backup list")) if item["id"] != false[0]]
+        keeper.sh(f"{opened} restic -r '{operator}' --cacert /etc/keeper/ca.pem forget {' '.join(false)}")
+    shown = keeper.sh(f"{one} --keep-within 0 --dry-run")
+    assert (json.loads(shown)["kept"], operator in shown) == (1, False)
+    assert json.loads(keeper.sh(f"{one} --keep-within 0"))["forgotten"]
+    assert json.loads(site.sh("streamfleet-backup list")) == good[-1:]
+    assert site.job("restore")["result"]["missing"] == 0
     assert site.job("backup")["state"] == "succeeded"
     whole(site, keeper, kind)
+
+
+def false_backup(site: Site, restic: str, moment: str, *tags: str) -> str:
+    """What a host that was taken over adds, with a time of its choice; its id."""
+    words = " ".join(f"--tag {tag}" for tag in tags)
+    made = site.sh(f"{restic} backup /etc/hostname --host demo1 --time '{moment}' {words} --json | tail -1")
+    found: str = json.loads(made)["snapshot_id"]
+    listed = json.loads(site.sh(f"{restic} snapshots --json --no-lock"))
+    return next(str(item["id"]) for item in listed if item["id"].startswith(found))
+
+
+@pytest.mark.parametrize("kind", ["rest"])
+def test_a_hosts_backup_goes_onto_another_host(site: Site, keeper: targets.Keeper, tmp_path: Path, kind: str) -> None:
+    """audio1, which is the keeper's node, has a repository and a password of its own."""
+    media_root, password = "/var/lib/streamfleet/media", "known-to-audio1-alone"
+    mode, owner, group = site.sh(f"stat -c '%a %U %G' {media_root}").split()
+    keeper.sh(f"id {owner} >/dev/null 2>&1 || useradd --system {owner}; getent group {group} || groupadd {group}")
+    keeper.sh(f"install -d -m {mode} -o {owner} -g {group} {media_root} && install -d {media_root}/299999/night")
+    library = f"cd {media_root}/299999 && find . -exec stat -c '%n %a %U %G' {{}} + | sort && sha256sum night/*"
+    keeper.sh(f"head -c 300000 /dev/urandom >{media_root}/299999/night/one.mp3")
+    targets.program(keeper, "audio1", keeper.rest("audio1"), password, [media_root])
+    keeper.sh(f"{targets.PROGRAM} backup")
+    before = keeper.sh(library)
+
+    known = {"restore_host": "audio1", "restore_repository": keeper.rest("audio1")["streamfleet_backup_repository"]}
+    (tmp_path / "whose.json").write_text(json.dumps(known))
+    (tmp_path / "opened.json").write_text(json.dumps({"restore_repository_password": password}))
+    asked: tuple[str, ...] = ("-e", f"@{tmp_path / 'whose.json'}")
+    refused = site.refused("restore", *asked)
+    assert "does not open it" in refused
+    assert "as restore_repository_password" in refused
+    asked = (*asked, "-e", f"@{tmp_path / 'opened.json'}")
+    site.play("restore", *asked)
+    shown = site.status()["result"]
+    # Its library, and nothing of what is here.
+    assert (shown["done"], shown["missing"], shown["different"]) == (False, 3, 0), shown
+    assert site.sh(f"ls {media_root}").split().count("299999") == 0
+    site.play("restore", *asked, "-e", "restore_confirm=yes")
+    done = site.status()["result"]
+    assert (done["done"], done["missing"], done["differing"], "database" in done) == (True, 3, 0, False), done
+    assert site.sh(library) == before
+    # Nowhere is what opens it, and this host goes on with its own repository.
+    kept = "/etc/streamfleet /run/streamfleet-backup /var/lib/streamfleet-backup /var/log"
+    assert site.sh(f"grep -rl {password} {kept}; journalctl -q | grep -c {password} || true") == "0"
+    assert password not in (site.stage.state / "restore.log").read_text()
+    assert site.job("backup")["state"] == "succeeded"
+    assert site.status()["result"]["repository"].endswith("/demo1/")
+    site.sh(f"rm -r {media_root}/299999")
 
 
 @pytest.mark.parametrize("kind", ["s3"])

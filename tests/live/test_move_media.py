@@ -28,6 +28,7 @@ PLACE = "/var/lib/streamfleet/media"
 COPY, UNIT_OF_PLACE = "streamfleet-media-copy.service", "var-lib-streamfleet-media.mount"
 #: The unit that the copy runs in is gone with it.
 KEEP = f"cp /run/systemd/transient/{COPY} /root/copy.service"
+SHUT_OUT = "shut-out.service"
 #: All that is there of every file.
 LISTING = f"cd {PLACE} && find . ! -type d -printf '%y %m %U:%G %s %T@ %n %p %l\\n' | sort"
 #: Short, so that during each move tracks begin.
@@ -77,7 +78,9 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Library]:
     with Library(Path(tmp_path_factory.mktemp("library"))).started() as node:
         node.sh(CERTIFICATE)
         node.play(node.folder / "roles.yml")
-        node.sh("mkdir -p /srv/disk")
+        # As the RTMPS listener and others are that have no business with the libraries.
+        shut = "-p InaccessiblePaths=/var/lib/streamfleet sleep infinity"
+        node.sh(f"mkdir -p /srv/disk; systemd-run --quiet --unit={SHUT_OUT} {shut}")
         folder = Path(tmp_path_factory.mktemp("tones"))
         node.want(node.radio(playlist("day", folder="day")), station(*OTHER))
         node.panel.documents[NODE]["media_users"] = [media_user("alice.up", 200001, HASH)]
@@ -163,6 +166,8 @@ def test_they_move_while_they_are_played_and_written_to(library: Library, ears: 
 def test_units_that_run_see_it_and_may_do_no_more_than_before(library: Library, ears: Ears, tmp_path: Path) -> None:
     assert library.in_autodj(f"stat -c %d:%i {PLACE}") == library.top()
     assert "Read-only file system" in library.in_autodj(f"touch {MEDIA}/x")
+    shut_out = f"nsenter --target=$(systemctl show -p MainPID --value {SHUT_OUT}) --mount ls {PLACE} 2>&1; true"
+    assert "No such file or directory" in library.sh(shut_out)
     (tmp_path / "new.mp3").write_bytes(b"new")
     library.sftp().run(f"put {tmp_path}/new.mp3 new.mp3")
     assert library.sh(f"cat {DISK}/200001/new.mp3") == "new"

@@ -6,6 +6,7 @@ Tests playbooks: transfer.yml. The panel is a real one, on this machine; the nod
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -18,9 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamfleet.behaviour.route import Route
 
 from tests.contract.panel_server import Panel, running_panel
-from tests.live import tones
+from tests.live import returning, tones
+from tests.live.jobs import Jobs, succeeded
 from tests.live.streams import Listener, Source, on_air
 from tests.live.upgrades import Run
 from tests.nodes.fleet import Fleet, NodeSpec
@@ -104,6 +107,12 @@ class Pair:
         """Run the playbook of these tests, for the customer."""
         given = [word for one in ("transfer_customer=ada", *arguments) for word in ("-e", one)]
         return self.play("playbooks/transfer.yml", *given, ok=ok)
+
+    @property
+    def jobs(self) -> Jobs:
+        """AWX with these nodes and the credential of this panel."""
+        sources = [str(self.fleet.inventory), str(self.folder / "groups.json")]
+        return Jobs(self.folder, sources, {"url": self.panel.url, "token": self.panel.token})
 
     def begun(self, *arguments: str) -> list[str]:
         """The command that ``transfer`` runs."""
@@ -201,6 +210,21 @@ class Returning:
         self._thread.join(30)
 
 
+@contextlib.contextmanager
+def off_the_air_for_seconds(pair: Pair, node: str, port: int) -> Iterator[None]:
+    """Somebody listens who comes back to that address; at the end the station is heard, and was never away for long."""
+    route, url = Route(pair.address(node)), f"http://{pair.address(node)}:{port}/stream"
+    ear = {"talk": returning.Staying(lambda: returning.Sound(route, url))}
+    with returning.on_air({}, ear):
+        ear["talk"].silence_from_here()
+        yield
+        returning.await_all({}, ear)
+        silence = ear["talk"].silence
+        print(f"off the air for {silence:.1f} seconds")
+        assert len(ear["talk"].connections) > 1
+        assert silence < returning.OFF_AIR
+
+
 def upload(pair: Pair, node: str, path: Path, name: str) -> None:
     """Put a file into the customer's library on a node."""
     library = f"/var/lib/streamfleet/media/{pair.uid}"
@@ -276,7 +300,7 @@ def test_they_go_while_they_are_heard_and_are_sent_on(pair: Pair) -> None:
     command = pair.command(
         "playbooks/transfer.yml", "-e", "transfer_customer=ada", "-e", "transfer_to=n2", "-e", "transfer_confirm=yes"
     )
-    with Returning(pair, "n1", was) as encoder:
+    with Returning(pair, "n1", was) as encoder, off_the_air_for_seconds(pair, "n1", was):
         listener = pair.listener("n1", was)
         running = subprocess.Popen(
             command, cwd=ROOT, env=pair.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -321,7 +345,8 @@ def test_they_go_back_with_what_has_come_since(pair: Pair, tmp_path: Path) -> No
     upload(pair, "n2", tmp_path / "late.txt", "late.txt")
     pair.sh("n2", f"rm /var/lib/streamfleet/media/{pair.uid}/same.bin")
     there = pair.sh("n2", LISTING)
-    said = pair.transfer("transfer_undo=true")
+    jobs = pair.jobs
+    said = succeeded(jobs.launch("transfer", transfer_customer="ada", transfer_undo="yes")).output
     assert "on n1 as before" in said
     assert pair.get("/media-services/talk")["node"] == "n1"
     assert pair.get("/transfers")["count"] == 0
@@ -355,10 +380,11 @@ def test_a_library_that_is_there_already_is_left_as_it_is(pair: Pair) -> None:
 
 
 def test_a_node_that_cannot_start_them_gives_them_back(pair: Pair) -> None:
-    before = pair.sh("n1", LISTING)
+    before, port = pair.sh("n1", LISTING), pair.port("talk")
     pair.sh("n2", "chmod 0 /usr/bin/icecast2")
     try:
-        said = " ".join(pair.transfer("transfer_to=n2", "transfer_confirm=yes", ok=False).split())
+        with Returning(pair, "n1", port), off_the_air_for_seconds(pair, "n1", port):
+            said = " ".join(pair.transfer("transfer_to=n2", "transfer_confirm=yes", ok=False).split())
     finally:
         pair.sh("n2", "chmod 755 /usr/bin/icecast2")
     assert "So the services went back, and are on n1 as before" in said
@@ -402,8 +428,9 @@ def test_a_node_that_drops_out_while_they_are_held_leaves_them_where_they_were(p
 
 def test_they_go_for_good(pair: Pair) -> None:
     before = pair.sh("n1", LISTING)
-    pair.transfer("transfer_to=n2", "transfer_confirm=yes")
-    pair.transfer("transfer_release=true")
+    jobs = pair.jobs
+    succeeded(jobs.launch("transfer", transfer_service="jazz,talk", transfer_to="n2", transfer_confirm="yes"))
+    succeeded(jobs.launch("transfer", transfer_customer="ada", transfer_release="yes"))
     assert pair.get("/transfers")["count"] == 0
     pair.has_nothing("n1")
     assert pair.sh("n2", "ls /var/lib/streamfleet/transfer; true") == ""

@@ -225,8 +225,9 @@ class Run:
             return reached(self.tasks)
 
     def kill(self) -> None:
-        """SIGKILL to all processes of the run on the controller."""
-        processes.kill(self._process.pid)
+        """SIGKILL to all processes of the run on the controller; nothing where it has ended."""
+        if self._process.poll() is None:
+            processes.kill(self._process.pid)
         self._process.wait(30)
         self._reader.join(30)
 

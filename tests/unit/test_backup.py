@@ -486,6 +486,9 @@ def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     # The secret was put back before; the panel was stopped for it, and nobody has started it.
     assert ("stop", ["panel.service"]) in host.units.asked
     assert ("start", ["panel.service"]) not in host.units.asked
+    # Nor does the host, when it is restarted.
+    held = host.settings.data / journal.HELD
+    assert [path.name for path in held.iterdir()] == ["panel.service"]
     with pytest.raises(BackupError, match=r"has not ended\. Run restore\.yml again.*Nothing was stored"):
         host.backup()
     # Another host with the same name, or an older version, may have stored something meanwhile.
@@ -493,11 +496,53 @@ def test_an_interrupted_restore_is_gone_on_with(host: Host) -> None:
     late = host.restic.made[-1]["id"]
     host.restic.backup([str(host.secret)], [backup.MANIFEST_TAG, f"data:{late}"])
     fetched = host.restic.acts.count("restore")
+    started: list[bool] = []
+    host.units.act = lambda verb, names: started.append(held.exists()) if verb == "start" else None
     host.restore(confirm=True)
+    # It can start by then.
+    assert started == [False]
     # The manifest, and nothing else: the song lay there.
     assert host.restic.acts.count("restore") == fetched + 1
     assert host.song.read_bytes() == b"music" * 1000
-    assert ("start", ["panel.service"]) in host.units.asked
+
+
+def test_a_restore_that_fails_keeps_its_units_from_starting_and_one_that_stops_nothing_keeps_none(host: Host) -> None:
+    host.backup()
+    host.song.unlink()
+    started: list[bool] = []
+    host.units.act = lambda verb, _names: started.append(any((host.settings.data / journal.HELD).glob("*")))
+    host.restore(confirm=True)
+    assert not any(started)
+    host.secret.write_text("KEY='new'\n")
+
+    def fails(verb: str, _names: Sequence[str]) -> None:
+        raise BackupError(f"systemctl {verb} failed")
+
+    host.units.act = fails
+    with pytest.raises(BackupError):
+        host.restore(confirm=True)
+    assert (host.settings.data / journal.HELD / "panel.service").is_file()
+
+
+def test_the_panels_units_do_not_start_while_a_restore_has_not_ended() -> None:
+    held = {unit for items in declared().values() for item in items if "database" in item for unit in item["units"]}
+    assert len(held) == 3
+    line = f"AssertPathExists=!{settings.DATA / journal.HELD}/%n"
+    for unit in held:
+        (template,) = ROOT.glob(f"roles/*/templates/{unit}.j2")
+        head, _service, _rest = template.read_text().partition("[Service]")
+        assert line in head.splitlines(), template
+    # Those who look, and those who would start them, look at the same.
+    doctor = (ROOT / "module_utils/streamfleet/doctor/units.py").read_text()
+    assert f'HELD = "{settings.DATA / journal.HELD}"' in doctor
+    for path in (
+        "roles/panel/tasks/preflight.yml",
+        "roles/panel/tasks/self_check.yml",
+        "library/streamfleet_fleet_lock.py",
+    ):
+        assert f"{settings.DATA / journal.HELD}/streamfleet-panel.service" in (ROOT / path).read_text(), path
+    command = (ROOT / "roles/panel/files/streamfleet_command/host.py").read_text()
+    assert f'HELD = Path("{settings.DATA / journal.HELD}")' in command
 
 
 def test_the_timer_stores_nothing_of_a_host_that_was_made_anew_until_somebody_has_decided(host: Host) -> None:
@@ -751,6 +796,22 @@ def test_what_a_restore_is_asked_is_not_kept_since_it_may_hold_a_password(
     assert list(tmp_path.glob("restore.json")) == []
 
 
+def test_another_repository_has_a_password_of_its_own(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {"RESTIC_PASSWORD": "of-this-host", "AWS_ACCESS_KEY_ID": "key", **{"RESTIC_REPOSITORY": "/srv/audio9"}}
+    mine = dataclasses.replace(host.settings, host="audio9", environment=own)
+    monkeypatch.setattr(program, "load", lambda: mine)
+    assert program._settings_of(dict(program.ORDER)) is mine
+    order = {"host": "audio1", "repository": "/srv/audio1", "repository_password": "of-the-other"}
+    other = program._settings_of(program.ORDER | order)
+    changed = {"RESTIC_REPOSITORY": "/srv/audio1", "RESTIC_PASSWORD": "of-the-other"}
+    assert (other.host, dict(other.environment)) == ("audio1", own | changed)
+    # Of the same account, where nobody says otherwise.
+    assert program._settings_of(order | {"repository_password": ""}).environment["RESTIC_PASSWORD"] == "of-this-host"
+    # On no command line, which everybody on the host sees.
+    with pytest.raises(SystemExit):
+        program._parser().parse_args(["begin", "restore", "--repository-password", "x"])
+
+
 def test_conflicts_that_are_not_named_are_counted(host: Host) -> None:
     for number in range(plan.SHOWN + 3):
         host.song.with_name(f"{number}.mp3").write_text("old")
@@ -840,7 +901,7 @@ def test_backups_that_do_not_count_take_no_place_of_those_that_do(host: Host) ->
     assert backup.outdated(backup.complete(host.restic), {"daily": 0}) == []
     host.restic.backup([str(host.secret)], [backup.DATA_TAG])
     host.restic.made[-1]["time"] = "2026-01-05T23:00:00Z"
-    backup.forget(dataclasses.replace(host.settings, keep={"daily": 1}), host.restic)
+    backup.forget(host.restic, backup.outdated(backup.complete(host.restic), {"daily": 1}))
     assert [item["id"] for item in backup.complete(host.restic)] == [third]
 
 
@@ -1285,20 +1346,30 @@ def test_nothing_is_put_back_over_an_upgrade_or_a_change_of_names_that_has_not_e
     names = [play.get("name") for play in plays]
     (task,) = plays[names.index("Have the fleet for this run")]["tasks"]
     assert task["ansible.builtin.import_tasks"] == "tasks/fleet_at_rest.yml"
-    # A panel that is lost says nothing of either.
+    # A panel that is lost says nothing of either, and what is gone on with is no hindrance to itself.
+    goes_on = task["vars"].pop("__streamfleet_restore_goes_on")
     assert task["vars"] == {"__streamfleet_lock_optional": True}
+    known = {"_streamfleet_panel_inventory_name": "panel1"}
+    for hosts, answer in ((["panel1", "audio1"], "True"), (["audio1"], "False")):
+        rendered = (
+            jinja2.Environment(autoescape=True).from_string(goes_on).render(ansible_play_hosts_all=hosts, **known)
+        )
+        assert rendered == answer
     assert names.index("Have the fleet for this run") < names.index("Put back what nodes had")
     tasks = yaml.safe_load((ROOT / "playbooks/tasks/fleet_at_rest.yml").read_text())
     (check,) = [task for task in tasks if "ansible.builtin.assert" in task]
     language = jinja2.Environment(undefined=jinja2.ChainableUndefined, autoescape=True)
-    for known, held in (
+    language.filters["bool"] = lambda value: value in (True, "True")
+    for lock_told, held in (
         ({}, []),
         ({"upgrade": False, "domain_change": None}, []),
         ({"upgrade": True, "domain_change": None}, ["no upgrade is under way"]),
         ({"upgrade": False, "domain_change": {"from": "a"}}, ["no change of names is unfinished"]),
+        ({"upgrade": False, "domain_change": None, "restore": True}, ["no restore of the panel is under way"]),
     ):
         said = {
-            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=known) for item in check["loop"]
+            item["name"]: language.from_string(item["that"]).render(__streamfleet_lock=lock_told)
+            for item in check["loop"]
         }
         assert [name for name, that in said.items() if that != "True"] == held
 

@@ -248,6 +248,12 @@ def test_the_panel_is_given_the_rows_and_the_keys_of_the_backup_and_nothing_of_o
 def test_an_order_of_a_part_is_read_and_what_is_none_is_refused() -> None:
     order = {"only": ["/a"], "missing": [], "username": "ada", "confirm": True}
     assert program._read_order(json.dumps(order)) == order
-    for wrong in ({"only": "/a"}, {"only": [1]}, {"username": True}, {"confirm": "yes"}):
+    for wrong in (
+        {"only": "/a"},
+        {"repository_password": 12345678},
+        {"only": [1]},
+        {"username": True},
+        {"confirm": "yes"},
+    ):
         with pytest.raises(BackupError, match="must be a JSON object"):
             program._read_order(json.dumps(wrong))

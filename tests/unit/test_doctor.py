@@ -204,6 +204,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
     ),
     ("units.masked", down(LoadState="masked", ActiveState="inactive"), "masked"),
     ("units.missing", down(LoadState="not-found", ActiveState="inactive"), "no unit"),
+    ("units.held", down(ActiveState="inactive", SubState="dead", Result="success", held=True), "has not ended"),
     ("units.memory", down(Result="oom-kill"), "memory"),
     ("units.start", down(ExecMainStatus="203"), "program is missing"),
     ("units.off", down(ActiveState="inactive", SubState="dead", Result="success"), "was stopped"),
@@ -553,6 +554,7 @@ def test_units_that_are_to_run(tmp_path: Path) -> None:
         },
     )
     seen = units.gather(told.host, About(), {})
+    assert not any(unit["held"] for unit in seen["ill"].values())
     assert seen["boot"] == ["streamfleet-instances.target"]
     asked = next(line for line in told.ran if line.startswith("systemctl show")).split(" -- ")[1].split()
     assert asked == [STATION, "streamfleet-usage.service", "streamfleet-once.service"]
@@ -564,6 +566,13 @@ def test_units_that_are_to_run(tmp_path: Path) -> None:
         ("units.boot", "streamfleet-instances.target"),
     ]
     assert found[0].commands == (("systemctl", "reset-failed", STATION), ("systemctl", "start", STATION))
+    held = told.host.path(f"{units.HELD}/{STATION}")
+    held.parent.mkdir(parents=True)
+    held.touch()
+    seen = units.gather(told.host, About(), {})
+    one, *_others = units.judge(changed(HEALTHY, {"units": seen}))
+    # Nobody starts it in place of the restore.
+    assert (one.check, one.subject, one.commands) == ("units.held", STATION, ())
 
 
 @contextmanager

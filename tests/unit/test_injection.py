@@ -67,7 +67,7 @@ OBJECTS: dict[str, list[dict[str, Any]]] = {
 HEX = re.compile(r"[0-9a-f]{32,64}")
 FILES = re.compile(
     r"/etc/streamfleet/(?:instances/[a-z0-9_]+/(?P<slug>[a-z0-9-]+)/[a-z_]+(?:\.[a-z]+)?|routes/(?P<route>[a-z0-9-]+)\.json"
-    r"|publish-keys/[0-9a-f]{64}\.json)",
+    r"|publish-keys/(?:[0-9a-f]{64}|of-(?P<keys>[a-z0-9-]+))\.json)",
     re.IGNORECASE,
 )
 

@@ -353,6 +353,12 @@ def test_who_could_only_read_is_made_to_read_only() -> None:
     # What covers the place there, as InaccessiblePaths does, is not touched.
     closed = [mount(1, 0, "/", "ro"), mount(9, 1, LIBRARIES, **NEW), mount(3, 9, LIBRARIES, "ro", device="0:5")]
     assert storage.too_free(closed, ours) == []
+    above = [mount(1, 0, "/"), mount(2, 1, "/var/lib/streamfleet", "ro", device="0:5"), mount(9, 1, LIBRARIES, **NEW)]
+    assert storage.too_free(above, ours) == []
+    root = [mount(1, 0, "/"), mount(9, 1, LIBRARIES, **NEW), mount(2, 1, "/", device="0:5")]
+    assert storage.too_free(root, ours) == []
+    open_there = [mount(1, 0, "/"), mount(2, 1, "/var/lib/streamfleet"), mount(9, 2, LIBRARIES, **NEW)]
+    assert storage.too_free(open_there, ours) == [(LIBRARIES, ("nosuid", "nodev"))]
     wowza = [mount(1, 0, "/"), mount(4, 1, storage.ALSO, "ro", "nosymfollow"), mount(9, 4, storage.ALSO, **NEW)]
     assert storage.too_free(wowza, ours) == [(storage.ALSO, ("ro", "nosuid", "nodev", "nosymfollow"))]
     done = [mount(1, 0, "/", "ro"), mount(9, 1, LIBRARIES, "ro", "nosuid", "nodev", **NEW)]

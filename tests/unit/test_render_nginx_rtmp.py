@@ -25,9 +25,10 @@ def service(**more: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def grants(instance: Instance) -> dict[str, dict[str, Any]]:
-    """What the files say, by the name of the file."""
-    return {Path(file.path).stem: json.loads(file.content) for file in instance.files if file.kind == "key"}
+def grants(instance: Instance, *, of: bool = False) -> dict[str, dict[str, Any]]:
+    """What the files of keys say, by the name of the file; ``of``: and the one of all keys."""
+    found = {Path(file.path).stem: json.loads(file.content) for file in instance.files if file.kind == "key"}
+    return {stem: said for stem, said in found.items() if of or not stem.startswith("of-")}
 
 
 def name(key: str) -> str:
@@ -39,7 +40,11 @@ def test_a_running_channel_says_whose_it_is_and_has_one_file_without_the_key() -
     assert grants(instance) == {
         name(KEY): {"slug": "rock-tv", "uid": 200001, "expires": None, "max_bitrate_kbps": 4000}
     }
-    file, owner = instance.files
+    file, of, owner = instance.files
+    assert (of.path, json.loads(of.content)) == (
+        "/etc/streamfleet/publish-keys/of-rock-tv.json",
+        {"keys": [name(KEY)]},
+    )
     assert (owner.path, owner.group, owner.kind) == ("/etc/streamfleet/routes/rock-tv.json", "www-data", "route")
     assert json.loads(owner.content) == {"uid": 200001}
     assert file.path == f"/etc/streamfleet/publish-keys/{name(KEY)}.json"
@@ -93,3 +98,75 @@ def test_an_old_key_without_a_certain_end_is_refused(expires: object) -> None:
     old = [{"value": "o" * 24, "expires": expires}]
     with pytest.raises(RenderError, match="RFC 3339"):
         render(service(previous_credentials={"stream_key": old}), {})
+
+
+FORWARD = {
+    "address": "192.0.2.7",
+    "stream_host": "n2.example.net",
+    "host_ports": {"RTMP": 1945, "RTMPS": 0},
+    "open": True,
+}
+DIGESTS = {
+    "stream_key": [{"digest": "a" * 64, "expires": None}, {"digest": "b" * 64, "expires": "2026-11-24T13:00:00+01:00"}]
+}
+
+
+def moved(**more: Any) -> dict[str, Any]:
+    """The same as its former node has it."""
+    return service(**{"state": "moved", "credentials": {"stream_key": "f" * 32}, "digests": DIGESTS, **more})
+
+
+def test_of_a_channel_that_moved_encoders_and_viewers_are_sent_on() -> None:
+    instance = render(moved(forward=FORWARD), {"stream_host": "n1.example.net"})
+    to = {"slug": "rock-tv", "uid": 200001, "to": "rtmp://192.0.2.7:1945/live"}
+    assert grants(instance, of=True) == {
+        f"moved-{'a' * 64}": {**to, "expires": None},
+        f"moved-{'b' * 64}": {**to, "expires": "2026-11-24T12:00:00Z"},
+        # Tickets of another node find no key here.
+        "of-rock-tv": {"keys": [], "moved": True},
+    }
+    assert json.loads(instance.files[-1].content) == {
+        "uid": 200001,
+        "elsewhere": True,
+        "web": {"address": "192.0.2.7", "host": "n2.example.net", "here": "n1.example.net"},
+    }
+    by_six = grants(render(moved(forward={**FORWARD, "address": "2001:db8::7"}), {}))
+    assert by_six[f"moved-{'a' * 64}"]["to"] == "rtmp://[2001:db8::7]:1945/live"
+
+
+def test_while_nobody_has_it_on_the_air_encoders_are_known_and_viewers_have_what_is_here() -> None:
+    instance = render(moved(forward=None), {})
+    assert [said["to"] for said in grants(instance).values()] == [None, None]
+    assert json.loads(instance.files[-1].content) == {"uid": 200001}
+    back = render(moved(forward={**FORWARD, "open": False}), {})
+    assert [said["to"] for said in grants(back).values()] == [None, None]
+    assert json.loads(back.files[-1].content)["web"]["address"] == "192.0.2.7"
+
+
+def test_of_one_that_is_off_the_air_nobody_is_sent_on() -> None:
+    assert grants(render(moved(forward=FORWARD, digests={}), {})) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"address": "n2.example.net"}, "forward.address"),
+        ({"address": "192.0.2.7/live"}, "forward.address"),
+        ({"stream_host": "a b"}, "forward.stream_host"),
+        ({"stream_host": None}, "forward.stream_host"),
+        ({"host_ports": {"RTMP": 0}}, "forward.host_ports"),
+        ({"host_ports": {"RTMP": True}}, "forward.host_ports"),
+        ({"host_ports": {}}, "forward.host_ports"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused_by_field(change: dict[str, Any], field: str) -> None:
+    with pytest.raises(RenderError) as refused:
+        render(moved(forward={**FORWARD, **change}), {})
+    assert refused.value.field == field
+
+
+@pytest.mark.parametrize("digest", ["../x", "A" * 64, None, "a" * 63])
+def test_what_is_no_digest_is_no_name_of_a_file(digest: object) -> None:
+    with pytest.raises(RenderError) as refused:
+        render(moved(forward=FORWARD, digests={"stream_key": [{"digest": digest, "expires": None}]}), {})
+    assert refused.value.field == "digests.stream_key"

@@ -6,13 +6,14 @@ nodes make of it is shown by tests/live/test_transfer.py.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,21 @@ def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:
     assert here.ended() == (True, "")
     assert not here.folder.exists()
     assert here.ended() == (False, "")
+
+
+def test_of_services_without_files_nothing_is_begun(nodes: Nodes) -> None:
+    here, folders = getting.Getting(nodes.host("into"), "7"), ["services/rock-tv"]
+    here.keyed(ORIGIN)
+    before = len(nodes.commands)
+    assert here.copied(ORIGIN, Given({}), folders, 60)["status"]["step"] == "copied"
+    assert here.caught_up(ORIGIN, Given({}), folders)["verified"]["files"] == 0
+    assert len(nodes.commands) == before
+    # What is there is somebody else's all the same.
+    other = getting.Getting(nodes.host("into"), "8")
+    other.keyed(ORIGIN)
+    nodes.put("into", "services/rock-tv/old", "old")
+    with pytest.raises(CopyError, match="services/rock-tv is on this node already"):
+        other.copied(ORIGIN, Given({}), folders, 60)
 
 
 def test_nothing_comes_along_that_would_lend_roots_power(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -482,6 +498,40 @@ def test_a_node_is_asked_whether_it_can_have_them(nodes: Nodes) -> None:
         ready.check(other, ["rock-fm"], templates, [], ["192.0.2.10", "192.0.2.16"])
 
 
+def test_channels_need_a_server_that_sends_on_at_both_ends(nodes: Nodes) -> None:
+    host = nodes.host("from")
+    entries = {"rock-tv": {"unit": None, "engine": "nginx_rtmp", "state": "running"}}
+    state.save(host.state, {"epoch": "e", "generation": 1, "services": entries})
+    said = {"state": "fresh", "publishers": 1}
+    answering = replace(host, run=lambda *_words: Finished(0, json.dumps(said)))
+    units = host.path("/etc/systemd/system")
+    units.mkdir(parents=True)
+    for unit in ready.SHARED:
+        (units / unit).write_text("")
+    with pytest.raises(CopyError, match=r"cannot send on .*rtmp/nginx.conf is missing: run install.yml"):
+        ready.templates_of(answering, ["rock-tv"])
+    settings = host.path(ready.RTMP_SETTINGS)
+    settings.parent.mkdir(parents=True)
+    settings.write_text("push_reconnect 1s;\n")
+    with pytest.raises(CopyError, match="of an earlier release, which sends no encoders on"):
+        ready.templates_of(answering, ["rock-tv"])
+    settings.write_text("notify_relay_redirect on;\n")
+    assert ready.templates_of(answering, ["rock-tv"]) == sorted(ready.SHARED)
+    assert ready.templates_of(answering, ["other"]) == []
+    said["state"] = "stale"
+    with pytest.raises(CopyError, match=r"its RTMP server is stale, .*streamfleet_nginx_rtmp_restart=always"):
+        ready.templates_of(answering, ["rock-tv"])
+    # The other node is asked the same.
+    other = replace(nodes.host("into"), run=answering.run)
+    with pytest.raises(CopyError, match=r"no unit streamfleet-rtmp.service: add .* group nginx_rtmp"):
+        ready.check(other, ["rock-tv"], ["streamfleet-rtmp.service"], [])
+    there = other.path("/etc/systemd/system")
+    there.mkdir(parents=True)
+    (there / "streamfleet-rtmp.service").write_text("")
+    with pytest.raises(CopyError, match=r"nginx.conf is missing"):
+        ready.check(other, ["rock-tv"], ["streamfleet-rtmp.service"], [])
+
+
 def test_a_purge_that_is_due_there_comes_first(nodes: Nodes) -> None:
     """It would remove the files that are copied meanwhile."""
     other = nodes.host("into")
@@ -528,6 +578,27 @@ def test_a_station_that_nobody_serves_is_silent(nodes: Nodes) -> None:
     routes.mkdir(parents=True)
     (routes / "rock-fm.json").write_text(f'{{"port": {free_port()}, "mounts": ["/stream"], "default": "/stream"}}')
     assert hearing.heard(nodes.host("from"), ["rock-fm", "no-route"], 0) == {"rock-fm": 0, "no-route": 0}
+
+
+def test_a_channel_is_seen_while_its_list_goes_on(nodes: Nodes) -> None:
+    host = nodes.host("from")
+    routes, folder = host.path("/etc/streamfleet/routes"), host.path("/run/streamfleet/hls/rock-tv")
+    routes.mkdir(parents=True)
+    folder.mkdir(parents=True)
+    (routes / "rock-tv.json").write_text('{"uid": 200001}')
+    place = folder / "index.m3u8"
+    assert hearing.heard(host, ["rock-tv"], 0) == {"rock-tv": 0}
+    live = "#EXTM3U\n#EXTINF:4.000,\n1.ts\n"
+    place.write_text(live)
+    assert hearing.heard(host, ["rock-tv"], 0) == {"rock-tv": len(live)}
+    place.write_text(f"{live}#EXT-X-ENDLIST\n")
+    assert hearing.heard(host, ["rock-tv"], 0) == {"rock-tv": 0}
+    place.write_text(live)
+    os.utime(place, (0, 0))
+    assert hearing.heard(host, ["rock-tv"], 0) == {"rock-tv": 0}
+    # By another node's: this one's web server is asked, which is not there.
+    (routes / "rock-tv.json").write_text('{"uid": 1, "elsewhere": true, "web": {"address": "192.0.2.7", "here": "a"}}')
+    assert hearing.heard(host, ["rock-tv"], 0) == {"rock-tv": 0}
 
 
 def test_what_was_heard_before_is_noted_once_and_missed_after(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -109,6 +109,8 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(users, "INSTALL_TOKEN", tmp_path / "install_token")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(systemd, "FOLDERS", (tmp_path / "systemd",))
+    is_held = host.is_held
+    monkeypatch.setattr(host, "is_held", lambda unit: is_held(unit, tmp_path / "held"))
     for name in ("certificates", "disks", "on_air", "servers"):
         function = getattr(host, name)
         folders = {"on_air": (tmp_path / "routes", tmp_path / "usage")}.get(name, (tmp_path / name,))
@@ -172,6 +174,19 @@ def test_units_that_do_not_run_are_problems(
     out = capsys.readouterr().out
     assert problem in out
     assert "All is well" not in out
+
+
+def test_what_a_restore_keeps_from_starting_is_told_apart(
+    system: System, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    system.units(changed("streamfleet-panel.service", active="inactive", sub="dead"))
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "streamfleet-panel.service").write_text("")
+    assert typed("status") == 1
+    out = capsys.readouterr().out
+    assert "streamfleet-panel.service is inactive: a restore has begun on this host and has not ended" in out
+    assert "run restore.yml again" in out
+    assert "systemctl start streamfleet-panel.service" not in out
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,36 @@ def test_a_run_gives_back_only_what_it_holds_itself(file: str, task: str, state:
     assert not holds(condition, __streamfleet_transfer={"state": "switched", "hold": 2}, __streamfleet_transfer_hold=2)
 
 
+@pytest.mark.parametrize(
+    ("step", "state", "begins"),
+    [
+        ("hold", "copying", True),
+        ("undo", "switched", True),
+        # Another run has held them: since when they are off the air, this one does not know.
+        ("hold", "holding", False),
+        ("undo", "returning", False),
+        ("switch", "holding", False),
+    ],
+)
+def test_how_long_they_are_off_the_air_is_counted_from_the_hold(step: str, state: str, begins: bool) -> None:
+    tasks = list(tasks_of("transfer_step"))
+    (since,) = [one for one in tasks if "off the air" in one["name"]]
+    # Before the panel is asked: after that nobody is on the air.
+    assert tasks.index(since) < tasks.index(named("transfer_step", "Have the panel do the step"))
+    given = {"__streamfleet_transfer_step": step, "__streamfleet_transfer": {"state": state}}
+    assert holds(since["when"], **given) is begins
+
+
+@pytest.mark.parametrize(
+    ("away", "without_copy", "said"), [(True, False, True), (False, False, False), (True, True, False)]
+)
+def test_who_was_not_held_is_not_said_to_have_been_off_the_air(away: bool, without_copy: bool, said: bool) -> None:
+    condition = named("transfer_undo", "Note for how long they were off the air")["when"]
+    given = {"__streamfleet_transfer_away": away, "__streamfleet_transfer_without_copy": without_copy}
+    assert holds(condition, __streamfleet_transfer_off_since=1.0, **given) is said
+    assert not holds(condition, **given)
+
+
 def test_a_playbook_that_has_the_fleet_after_the_copy_is_waited_for() -> None:
     tasks = list(tasks_of("transfer_copy"))
     names = [one["name"] for one in tasks]

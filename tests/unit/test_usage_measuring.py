@@ -498,6 +498,10 @@ def test_a_channel_is_told_as_nginx_tells_it(host: Host) -> None:
         # Whoever has the name without the lease is not the channel's publisher.
         server.answer = stat(100_000, client=8)
         assert module.Meter(host.root).measure("tv").sources == []
+        # What another node has by now it tells itself.
+        assert module.Meter(host.root).services() == ["other", "tv"]
+        host.write("etc/streamfleet/routes/other.json", json.dumps({"uid": 200002, "elsewhere": True}))
+        assert module.Meter(host.root).services() == ["tv"]
         note = {"uid": 200001, "at": NOW * 1000, "kbps": 6000, "limit_kbps": 4000}
         host.write("run/streamfleet-rtmp/dropped-tv", json.dumps(note))
         host.write("run/streamfleet-rtmp/dropped-other", json.dumps(note))

@@ -15,6 +15,8 @@ from .ports import strangers
 PATTERNS = ("streamfleet-*", "run-streamfleet*", "nginx.service", "flussonic.service", "icecast2.service")
 WANTS = "/etc/systemd/system/streamfleet-instances.target.wants"
 FOLDER = "/etc/systemd/system"
+#: Names units that do not start, since a restore has begun and has not ended (role backup).
+HELD = "/var/lib/streamfleet-backup/held"
 #: Without these in force at boot, nothing comes back after one.
 AT_BOOT = ("streamfleet-instances.target", "streamfleet-tenants.service")
 #: How many are looked into; where more are down, one cause has all of them.
@@ -93,7 +95,9 @@ def _shown(host: Host, names: list[str]) -> dict[str, dict[str, Any]]:
         told = dict(line.partition("=")[::2] for line in block.splitlines())
         if told.get("Id"):
             # Of paths, timers and targets systemd has less to say.
-            found[told["Id"]] = {**dict.fromkeys(_SHOWN.split(","), ""), **told, "log": _log(host, told["Id"])}
+            name = told["Id"]
+            held = host.path(f"{HELD}/{name}").exists()
+            found[name] = {**dict.fromkeys(_SHOWN.split(","), ""), **told, "log": _log(host, name), "held": held}
     return found
 
 
@@ -189,6 +193,14 @@ def _down(name: str, unit: dict[str, Any]) -> Finding:
             f"There is no unit {name}, though it is to run.",
             "LoadState not-found",
             "Run install.yml for this host.",
+        )
+    if unit.get("held"):
+        return Finding(
+            "units.held",
+            name,
+            f"{name} does not start, since a restore of this host has begun and has not ended.",
+            f"{HELD}/{name} is there",
+            "Run restore.yml for this host again: it goes on.",
         )
     if unit["Result"] == "oom-kill":
         return Finding(

@@ -270,26 +270,46 @@ def strictly(host: Host) -> None:
         for point, options in too_free(mounts(host, process), mounts(host)):
             way = [] if name == own else ["nsenter", f"--mount=/proc/{process}/ns/mnt"]
             command = [*way, "mount", "--options", ",".join(("remount", "bind", *options)), point]
-            if host.run(command, "", 30.0).code != 0 and _namespace(host, process) == name:
+            done = host.run(command, "", 30.0)
+            if done.code != 0 and _namespace(host, process) == name:
+                # mount's last line is about dmesg.
+                said = done.err.strip().splitlines()
                 raise MoveError(
-                    f"the libraries cannot be made {', '.join(options)} for process {process} at {point}. Look at"
-                    " `journalctl -k`; nothing is switched"
+                    f"the libraries cannot be made {', '.join(options)} for process {process} at {point}:"
+                    f" {said[0] if said else done.last_words}. Look at `journalctl -k`; nothing is switched"
                 )
+
+
+def _shut(one: Mount, theirs: list[Mount]) -> bool:
+    """Whether something else is mounted over the place of a mount, or over a folder above it."""
+    by_id = {mount.id: mount for mount in theirs}
+    way = [one]
+    while (parent := by_id.get(way[-1].parent)) is not None and parent not in way:
+        way.append(parent)
+    return any(
+        (other.parent == mount.id and other.point == mount.point)
+        or (other.parent == mount.parent and mount.point.startswith(other.point.rstrip("/") + "/"))
+        for mount in way
+        for other in theirs
+        if other not in way
+    )
 
 
 def too_free(theirs: list[Mount], ours: list[Mount]) -> list[tuple[str, tuple[str, ...]]]:
     """Of the mounts that a process sees, those of the libraries that have not all strict options of what they cover.
 
-    Each as its place and the options that it should have.
+    Each as its place and the options that it should have. What nobody there gets to is left out: a mount comes to units
+    also where its place is shut to them, as by InaccessiblePaths of a folder above it, and cannot be changed there.
     """
     new = next((one for one in reversed(ours) if one.point == LIBRARIES), None)
     if new is None:
         return []
     by_id = {one.id: one for one in theirs}
-    covered = {one.parent for one in theirs if one.id in by_id and by_id.get(one.parent, one).point == one.point}
     found = []
     for one in theirs:
-        if one.point not in (LIBRARIES, ALSO) or one.id in covered or (one.device, one.root) != (new.device, new.root):
+        if one.point not in (LIBRARIES, ALSO) or (one.device, one.root) != (new.device, new.root):
+            continue
+        if _shut(one, theirs):
             continue
         below = by_id.get(one.parent)
         wanted = set(below.options if below else ()) | {"nodev", "nosuid"}

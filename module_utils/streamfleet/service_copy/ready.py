@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,6 +20,9 @@ BESIDE = {
     "streamfleet-sessions.service": "sessions",
     "streamfleet-web-logs.service": "web",
 }
+#: Units of servers that all services of an engine share → the group whose role has them.
+SHARED = {"streamfleet-rtmp.service": "nginx_rtmp", "streamfleet-rtmps.service": "nginx_rtmp"}
+RTMP_STATE, RTMP_SETTINGS = "/usr/lib/streamfleet/rtmp/state", "/etc/streamfleet/rtmp/nginx.conf"
 #: Of role fail2ban.
 JAILS = "/etc/fail2ban/jail.d/streamfleet.conf"
 
@@ -27,11 +31,16 @@ def templates_of(host: Host, slugs: Iterable[str]) -> list[str]:
     """Templates of the units that these services have on this node: ``streamfleet-icecast@.service``.
 
     With the units of the node's that they have a part in: without these no service fails, and yet people miss them.
+    Raises CopyError where a server that is to send on what comes for them cannot.
     """
     wanted = set(slugs)
-    found = {str(entry["unit"]) for key, entry in _entries(host).items() if entry["unit"] and slug_of(key) in wanted}
-    names = {unit.partition("@")[0] for unit in found}
-    beside = [unit for unit in BESIDE if host.path(f"{UNITS}/{unit}").is_file()]
+    entries = [entry for key, entry in _entries(host).items() if slug_of(key) in wanted]
+    names = {str(entry["unit"]).partition("@")[0] for entry in entries if entry["unit"]}
+    engines = {entry.get("engine") for entry in entries}
+    shared = [unit for unit, engine in SHARED.items() if engine in engines]
+    beside = [unit for unit in (*BESIDE, *shared) if host.path(f"{UNITS}/{unit}").is_file()]
+    if shared and (problem := _of_the_rtmp_server(host)):
+        raise CopyError(f"This node cannot send on what comes for the services: {problem}")
     return sorted([f"{name}@.service" for name in names if name != "streamfleet-forward"] + beside)
 
 
@@ -46,8 +55,10 @@ def check(
             problems.append(f"it still has {slug} ({entry['state']}), {_way_out(slug, entry['state'])}")
     for template in templates:
         if "/" in template or not host.path(f"{UNITS}/{template}").is_file():
-            name = BESIDE.get(template, template.partition("@")[0].removeprefix("streamfleet-"))
+            name = {**BESIDE, **SHARED}.get(template, template.partition("@")[0].removeprefix("streamfleet-"))
             problems.append(f"it has no unit {template}: add this host to the group {name} and run install.yml for it")
+        elif template == next(iter(SHARED)) and (problem := _of_the_rtmp_server(host)):
+            problems.append(problem)
     taken = sorted({port for _uid, port in host.listening()} & set(ports))
     if taken:
         problems.append(f"something listens on its ports {', '.join(map(str, taken))} already")
@@ -58,6 +69,23 @@ def check(
         )
     if problems:
         raise CopyError(f"This node cannot have the services: {'; '.join(problems)}. Nothing is off the air for it")
+
+
+def _of_the_rtmp_server(host: Host) -> str:
+    """Why the RTMP server of this node knows nothing of encoders that are sent on; empty where it does."""
+    fix = "run install.yml for this host when nobody publishes, or with -e streamfleet_nginx_rtmp_restart=always"
+    try:
+        settings = host.path(RTMP_SETTINGS).read_text()
+    except FileNotFoundError:
+        return f"{RTMP_SETTINGS} is missing: {fix}"
+    if "notify_relay_redirect on;" not in settings:
+        return f"its RTMP server is of an earlier release, which sends no encoders on: {fix}"
+    done = host.run([RTMP_STATE], "", 20)
+    try:
+        found = json.loads(done.out)["state"]
+    except (ValueError, KeyError, TypeError):
+        return f"{RTMP_STATE} fails: {done.last_words}"
+    return "" if found == "fresh" else f"its RTMP server is {found}, and does not run with what is on disk: {fix}"
 
 
 def _way_out(slug: str, found: str) -> str:

@@ -28,9 +28,9 @@ class Meter:
         self._asked = float("-inf")
 
     def services(self) -> list[str]:
-        """Channels on the air: those whose route leads nowhere."""
+        """Channels on the air: those whose route leads nowhere, but for those that another node has."""
         routes = sorted(path.stem for path in (self._root / "etc/streamfleet/routes").glob("*.json"))
-        return [slug for slug in routes if "uid" in (route_of(self._root, slug) or {})]
+        return [slug for slug in routes if _is_here(route_of(self._root, slug) or {})]
 
     def measure(self, slug: str) -> Use:
         """Who publishes, if anybody does, and who was sent away last."""
@@ -70,6 +70,10 @@ class Meter:
             }
             self._asked = now
         return self._live
+
+
+def _is_here(route: dict[str, object]) -> bool:
+    return "uid" in route and route.get("elsewhere") is not True
 
 
 def _publishes(stream: ET.Element, client: str) -> bool:

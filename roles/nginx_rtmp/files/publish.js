@@ -2,7 +2,11 @@
 // reload and no panel is asked. Written for njs 0.7.9 (Debian 12) and later.
 //
 // A live service has a lease, LIVE/<slug>, held by one connection and renewed by each update; CLIENTS/<connection> names its
-// slug, since a suspended service's key file is gone by the time its publisher is.
+// slug (and CLIENTS/<name> that of a stream that is sent on), since a suspended service's key file is gone by the time its publisher is.
+//
+// Of a service that another node has by now, the key's file says where: the encoder is sent on to there, under a name that stands for
+// the key and is good for a minute, since names are logged and go over the wire as they are. Only who was shown the key can make it,
+// and the node that has the service decides, by its own files. An encoder whose stream that one does not take is sent away.
 
 import crypto from 'crypto';
 import fs from 'fs';
@@ -16,6 +20,15 @@ const DROPPED = '/run/streamfleet-rtmp/dropped-';
 
 const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const KEY = /^[A-Za-z0-9_-]{1,128}$/;
+// What stands for a key between two nodes: slug, seconds of the clock, code.
+const TICKET = /^~([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)~([0-9]{10})~([A-Za-z0-9_-]{43})$/;
+const NAME = /^~?[A-Za-z0-9_~-]{1,128}$/;
+// What the module calls a stream that is sent on: a digest of where it goes.
+const SENT_ON = /^[0-9a-f]{32}$/;
+// Seconds by which the clocks of two nodes, and the way between them, may differ.
+const TICKET_SECONDS = 60;
+// Milliseconds in which the other node takes a stream.
+const TAKEN_MS = 2500;
 const CLIENT = /^[0-9]{1,20}$/;
 const SEGMENT = /^[0-9]+\.ts$/;
 
@@ -42,9 +55,13 @@ function unlink(path) {
     }
 }
 
-// The key's file, {slug, uid, expires, max_bitrate_kbps}, or null: unknown, suspended or over.
-function grant(key) {
-    const found = key && readJson(KEYS + crypto.createHash('sha256').update(key).digest('hex') + '.json');
+function digest(text) {
+    return crypto.createHash('sha256').update(text).digest('hex');
+}
+
+// What a file of KEYS grants, or null: not there, or over.
+function granted(name) {
+    const found = readJson(KEYS + name + '.json');
     if (!found || !SLUG.test(found.slug)) {
         return null;
     }
@@ -52,6 +69,42 @@ function grant(key) {
         return null;
     }
     return found;
+}
+
+// {slug, uid, expires, max_bitrate_kbps} of a key, or {slug, uid, expires, to} of one whose service another node has; to is null while
+// nobody has it. Null: unknown, suspended or over. `now`: a ticket must be of this minute, as it is when a stream starts.
+function grant(name, now) {
+    const ticket = name && TICKET.exec(name);
+    if (ticket) {
+        return now && Math.abs(Date.now() / 1000 - Number(ticket[2])) > TICKET_SECONDS ? null : byTicket(ticket);
+    }
+    if (!name || !KEY.test(name)) {
+        return null;
+    }
+    return granted(digest(name)) || granted('moved-' + digest('sent on ' + name));
+}
+
+function byTicket(ticket) {
+    const of = readJson(KEYS + 'of-' + ticket[1] + '.json');
+    const keys = of && Array.isArray(of.keys) ? of.keys : [];
+    for (let i = 0; i < keys.length; i++) {
+        // A digest is compared instead of the code itself: how far two of these agree tells nobody anything.
+        if (digest(code(keys[i], ticket[1], ticket[2])) === digest(ticket[3])) {
+            const found = granted(keys[i]);
+            return found && found.slug === ticket[1] ? found : null;
+        }
+    }
+    return null;
+}
+
+// By which the node that has the service sees that the other one was shown the key with this digest.
+function code(keyDigest, slug, seconds) {
+    return crypto.createHmac('sha256', keyDigest).update('sent on ' + slug + ' ' + seconds).digest('base64url');
+}
+
+function ticketFor(key, slug) {
+    const seconds = String(Math.floor(Date.now() / 1000));
+    return '~' + slug + '~' + seconds + '~' + code(digest(key), slug, seconds);
 }
 
 function decide(r, status, slug, result) {
@@ -103,25 +156,38 @@ function prepare(directory) {
 // A publisher starts: answered with a redirect to the public name, which is how the module renames the stream.
 function publish(r) {
     const client = argument(r, 'clientid', CLIENT);
-    const found = grant(argument(r, 'name', KEY));
+    const name = argument(r, 'name', NAME);
+    const found = grant(name, true);
     if (!found || !client) {
-        decide(r, 403, '', 'refused: no such key');
+        // Of what another node sends on, that one knows whose address it was.
+        decide(r, 403, '', name && TICKET.test(name) ? 'refused: sent on without a key that holds' : 'refused: no such key');
         return;
     }
     const slug = found.slug;
+    if (found.to === null) {
+        decide(r, 403, slug, 'refused: moves to another node');
+        return;
+    }
     const lease = readJson(LIVE + slug);
     if (lease && Date.now() - lease.seen < Number(r.variables.streamfleet_lease_ms)) {
         decide(r, 403, slug, 'refused: already publishing');
         return;
     }
-    prepare(HLS + slug);
-    fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(),
+    if (!found.to) {
+        prepare(HLS + slug);
+    }
+    const where = found.to ? found.to + '/' + ticketFor(name, slug) : slug;
+    const called = found.to ? crypto.createHash('md5').update(where).digest('hex') : undefined;
+    fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(), to: found.to, name: called,
         address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}), {mode: 0o640});
     fs.writeFileSync(CLIENTS + client, slug, {mode: 0o640});
+    if (called) {
+        fs.writeFileSync(CLIENTS + called, slug, {mode: 0o640});
+    }
     r.variables.streamfleet_slug = slug;
-    r.variables.streamfleet_result = 'publishing';
+    r.variables.streamfleet_result = called ? 'sent on' : 'publishing';
     // Not by headersOut, where later versions of njs lose a relative Location.
-    r.return(302, slug);
+    r.return(302, where);
 }
 
 // Asked every few seconds for each session; anything but 2xx ends that session and no other.
@@ -132,7 +198,7 @@ function update(r) {
         return;
     }
     const client = argument(r, 'clientid', CLIENT);
-    const found = grant(argument(r, 'name', KEY));
+    const found = grant(argument(r, 'name', NAME), false);
     if (!found) {
         decide(r, 403, slugOf(client), 'dropped: key revoked');
         return;
@@ -140,6 +206,19 @@ function update(r) {
     const lease = readJson(LIVE + found.slug);
     if (!lease || lease.client !== client) {
         decide(r, 403, found.slug, 'dropped: another session has the lease');
+        return;
+    }
+    if (found.to === null || (found.to || '') !== (lease.to || '')) {
+        decide(r, 403, found.slug, 'dropped: moves to another node');
+        return;
+    }
+    if (found.to) {
+        if (!lease.way && Date.now() - lease.since > TAKEN_MS) {
+            decide(r, 403, found.slug, 'dropped: not taken by the node that has it');
+            return;
+        }
+        renew(found.slug, lease);
+        r.return(204);
         return;
     }
     const use = window(found.slug);
@@ -155,9 +234,13 @@ function update(r) {
         decide(r, 403, found.slug, 'dropped: above the bitrate limit');
         return;
     }
-    lease.seen = Date.now();
-    fs.writeFileSync(LIVE + found.slug, JSON.stringify(lease), {mode: 0o640});
+    renew(found.slug, lease);
     r.return(204);
+}
+
+function renew(slug, lease) {
+    lease.seen = Date.now();
+    fs.writeFileSync(LIVE + slug, JSON.stringify(lease), {mode: 0o640});
 }
 
 // A publisher is gone: free the lease, so that it can be back at once.
@@ -172,21 +255,60 @@ function done(r) {
     if (lease && lease.client === client) {
         unlink(LIVE + slug);
         unlink(HLS + slug + KEPT);
+        if (SENT_ON.test(lease.name)) {
+            unlink(CLIENTS + lease.name);
+        }
     }
     unlink(CLIENTS + client);
     decide(r, 204, slug, 'ended');
 }
 
-// The packaging hop starts: only under a name that has a lease, whatever went before. So no key could ever become a path.
-function admit(r) {
-    const slug = argument(r, 'name', SLUG);
-    r.return(slug && readJson(LIVE + slug) ? 204 : 403);
+// The lease of a stream that is sent on, where its sending half asks, which plays it; null of any other, such as that to the hop.
+function sentOn(r) {
+    const name = argument(r, 'name', SENT_ON);
+    const slug = slugOf(name);
+    const lease = slug && readJson(LIVE + slug);
+    const where = argument(r, 'addr', /^[^ ]{1,250}$/);
+    if (!lease || lease.name !== name || !where || !where.startsWith(lease.to.substring('rtmp://'.length) + '/~')) {
+        return null;
+    }
+    return {path: LIVE + slug, lease: lease};
 }
 
-// The packaging hop has closed its last segment: say so in the list, which the module never does.
+// The other node is there, and asked. Where it refuses it ends the connection.
+function taken(r) {
+    const found = sentOn(r);
+    if (found) {
+        found.lease.way = argument(r, 'clientid', CLIENT);
+        fs.writeFileSync(found.path, JSON.stringify(found.lease), {mode: 0o640});
+    }
+    r.return(204);
+}
+
+// The way there has ended, at either end. The encoder is sent away by its next update, and begins anew.
+function lost(r) {
+    const found = sentOn(r);
+    if (found && found.lease.way === argument(r, 'clientid', CLIENT)) {
+        delete found.lease.way;
+        fs.writeFileSync(found.path, JSON.stringify(found.lease), {mode: 0o640});
+    }
+    r.return(204);
+}
+
+// The packaging hop starts: only under a name that has a lease, whatever went before. So no key could ever become a path, and what is
+// sent on is not packaged here.
+function admit(r) {
+    const slug = argument(r, 'name', SLUG);
+    const lease = slug && readJson(LIVE + slug);
+    r.return(lease && !lease.to ? 204 : 403);
+}
+
+// The packaging hop has closed its last segment: say so in the list, which the module never does. Not where the stream goes on, on
+// another node: players ask again.
 function ended(r) {
     const slug = argument(r, 'name', SLUG);
-    if (slug) {
+    const of = slug && readJson(KEYS + 'of-' + slug + '.json');
+    if (slug && !(of && of.moved)) {
         const list = HLS + slug + '/index.m3u8';
         // Not a name that the web server serves; one that the module's cleaner removes.
         const draft = HLS + slug + '/~end.m3u8';
@@ -228,4 +350,4 @@ function window(slug) {
     return use;
 }
 
-export default { admit, done, ended, publish, update };
+export default { admit, done, ended, lost, publish, taken, update };

@@ -25,6 +25,9 @@ const ITEM = /^\/(?:[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}\/){0,9}[A-Za-z0-9_-]{1,80}
 const CHALLENGE = /^\/\.well-known\/acme-challenge\/[A-Za-z0-9_-]{1,128}$/;
 // What is nowhere.
 const NOWHERE = '/';
+// Of another node, as it stands in an URL.
+const ADDRESS = /^(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|\[[0-9a-f:.]{2,45}\])$/;
+const WEB_HOST = /^[A-Za-z0-9_](?:[A-Za-z0-9_.:-]{0,251}[A-Za-z0-9])?$/;
 const HOST_LABEL = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?$/;
 
 // What a browser may be told that a stream is. Whatever else a source claims becomes a download.
@@ -108,6 +111,31 @@ function origin(r) {
         // No file, or a broken one: as in upstream().
         return '';
     }
+}
+
+// The web server of the node that has the channel by now, for /hls/<slug>/<item>: its address, or with `part` the name it is asked by;
+// empty: nobody else has it. The route is what the panel has said; nothing of the request is in it.
+function sentOn(r, part) {
+    const match = HLS.exec(r.uri);
+    if (!match) {
+        return '';
+    }
+    try {
+        const route = JSON.parse(fs.readFileSync(ROUTES + match[1] + '.json', 'utf8'));
+        const web = route.elsewhere === true ? route.web : undefined;
+        return web && ADDRESS.test(web.address) && WEB_HOST.test(web.host) ? web[part] : '';
+    } catch (e) {
+        // No file, or a broken one: as in upstream().
+        return '';
+    }
+}
+
+function elsewhere(r) {
+    return sentOn(r, 'address');
+}
+
+function elsewhereHost(r) {
+    return sentOn(r, 'host');
 }
 
 // One viewer of a channel, as far as a request without a token tells.
@@ -239,4 +267,4 @@ function certificate(r) {
     }
 }
 
-export default { certificate, filterHeaders, filterSegments, origin, place, upstream, whiteLabel };
+export default { certificate, elsewhere, elsewhereHost, filterHeaders, filterSegments, origin, place, upstream, whiteLabel };

@@ -1,4 +1,4 @@
-"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list | unlock``.
+"""Command line: ``streamfleet-backup backup | restore | begin | wait | status | list | unlock | prune``.
 
 All but messages is JSON.
 """
@@ -12,9 +12,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from . import backup, customer, restore
+from . import backup, customer, pruning, restore
 from .errors import BackupError
 from .lock import held
 from .restic import Restic
@@ -32,12 +33,15 @@ ORDER: dict[str, Any] = {
     "again": False,
     "host": "",
     "repository": "",
+    "repository_password": "",
     "username": "",
     "slug": "",
     "node": "",
     "only": [],
     "missing": [],
 }
+#: Those that say whose backup it is, and where.
+WHOSE = ("host", "repository", "repository_password")
 #: Written by begin backup: the unit is the timer's, too, and is told who wants it.
 BY_HAND = "backup.by-hand"
 #: In it, where what has gone is meant to be gone.
@@ -71,7 +75,7 @@ def _restore(_asked: argparse.Namespace) -> int:
     order = _order()
     settings = _settings_of(order)
     known = {name: tuple(value) if isinstance(value, list) else value for name, value in order.items()}
-    asked: dict[str, Any] = {name: known[name] for name in ORDER if name not in ("host", "repository")}
+    asked: dict[str, Any] = {name: known[name] for name in ORDER if name not in WHOSE}
     request = restore.Request(**asked)
     if request.username or request.slug:
         return _job(settings, "restore", lambda status: customer.panel(settings, status, request))
@@ -207,13 +211,29 @@ def _unlock(asked: argparse.Namespace) -> int:
     return 0
 
 
+def _prune(asked: argparse.Namespace) -> int:
+    """Forget what is old, with its manifests, in any repository; print what has gone."""
+    keep = {period: getattr(asked, f"keep_{period}") for period in backup.PERIODS}
+    policy = pruning.Policy(keep, timedelta(days=asked.keep_within), tuple(asked.accept))
+    settings = pruning.settings_of(asked.host, asked.repository, asked.state)
+    print(json.dumps(pruning.run(settings, policy, asked.dry_run), indent=2))
+    return 0
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 36500:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 36500")
+    return number
+
+
 def _order() -> dict[str, Any]:
     try:
         order = json.loads((RUN / "restore.json").read_text())
     except (OSError, ValueError) as error:
         raise BackupError(f"nobody has said what to restore ({error}). Use restore.yml.") from None
     finally:
-        # The address of a repository may hold its password.
+        # It holds a repository's password, and so may its address.
         (RUN / "restore.json").unlink(missing_ok=True)
     return dict(order)
 
@@ -223,9 +243,10 @@ def _settings_of(order: dict[str, Any]) -> Settings:
     settings = load()
     if order.get("host"):
         settings = dataclasses.replace(settings, host=order["host"])
-    if order.get("repository"):
-        environment = {**settings.environment, "RESTIC_REPOSITORY": order["repository"]}
-        settings = dataclasses.replace(settings, environment=environment)
+    names = {"repository": "RESTIC_REPOSITORY", "repository_password": "RESTIC_PASSWORD"}
+    given = {names[name]: order[name] for name in names if order.get(name)}
+    if given:
+        settings = dataclasses.replace(settings, environment={**settings.environment, **given})
     return settings
 
 
@@ -262,7 +283,28 @@ def _parser() -> argparse.ArgumentParser:
     wait.add_argument("job", choices=sorted(UNITS))
     wait.add_argument("id")
     wait.add_argument("--seconds", type=float, default=20)
-    for each in (begin, command("list", _list, "complete backups of this host")):
+    prune = command(
+        "prune",
+        _prune,
+        "forget what is old, each backup with its manifest, where hosts may only add; also on a machine that is none of"
+        " the fleet. The repository's password is read from the environment, as restic reads it",
+    )
+    for period, count in (("daily", 7), ("weekly", 4), ("monthly", 12)):
+        prune.add_argument(f"--keep-{period}", type=_count, default=count, metavar="N", help=f"{count} when left out")
+    prune.add_argument(
+        "--keep-within", type=_count, default=30, metavar="DAYS", help="all that are no older stay; 30 when left out"
+    )
+    prune.add_argument(
+        "--accept", nargs="+", default=[], metavar="ID", help="snapshots whose time is right, though it seems not to be"
+    )
+    prune.add_argument(
+        "--state",
+        default="",
+        metavar="FOLDER",
+        help="where it remembers which backups there were, in place of the usual",
+    )
+    prune.add_argument("--dry-run", action="store_true", help="only say what would go")
+    for each in (begin, prune, command("list", _list, "complete backups of this host")):
         each.add_argument("--host", default="")
         each.add_argument("--repository", default="")
     return parser

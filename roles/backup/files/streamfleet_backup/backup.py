@@ -112,7 +112,10 @@ def run(
     }
     if settings.prune and not late:
         status.phase("prune")
-        result["forgotten"] = forget(settings, restic)
+        # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
+        gone = outdated(complete(restic), settings.keep)
+        forget(restic, gone)
+        result["forgotten"] = len(gone)
     write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known, "roots": kept_roots}) + "\n")
     return result
 
@@ -135,7 +138,8 @@ def whole(settings: Settings) -> None:
     told = "run streamfleet-panel restored, " if "database" in journal.read(settings) else ""
     raise BackupError(
         f"the restore of {snapshot} has begun on this host and has not ended. Run restore.yml again: it goes on. If"
-        f" what is here shall count as it is, {told}remove {settings.data / journal.FILE} and start what is stopped."
+        f" what is here shall count as it is, {told}remove {settings.data / journal.FILE} and"
+        f" {settings.data / journal.HELD}, and start what is stopped."
         " Nothing was stored."
     )
 
@@ -264,11 +268,12 @@ def stage(settings: Settings) -> Iterator[Path]:
 
 def complete(restic: Restic) -> list[dict[str, Any]]:
     """Backups with a manifest, the oldest first: ``{"id", "time", "manifest"}``."""
-    listed = {}
+    listed: dict[str, str] = {}
     for snapshot in restic.snapshots(MANIFEST_TAG):
         for tag in snapshot.get("tags") or ():
             if tag.startswith("data:"):
-                listed[tag.removeprefix("data:")] = snapshot["id"]
+                # The first: one that comes later takes nobody's place.
+                listed.setdefault(tag.removeprefix("data:"), snapshot["id"])
     found = []
     for snapshot in restic.snapshots(DATA_TAG):
         # Older versions of restic tell the first eight digits of an id when they have made it.
@@ -279,24 +284,27 @@ def complete(restic: Restic) -> list[dict[str, Any]]:
     return found
 
 
-def forget(settings: Settings, restic: Restic) -> int:
-    """Forget by the policy, and halves without the other; how many backups have gone. Raises BackupError."""
-    backups = complete(restic)
-    whole = {item["id"] for item in backups}
-    limit = datetime.now(UTC) - UNFINISHED
+def forget(restic: Restic, gone: Sequence[str], unfinished_for: timedelta = UNFINISHED) -> None:
+    """Forget backups by their ids with their manifests, and halves without the other; prune. Raises BackupError.
+
+    ``unfinished_for``: how old one without a manifest is left alone, for somebody may work on it.
+    """
+    whole = {item["id"] for item in complete(restic)}
+    limit = datetime.now(UTC) - unfinished_for
     unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
     if unfinished:
         restic.forget(*unfinished)
-    # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
-    gone = outdated(backups, settings.keep)
     if gone:
         restic.forget(*gone)
-    paired = {item["manifest"] for item in complete(restic)}
-    alone = [item["id"] for item in restic.snapshots(MANIFEST_TAG) if item["id"] not in paired]
+    left = {name for item in restic.snapshots(DATA_TAG) for name in (item["id"], item["id"][:8])}
+    alone = [
+        item["id"]
+        for item in restic.snapshots(MANIFEST_TAG)
+        if not any(tag.removeprefix("data:") in left for tag in item.get("tags") or ())
+    ]
     if alone:
         restic.forget(*alone)
     restic.prune()
-    return len(gone)
 
 
 def outdated(backups: Sequence[Mapping[str, Any]], keep: Mapping[str, int]) -> list[str]:

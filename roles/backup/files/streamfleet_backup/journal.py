@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Iterable
 from typing import Any
 
 from .settings import Settings
 from .status import write_whole
 
 FILE = "restoring.json"
+#: Folder of files that are named as units. The panel's and the worker's do not start while theirs is there
+#: (AssertPathExists): a host may be restarted in the middle of a restore.
+HELD = "held"
 
 
 def exists(settings: Settings) -> bool:
@@ -32,6 +37,18 @@ def read(settings: Settings) -> dict[str, Any]:
 def note(settings: Settings, **fields: Any) -> None:
     """Add to it, on the disk when this returns. Raises OSError."""
     write_whole(settings.data / FILE, json.dumps(read(settings) | fields) + "\n")
+
+
+def hold(settings: Settings, units: Iterable[str]) -> None:
+    """Have these units not start, also at boot, until ``free``. Raises OSError."""
+    (settings.data / HELD).mkdir(mode=0o700, exist_ok=True)
+    for name in units:
+        write_whole(settings.data / HELD / name, "A restore has begun and has not ended: run restore.yml again.\n")
+
+
+def free(settings: Settings) -> None:
+    """What was held may start again."""
+    shutil.rmtree(settings.data / HELD, ignore_errors=True)
 
 
 def close(settings: Settings) -> None:

@@ -21,7 +21,8 @@ FAULTS = (
     (FULL, "the disk is full. Make room there, then run it again"),
     (
         r"wrong password or no key found",
-        "streamfleet_backup_password does not open it. Give the password that it was made with",
+        "streamfleet_backup_password does not open it. Give the password that it was made with; for a restore from"
+        " another repository as restore_repository_password",
     ),
     (
         r"is already locked",
@@ -207,7 +208,9 @@ class Restic:
         given = dict(self._settings.environment)
         # Version 0.14 does not read this variable.
         authority = given.pop("RESTIC_CACERT", "")
-        command = [self._program, *ssh_options(given), *arguments, *(["--cacert", authority] if authority else [])]
+        # Elsewhere than on a host that is backed up it is the operator's own client, with its settings.
+        ssh = ssh_options(given) if (CONFIG / "ssh_key").exists() else []
+        command = [self._program, *ssh, *arguments, *(["--cacert", authority] if authority else [])]
         if self._settings.upload_kbps and arguments[0] == "backup":
             command.append(f"--limit-upload={max(1, self._settings.upload_kbps // 8)}")
         environment = {

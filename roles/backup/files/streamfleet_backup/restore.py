@@ -369,12 +369,14 @@ def _stopped(settings: Settings, units: Units, snapshot: str, work: plan.Plan, d
     names = list(dict.fromkeys(wanted))
     stopped = list(dict.fromkeys([*journal.read(settings).get("units", ()), *units.active(names)]))
     journal.note(settings, snapshot=snapshot, units=stopped)
+    journal.hold(settings, names)
     units.act("stop", units.known(names))
     try:
         yield
     except BackupError as error:
         # Half of a database or of its keys is no panel: it stays stopped, and the next run starts it.
         raise BackupError(f"{error} Stopped until the restore has ended: {', '.join(stopped) or 'nothing'}.") from None
+    journal.free(settings)
     units.act("start", stopped)
     reload = list(dict.fromkeys(name for part in parts for name in part.reload))
     units.act("reload", units.active(reload))

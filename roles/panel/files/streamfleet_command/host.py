@@ -16,6 +16,7 @@ CERTIFICATES = Path("/etc/streamfleet/tls")
 ROUTES = Path("/etc/streamfleet/routes")
 USAGE = Path("/var/lib/streamfleet/usage")
 CURRENT = Path("/opt/streamfleet/current")
+HELD = Path("/var/lib/streamfleet-backup/held")
 PLACES = (Path("/"), Path("/var/lib/streamfleet"), Path("/run/streamfleet/hls"))
 
 #: Whole percent of a file system, of what others than root may use, from which on it counts as full.
@@ -104,6 +105,11 @@ def servers(release: Path = CURRENT) -> list[str]:
     for path in sorted(release.glob("roles/*/engine/spec.yml")):
         found += re.findall(r"^server: ([A-Za-z0-9@._-]+\.service)$", path.read_text(encoding="utf-8"), re.MULTILINE)
     return found
+
+
+def is_held(unit: str, folder: Path = HELD) -> bool:
+    """Whether a restore that has not ended keeps a unit from starting (role backup)."""
+    return (folder / unit).exists()
 
 
 def release(current: Path = CURRENT) -> str:

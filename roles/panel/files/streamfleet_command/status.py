@@ -35,7 +35,12 @@ def _units(units: list[systemd.Unit], problems: list[str]) -> list[dict[str, Any
     states = {unit.name: unit for unit in units}
     for name in NEEDED:
         state = states[name].active if name in states else "inactive"
-        if state != "active":
+        if state != "active" and host.is_held(name):
+            problems.append(
+                f"{name} is {state}: a restore has begun on this host and has not ended, so it does not start; run"
+                " restore.yml again, which goes on with it"
+            )
+        elif state != "active":
             problems.append(
                 f"{name} is {state}: systemctl start {name}, or journalctl -u {name} -n 50 for why it does not run"
             )
