@@ -80,6 +80,7 @@ cd / && runuser -u postgres -- psql -X -q postgres <<'SQL'
 CREATE ROLE clerk LOGIN;
 CREATE DATABASE bookings OWNER clerk;
 \connect bookings
+SET ROLE clerk;
 CREATE TABLE room (name text);
 INSERT INTO room VALUES ('blue');
 SQL
