@@ -126,11 +126,12 @@ live-full-and-demo: deps players
 test: check unit-slow contract pages-and-collection molecule live-and-demo ## Everything that CI runs
 
 .PHONY: test-full
-test-full: check unit-slow contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL on a node, reboot, uninstall
+test-full: check unit-slow contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL and MariaDB on a node, reboot, uninstall
 	molecule test -s trixie
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py tests/live/test_hardening.py
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m "live and not full" tests/live/test_engines.py
 	molecule test -s postgresql
+	molecule test -s mariadb
 	molecule test -s lifecycle
 
 # Backups are broken with the program that makes them.

@@ -89,6 +89,16 @@ options:
     suboptions:
       path: {description: Where the link is., type: str, required: true}
       to: {description: What it points to., type: str, required: true}
+  aside:
+    description:
+      - What is moved to another place of the same file system, since it is in the way, or is not any more. Where
+        something is at that place already, it stays, and what was to be moved is removed.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path: {description: Where it is; nothing is done where there is nothing., type: str, required: true}
+      to: {description: Where it is moved., type: str, required: true}
   absent:
     description: Paths that are removed, directories with all that is in them.
     type: list
@@ -213,6 +223,7 @@ def main() -> None:
                 no_log=True,
             ),
             "links": _many({"path": {"type": "str", "required": True}, "to": {"type": "str", "required": True}}),
+            "aside": _many({"path": {"type": "str", "required": True}, "to": {"type": "str", "required": True}}),
             "absent": texts,
             "leftovers": _many(
                 {

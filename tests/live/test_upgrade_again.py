@@ -18,9 +18,10 @@ from typing import Any
 import pytest
 from streamfleet.errors import Busy
 
-from demo.stage import NODE, ROOT, STREAM_HOST, Stage
+from demo.stage import NODE, PANEL_HOST, ROOT, STREAM_HOST, Stage
 from demo.upgrade import PROGRAMS, Air, FromTree, on_air
 from tests.live.streams import Listener
+from tests.live.test_snippets import FILES, GOOD, ask
 from tests.live.upgrades import (
     MORE,
     PROBE,
@@ -58,13 +59,22 @@ done
 echo 'deb [trusted=yes] file:/srv/newer ./' > /etc/apt/sources.list.d/newer.list
 apt-get update -q
 """
+#: Of nginx, what an operator has in the inventory, and a site by hand.
+OWN = {
+    "streamfleet_web_snippets": GOOD,
+    "streamfleet_web_panel_max_body_mib": 35,
+    "streamfleet_web_panel_timeout": 290,
+    "streamfleet_web_hsts_seconds": 86400,
+}
+SITE = "server { listen 127.0.0.1:8081; location / { return 200 by-hand; } }"
 MEANT = ("-e", "upgrade_allow_restarts=yes")
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
-    """This tree on a node, with two customers."""
+    """This tree on a node, with two customers, and settings of nginx of the operator's own."""
     with on_node(Path(tmp_path_factory.mktemp("upgrade"))) as made:
+        made.more = (*made.more, "-e", json.dumps(OWN))
         installed(made)
         yield made
 
@@ -104,6 +114,33 @@ def test_a_run_that_was_killed_is_undone_by_the_next(stage: FromTree, air: Air) 
     assert objects(stage) == {name: item for name, item in before.items() if item["label"] != PROBE}
     stage.api().request("PUT", "/customers/ada", {"name": "Ada"})
     assert air.faults() == []
+
+
+def test_an_operators_own_settings_of_nginx_are_carried_through(stage: FromTree, air: Air, tmp_path: Path) -> None:
+    by_hand = "cat >/etc/nginx/conf.d/by-hand.conf && nginx -t -q && systemctl reload nginx.service"
+    stage.on_node(["sh", "-c", by_hand], stdin=SITE)
+    before = stage.on_node(["sh", "-c", FILES])
+    assert all(words in before for words in ("client_max_body_size 35m;", "proxy_read_timeout 290s;", "max-age=86400"))
+    assert own_pages(stage) == ["own word\n 200"] * 2 + ["by-hand"]
+    stage.tree = tree_in(tmp_path)
+    template, mark = stage.tree / "roles/web/templates/streamfleet.conf.j2", "# A double of another release."
+    template.write_text(f"{template.read_text()}{mark}\n")
+    try:
+        said = stage.upgrade("-e", "upgrade_probe=no")
+    finally:
+        stage.tree = ROOT
+    assert "nginx.service" in foretold(said)["reload"]
+    after = stage.on_node(["sh", "-c", FILES])
+    # As the later release has it, and otherwise as before: the snippets under their names, the panel's own settings.
+    assert after.splitlines() == [*before.splitlines(), mark]
+    assert own_pages(stage) == ["own word\n 200"] * 2 + ["by-hand"]
+    assert (held(stage), air.faults()) == ("", [])
+
+
+def own_pages(stage: Stage) -> list[str]:
+    """What the operator's own pages say: of the panel's name, of the streams', and of the site that was put by hand."""
+    site = stage.on_node(["curl", "-s", "-m", "10", "http://127.0.0.1:8081/"])
+    return [*(ask(stage, host) for host in (PANEL_HOST, STREAM_HOST)), site]
 
 
 def step(stage: FromTree, values: dict[str, Any]) -> None:

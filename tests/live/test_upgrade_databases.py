@@ -15,6 +15,7 @@ import pytest
 from demo.show import wait_until_running
 from demo.stage import ROOT
 from demo.upgrade import SLUGS, Air, FromTree, install, on_air
+from tests.live.databases import KINDS, PASSWORD, server, variables
 from tests.live.upgrades import (
     BROKEN,
     MORE,
@@ -29,31 +30,14 @@ from tests.live.upgrades import (
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-PASSWORD = "of the panel's p@ss/word"
-MARIADB = """
-set -e
-password=$(cat)
-apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends mariadb-server
-systemctl start mariadb
-mariadb -e "CREATE DATABASE streamfleet CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
-  CREATE USER streamfleet@'127.0.0.1' IDENTIFIED BY '$password'; GRANT ALL ON streamfleet.* TO streamfleet@'127.0.0.1'"
-"""
-VARIABLES = {
-    "postgresql": {"streamfleet_panel_database_install": True},
-    "mariadb": {"streamfleet_panel_database_url": "mysql://streamfleet:{password}@127.0.0.1/streamfleet"},
-}
 
-
-@pytest.fixture(scope="module", params=sorted(VARIABLES))
+@pytest.fixture(scope="module", params=KINDS)
 def stage(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """This tree on a node, with the database of one kind and two customers."""
     with on_node(Path(tmp_path_factory.mktemp("upgrade"))) as made:
         made.start()
-        if request.param == "mariadb":
-            made.on_node(["sh", "-c", MARIADB], stdin=PASSWORD.replace("'", "''"), timeout=600)
-        quoted = "".join(letter if letter.isalnum() else f"%{ord(letter):02X}" for letter in PASSWORD)
-        variables = json.dumps(VARIABLES[request.param]).replace("{password}", quoted)
-        made.more = (*made.more, "-e", variables)
+        server(made, request.param)
+        made.more = (*made.more, "-e", json.dumps(variables(request.param)))
         install(made)
         yield made
 

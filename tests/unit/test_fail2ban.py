@@ -129,8 +129,13 @@ def test_no_filter_that_the_playbooks_would_pass_over() -> None:
 
 def test_uninstalling_takes_nothing_of_others_and_what_tells_of_ours_last() -> None:
     tasks = yaml.safe_load((ROOT / "roles/fail2ban/tasks/uninstall.yml").read_text())
-    assert not [task for task in tasks if "ansible.builtin.apt" in task or "ansible.builtin.file" in task]
-    found, last = tasks[0], tasks[-1]
+    assert not [task for task in tasks if "ansible.builtin.file" in task]
+    (purged,) = [task for task in tasks if "ansible.builtin.apt" in task]
+    assert purged["ansible.builtin.apt"]["name"] == "{{ __streamfleet_fail2ban_packages.own }}"
+    assert "__streamfleet_fail2ban_alone.rc | default(0) != 0" in purged["when"]
+    # Then there are empty folders only.
+    found, last, folders = tasks[0], tasks[-2], tasks[-1]
+    assert "-type d -empty -delete" in folders["ansible.builtin.command"]["cmd"]
     assert "_streamfleet_fail2ban_action" in str(found)
     assert last["streamfleet_host_files"] == {"absent": ["{{ _streamfleet_fail2ban_action }}"]}
     removed = [path for task in tasks for path in task.get("streamfleet_host_files", {}).get("absent", [])]

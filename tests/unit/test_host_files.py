@@ -84,6 +84,7 @@ def wanted(**parts: Any) -> Wanted:
     """As the module fills in its defaults."""
     owner = {"owner": "root", "group": "root"}
     options: dict[str, Any] = {"absent": parts.get("absent", []), "links": parts.get("links", [])}
+    options["aside"] = parts.get("aside", [])
     options["users"] = [
         {**USER, "create_home": False, "keys_only": False, "groups": [], **item} for item in parts.get("users", [])
     ]
@@ -217,6 +218,28 @@ def test_what_is_in_the_way_goes_first_and_leftovers_last(double: HostDouble) ->
     )
     assert done["paths"] == ["/etc/x.d/default", "/etc/tree", "/etc/x.d/a-new.js", "/etc/x.d/a-old.js"]
     assert sorted(path.name for path in folder.iterdir()) == ["a-new.js", "other.txt"]
+
+
+def test_what_others_have_in_the_way_is_put_aside_and_back(double: HostDouble) -> None:
+    site, kept = double.root / "etc/default", double.root / "etc/kept/default"
+    site.symlink_to("available/default")
+    there, back = (
+        {"path": "/etc/default", "to": "/etc/kept/default"},
+        {"path": "/etc/kept/default", "to": "/etc/default"},
+    )
+    done = both(double, directories=[{"path": "/etc/kept"}], aside=[there])
+    assert done["paths"] == ["/etc/kept", "/etc/default"]
+    assert str(kept.readlink()) == "available/default"
+    # What was there first counts; on the way back that is what somebody has made meanwhile.
+    site.write_text("another")
+    both(double, aside=[there])
+    assert not os.path.lexists(site)
+    both(double, aside=[back])
+    assert str(site.readlink()) == "available/default"
+    both(double, aside=[there])
+    site.write_text("another")
+    both(double, aside=[back], absent=["/etc/kept"])
+    assert site.read_text() == "another"
 
 
 def test_links_that_others_made_are_not_followed(double: HostDouble) -> None:

@@ -72,6 +72,8 @@ def test_the_long_matrix_runs_the_panel_on_every_database():
     commands = _commands("test-full")
     assert "for kind in postgresql mariadb" in commands
     assert "scripts/with_database.py $kind" in commands
+    for scenario in ("postgresql", "mariadb"):
+        assert f"molecule test -s {scenario}\n" in commands
 
 
 def test_groups_of_live_tests_name_files_that_are_there_and_each_once():

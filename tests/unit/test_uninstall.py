@@ -262,7 +262,7 @@ def test_no_role_removes_packages_that_it_has_not_brought(path: Path) -> None:
 
 def test_all_roles_that_remove_packages_are_among_them() -> None:
     assert {path.parts[-3] for path in REMOVING} == {
-        "autodj", "certificates", "file_transfer", "icecast", "nginx_rtmp", "panel", "web",
+        "autodj", "certificates", "fail2ban", "file_transfer", "icecast", "nginx_rtmp", "panel", "web",
     }  # fmt: skip
 
 
@@ -293,6 +293,24 @@ def test_a_service_of_the_operators_is_refused_and_named(role: str) -> None:
         assert said.startswith(f"n1: {', '.join(theirs)} runs")
 
 
+@pytest.mark.parametrize(
+    ("seen", "gone"),
+    [
+        ([], ["libnginx-mod-http-js", "nginx", "nginx-common"]),
+        (["sites"], ["libnginx-mod-http-js"]),
+        (["sites", "scripts"], []),
+    ],
+)
+def test_of_nginx_stays_what_others_need(seen: list[str], gone: list[str]) -> None:
+    own = {"__streamfleet_web_packages": {"own": ["libnginx-mod-http-js", "nginx", "nginx-common"]}}
+    task = tasks("web")["Remove the web server where no other site needs it, and its module where none has scripts"]
+    values = {**own, "__streamfleet_web_host": {"stdout_lines": seen}}
+    assert sorted(templated(task["ansible.builtin.apt"]["name"], {**task["vars"], **values})) == gone
+    asked = tasks("nginx_rtmp")["Look which packages that nothing needs were not there before"]["streamfleet_packages"]
+    names = templated(asked["names"], {"__streamfleet_nginx_rtmp_host": {"stdout_lines": seen}})
+    assert sorted({*own["__streamfleet_web_packages"]["own"]} & set(names)) == gone
+
+
 # The panel's database on the host
 
 
@@ -312,3 +330,42 @@ def test_a_server_of_others_stays(lines: list[str], own: list[str], stays: bool)
         "__streamfleet_panel_packages": {"own": own},
     }
     assert templated("{{ _streamfleet_panel_server_stays }}", values) is stays
+
+
+# An operator's nginx
+
+
+CONNECTIONS = [
+    ("worker_connections 1500; # for the shop", "worker_connections 32768; # before Streamfleet: 1500; # for the shop"),
+    ("\tworker_connections   768;", "\tworker_connections   32768; # before Streamfleet: 768;"),
+]
+
+
+def in_place(number: int) -> list[tuple[str, str]]:
+    """What the role web does to a line of nginx.conf: patterns and what takes their place."""
+    values = {**variables("web"), "_streamfleet_web_worker_connections": number}
+    (file,) = [one for one in values["_streamfleet_web_files"] if one["path"] == "/etc/nginx/nginx.conf"]
+    return [(templated(one["regexp"], values), templated(one["replace"], values)) for one in file["edits"]]
+
+
+@pytest.mark.parametrize(("theirs", "ours"), CONNECTIONS)
+def test_the_number_of_connections_of_before_comes_back(theirs: str, ours: str) -> None:
+    line = theirs
+    for number in (1024, 32768, 32768):
+        for pattern, text in in_place(number):
+            line = re.sub(pattern, text, line, flags=re.MULTILINE)
+    assert line == ours
+    back = tasks("web")["Give the web server the number of connections of before"]["ansible.builtin.replace"]
+    debians = tasks("web")["Give the web server Debian's number of connections back"]["ansible.builtin.replace"]
+    assert re.sub(debians["regexp"], debians["replace"], line, flags=re.MULTILINE) == line
+    assert re.sub(back["regexp"], back["replace"], line, flags=re.MULTILINE) == theirs
+
+
+def test_of_a_server_installed_by_a_version_that_noted_none_the_number_is_debians() -> None:
+    line = "    worker_connections 32768;"
+    for pattern, text in in_place(32768):
+        assert re.sub(pattern, text, line, flags=re.MULTILINE) == line
+    task = tasks("web")["Give the web server Debian's number of connections back"]
+    assert "'nginx-common' in __streamfleet_web_packages.own" in task["when"]
+    rule = task["ansible.builtin.replace"]
+    assert re.sub(rule["regexp"], rule["replace"], line, flags=re.MULTILINE) == "    worker_connections 768;"

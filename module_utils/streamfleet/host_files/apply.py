@@ -17,7 +17,7 @@ from ..node_apply.host import Host
 from . import place, users
 from .errors import HostError
 from .users import Accounts
-from .wanted import File, Leftovers, Wanted
+from .wanted import Aside, File, Leftovers, Wanted
 
 UNITS = "/etc/systemd/system/"
 #: There from before the first unit file is written until systemd has read them, so that a killed run is finished.
@@ -54,6 +54,8 @@ def apply(host: Host, wanted: Wanted, check: bool = False, show: bool = False) -
     for item in wanted.directories:
         _step(run, item.path, functools.partial(place.directory, host, item, accounts, check))
     # First: what is in the way could make a new file invalid.
+    for other in wanted.aside:
+        _step(run, other.path, functools.partial(_move, run.host, other, check))
     _remove_all(run, wanted.absent)
     for entry in wanted.files:
         _file(run, entry, accounts)
@@ -103,6 +105,15 @@ def _left(host: Host, group: Leftovers) -> list[str]:
         return []
     paths = [f"{group.directory}/{name}" for name in names if fnmatch.fnmatchcase(name, group.pattern)]
     return [path for path in paths if path not in group.keep]
+
+
+def _move(host: Host, other: Aside, check: bool) -> bool:
+    real, to = host.path(other.path), host.path(other.to)
+    if os.path.lexists(to) or not os.path.lexists(real):
+        return _remove(host, other.path, check)
+    if not check:
+        real.rename(to)
+    return True
 
 
 def _remove(host: Host, path: str, check: bool) -> bool:

@@ -65,6 +65,14 @@ class Link:
 
 
 @dataclass(frozen=True)
+class Aside:
+    """What is at ``path`` is moved ``to`` another; what is there already stays, and what is at ``path`` then goes."""
+
+    path: str
+    to: str
+
+
+@dataclass(frozen=True)
 class Leftovers:
     """Files of ``directory`` whose name matches the shell ``pattern``, except ``keep``: they are removed."""
 
@@ -79,6 +87,7 @@ class Wanted:
 
     users: tuple[User, ...]
     directories: tuple[Directory, ...]
+    aside: tuple[Aside, ...]
     absent: tuple[str, ...]
     files: tuple[File, ...]
     links: tuple[Link, ...]
@@ -92,6 +101,7 @@ class Wanted:
             directories=tuple(_directory(item) for item in options["directories"]),
             files=tuple(_file(item) for item in options["files"]),
             links=tuple(Link(_path("links", item["path"]), item["to"]) for item in options["links"]),
+            aside=tuple(Aside(_path("aside", item["path"]), _path("aside", item["to"])) for item in options["aside"]),
             absent=tuple(_path("absent", path) for path in options["absent"]),
             leftovers=tuple(
                 Leftovers(_path("leftovers", item["directory"]), item["pattern"], tuple(item["keep"]))

@@ -16,8 +16,8 @@ EVERYWHERE = {
 }
 """Group → TCP ports that anybody may reach. Stations' own ports come with the stations; verify begins without any."""
 
-LOOPBACK = {"nginx_rtmp": {1937, 1942}}
-"""Group → TCP ports of loopback: the packaging hop and the answers for stream keys."""
+LOOPBACK = {"nginx_rtmp": {1937, 1942}, "mariadb": {3306}}
+"""Group → TCP ports of loopback: the packaging hop and the answers for stream keys; a server of the operator's own."""
 
 
 def listening(host: Host, protocol: str) -> dict[int, set[str]]:
