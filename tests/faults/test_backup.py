@@ -293,7 +293,7 @@ def test_a_host_that_may_prune_keeps_what_it_is_to_and_a_kill_in_the_middle_cost
 
 def test_whoever_prunes_from_elsewhere_is_killed_and_the_next_run_ends_it(site: Site) -> None:
     site.run("backup")
-    keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-within", "0"]
+    keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--accept-unseen", "--keep-within", "0"]
     takes, kills = 0.0, 0
     for number in range(-1, ROUNDS):
         for path in site.media.rglob("song 1[0-9][0-9][0-9].mp3"):
@@ -324,7 +324,7 @@ def test_backups_that_a_host_gives_a_false_time_have_no_good_one_pruned(site: Si
     site.run("backup")
     site.song(998)
     site.run("backup")
-    keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--keep-within", "0"]
+    keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--accept-unseen", "--keep-within", "0"]
     good = {item["id"] for item in json.loads(site.restic("snapshots", "--json"))}
     # Recent ones stay, whatever the policy would let go.
     process = pruned(site, *keep[:-1], "30")

@@ -211,9 +211,10 @@ def test_a_host_that_is_taken_over_can_add_and_not_take_away(site: Site, keeper:
         assert (said in refusal, false[0][:8] in refusal, "Nothing was removed" in refusal) == (True,) * 3, refusal
         assert good == [item for item in json.loads(site.sh("streamfleet-backup list")) if item["id"] != false[0]]
         keeper.sh(f"{opened} restic -r '{operator}' --cacert /etc/keeper/ca.pem forget {' '.join(false)}")
-    shown = keeper.sh(f"{one} --keep-within 0 --dry-run")
+    one += " --keep-within 0 --accept-unseen"
+    shown = keeper.sh(f"{one} --dry-run")
     assert (json.loads(shown)["kept"], operator in shown) == (1, False)
-    assert json.loads(keeper.sh(f"{one} --keep-within 0"))["forgotten"]
+    assert json.loads(keeper.sh(one))["forgotten"]
     assert json.loads(site.sh("streamfleet-backup list")) == good[-1:]
     assert site.job("restore")["result"]["missing"] == 0
     assert site.job("backup")["state"] == "succeeded"

@@ -732,6 +732,68 @@ def test_only_a_host_that_may_forgets_and_halves_go_with_their_other_half(host: 
     assert len(host.restic.snapshots(backup.MANIFEST_TAG)) == len(host.restic.snapshots(backup.DATA_TAG)) == 1
 
 
+def _false_manifest(host: Host, data: str, moment: str) -> str:
+    """Of a host that was taken over; its id."""
+    host.restic.backup([str(host.secret)], [backup.MANIFEST_TAG, f"data:{data}"])
+    host.restic.made[-1]["time"] = moment
+    host.restic.made.sort(key=lambda item: item["time"])
+    return next(str(item["id"]) for item in host.restic.made if item["time"] == moment)
+
+
+@pytest.mark.parametrize("moment", ["2000-01-01T00:00:00Z", "2026-06-01T00:00:00Z"])
+def test_a_backup_with_a_false_manifest_is_refused_by_name_and_all_others_can_be_had(host: Host, moment: str) -> None:
+    for _number in range(3):
+        host.backup()
+    first, second, third = backup.complete(host.restic)
+    false = _false_manifest(host, third["id"], moment)
+    assert backup.complete(host.restic) == [first, second]
+    for asked in (third["id"][:8], third["id"]):
+        with pytest.raises(BackupError, match=r"1 backups have more than one manifest.*restic forget ID") as error:
+            host.restore(snapshot=asked, confirm=True)
+        assert all(name[:8] in str(error.value) for name in (third["id"], third["manifest"], false))
+    assert host.units.asked == []
+    # The latest is the newest that is whole, and the other is told.
+    for done in (host.restore(), host.restore(confirm=True)):
+        assert (done["snapshot"], false[:8] in done["warnings"][0]) == (second["id"], True)
+    # What is told of one backup has the others made, and none forgotten.
+    made = {item["id"] for item in host.restic.made}
+    told = host.backup(prune=True, keep={"daily": 1})
+    assert (false[:8] in told["warnings"][0], "nothing is forgotten" in told["warnings"][0]) == (True, True)
+    assert made < {item["id"] for item in host.restic.made}
+    assert {"forget", "prune"}.isdisjoint(host.restic.acts)
+    host.restic.forget(false)
+    assert third in backup.complete(host.restic)
+    assert host.backup(prune=True, keep={"daily": 1})["warnings"] == []
+
+
+def test_one_with_two_manifests_is_no_half_that_is_forgotten(host: Host) -> None:
+    host.backup()
+    (only,) = backup.complete(host.restic)
+    _false_manifest(host, only["id"][:8], "2000-01-01T00:00:00Z")
+    backup.forget(host.restic, [])
+    assert len(host.restic.made) == 3
+    with pytest.raises(BackupError, match="more than one manifest"):
+        host.restore()
+
+
+def test_a_restore_whose_backup_has_gone_says_which_and_another_takes_its_place(host: Host) -> None:
+    host.backup()
+    host.backup()
+    first, second = backup.complete(host.restic)
+    journal.note(host.settings, snapshot=second["id"], units=["panel.service"])
+    journal.hold(host.settings, ["panel.service"])
+    host.restic.forget(second["id"], second["manifest"])
+    with pytest.raises(
+        BackupError, match=rf"restore of {second['id'][:8]} has begun .* not in the repository any more"
+    ):
+        host.restore(confirm=True)
+    assert (host.settings.data / journal.HELD / "panel.service").exists()
+    assert host.restore(confirm=True, snapshot=first["id"])["done"]
+    assert ("start", ["panel.service"]) in host.units.asked
+    assert not journal.exists(host.settings)
+    assert not (host.settings.data / journal.HELD).exists()
+
+
 def test_the_backup_is_chosen_by_its_id(host: Host) -> None:
     host.backup()
     host.backup()

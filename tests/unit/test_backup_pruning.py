@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import secrets
 from datetime import UTC, datetime, timedelta
@@ -12,7 +13,7 @@ import pytest
 from streamfleet_backup import __main__ as program
 from streamfleet_backup import backup, pruning, restic
 from streamfleet_backup.errors import BackupError
-from streamfleet_backup.settings import Settings
+from streamfleet_backup.settings import Settings, load
 
 from tests.doubles.restic import ResticDouble
 
@@ -41,8 +42,10 @@ class Repository:
         self.restic.made.append({"id": secrets.token_hex(32), "time": moment, "tags": tags})
         return name
 
-    def prune(self, within: int = 0, dry_run: bool = False, accept: tuple[str, ...] = ()) -> dict[str, Any]:
-        policy = pruning.Policy(KEEP, timedelta(days=within), accept)
+    def prune(
+        self, within: int = 0, dry_run: bool = False, accept: tuple[str, ...] = (), unseen: bool = True
+    ) -> dict[str, Any]:
+        policy = pruning.Policy(KEEP, timedelta(days=within), accept, unseen)
         return pruning.run(self.settings, policy, dry_run, self.restic)
 
     def ids(self) -> list[str]:
@@ -113,12 +116,59 @@ def test_backups_that_have_come_since_and_say_they_are_older_have_none_pruned_in
     assert repository.prune(accept=(*(name[:12] for name in false), *manifests))["kept"] == 3
 
 
-def test_another_manifest_takes_no_backups_place(repository: Repository) -> None:
-    name = repository.add(3 * DAY)
-    (before,) = backup.complete(repository.restic)
-    repository.add(timedelta(), of=name)
-    repository.prune()
-    assert backup.complete(repository.restic) == [before]
+@pytest.mark.parametrize("age", [timedelta(), 9000 * DAY])
+def test_another_manifest_takes_no_backups_place_whatever_its_time(repository: Repository, age: timedelta) -> None:
+    good = [repository.add(days * DAY) for days in range(9, -1, -1)]
+    made = {item["id"] for item in repository.restic.made}
+    repository.add(age, of=good[4][:8])
+    (false,) = (item["id"] for item in repository.restic.made if item["id"] not in made)
+    named = next(item["id"] for item in repository.restic.made if f"data:{good[4]}" in item["tags"])
+    for dry_run in (True, False):
+        with pytest.raises(BackupError, match=r"restic forget ID\. Nothing was removed") as error:
+            repository.prune(dry_run=dry_run)
+        assert all(name[:8] in str(error.value) for name in (good[4], named, false))
+    assert {item["id"] for item in repository.restic.made} == made | {false}
+    # All others can be had, and the one again once somebody has looked.
+    assert repository.ids() == [name for name in good if name != good[4]]
+    repository.restic.forget(false)
+    assert repository.ids() == good
+    assert repository.prune()["kept"] == 3
+
+
+def test_a_first_run_forgets_nothing_and_remembers_what_there_is(repository: Repository) -> None:
+    for days in range(49, 39, -1):
+        repository.add(days * DAY)
+        # What was added before anybody has looked: newer on each day, so that it would take the place of the good one.
+        repository.add(days * DAY - timedelta(minutes=1))
+    repository.restic.made.append({"id": "a" * 64, "time": "2020-01-01T00:00:00Z", "tags": [backup.DATA_TAG]})
+    before = list(repository.restic.made)
+    shown = repository.prune(within=30, dry_run=True, unseen=False)
+    assert (shown["kept"], shown["forgotten"], "first run" in shown["note"]) == (20, [], True)
+    assert not repository.settings.data.exists()
+    done = repository.prune(within=30, unseen=False)
+    assert done == {**shown, "dry_run": False}
+    assert (repository.restic.made, {"forget", "prune"} & set(repository.restic.acts)) == (before, set())
+    later = repository.prune(within=30, unseen=False)
+    assert (later["kept"], later["note"]) == (3, "")
+
+
+@pytest.mark.parametrize(("days", "refused"), [(27, False), (29, True), (60, True)])
+def test_a_pruning_too_long_ago_tells_nothing_of_what_has_come_since(
+    repository: Repository, days: int, refused: bool
+) -> None:
+    good = [repository.add(age * DAY) for age in range(80, -1, -1)]
+    repository.prune(within=30, unseen=False)
+    (remembered,) = repository.settings.data.iterdir()
+    told = json.loads(remembered.read_text())
+    remembered.write_text(json.dumps(told | {"at": (repository.now - days * DAY).isoformat()}))
+    if not refused:
+        assert repository.prune(within=30, unseen=False)["forgotten"]
+        return
+    with pytest.raises(BackupError, match=r"--keep-within is 30 days.*--accept-unseen once.*Nothing was removed"):
+        repository.prune(within=30, unseen=False)
+    assert repository.ids() == good
+    assert repository.prune(within=30)["forgotten"]
+    assert repository.prune(within=30, unseen=False)["forgotten"] == []
 
 
 def test_one_that_was_begun_before_a_pruning_may_end_after_it(repository: Repository) -> None:
@@ -179,27 +229,60 @@ def test_the_command_says_what_it_did(
     words = ["prune", "--host", "h1", "--repository", "/srv/h1", "--keep-daily", "1", "--keep-weekly", "0"]
     words += ["--keep-monthly", "0", "--keep-within", "0"]
     assert program.main([*words, "--dry-run"]) == 0
+    assert json.loads(capsys.readouterr().out)["kept"] == 3
+    assert program.main([*words, "--dry-run", "--accept-unseen"]) == 0
     assert json.loads(capsys.readouterr().out)["kept"] == 1
     assert len(repository.ids()) == 3
-    assert program.main(words) == 0
+    assert program.main([*words, "--accept-unseen"]) == 0
     assert len(repository.ids()) == 1
+    assert program.main(words) == 1
+    assert "--accept-unseen" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         program.main([*words, "--keep-within", "-1"])
 
 
-def test_elsewhere_ssh_is_the_operators_own(
-    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("of_host", [False, True])
+def test_elsewhere_ssh_is_the_operators_own_also_on_a_host_of_the_fleet(
+    tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, of_host: bool
 ) -> None:
     shown = tmp_path / "restic"
     shown.write_text('#!/bin/sh\necho "$*" >&2\nexit 1\n')
     shown.chmod(0o755)
-    environment = {**repository.settings.environment, "RESTIC_REPOSITORY": "sftp:keeper@b.example:/x"}
-    elsewhere = Settings("h1", (), None, {}, True, "", 0, environment, cache=tmp_path / "cache")
-    for there in (False, True):
-        monkeypatch.setattr(restic, "CONFIG", tmp_path / "config")
-        if there:
-            (tmp_path / "config").mkdir()
-            (tmp_path / "config" / "ssh_key").touch()
-        with pytest.raises(BackupError) as error:
-            restic.Restic(elsewhere, str(shown)).unlock()
-        assert ("sftp.command=" in str(error.value)) is there
+    monkeypatch.setattr(restic, "CONFIG", tmp_path / "config")
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "ssh_key").touch()
+    address = "sftp:keeper@b.example:/x"
+    if of_host:
+        data = {"host": "h1", "parts": [], "database": None, "keep": {}, "prune": True, "check_data": ""}
+        (tmp_path / "config" / "settings.json").write_text(json.dumps(data | {"upload_kbps": 0}))
+        (tmp_path / "config" / "secrets.env").write_text(f"RESTIC_REPOSITORY='{address}'\n")
+        chosen = dataclasses.replace(load(tmp_path / "config"), cache=tmp_path / "cache")
+    else:
+        chosen = pruning.settings_of("h1", address, str(tmp_path / "state"), {"RESTIC_PASSWORD": "x"})
+    with pytest.raises(BackupError) as error:
+        restic.Restic(chosen, str(shown)).unlock()
+    assert ("sftp.command=" in str(error.value)) is of_host
+
+
+class _Closed:
+    """A folder of root's alone, for anybody else."""
+
+    def __truediv__(self, _name: str) -> _Closed:
+        return self
+
+    def exists(self) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    is_file = exists
+
+
+def test_whoever_may_not_look_into_a_hosts_settings_is_told_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restic, "CONFIG", _Closed())
+    monkeypatch.setattr(pruning, "CONFIG", _Closed())
+    given = {"RESTIC_PASSWORD": "x"}
+    chosen = pruning.settings_of("h1", "/srv/x", str(tmp_path / "state"), given)
+    restic.Restic(chosen, "true").unlock()
+    with pytest.raises(BackupError, match=r"--repository is not given, and .* cannot be read \(Permission denied\)"):
+        pruning.settings_of("", "", environment=given)

@@ -337,7 +337,7 @@ FAULTS: list[tuple[str, dict[str, Any], str]] = [
         {"backup": {"rehearsal": {"succeeded": False, "ended": "2026-11-28T02:00:00Z", "why": "the disk is full"}}},
         "may not come back",
     ),
-    ("backup.warning", {"backup": {"warnings": ["/x could not be read"]}}, "not whole"),
+    ("backup.warning", {"backup": {"warnings": ["/x could not be read"]}}, "with a warning"),
     ("converge.state", {"converge": {"state": "Expecting value"}}, "cannot be read"),
     ("converge.hung", {"converge": {"held": True, "seconds": 4000.0, "who": "worker (process 9)"}}, "hangs"),
     ("converge.killed", {"converge": {"journal": True}}, "killed"),
@@ -580,6 +580,7 @@ def test_units_that_are_to_run(tmp_path: Path) -> None:
     one, *_others = units.judge(changed(HEALTHY, {"units": seen}))
     # Nobody starts it in place of the restore.
     assert (one.check, one.subject, one.commands) == ("units.held", STATION, ())
+    assert "A restore that cannot be ended" in one.fix
 
 
 @contextmanager

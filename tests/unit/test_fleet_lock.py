@@ -224,3 +224,19 @@ def test_a_customer_is_restored_by_whoever_has_the_fleet() -> None:
     confirmed = plays[-1]["tasks"][0]["when"]
     assert plays[locked]["tasks"][0]["when"] == confirmed
     assert confirmed.startswith("restore_customer_confirm")
+
+
+@pytest.mark.parametrize("path", ["playbooks/tasks/fleet_at_rest.yml", "roles/panel/tasks/preflight.yml"])
+def test_what_an_unfinished_restore_refuses_names_what_is_looked_at_and_the_way_out(path: str) -> None:
+    """Whoever removes what is named, as the docs say, is rid of it."""
+    tasks = yaml.safe_load((ROOT / path).read_text())
+    loop = [item["message"] for task in tasks for item in task.get("loop", ()) if isinstance(item, dict)]
+    texts = loop + [str(task.get("ansible.builtin.assert", {}).get("fail_msg")) for task in tasks]
+    (message,) = (text for text in texts if text.startswith("A restore of"))
+    held = "/var/lib/streamfleet-backup/held"
+    assert held in message
+    assert "restoring.json" not in message
+    title = "A restore that cannot be ended"
+    assert title in message
+    told = (ROOT / "docs/backup.md").read_text().partition(f"### {title}\n")[2].partition("\n#")[0]
+    assert f"rm -r {held}" in told

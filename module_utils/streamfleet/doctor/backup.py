@@ -136,7 +136,7 @@ def judge(facts: dict[str, Any]) -> list[Finding]:
         Finding(
             "backup.warning",
             UNIT,
-            "The last backup was made, but not whole.",
+            "The last backup was made, with a warning.",
             warning,
             "Run backup.yml once that is mended.",
             WARNING,

@@ -200,7 +200,8 @@ def _down(name: str, unit: dict[str, Any]) -> Finding:
             name,
             f"{name} does not start, since a restore of this host has begun and has not ended.",
             f"{HELD}/{name} is there",
-            "Run restore.yml for this host again: it goes on.",
+            "Run restore.yml for this host again: it goes on. Where its backup or its repository is gone,"
+            f" docs/backup.md, A restore that cannot be ended, says how to be rid of {HELD}.",
         )
     if unit["Result"] == "oom-kill":
         return Finding(

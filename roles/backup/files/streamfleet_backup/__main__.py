@@ -199,7 +199,10 @@ def _status(_asked: argparse.Namespace) -> int:
 def _list(asked: argparse.Namespace) -> int:
     """Complete backups, the oldest first."""
     settings = _settings_of({"host": asked.host, "repository": asked.repository})
-    print(json.dumps(backup.complete(Restic(settings))))
+    backups, disputed = backup.sorted_out(Restic(settings))
+    print(json.dumps(backups))
+    if disputed:
+        print(f"streamfleet-backup: {backup.dispute(disputed)}.", file=sys.stderr)
     return 0
 
 
@@ -214,7 +217,7 @@ def _unlock(asked: argparse.Namespace) -> int:
 def _prune(asked: argparse.Namespace) -> int:
     """Forget what is old, with its manifests, in any repository; print what has gone."""
     keep = {period: getattr(asked, f"keep_{period}") for period in backup.PERIODS}
-    policy = pruning.Policy(keep, timedelta(days=asked.keep_within), tuple(asked.accept))
+    policy = pruning.Policy(keep, timedelta(days=asked.keep_within), tuple(asked.accept), asked.accept_unseen)
     settings = pruning.settings_of(asked.host, asked.repository, asked.state)
     print(json.dumps(pruning.run(settings, policy, asked.dry_run), indent=2))
     return 0
@@ -296,6 +299,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     prune.add_argument(
         "--accept", nargs="+", default=[], metavar="ID", help="snapshots whose time is right, though it seems not to be"
+    )
+    prune.add_argument(
+        "--accept-unseen",
+        action="store_true",
+        help="believe the times of what no pruning has seen: on a first run, or after more than --keep-within",
     )
     prune.add_argument(
         "--state",

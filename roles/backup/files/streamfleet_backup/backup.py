@@ -110,10 +110,13 @@ def run(
         "ended": stamp(),
         "warnings": warnings,
     }
-    if settings.prune and not late:
+    held, disputed = sorted_out(restic)
+    if disputed:
+        warnings.append(f"{dispute(disputed)}{'. Until then nothing is forgotten' if settings.prune else ''}.")
+    if settings.prune and not late and not disputed:
         status.phase("prune")
         # By their ids: restic's own policy would count those that do not hold, and forget a good one in favour of such.
-        gone = outdated(complete(restic), settings.keep)
+        gone = outdated(held, settings.keep)
         forget(restic, gone)
         result["forgotten"] = len(gone)
     write_whole(settings.data / "last.json", json.dumps({**result, "repository_id": known, "roots": kept_roots}) + "\n")
@@ -172,7 +175,7 @@ def open_repository(settings: Settings, restic: Restic, by_hand: bool = True) ->
             f"repository {where} is another one than before ({found[:8]}, not {expected[:8]}). Likely another disk is"
             f" mounted there. If that is meant, remove {remembered} and run it again."
         )
-    if not by_hand and not remembered.exists() and complete(restic):
+    if not by_hand and not remembered.exists() and any(sorted_out(restic)):
         raise BackupError(
             f"repository {where} holds backups of {settings.host}, and this host has made none of them: it was made"
             " anew. Run restore.yml to have its data back, or backup.yml if this shall count. Nothing was stored."
@@ -268,20 +271,45 @@ def stage(settings: Settings) -> Iterator[Path]:
 
 def complete(restic: Restic) -> list[dict[str, Any]]:
     """Backups with a manifest, the oldest first: ``{"id", "time", "manifest"}``."""
-    listed: dict[str, str] = {}
+    return sorted_out(restic)[0]
+
+
+def sorted_out(restic: Restic) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Complete backups, and those that more than one manifest names: ``{"id", "time", "manifests": [{"id", "time"}]}``.
+
+    A backup writes one manifest. Whoever may add can add another, with any time, so no time says which one is right.
+    """
+    listed: dict[str, dict[str, dict[str, Any]]] = {}
     for snapshot in restic.snapshots(MANIFEST_TAG):
         for tag in snapshot.get("tags") or ():
             if tag.startswith("data:"):
-                # The first: one that comes later takes nobody's place.
-                listed.setdefault(tag.removeprefix("data:"), snapshot["id"])
-    found = []
+                listed.setdefault(tag.removeprefix("data:"), {})[snapshot["id"]] = snapshot
+    whole, disputed = [], []
     for snapshot in restic.snapshots(DATA_TAG):
         # Older versions of restic tell the first eight digits of an id when they have made it.
-        for name in (snapshot["id"], snapshot["id"][:8]):
-            if name in listed:
-                found.append({"id": snapshot["id"], "time": snapshot["time"], "manifest": listed[name]})
-                break
-    return found
+        named = listed.get(snapshot["id"], {}) | listed.get(snapshot["id"][:8], {})
+        told = {"id": snapshot["id"], "time": snapshot["time"]}
+        if len(named) == 1:
+            whole.append({**told, "manifest": next(iter(named))})
+        elif named:
+            manifests = [{"id": item["id"], "time": item["time"]} for item in named.values()]
+            disputed.append({**told, "manifests": manifests})
+    return whole, disputed
+
+
+def dispute(disputed: Sequence[Mapping[str, Any]]) -> str:
+    """What is wrong with them, and what to do."""
+    each = [f"{_named(item)} has {' and '.join(map(_named, item['manifests'][:5]))}" for item in disputed[:3]]
+    return (
+        f"{len(disputed)} backups have more than one manifest, so they count neither as whole nor as old: "
+        f"{'; '.join(each)}. A host that was taken over may add manifests with any time. See by the clock of the"
+        " repository's server which came first (its files in the folder snapshots), and remove the others with a key"
+        " that may remove: restic forget ID"
+    )
+
+
+def _named(snapshot: Mapping[str, Any]) -> str:
+    return f"{snapshot['id'][:8]} of {str(snapshot['time'])[:19]}"
 
 
 def forget(restic: Restic, gone: Sequence[str], unfinished_for: timedelta = UNFINISHED) -> None:
@@ -289,7 +317,7 @@ def forget(restic: Restic, gone: Sequence[str], unfinished_for: timedelta = UNFI
 
     ``unfinished_for``: how old one without a manifest is left alone, for somebody may work on it.
     """
-    whole = {item["id"] for item in complete(restic)}
+    whole = {item["id"] for found in sorted_out(restic) for item in found}
     limit = datetime.now(UTC) - unfinished_for
     unfinished = [item["id"] for item in restic.snapshots(DATA_TAG) if item["id"] not in whole and moment(item) < limit]
     if unfinished:

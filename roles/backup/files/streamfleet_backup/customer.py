@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, loss, manifest, plan, restore, rows
-from .backup import complete
+from .backup import dispute, sorted_out
 from .database import Panel
 from .errors import BackupError
 from .restic import Restic
@@ -30,7 +30,8 @@ def panel(settings: Settings, status: Status, request: restore.Request, restic: 
         raise BackupError("this host has no panel, which is where customers are. Run it for the panel's host.")
     restic = restic or Restic(settings)
     status.phase("repository")
-    chosen = restore.choose(complete(restic), request.snapshot)
+    backups, disputed = sorted_out(restic)
+    chosen = restore.choose(backups, request.snapshot, disputed=disputed)
     with restore.scratch(settings) as folder:
         summary, _entries = restore.fetch_manifest(settings, status, restic, chosen, folder)
         database = summary["database"]
@@ -63,6 +64,7 @@ def panel(settings: Settings, status: Status, request: restore.Request, restic: 
         "results": [{name: result[name] for name in ("kind", "key", "action", "changes")} for result in changing][
             :SHOWN
         ],
+        "warnings": [f"{dispute(disputed)}."] if disputed else [],
     }
 
 
@@ -80,7 +82,9 @@ def paths(settings: Settings, status: Status, request: restore.Request, restic: 
                 f"{path} is in none of the folders that are restored by parts ({', '.join(roots) or 'none'})."
             )
     status.phase("repository")
-    chosen = restore.choose(complete(restic), request.snapshot)
+    backups, disputed = sorted_out(restic)
+    chosen = restore.choose(backups, request.snapshot, disputed=disputed)
+    doubts = [f"{dispute(disputed)}."] if disputed else []
     tops = _tops(asked, roots)
     with restore.scratch(settings) as folder:
         summary, entries = restore.fetch_manifest(settings, status, restic, chosen, folder)
@@ -92,7 +96,7 @@ def paths(settings: Settings, status: Status, request: restore.Request, restic: 
         work.missing += way
         told = {"snapshot": chosen["id"], "time": chosen["time"], "release": summary["release"], **work.told()}
         if not request.confirm:
-            return {**told, "done": False}
+            return {**told, "done": False, "warnings": doubts}
         loss.refuse_unmounted(settings, "Nothing was changed.")
         plan.room(work, settings.roots)
         plan.owners_known(work)
@@ -115,7 +119,7 @@ def paths(settings: Settings, status: Status, request: restore.Request, restic: 
         "equal": len(wanted) - len(wrong),
         "differing": len(wrong),
         "paths": wrong[:10],
-        "warnings": warnings,
+        "warnings": doubts + warnings,
     }
 
 

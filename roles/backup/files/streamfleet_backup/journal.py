@@ -15,6 +15,11 @@ FILE = "restoring.json"
 #: (AssertPathExists): a host may be restarted in the middle of a restore.
 HELD = "held"
 
+HELD_TEXT = (
+    "A restore has begun and has not ended: run restore.yml again. Where its backup is gone: docs/backup.md, A restore"
+    " that cannot be ended.\n"
+)
+
 
 def exists(settings: Settings) -> bool:
     """Whether a restore has begun here and has not ended, though nothing of it can be read."""
@@ -43,7 +48,7 @@ def hold(settings: Settings, units: Iterable[str]) -> None:
     """Have these units not start, also at boot, until ``free``. Raises OSError."""
     (settings.data / HELD).mkdir(mode=0o700, exist_ok=True)
     for name in units:
-        write_whole(settings.data / HELD / name, "A restore has begun and has not ended: run restore.yml again.\n")
+        write_whole(settings.data / HELD / name, HELD_TEXT)
 
 
 def free(settings: Settings) -> None:

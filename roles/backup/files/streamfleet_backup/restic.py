@@ -209,7 +209,7 @@ class Restic:
         # Version 0.14 does not read this variable.
         authority = given.pop("RESTIC_CACERT", "")
         # Elsewhere than on a host that is backed up it is the operator's own client, with its settings.
-        ssh = ssh_options(given) if (CONFIG / "ssh_key").exists() else []
+        ssh = ssh_options(given) if self._settings.of_host and (CONFIG / "ssh_key").exists() else []
         command = [self._program, *ssh, *arguments, *(["--cacert", authority] if authority else [])]
         if self._settings.upload_kbps and arguments[0] == "backup":
             command.append(f"--limit-upload={max(1, self._settings.upload_kbps // 8)}")

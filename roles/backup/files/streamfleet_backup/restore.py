@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from . import files, journal, loss, manifest, plan
-from .backup import complete, moment, restic_name
+from .backup import dispute, moment, restic_name, sorted_out
 from .database import NoTables, Panel, is_installation, objects
 from .errors import BackupError
 from .place import InTheWay, Place
@@ -85,7 +85,9 @@ def run(
     restic, units = restic or Restic(settings), units or Units()
     status.phase("repository")
     repository = str(restic.config()["id"])
-    chosen = choose(complete(restic), request.snapshot, _begun(settings))
+    backups, disputed = sorted_out(restic)
+    chosen = choose(backups, request.snapshot, _begun(settings), disputed)
+    doubts = [f"{dispute(disputed)}."] if disputed else []
     with scratch(settings) as folder:
         summary, entries = fetch_manifest(settings, status, restic, chosen, folder)
         database = summary["database"] if settings.database else None
@@ -101,7 +103,7 @@ def run(
             dumped = fetch_database(restic, chosen["id"], database, folder)
             told |= _database(settings, chosen["id"], database, request.again, folder)
         if not request.confirm:
-            return {**told, "done": False}
+            return {**told, "done": False, "warnings": doubts}
         loss.refuse_unmounted(settings, "Nothing was changed.")
         doing = told.get("database") in ("other", "empty", "unreadable")
         # One that is equal to the backup's has nothing to be kept.
@@ -140,17 +142,33 @@ def run(
             )
         del result["moved"]
         _done(settings, chosen["id"])
-    return {**told, **result, "done": True, "warnings": warnings}
+    return {**told, **result, "done": True, "warnings": doubts + warnings}
 
 
-def choose(backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "") -> Mapping[str, Any]:
-    """The backup that is asked for; for latest the one whose restore has ``begun``. Raises BackupError."""
+def choose(
+    backups: Sequence[Mapping[str, Any]], asked: str, begun: str = "", disputed: Sequence[Mapping[str, Any]] = ()
+) -> Mapping[str, Any]:
+    """The backup that is asked for; for latest the one whose restore has ``begun``. Raises BackupError.
+
+    ``disputed``: those with more than one manifest, of which none is chosen.
+    """
+    going_on = asked == "latest" and bool(begun)
+    if going_on:
+        asked = begun
+    wrong = [item for item in disputed if len(asked) >= 6 and item["id"].startswith(asked)]
+    if wrong or (disputed and not backups):
+        raise BackupError(f"{dispute(wrong or disputed)}. Then run it again. Nothing was changed.")
+    if going_on and not any(item["id"].startswith(asked) for item in backups):
+        raise BackupError(
+            f"the restore of {asked[:8]} has begun on this host and has not ended, and that backup is not in the"
+            " repository any more. Name another one as restore_snapshot, or the repository that has it as"
+            " restore_repository; docs/backup.md, A restore that cannot be ended, says how to do without."
+            " Nothing was changed."
+        )
     if not backups:
         raise BackupError(
             "the repository holds no complete backup of this host. Run backup.yml, or name another repository or host."
         )
-    if asked == "latest" and begun:
-        asked = begun
     if asked == "latest":
         return backups[-1]
     if re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|[+-][0-9]{2}:[0-9]{2})", asked):

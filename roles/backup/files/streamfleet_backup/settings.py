@@ -47,7 +47,10 @@ class Database:
 
 @dataclass(frozen=True)
 class Settings:
-    """All of it. ``keep``: period → how many; ``check_data``: share of the repository that is read again, or empty."""
+    """All of it. ``keep``: period → how many; ``check_data``: share of the repository that is read again, or empty.
+
+    ``of_host``: they are those of this host, as the role has written them, so that its key for SFTP counts.
+    """
 
     host: str
     parts: tuple[Part, ...]
@@ -57,6 +60,7 @@ class Settings:
     check_data: str
     upload_kbps: int
     environment: Mapping[str, str]
+    of_host: bool = False
     data: Path = DATA
     cache: Path = CACHE
     run: Path = RUN
@@ -104,6 +108,7 @@ def load(config: Path = CONFIG, environment: Path | None = None) -> Settings:
             check_data=data["check_data"],
             upload_kbps=data["upload_kbps"],
             environment=read_environment(environment or config / "secrets.env"),
+            of_host=True,
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupError(f"{path} cannot be read ({error!r}). Run install.yml for this host.") from None
