@@ -15,7 +15,19 @@ import pytest
 
 from demo.show import credentials
 from demo.stage import Stage
-from tests.live.renames import CUSTOMER, MOVE, NEW, OLD, Inventory, change, changed_by_install, kept_inventory, on_platform, there, whole
+from tests.live.renames import (
+    CUSTOMER,
+    MOVE,
+    NEW,
+    OLD,
+    Inventory,
+    change,
+    changed_by_install,
+    kept_inventory,
+    on_platform,
+    there,
+    whole,
+)
 from tests.live.streams import Listener, Source, on_air
 from tests.live.test_domains import Names, asked, customers, names, until
 from tests.live.test_platform import settled
