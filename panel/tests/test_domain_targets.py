@@ -17,7 +17,7 @@ from streamfleet_panel import white_label
 from streamfleet_panel.apply import ApiError
 from streamfleet_panel.domains.judge import judge
 from streamfleet_panel.domains.records import Answer, Found
-from streamfleet_panel.domains.targets import counted
+from streamfleet_panel.domains.targets import counted, led_to
 from streamfleet_panel.models import Account, Domain, PanelDomain
 
 pytestmark = pytest.mark.django_db
@@ -209,6 +209,25 @@ def test_domains_are_found_by_where_they_lead(world: None, run: Run, api: Any) -
     assert asked("/panel-domains?leads_to=old.example.net") == [PANEL]
     assert asked("/customers/shop/panel-domains?leads_to=.example.net") == [PANEL]
     assert asked("/panel-domains?leads_to=example.net") == []
+
+
+@pytest.mark.parametrize("path", ["/domains", "/media-services/rock/domains", "/panel-domains"])
+def test_nobody_asks_for_more_names_than_a_database_takes(world: None, run: Run, api: Any, path: str) -> None:
+    who = "shop" if path == "/panel-domains" else "alice"
+    assert api(who)("GET", f"{path}?leads_to={',a' * 1000}")[0] == 200
+    assert api(who)("GET", f"{path}?leads_to={','.join(f'.{number}' for number in range(50))}")[0] == 200
+    status, answer = api(who)("GET", f"{path}?leads_to={','.join(f'.{number}' for number in range(51))}")
+    assert status == 422
+    assert answer["error"]["message"] == "leads_to: has 51 names, and may have 50"
+    error = answer["error"]["errors"][0]
+    assert error["path"] == "leads_to"
+    assert error["value"].startswith(".0,.1,")
+    assert error["fix"] == "Ask several times, with at most 50 names each."
+
+
+def test_many_names_are_one_condition_but_for_those_below() -> None:
+    names = [str(number) for number in range(1000)]
+    assert led_to([*names, *names, ".x", ".x"]).children == [("cname__in", sorted(names)), ("cname__endswith", ".x")]
 
 
 @pytest.mark.parametrize("name", [f"x.{FORMER}", f"x.{TARGET}"])

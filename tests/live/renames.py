@@ -77,6 +77,17 @@ class Run(NamedTuple):
     code: int
 
 
+def changed_by_install(site: Stage) -> list[str]:
+    """Install once more; what each task printed that changed something."""
+    log = site.state / "install.log"
+    log.unlink(missing_ok=True)
+    recap = site.install("--diff")
+    text = log.read_text()
+    found = [part for part in re.split(r"(?m)^(?=TASK \[)", text) if re.search(r"(?m)^changed: ", part)]
+    assert len(found) >= bool(recap.changed), text
+    return found
+
+
 def watched(
     site: Stage, asked: Mapping[str, Any], at: Callable[[str, int], bool], held: Container[tuple[str, int]] = ()
 ) -> Run:

@@ -911,7 +911,8 @@ def test_where_a_change_cannot_be_turned_round_all_hosts_say_so(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("backward", [False, True])
-def test_the_panel_is_told_of_former_names_that_are_given_up(backward: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("earlier", [False, True])
+def test_the_panel_is_told_of_former_names_that_are_given_up(earlier: bool, backward: bool, tmp_path: Path) -> None:
     former = kept("older.example.net", "old.example.net")
     there = host("a", stream="new.example.net", former_stream_hosts=former)
     panel = host("b", panel="p.example.net", former_panel_hosts=kept("o.old.example.net"))
@@ -923,13 +924,38 @@ def test_the_panel_is_told_of_former_names_that_are_given_up(backward: bool, tmp
     say = {"name": "Say", "ansible.builtin.debug": {"msg": asked["streamfleet_apply"]["document"]}}
     (play := tmp_path / "play.yml").write_text(yaml.safe_dump([alone(tmp_path, "a", [{**say, "when": asked["when"]}])]))
     hosts = {name: {**one, "renames": {}} for name, one in variables.items()}
-    given = {"__streamfleet_domain_hosts": hosts, "__streamfleet_domain_backward": backward}
+    # As streamfleet_node_info has it; a panel of an earlier release refuses the field that it does not show.
+    node = {"name": "a", "former_stream_hosts": [], **({} if earlier else {"former_stream_days": {}})}
+    given = {
+        "__streamfleet_domain_hosts": hosts, "__streamfleet_domain_backward": backward,
+        "__streamfleet_domain_known": {"nodes": [node]},
+    }  # fmt: skip
     done = run("-i", "a,", "-e", json.dumps(given), str(play))
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout[done.stdout.index("{") : done.stdout.index("PLAY RECAP")])["msg"]
     served = ["older.example.net", *(["old.example.net"] if backward else [])]
-    days = dict.fromkeys(served, "2999-01-01")
-    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served, "former_stream_days": days}]}
+    days = {} if earlier else {"former_stream_days": dict.fromkeys(served, "2999-01-01")}
+    assert said == {"nodes": [{"name": "a", "former_stream_hosts": served, **days}]}
+
+
+@pytest.mark.parametrize(("undo", "leaves"), [(True, False), (False, False), (False, True)])
+def test_a_panel_of_an_earlier_release_does_not_say_where_domains_lead(
+    undo: bool, leaves: bool, tmp_path: Path
+) -> None:
+    """It passes over the filter, and its domains have no CNAME: the way back goes on, what is given up needs a yes."""
+    tasks = yaml.safe_load((ROOT / "playbooks" / "tasks" / "domain_change_deserted.yml").read_text())
+    asked = {"domains": [{"media_service": "ada-fm", "name": "radio.example.com", "checked_at": None}]}
+    given = {
+        "__streamfleet_domain_led": {"results": [asked]},
+        "__streamfleet_domain_led_to_the_panel": {"results": [{"panel_domains": []}]},
+        "__streamfleet_domain_undo": undo, "__streamfleet_domain_leave_domains": leaves,
+    }  # fmt: skip
+    (play := tmp_path / "play.yml").write_text(yaml.safe_dump([alone(tmp_path, "a", tasks[2:])]))
+    done = run("-i", "a,", "-e", json.dumps(given), str(play))
+    said = " ".join(done.stdout.split())
+    assert (done.returncode == 0) == (undo or leaves), said
+    left = "radio.example.com of the service ada-fm (this panel, of an earlier release, does not know where it leads)"
+    assert (left in said) == (not undo), said
 
 
 #: In place of each role: says which of the host's names it was given.

@@ -128,7 +128,9 @@ def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certi
         # Not those for data: uploads of others behind an address go on.
         assert guards.get("file_transfer", ["21", "2022"]) == ["21", "2022"]
         assert set(guards.get("autodj", [])) <= {"8100-8199", "10000-19999"} & ports
-        assert {guard["name"] for guard in wiring["guards"] if not guard["grows"]} == {"autodj"} & set(companions)
+        # Nor from file transfer: a node from where services were transferred refuses right passwords.
+        still = {guard["name"] for guard in wiring["guards"] if not guard["grows"]}
+        assert still == {"autodj", "file_transfer"} & set(wiring["roles"])
         # Whatever name or address another host sees of it.
         assert {each for other in hosts.values() for each in other["known"] if each} <= set(wiring["fleet"])
         # Where the other hosts are, but for their names, which may change.

@@ -5,7 +5,9 @@ Also what the panel's steps are asked for by the module; the panel is a double, 
 
 from __future__ import annotations
 
+import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -305,3 +307,46 @@ def test_no_task_takes_every_failure_for_an_answer() -> None:
         if one.get("failed_when") is False or one.get("ignore_errors")
     ]
     assert careless == []
+
+
+#: fail2ban-client of Debian 12, as far as it is asked: what it is told besides is a failure.
+FAIL2BAN = """\
+#!/bin/sh
+echo "$*" >>{folder}/asked
+case "$*" in
+  "status streamfleet-file_transfer") exit {status} ;;
+  "get streamfleet-file_transfer banip") echo "{banned}" ;;
+  "set streamfleet-file_transfer unbanip 203.0.113.9 2001:db8::7") echo 2 ;;
+  *) echo "Sorry but the command is invalid" >&2; exit 255 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("status", "banned", "lifts"),
+    [(0, "203.0.113.9 2001:db8::7", True), (0, "", False), (255, "203.0.113.9", False), (None, "", False)],
+)
+def test_bans_of_the_hold_are_lifted_where_there_are_any(
+    status: int | None, banned: str, lifts: bool, tmp_path: Path
+) -> None:
+    (task,) = yaml.safe_load((TASKS / "transfer_unban.yml").read_text())
+    # Nothing of it ends a transfer.
+    assert (task["failed_when"], task["ignore_unreachable"]) == (False, True)
+    if status is not None:
+        program = tmp_path / "fail2ban-client"
+        program.write_text(FAIL2BAN.format(folder=tmp_path, status=status, banned=banned))
+        program.chmod(0o755)
+    command = task["ansible.builtin.command"]["argv"]
+    path = f"{tmp_path}:{os.environ['PATH']}"
+    done = subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    asked = (tmp_path / "asked").read_text() if status is not None else ""
+    assert ("unbanip" in asked) == lifts
+
+
+@pytest.mark.parametrize("name", ["transfer_resume", "transfer_switch", "transfer_undo"])
+def test_bans_are_lifted_after_the_node_was_brought_to_what_it_is_to_be(name: str) -> None:
+    text = (TASKS / f"{name}.yml").read_text()
+    assert text.count("include_tasks: transfer_unban.yml") == 1
+    before = text[: text.index("include_tasks: transfer_unban.yml")]
+    assert "transfer_converge.yml" in before[before.rindex("include_tasks: transfer_") :]

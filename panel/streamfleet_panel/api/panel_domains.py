@@ -10,6 +10,7 @@ from ninja.params.functions import Query
 from streamfleet_panel import access, represent
 from streamfleet_panel.access import Actor, require
 from streamfleet_panel.api.core import actor_of_call, answer, found, matching
+from streamfleet_panel.api.leads_to import LEADS_TO, leading_to
 from streamfleet_panel.api.objects import (
     DRY_RUN,
     LABEL,
@@ -24,17 +25,10 @@ from streamfleet_panel.api.objects import (
 from streamfleet_panel.api.schema import put_body
 from streamfleet_panel.apply.fields import SEPARATOR
 from streamfleet_panel.domains.ask import ask
-from streamfleet_panel.domains.targets import led_to
 from streamfleet_panel.models import PanelDomain
 
 router = Router(tags=["panel domains"])
 _STATUS = Query(None, description="pending, verified or lost.")
-_LEADS_TO = Query(
-    None,
-    max_length=2000,
-    description="Names, with commas between: only domains whose CNAME, as it was seen last, leads to one of them; "
-    "with a dot before it, to one below it.",
-)
 
 
 def _domains(
@@ -49,7 +43,7 @@ def _domains(
     queryset = matching(labelled(access.panel_domains(actor), label), search, "name", "brand")
     exact = {"reseller__username": reseller, "status": status}
     queryset = queryset.filter(**{name: value for name, value in exact.items() if value is not None})
-    return queryset if leads_to is None else queryset.filter(led_to(filter(None, leads_to.split(","))))
+    return leading_to(queryset, leads_to)
 
 
 @router.get("/panel-domains", summary="List the panel domains of all resellers")
@@ -61,7 +55,7 @@ def list_all_panel_domains(
     label: str | None = LABEL,
     reseller: str | None = Query(None, description="User name of a reseller."),
     status: str | None = _STATUS,
-    leads_to: str | None = _LEADS_TO,
+    leads_to: str | None = LEADS_TO,
 ) -> HttpResponse:
     """Panel domains that the caller may see."""
     actor = actor_of_call(request)
@@ -78,7 +72,7 @@ def list_panel_domains(
     search: str | None = SEARCH,
     label: str | None = LABEL,
     status: str | None = _STATUS,
-    leads_to: str | None = _LEADS_TO,
+    leads_to: str | None = LEADS_TO,
 ) -> HttpResponse:
     """By name."""
     actor = actor_of_call(request)

@@ -76,7 +76,9 @@ def points_to(claim: Claim) -> str:
 
 def led_to(names: Iterable[str]) -> Q:
     """Claims whose CNAME, as it was seen last, leads to one of the names; with a dot before it to one below it."""
-    found = Q(pk__in=[])
-    for name in names:
-        found |= Q(cname__endswith=name) if name.startswith(".") else Q(cname=name)
+    distinct = set(names)
+    found = Q(cname__in=sorted(name for name in distinct if not name.startswith(".")))
+    for name in sorted(distinct):
+        if name.startswith("."):
+            found |= Q(cname__endswith=name)
     return found
