@@ -193,11 +193,8 @@ def _judge(
             runs = ", ".join(target.engines) or "no engine"
             message = f"{target} does not run {engine.name}; it runs {runs}"
             problems.append(Problem(path, service.slug, message, f"Install {engine.name} there, or name another node."))
-    if any(engines()[service.engine].transfer == "keys" for service in services) and not _is_numeric(target.address):
-        # The server that sends on looks no names up.
-        message = f"its address is the name {target.address}, and the former node sends encoders on to numbers alone"
-        fix = "Set streamfleet_node_address of that host to its IP address and register it again, with install.yml."
-        problems.append(Problem("to", target.name, message, fix))
+    if any(engines()[service.engine].transfer == "keys" for service in services):
+        _judge_ways(source, target, problems)
     if target.pk == source.pk:
         fix = "Name another node, or other services."
         problems.append(Problem("to", target.name, "some of these services are on this node", fix))
@@ -215,6 +212,21 @@ def _judge(
             message = f"has {there} services, and max_media_services is {target.max_media_services}"
             problems.append(Problem("to", target.name, message, "Raise it, or name another node."))
     _judge_libraries(services, source, target, problems)
+
+
+def _judge_ways(source: Node, target: Node, problems: list[Problem]) -> None:
+    """Note what a node lacks, by which encoders and viewers of channels are sent on."""
+    if not _is_numeric(target.address):
+        # The server that sends on looks no names up.
+        message = f"its address is the name {target.address}, and the former node sends encoders on to numbers alone"
+        fix = "Set streamfleet_node_address of that host to its IP address and register it again, with install.yml."
+        problems.append(Problem("to", target.name, message, fix))
+    for node, path in ((source, "services"), (target, "to")):
+        if not node.stream_host:
+            # Web servers are asked by a name, and an address is no name of a stream's.
+            message = f"{node} has no stream_host, by which viewers are sent on"
+            fix = f"Set streamfleet_stream_host of {node} and register it again, with install.yml."
+            problems.append(Problem(path, node.name, message, fix))
 
 
 def _is_numeric(address: str) -> bool:
@@ -498,8 +510,8 @@ def roles_on(node: Node) -> tuple[dict[int, tuple[str, TransferredService]], dic
 def forward_of(node: Node, item: TransferredService) -> dict[str, Any] | None:
     """Where what comes for the service on the node goes: ``{"address", "ports": [[here, there], …]}``.
 
-    With an engine whose services share its ports ``{"address", "stream_host", "host_ports": {"RTMP": 1935}, "open"}``
-    as soon as it is the target's; not ``open`` while it is held: viewers are sent on, encoders come again.
+    With an engine whose services share its ports ``{"node", "address", "stream_host", "host_ports": {"RTMP": 1935},
+    "open"}`` as soon as it is the target's; not ``open`` while it is held: viewers are sent on, encoders come again.
     """
     if item.transfer.source_id != node.pk:
         return None
@@ -509,6 +521,7 @@ def forward_of(node: Node, item: TransferredService) -> dict[str, Any] | None:
     if item.transfer.state not in (State.SWITCHED, State.RETURNING):
         return None
     return {
+        "node": target.name,
         "address": target.address,
         "stream_host": target.stream_host or target.address,
         "host_ports": {**engine.host_ports, **engine.told_ports(target.facts)},

@@ -641,7 +641,12 @@ def test_a_channel_goes_and_the_former_node_is_told_who_is_sent_on_and_no_key(ro
     step(root, one, "switch")
     former, now = told("node1")["tv"], told("video")["tv"]
     ports = former["forward"].pop("host_ports")
-    assert former["forward"] == {"address": "192.0.2.40", "stream_host": "video.example.net", "open": True}
+    assert former["forward"] == {
+        "node": "video",
+        "address": "192.0.2.40",
+        "stream_host": "video.example.net",
+        "open": True,
+    }
     assert (ports["RTMP"], ports["RTMPS"]) == (1945, 1936)
     assert former["digests"] == held["digests"]
     assert key not in str(former)
@@ -682,3 +687,17 @@ def test_a_channel_goes_to_no_node_that_is_known_by_its_name_alone(root: Api) ->
     assert (problem["path"], problem["value"]) == ("to", "video")
     assert "the name video.example.net" in problem["message"]
     assert "streamfleet_node_address" in problem["fix"]
+
+
+@pytest.mark.parametrize(("node", "path"), [("node1", "services"), ("video", "to")])
+def test_a_channel_goes_from_and_to_no_node_without_a_name_of_its_streams(root: Api, node: str, path: str) -> None:
+    Node.objects.filter(name=node).update(stream_host="", address="2001:db8::7")
+    status, answer = begin(root, "tv", to="video")
+    assert status == 422
+    (problem,) = answer["error"]["errors"]
+    assert (problem["path"], problem["value"]) == (path, node)
+    assert "has no stream_host" in problem["message"]
+    assert "streamfleet_stream_host" in problem["fix"]
+    # Stations have ports of their own.
+    Node.objects.filter(name="far").update(stream_host="")
+    assert begin(root, "jazz", to="far")[0] == 201

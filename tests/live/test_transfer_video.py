@@ -266,6 +266,13 @@ def test_it_goes_while_it_is_seen_and_is_sent_on(pair: Video) -> None:
         # By the one address and by the other it is the same stream, which n2 has packaged.
         (_one, here), (_two, there) = (pair.ask(node) for node in NODES)
         assert names(here.decode()) & names(there.decode())
+        # The hop's refusals leave nothing; one that is being refused has its folder for a moment.
+        looks = []
+        for _look in range(2):
+            looks.append(set(pair.sh("n1", "ls /run/streamfleet/hls").split()))
+            time.sleep(0.4)
+        assert looks[0] & looks[1] <= {"tv"}
+        assert pair.sh("n2", "ls /run/streamfleet/hls").split() == ["tv"]
     assert pair.get("/media-services/tv")["node"] == "n2"
     assert "sent on" in pair.events("n1")
     assert "publishing" in pair.events("n2")

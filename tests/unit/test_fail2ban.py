@@ -65,12 +65,12 @@ def rtmp(**variables: str) -> str:
 
 def test_keys_that_are_not_known_count_for_the_encoder() -> None:
     script = (ROOT / "roles/nginx_rtmp/files/publish.js").read_text()
-    unknown, busy = re.findall(r"decide\(r, 403, [a-z\']+, '(refused: [^']+)'\)", script)
+    unknown, moving, busy = re.findall(r"decide\(r, 403, [a-z\']+, '(refused: [^']+)'\)", script)
     refused = {"streamfleet_result": unknown, "streamfleet_slug": "", "arg_clientid": "127"}
     for address in (FOUR, SIX):
         assert accused("nginx_rtmp", rtmp(**refused, arg_addr=address)) == address
         others = {**refused, "streamfleet_slug": "tv", "arg_addr": address}
-        for result in ("publishing", busy):
+        for result in ("publishing", moving, busy):
             assert accused("nginx_rtmp", rtmp(**{**others, "streamfleet_result": result})) is None
     # By RTMPS: the encoder is not known.
     assert accused("nginx_rtmp", rtmp(**refused, arg_addr="127.0.0.1")) is None

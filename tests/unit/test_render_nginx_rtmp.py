@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
 from pathlib import Path
 from typing import Any
@@ -35,16 +36,24 @@ def name(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def secret(key: str, node: str) -> str:
+    return hmac.new(key.encode(), f"ticket for {node}".encode(), hashlib.sha256).hexdigest()
+
+
 def test_a_running_channel_says_whose_it_is_and_has_one_file_without_the_key() -> None:
-    instance = render(service(), {})
+    instance = render(service(), {"node": "n1"})
     assert grants(instance) == {
         name(KEY): {"slug": "rock-tv", "uid": 200001, "expires": None, "max_bitrate_kbps": 4000}
     }
     file, of, owner = instance.files
     assert (of.path, json.loads(of.content)) == (
         "/etc/streamfleet/publish-keys/of-rock-tv.json",
-        {"keys": [name(KEY)]},
+        {"keys": [{"file": name(KEY), "secret": secret(KEY, "n1")}]},
     )
+    # What makes tickets is in no name, and in the content that no diff shows.
+    assert (of.kind, of.mode, of.group) == ("key", "0640", "streamfleet-rtmp")
+    assert not any(secret(KEY, "n1") in one.path for one in instance.files)
+    assert secret(KEY, "n1") not in render(service(), {"node": "n2"}).files[1].content
     assert (owner.path, owner.group, owner.kind) == ("/etc/streamfleet/routes/rock-tv.json", "www-data", "route")
     assert json.loads(owner.content) == {"uid": 200001}
     assert file.path == f"/etc/streamfleet/publish-keys/{name(KEY)}.json"
@@ -101,6 +110,7 @@ def test_an_old_key_without_a_certain_end_is_refused(expires: object) -> None:
 
 
 FORWARD = {
+    "node": "n2",
     "address": "192.0.2.7",
     "stream_host": "n2.example.net",
     "host_ports": {"RTMP": 1945, "RTMPS": 0},
@@ -118,7 +128,7 @@ def moved(**more: Any) -> dict[str, Any]:
 
 def test_of_a_channel_that_moved_encoders_and_viewers_are_sent_on() -> None:
     instance = render(moved(forward=FORWARD), {"stream_host": "n1.example.net"})
-    to = {"slug": "rock-tv", "uid": 200001, "to": "rtmp://192.0.2.7:1945/live"}
+    to = {"slug": "rock-tv", "uid": 200001, "to": "rtmp://192.0.2.7:1945/live", "node": "n2"}
     assert grants(instance, of=True) == {
         f"moved-{'a' * 64}": {**to, "expires": None},
         f"moved-{'b' * 64}": {**to, "expires": "2026-11-24T12:00:00Z"},
@@ -152,6 +162,8 @@ def test_of_one_that_is_off_the_air_nobody_is_sent_on() -> None:
     [
         ({"address": "n2.example.net"}, "forward.address"),
         ({"address": "192.0.2.7/live"}, "forward.address"),
+        ({"node": None}, "forward.node"),
+        ({"node": ""}, "forward.node"),
         ({"stream_host": "a b"}, "forward.stream_host"),
         ({"stream_host": None}, "forward.stream_host"),
         ({"host_ports": {"RTMP": 0}}, "forward.host_ports"),

@@ -22,6 +22,7 @@ def rendered(**changes: Any) -> str:
     }
     environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined)
     environment.filters["bool"] = bool
+    environment.filters["regex_escape"] = re.escape
     return environment.from_string((ROLE / "templates/streamfleet.conf.j2").read_text()).render(variables | changes)
 
 

@@ -9,6 +9,7 @@ that node knows the key by: it says where the encoder is sent on to.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import ipaddress
 import json
 import re
@@ -44,7 +45,8 @@ def render(service: Mapping[str, Any], node: Mapping[str, Any]) -> Instance:
         # The key of today wins over the same key among the old ones.
         found = dict(reversed(grants))
         files = [_file(service, key, expires, limit) for key, expires in sorted(found.items())]
-        files += [_keys_of(service, {"keys": sorted(map(_digest, found))}), _owner(service)]
+        keys = [{"file": _digest(key), "secret": _ticket_secret(key, str(node.get("node") or ""))} for key in found]
+        files += [_keys_of(service, {"keys": sorted(keys, key=lambda one: one["file"])}), _owner(service)]
     elif service["state"] == "moved":
         files = _moved(service, node)
     return Instance(
@@ -93,6 +95,15 @@ def _digest(key: str) -> str:
     return hashlib.sha256(key.encode()).hexdigest()
 
 
+def _ticket_secret(key: str, node: str) -> str:
+    """Return by what ``node`` sees that whoever sends a stream on to it was shown the key.
+
+    Of the node as well: who had the service before has known another one. It stands in contents alone, which no diff
+    shows.
+    """
+    return hmac.new(key.encode(), f"ticket for {node}".encode(), hashlib.sha256).hexdigest()
+
+
 def _of_the_server(name: str, content: Mapping[str, Any]) -> File:
     """Return a file that the RTMP server reads, and nobody else."""
     return File(
@@ -117,14 +128,17 @@ def _moved(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[File]:
     While nobody has it on the air encoders have nowhere to go and are told to come again; viewers have what was sent.
     """
     forward = service.get("forward")
-    to = web = None
+    to = web = name = None
     if forward:
+        name = forward.get("node")
         address, host = _address(forward.get("address")), forward.get("stream_host")
         port = (forward.get("host_ports") or {}).get("RTMP")
         if not isinstance(port, int) or isinstance(port, bool) or not 1024 <= port <= 65535:
             raise RenderError("forward.host_ports", port, "has no port from 1024 to 65535 for RTMP")
         if not isinstance(host, str) or not _HOST.fullmatch(host):
             raise RenderError("forward.stream_host", host, "is not a host name")
+        if not isinstance(name, str) or not name:
+            raise RenderError("forward.node", name, "is not the name of a node")
         to = f"rtmp://{address}:{port}/live" if forward.get("open") is True else None
         # ``here``: the name under which this node's own web server is asked, by who looks whether it goes on.
         web = {"address": address, "host": host, "here": str(node.get("stream_host") or "")}
@@ -134,7 +148,7 @@ def _moved(service: Mapping[str, Any], node: Mapping[str, Any]) -> list[File]:
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise RenderError("digests.stream_key", digest, "is not a SHA-256")
         expires = None if item.get("expires") is None else _expires(item, "digests.stream_key")
-        sent = {"slug": service["slug"], "uid": service["uid"], "expires": expires, "to": to}
+        sent = {"slug": service["slug"], "uid": service["uid"], "expires": expires, "to": to, "node": name}
         files.append(_of_the_server(f"moved-{digest}", sent))
     return [*files, _keys_of(service, {"keys": [], "moved": True}), _owner(service, web)]
 

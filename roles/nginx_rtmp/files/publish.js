@@ -5,8 +5,8 @@
 // slug (and CLIENTS/<name> that of a stream that is sent on), since a suspended service's key file is gone by the time its publisher is.
 //
 // Of a service that another node has by now, the key's file says where: the encoder is sent on to there, under a name that stands for
-// the key and is good for a minute, since names are logged and go over the wire as they are. Only who was shown the key can make it,
-// and the node that has the service decides, by its own files. An encoder whose stream that one does not take is sent away.
+// the key and is taken once, within a minute, since names are logged and go over the wire as they are. Only who was shown the key can
+// make it for that node, which decides by its own files. An encoder whose stream that one does not take is sent away.
 
 import crypto from 'crypto';
 import fs from 'fs';
@@ -16,17 +16,21 @@ const HLS = '/run/streamfleet/hls/';
 const LIVE = '/run/streamfleet-rtmp/live/';
 const CLIENTS = '/run/streamfleet-rtmp/clients/';
 const KEPT = '/in-use';
+const STARTED = '/run/streamfleet-rtmp/nginx.pid';
 const DROPPED = '/run/streamfleet-rtmp/dropped-';
 
 const SLUG = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 const KEY = /^[A-Za-z0-9_-]{1,128}$/;
-// What stands for a key between two nodes: slug, seconds of the clock, code.
-const TICKET = /^~([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)~([0-9]{10})~([A-Za-z0-9_-]{43})$/;
+// What stands for a key between two nodes: slug, milliseconds of the clock, code.
+const TICKET = /^~([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)~([0-9]{13})~([A-Za-z0-9_-]{43})$/;
 const NAME = /^~?[A-Za-z0-9_~-]{1,128}$/;
 // What the module calls a stream that is sent on: a digest of where it goes.
 const SENT_ON = /^[0-9a-f]{32}$/;
-// Seconds by which the clocks of two nodes, and the way between them, may differ.
-const TICKET_SECONDS = 60;
+// Beside CLIENTS, which is empty when the server starts: CLIENTS/ticket-<slug> has the time of the last ticket that was taken.
+const LAST = 'ticket-';
+// Milliseconds by which a ticket may be old, or ahead of this node's clock.
+const TICKET_MS = 60000;
+const AHEAD_MS = 5000;
 // Milliseconds in which the other node takes a stream.
 const TAKEN_MS = 2500;
 const CLIENT = /^[0-9]{1,20}$/;
@@ -72,11 +76,11 @@ function granted(name) {
 }
 
 // {slug, uid, expires, max_bitrate_kbps} of a key, or {slug, uid, expires, to} of one whose service another node has; to is null while
-// nobody has it. Null: unknown, suspended or over. `now`: a ticket must be of this minute, as it is when a stream starts.
+// nobody has it. Null: unknown, suspended or over. `now`: a ticket must be new, as it is when a stream starts.
 function grant(name, now) {
     const ticket = name && TICKET.exec(name);
     if (ticket) {
-        return now && Math.abs(Date.now() / 1000 - Number(ticket[2])) > TICKET_SECONDS ? null : byTicket(ticket);
+        return now && !isNew(ticket) ? null : byTicket(ticket);
     }
     if (!name || !KEY.test(name)) {
         return null;
@@ -84,27 +88,43 @@ function grant(name, now) {
     return granted(digest(name)) || granted('moved-' + digest('sent on ' + name));
 }
 
+// Of this minute, and after the last one that was taken. What was taken before the server started is not known, so older ones are not new.
+function isNew(ticket) {
+    const age = Date.now() - Number(ticket[2]);
+    if (age > TICKET_MS || age < -AHEAD_MS) {
+        return false;
+    }
+    try {
+        return Number(ticket[2]) > Math.max(fs.statSync(STARTED).mtimeMs, readJson(CLIENTS + LAST + ticket[1]) || 0);
+    } catch (e) {
+        return false;
+    }
+}
+
 function byTicket(ticket) {
     const of = readJson(KEYS + 'of-' + ticket[1] + '.json');
     const keys = of && Array.isArray(of.keys) ? of.keys : [];
     for (let i = 0; i < keys.length; i++) {
         // A digest is compared instead of the code itself: how far two of these agree tells nobody anything.
-        if (digest(code(keys[i], ticket[1], ticket[2])) === digest(ticket[3])) {
-            const found = granted(keys[i]);
+        if (digest(code(keys[i].secret, ticket[1], ticket[2])) === digest(ticket[3])) {
+            const found = granted(keys[i].file);
             return found && found.slug === ticket[1] ? found : null;
         }
     }
     return null;
 }
 
-// By which the node that has the service sees that the other one was shown the key with this digest.
-function code(keyDigest, slug, seconds) {
-    return crypto.createHmac('sha256', keyDigest).update('sent on ' + slug + ' ' + seconds).digest('base64url');
+// By which the node that has the service sees that the other one was shown the key.
+function code(secret, slug, time) {
+    return crypto.createHmac('sha256', secret).update('sent on ' + slug + ' ' + time).digest('base64url');
 }
 
-function ticketFor(key, slug) {
-    const seconds = String(Math.floor(Date.now() / 1000));
-    return '~' + slug + '~' + seconds + '~' + code(digest(key), slug, seconds);
+// The secret is of the key and of the node that takes the ticket: a node that had the service cannot know another one's. Names of files
+// are no secrets, so none of it comes from them.
+function ticketFor(key, slug, node) {
+    const time = String(Date.now());
+    const secret = crypto.createHmac('sha256', key).update('ticket for ' + node).digest('hex');
+    return '~' + slug + '~' + time + '~' + code(secret, slug, time);
 }
 
 function decide(r, status, slug, result) {
@@ -159,8 +179,8 @@ function publish(r) {
     const name = argument(r, 'name', NAME);
     const found = grant(name, true);
     if (!found || !client) {
-        // Of what another node sends on, that one knows whose address it was.
-        decide(r, 403, '', name && TICKET.test(name) ? 'refused: sent on without a key that holds' : 'refused: no such key');
+        // Fail2ban counts these. It spares the other nodes, which send on what holds no more.
+        decide(r, 403, '', 'refused: no such key');
         return;
     }
     const slug = found.slug;
@@ -173,10 +193,18 @@ function publish(r) {
         decide(r, 403, slug, 'refused: already publishing');
         return;
     }
+    if (lease && SENT_ON.test(lease.name)) {
+        // Whoever had it is not asked by that name any more, and its own end does not see this lease.
+        unlink(CLIENTS + lease.name);
+    }
+    const ticket = TICKET.exec(name);
+    if (ticket) {
+        fs.writeFileSync(CLIENTS + LAST + slug, ticket[2], {mode: 0o640});
+    }
     if (!found.to) {
         prepare(HLS + slug);
     }
-    const where = found.to ? found.to + '/' + ticketFor(name, slug) : slug;
+    const where = found.to ? found.to + '/' + ticketFor(name, slug, found.node) : slug;
     const called = found.to ? crypto.createHash('md5').update(where).digest('hex') : undefined;
     fs.writeFileSync(LIVE + slug, JSON.stringify({client: client, since: Date.now(), seen: Date.now(), to: found.to, name: called,
         address: argument(r, 'addr', /^[0-9A-Fa-f.:]{1,64}$/)}), {mode: 0o640});
@@ -278,8 +306,10 @@ function sentOn(r) {
 // The other node is there, and asked. Where it refuses it ends the connection.
 function taken(r) {
     const found = sentOn(r);
-    if (found) {
-        found.lease.way = argument(r, 'clientid', CLIENT);
+    const client = argument(r, 'clientid', CLIENT);
+    // Its end may be told first. Connections are counted upwards.
+    if (found && client && !(Number(client) <= found.lease.lost)) {
+        found.lease.way = client;
         fs.writeFileSync(found.path, JSON.stringify(found.lease), {mode: 0o640});
     }
     r.return(204);
@@ -288,8 +318,12 @@ function taken(r) {
 // The way there has ended, at either end. The encoder is sent away by its next update, and begins anew.
 function lost(r) {
     const found = sentOn(r);
-    if (found && found.lease.way === argument(r, 'clientid', CLIENT)) {
-        delete found.lease.way;
+    const client = argument(r, 'clientid', CLIENT);
+    if (found && client) {
+        found.lease.lost = Math.max(Number(client), found.lease.lost || 0);
+        if (found.lease.way === client) {
+            delete found.lease.way;
+        }
         fs.writeFileSync(found.path, JSON.stringify(found.lease), {mode: 0o640});
     }
     r.return(204);
@@ -300,7 +334,19 @@ function lost(r) {
 function admit(r) {
     const slug = argument(r, 'name', SLUG);
     const lease = slug && readJson(LIVE + slug);
-    r.return(lease && !lease.to ? 204 : 403);
+    if (lease && !lease.to) {
+        r.return(204);
+        return;
+    }
+    if (slug) {
+        try {
+            // The module has made it already. One of a service that has segments is not empty.
+            fs.rmdirSync(HLS + slug);
+        } catch (e) {
+            // Not there, or in use.
+        }
+    }
+    r.return(403);
 }
 
 // The packaging hop has closed its last segment: say so in the list, which the module never does. Not where the stream goes on, on
