@@ -89,7 +89,7 @@ def changed_by_install(site: Stage) -> list[str]:
 
 
 def install_writes_default_of_rtmps(site: Stage) -> bool:
-    """Whether an installation after a change writes that alone, as docs/domain_change.md says, and the next one nothing."""
+    """Whether installing after a change writes that alone, as docs/domain_change.md says, and then nothing."""
     first = changed_by_install(site)
     assert [one for one in first if not re.match(r"TASK \[nginx_rtmp : .* the listener for TLS ", one)] == []
     return changed_by_install(site) == []

@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 import os
-import shutil
 import subprocess
 import time
 from base64 import urlsafe_b64encode
@@ -14,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright._impl._driver import compute_driver_executable
 from streamfleet.engine import Instance, load_renderer
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "roles/nginx_rtmp/files/publish.js"
-NODE = shutil.which("node")
+#: The Node.js that drives the browser of the pages' tests.
+NODE = compute_driver_executable()[0]
 KEY = "k" * 24
 TO = "rtmp://192.0.2.7:1935/live"
 UNKNOWN = "refused: no such key"
@@ -35,7 +36,6 @@ for (const [handler, args] of JSON.parse(fs.readFileSync(0, 'utf8'))) {
 console.log(JSON.stringify(answers));
 """
 
-pytestmark = pytest.mark.skipif(NODE is None, reason="needs Node.js (apt-get install nodejs)")
 render = load_renderer(ROOT, "nginx_rtmp")
 
 
@@ -79,7 +79,7 @@ class Server:
 
     def calls(self, *calls: tuple[str, dict[str, str]]) -> list[tuple[int, str, str]]:
         done = subprocess.run(
-            [str(NODE), "caller.mjs"],
+            [NODE, "caller.mjs"],
             cwd=self.root,
             input=json.dumps(calls),
             text=True,
