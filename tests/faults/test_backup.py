@@ -253,6 +253,7 @@ def holds_one_backup(site: Site) -> None:
     assert (shown["missing"], shown["different"], shown["extra"], shown["database"]) == (0, 0, 0, "same")
 
 
+@pytest.mark.full
 def test_a_host_that_may_prune_keeps_what_it_is_to_and_a_kill_in_the_middle_costs_no_backup(site: Site) -> None:
     site.run("backup")
     configured(site, keep={"daily": 1}, prune=True)
@@ -291,6 +292,7 @@ def test_a_host_that_may_prune_keeps_what_it_is_to_and_a_kill_in_the_middle_cost
     print(f"{kills} of {ROUNDS} were killed while they pruned")
 
 
+@pytest.mark.full
 def test_whoever_prunes_from_elsewhere_is_killed_and_the_next_run_ends_it(site: Site) -> None:
     site.run("backup")
     keep = ["--keep-daily", "1", "--keep-weekly", "0", "--keep-monthly", "0", "--accept-unseen", "--keep-within", "0"]
