@@ -26,7 +26,7 @@ from tests.live.renames import (
     kept_inventory,
     on_platform,
     there,
-    whole,
+    whole_soon,
 )
 from tests.live.streams import Listener, Source, on_air
 from tests.live.test_domains import Names, asked, customers, names, until
@@ -130,7 +130,7 @@ def test_the_target_moves_is_told_and_is_given_up_by_a_yes(site: Stage, inventor
     shown = led(NEW_TARGET)
     assert (shown["status"], shown["cname_change"], shown["message"]) == ("verified", None, "Its record is there.")
     change(site, {"release": OLD})
-    assert whole(site, f"panel{NEW}", f"stream{NEW}")
+    whole_soon(site, f"panel{NEW}", f"stream{NEW}", "released")
     # Whoever comes to it now has proved nothing by it.
     shown = led(TARGET)
     assert (shown["status"], shown["cname"]) == ("verified", f"{token}.{TARGET}")
