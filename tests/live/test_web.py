@@ -515,7 +515,7 @@ def test_a_log_that_grows_large_is_rotated_before_the_day_ends(web: Edge) -> Non
 def test_a_run_that_was_killed_before_the_reload_is_finished_by_the_next(web: Edge) -> None:
     before = workers(web)
     # What such a run leaves: the new file in its place, and nginx not told.
-    web.run("sed -i 's/max-age=3600,/max-age=3598,/' /etc/nginx/conf.d/streamfleet.conf")
+    web.run("sed -i 's/max-age=3600,/max-age=3598,/; s/ 3600s;/ 3598s;/' /etc/nginx/conf.d/streamfleet.conf")
     assert web.run("/usr/lib/streamfleet/web/state").strip() == "stale"
     log = web.playbook(["web"], "-e", "streamfleet_web_hls_segment_max_age=3598")
     assert {name for name, _ in changes(log)} == {RUN}
