@@ -135,7 +135,15 @@ def test_uninstalling_takes_nothing_of_others_and_what_tells_of_ours_last() -> N
     assert "__streamfleet_fail2ban_alone.rc | default(0) != 0" in purged["when"]
     # Then there are empty folders only.
     found, last, folders = tasks[0], tasks[-2], tasks[-1]
-    assert "-type d -empty -delete" in folders["ansible.builtin.command"]["cmd"]
+    assert folders["ansible.builtin.command"]["argv"] == [
+        "find",
+        "{{ item }}",
+        "-depth",
+        "-type",
+        "d",
+        "-empty",
+        "-delete",
+    ]
     assert "_streamfleet_fail2ban_action" in str(found)
     assert last["streamfleet_host_files"] == {"absent": ["{{ _streamfleet_fail2ban_action }}"]}
     removed = [path for task in tasks for path in task.get("streamfleet_host_files", {}).get("absent", [])]
