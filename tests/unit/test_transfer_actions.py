@@ -330,8 +330,8 @@ def test_bans_of_the_hold_are_lifted_where_there_are_any(
     status: int | None, banned: str, lifts: bool, tmp_path: Path
 ) -> None:
     (task,) = yaml.safe_load((TASKS / "transfer_unban.yml").read_text())
-    # Nothing of it ends a transfer.
-    assert (task["failed_when"], task["ignore_unreachable"]) == (False, True)
+    # Neither a node nor a fail2ban that is away ends a transfer.
+    assert task["ignore_unreachable"] is True
     if status is not None:
         program = tmp_path / "fail2ban-client"
         program.write_text(FAIL2BAN.format(folder=tmp_path, status=status, banned=banned))
