@@ -71,8 +71,8 @@ def streamfleet_kept(entries: Iterable[Mapping[str, Any]], now: datetime) -> lis
     return list(streamfleet_kept_days(entries, now))
 
 
-def streamfleet_kept_days(entries: Iterable[Mapping[str, Any]], now: datetime) -> dict[str, str]:
-    """As ``streamfleet_kept``, each host with its last day, as ``2027-03-01``."""
+def streamfleet_kept_days(entries: Iterable[Mapping[str, Any]], now: datetime, current: str = "") -> dict[str, str]:
+    """As ``streamfleet_kept``, each host with its last day, as ``2027-03-01``, but for the ``current`` name."""
     found = {}
     for entry in entries:
         try:
@@ -84,7 +84,7 @@ def streamfleet_kept_days(entries: Iterable[Mapping[str, Any]], now: datetime) -
                 "streamfleet_former_panel_hosts, streamfleet_former_stream_hosts, streamfleet_former_domain_targets: "
                 f'{entry!r} must have host, a host name, and until, a day such as "2027-03-01"'
             ) from None
-        if now.date() <= last:
+        if now.date() <= last and host != current:
             found[str(host)] = last.isoformat()
     return found
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Self
 
-from tests.live.node import Node
+from tests.live.node import NODE, Node
+from tests.nodes.fleet import NodeSpec
+
+#: The host that looks at the node from outside.
+OTHER = "n2"
 
 #: What fail2ban's filters read: the journals of all, tenants among them.
 JOURNALS = "'systemd-journal[journalflags=1]'"
@@ -47,6 +54,21 @@ def soon(what: Callable[[], bool], seconds: float = 30) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.5)
+
+
+class Watched(Node):
+    """A node beside another host that is none of the fleet; ``STREAMFLEET_LIVE_RELEASE`` is the release of both."""
+
+    @contextlib.contextmanager
+    def up(self) -> Iterator[Self]:
+        """Both, bare, and the double of the panel."""
+        release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm")
+        try:
+            self.fleet.up([NodeSpec(NODE, release), NodeSpec(OTHER, release)])
+            with self.panel.serving():
+                yield self
+        finally:
+            self.fleet.down()
 
 
 class Stranger:

@@ -267,6 +267,8 @@ def test_a_hosts_backup_goes_onto_another_host(site: Site, keeper: targets.Keepe
     assert site.sh(library) == before
     # Nowhere is what opens it, and this host goes on with its own repository.
     kept = "/etc/streamfleet /run/streamfleet-backup /var/lib/streamfleet-backup /var/log"
+    assert len(site.sh(f"ls -A {kept}").splitlines()) > 10
+    assert int(site.sh("journalctl -q | wc -l")) > 100
     assert site.sh(f"grep -rl {password} {kept}; journalctl -q | grep -c {password} || true") == "0"
     assert password not in (site.stage.state / "restore.log").read_text()
     assert site.job("backup")["state"] == "succeeded"

@@ -12,7 +12,6 @@ import base64
 import contextlib
 import ftplib
 import json
-import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -21,15 +20,13 @@ from pathlib import Path
 import pytest
 
 from tests.doubles.panel import autodj, dj, media_user, playlist, station
-from tests.live.bans import Stranger, accused, banned, soon
-from tests.live.node import NODE, Node
+from tests.live.bans import OTHER, Stranger, Watched, accused, banned, soon
+from tests.live.node import NODE
 from tests.live.test_file_transfer import CERTIFICATE, HOST
 from tests.live.transfers import FTPS, SFTP, Sftp, crypt, ftps, refused_by_sftp
-from tests.nodes.fleet import NodeSpec
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
 
-OTHER = "n2"
 SLUG, UID, PORT, DJS = "rock-fm", 200001, 8100, 8150
 LOGIN, SECRET = "ada.up", "a broom swept the studio"
 #: Whom forged lines accuse.
@@ -87,7 +84,7 @@ for _turn in range(int(times)):
 TITLE = "GET /admin/metadata?mode=updinfo&mount=/anna&song=x HTTP/1.0"
 
 
-class Site(Node):
+class Site(Watched):
     """A node that refuses by FTP, SFTP and a DJ's way in, and another that guesses."""
 
     def __init__(self, folder: Path) -> None:
@@ -97,17 +94,6 @@ class Site(Node):
         (folder / "groups.json").write_text(json.dumps({name: {"hosts": {NODE: {}}} for name in names}))
         self.stranger = Stranger(self, OTHER)
         self.ca = ""
-
-    @contextlib.contextmanager
-    def up(self) -> Iterator[Site]:
-        """Both nodes, bare, and the double of the panel."""
-        release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm")
-        try:
-            self.fleet.up([NodeSpec(NODE, release), NodeSpec(OTHER, release)])
-            with self.panel.serving():
-                yield self
-        finally:
-            self.fleet.down()
 
     def harden(self) -> str:
         """playbooks/hardening.yml, with bans that come soon and do not last."""

@@ -7,9 +7,7 @@ Tests playbooks: hardening.yml.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -20,14 +18,12 @@ import pytest
 
 from demo.media import video_publisher
 from tests.doubles.panel import station
-from tests.live.bans import banned, counted_by, soon
-from tests.live.node import NODE, Node, changed_tasks, counted
+from tests.live.bans import OTHER, Watched, banned, counted_by, soon
+from tests.live.node import NODE, changed_tasks, counted
 from tests.live.scan import scan
-from tests.nodes.fleet import NodeSpec
 
 pytestmark = pytest.mark.live
 
-OTHER = "n2"
 SLUG, UID, PORT = "rock-fm", 200001, 8100
 STRANGE = 9200
 #: A scan of all ports takes its time: where it is looked at again, it is as far as this.
@@ -84,24 +80,13 @@ LISTED = (
 )
 
 
-class Site(Node):
+class Site(Watched):
     """A node with a station, and another node from which it is looked at."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         groups: dict[str, Any] = {name: {"hosts": {NODE: {}}} for name in ("streamfleet_nodes", "icecast", "hardening")}
         (folder / "groups.json").write_text(json.dumps(groups))
-
-    @contextlib.contextmanager
-    def up(self) -> Iterator[Site]:
-        """Both nodes, bare, and the double of the panel."""
-        release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "bookworm")
-        try:
-            self.fleet.up([NodeSpec(NODE, release), NodeSpec(OTHER, release)])
-            with self.panel.serving():
-                yield self
-        finally:
-            self.fleet.down()
 
     def harden(self, *arguments: str, parts: Sequence[str] = ("firewall",), ok: bool = True, **more: Any) -> str:
         """playbooks/hardening.yml with these parts; its output."""

@@ -126,6 +126,11 @@ class Pair:
     def address(self, node: str) -> str:
         return str(self.fleet.node(node).address)
 
+    def declared(self, name: str, **more: Any) -> dict[str, Any]:
+        """A node as a document has it; the other one knows it by its key."""
+        key = " ".join(self.sh(name, "cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
+        return {"name": name, "address": self.address(name), "host_key": key, **more}
+
     def get(self, path: str) -> Any:
         status, answer = self.panel.request("GET", path)
         assert status == 200, answer
@@ -244,15 +249,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
         with running_panel() as panel:
             it = Pair(fleet, folder, panel)
             it.play(str(folder / "roles.yml"))
-            nodes = [
-                {
-                    "name": name,
-                    "address": it.address(name),
-                    "engines": ["icecast"],
-                    "host_key": " ".join(it.sh(name, "cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2]),
-                }
-                for name in NODES
-            ]
+            nodes = [it.declared(name, engines=["icecast"]) for name in NODES]
             station = {"customer": "ada", "engine": "icecast", "node": "n1"}
             document = {
                 "nodes": nodes,

@@ -191,16 +191,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Video]:
         with running_panel() as panel:
             it = Video(fleet, folder, panel)
             it.play(str(folder / "roles.yml"))
-            nodes = [
-                {
-                    "name": name,
-                    "address": it.address(name),
-                    "engines": ["nginx_rtmp"],
-                    "stream_host": host(name),
-                    "host_key": " ".join(it.sh(name, "cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2]),
-                }
-                for name in NODES
-            ]
+            nodes = [it.declared(name, engines=["nginx_rtmp"], stream_host=host(name)) for name in NODES]
             channel = {"engine": "nginx_rtmp"}
             document = {
                 "nodes": nodes,

@@ -22,7 +22,7 @@ from streamfleet.domain_change.errors import DomainError
 from streamfleet.domain_change.journal import LEASE, Holder, Journal
 from streamfleet.domain_change.names import Rename
 
-from filter_plugins.streamfleet import streamfleet_kept
+from filter_plugins.streamfleet import streamfleet_kept, streamfleet_kept_days
 from scripts import forked_ansible
 from tests.ports import free_port
 
@@ -248,6 +248,9 @@ def test_former_names_are_kept_to_the_end_of_their_day() -> None:
     entries = [{"host": "a.example.net", "until": "2026-11-28"}, {"host": "b.example.net", "until": "2026-11-27"}]
     assert streamfleet_kept(entries, NOW) == ["a.example.net"]
     assert streamfleet_kept([{"host": "a.example.net", "until": NOW.date()}], NOW) == ["a.example.net"]
+    # A name that is the current one again is no former one.
+    assert set(streamfleet_kept_days(entries, NOW)) == {"a.example.net"}
+    assert streamfleet_kept_days(entries, NOW, "a.example.net") == {}
     for bad in ({"host": "a.example.net"}, {"host": "a.example.net", "until": "soon"}, "a.example.net"):
         with pytest.raises(AnsibleFilterError, match="must have host, a host name, and until"):
             streamfleet_kept([bad], NOW)  # type: ignore[list-item]
