@@ -55,7 +55,7 @@ class Policy:
     unseen: bool = False
 
 
-def settings_of(host: str, repository: str, state: str = "", environment: Mapping[str, str] = os.environ) -> Settings:
+def settings_of(host: str, repository: str, state: str = "", environment: Mapping[str, str] | None = None) -> Settings:
     """For a repository that is named, with the log-in of the environment; else this host's own. Raises BackupError.
 
     ``state``: the folder in which it remembers what there was, in place of the usual one.
@@ -78,7 +78,8 @@ def settings_of(host: str, repository: str, state: str = "", environment: Mappin
         return own
     if not host:
         raise BackupError("--host is not given: whose backups, by its name in the inventory?")
-    given = {name: value for name, value in environment.items() if name.startswith(PASSED_ON)}
+    known = os.environ if environment is None else environment
+    given = {name: value for name, value in known.items() if name.startswith(PASSED_ON)}
     if not any(given.get(name) for name in PASSWORDS):
         raise BackupError(f"the repository's password is not given. Set one of {', '.join(PASSWORDS)}.")
     given["RESTIC_REPOSITORY"] = repository
