@@ -16,7 +16,7 @@ from typing import Any
 from scripts import forked_ansible
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 180
+SECONDS = 420
 PHASES = ("check", "real", "again")
 
 
