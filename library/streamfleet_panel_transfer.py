@@ -18,8 +18,8 @@ options:
     description:
       - V(look) says what is there, and changes nothing; V(mark) says the mark alone.
       - On the former host V(first) packs what the new one needs before it is installed, V(held) stops worker and jobs
-        and makes the panel read-only, V(last) stops the panel and packs all of it, V(parting) notes that the new host is being switched to, V(gone) ends it there, V(back) has
-        it go on as before, and V(released) removes what it has left.
+        and makes the panel read-only, V(last) stops the panel and packs all of it, V(parting) notes that the new host
+        is switched to, V(gone) ends it there, V(back) has it go on as before, and V(released) removes what it has left.
       - On the new host V(prepared) puts away what a panel has left there, V(came) puts in place what it needs before it
         is installed, V(filled) has the panel there as it was, read-only, V(here) has it write, and V(away) puts away
         what has come to nothing.
@@ -27,7 +27,25 @@ options:
         V(fetch) brings the file.
     type: str
     required: true
-    choices: [look, mark, first, held, last, parting, gone, back, released, prepared, came, filled, here, away, key, allow, forbid, fetch]
+    choices:
+      - look
+      - mark
+      - first
+      - held
+      - last
+      - parting
+      - gone
+      - back
+      - released
+      - prepared
+      - came
+      - filled
+      - here
+      - away
+      - key
+      - allow
+      - forbid
+      - fetch
   run:
     description: Name of the run. A step of another run than the one that has begun is refused.
     type: str
@@ -37,7 +55,7 @@ options:
     type: str
     default: ""
   names:
-    description: Of V(first), host names whose certificates go along; of V(released), those whose certificates are removed.
+    description: Host names of the panel whose certificates go along (V(first)) or are removed (V(released)).
     type: list
     elements: str
     default: []

@@ -38,7 +38,7 @@ def look(host: Host, reach: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "mark": mark,
         "held": marks.held(host),
-        "installed": host.path(places.VENV).exists() and host.path(places.PANEL_ENV).exists(),
+        "installed": host.path(places.VENV).is_symlink() and host.path(places.PANEL_ENV).exists(),
         "database": "",
         "is_here": True,
         "database_mb": 0,
