@@ -109,7 +109,8 @@ class Two:
     def login(self, name: str) -> str:
         """What the API says of a wrong password, asked by this host's address and the panel's name."""
         ask = (
-            f"curl -s -o /dev/null -w '%{{http_code}}' --cacert /etc/streamfleet/ca/ca.pem --resolve {PANEL}:443:{self.address(name)}"
+            "curl -s -o /dev/null -w '%{http_code}' --cacert /etc/streamfleet/ca/ca.pem"
+            f" --resolve {PANEL}:443:{self.address(name)}"
             f" -H 'Authorization: Bearer sft_abcdefgh_{'x' * 43}' -H 'X-Forwarded-For: 203.0.113.9' https://{PANEL}/api/v1/whoami"
         )
         return self.sh(SECOND, ask)
@@ -209,7 +210,8 @@ def test_what_fails_is_put_back_by_itself(two: Two, air: Air) -> None:
     assert "The panel is on panel1 as before, and everybody may write" in run.said, run.said[-6000:]
     assert (two.states(FIRST), two.mark(FIRST)) == (["active"] * 3, {})
     assert (two.states(SECOND), two.mark(SECOND)) == (["inactive"] * 3, {})
-    assert two.sh(SECOND, "ls /var/lib/streamfleet/panel/*.sqlite3 /etc/streamfleet/panel/secrets.env 2>/dev/null; true") == ""
+    left = "ls /var/lib/streamfleet/panel/*.sqlite3 /etc/streamfleet/panel/secrets.env 2>/dev/null; true"
+    assert two.sh(SECOND, left) == ""
     assert "streamfleet-panel-transfer" not in two.sh(FIRST, "cat /var/lib/streamfleet-converge/.ssh/authorized_keys")
     two.api(FIRST).request("PUT", "/media-services/one-fm", {"name": "After a failure"})
     wait_until_running(two.api(FIRST), ("one-fm",))
@@ -267,7 +269,8 @@ def test_the_panel_works_on_its_new_host(two: Two, air: Air) -> None:
     assert changed(two.play("install")) == 0
     # Whoever has the inventory of before is told, and a restart brings no second panel.
     two.inventory(FIRST)
-    assert "The panel has gone from panel1 to panel2" in two.play("install", "--limit", FIRST, "--tags", "panel", ok=False)
+    said = two.play("install", "--limit", FIRST, "--tags", "panel", ok=False)
+    assert "The panel has gone from panel1 to panel2" in said
     two.sh(FIRST, f"systemctl start {UNITS[0]} || true")
     assert two.states(FIRST) == ["inactive"] * 3
     two.inventory(SECOND, FIRST)

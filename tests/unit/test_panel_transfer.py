@@ -1,4 +1,4 @@
-"""The transfer of the panel over two real directory trees and real SQLite databases; systemd, SSH and the panel are doubles.
+"""The transfer of the panel over two real directory trees and SQLite databases; systemd, SSH and the panel are doubles.
 
 On hosts: tests/live/test_panel_transfer.py. Tests modules: streamfleet_panel_transfer.
 """
@@ -23,7 +23,13 @@ from streamfleet.upgrade import databases, places
 ROOT = Path(__file__).resolve().parents[2]
 RELEASE, VENV = "/opt/streamfleet/releases/0.5.0-0123456789abcdef", "/opt/streamfleet/venvs/0.5.0-fedcba9876543210"
 TOKEN = "sft_abcdefgh_" + "x" * 43
-NODE = {"name": "n1", "address": "192.0.2.7", "ssh_port": 22, "ssh_user": "streamfleet-converge", "host_key": "ssh-ed25519 AAAA"}
+NODE = {
+    "name": "n1",
+    "address": "192.0.2.7",
+    "ssh_port": 22,
+    "ssh_user": "streamfleet-converge",
+    "host_key": "ssh-ed25519 AAAA",
+}
 
 
 class Double:
@@ -39,7 +45,9 @@ class Double:
             self.path(path).mkdir(parents=True)
         self.path(places.CURRENT).symlink_to(RELEASE)
         self.path(places.VENV).symlink_to(VENV)
-        self.file(places.PANEL_ENV, "STREAMFLEET_PANEL_DATABASE_URL='sqlite:////var/lib/streamfleet/panel/panel.sqlite3'\n")
+        self.file(
+            places.PANEL_ENV, "STREAMFLEET_PANEL_DATABASE_URL='sqlite:////var/lib/streamfleet/panel/panel.sqlite3'\n"
+        )
         for unit in places.UNITS:
             self.file(f"/etc/systemd/system/{unit}", "")
         for folder in ("/run", "/var/lib/streamfleet/panel", "/etc/streamfleet/domains"):
@@ -304,7 +312,11 @@ def test_a_host_with_a_panel_of_its_own_is_left_alone(new: Double) -> None:
 def test_a_step_of_another_run_is_refused(old: Double, new: Double) -> None:
     coming.prepared(new.host, "panel1", "r1")
     leaving.held(old.host, "panel2", "r1")
-    for step in (lambda: leaving.packed_last(old.host, "r9"), lambda: leaving.gone(old.host, "r9"), lambda: coming.here(new.host, "r9")):
+    for step in (
+        lambda: leaving.packed_last(old.host, "r9"),
+        lambda: leaving.gone(old.host, "r9"),
+        lambda: coming.here(new.host, "r9"),
+    ):
         with pytest.raises(TransferError, match="this run has not begun on this host"):
             step()
     assert (state(old), state(new)) == ("leaving", "coming")
@@ -340,7 +352,8 @@ def test_the_former_host_keeps_no_key_when_it_is_released(old: Double, new: Doub
     old.file(f"{where.TLS}/radio.example.org/privkey.pem", "a customer's")
     assert leaving.released(old.host, ["panel.example.net"])
     assert state(old) == "released"
-    assert not any(old.path(path).exists() for path in (*where.SECRETS, *where.CA_KEYS, f"{where.TLS}/panel.example.net"))
+    keys = (*where.SECRETS, *where.CA_KEYS, f"{where.TLS}/panel.example.net")
+    assert not any(old.path(path).exists() for path in keys)
     assert old.path(f"{where.TLS}/radio.example.org/privkey.pem").exists()
     assert leaving.released(old.host, ["panel.example.net"]) == []
 
@@ -373,16 +386,25 @@ def test_a_mark_that_makes_no_sense_is_an_error(old: Double) -> None:
             marks.read(old.host)
 
 
-@pytest.mark.parametrize("unit", ["panel/templates/streamfleet-panel", "panel/templates/streamfleet-panel-jobs", "worker/templates/streamfleet-worker"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "panel/templates/streamfleet-panel",
+        "panel/templates/streamfleet-panel-jobs",
+        "worker/templates/streamfleet-worker",
+    ],
+)
 def test_units_look_at_the_same_place(unit: str) -> None:
     text = (ROOT / "roles" / f"{unit}.service.j2").read_text()
     assert f"AssertPathExists=!{where.HELD}/%n" in text
 
 
 def test_the_guard_comes_with_the_lock_and_only_the_transfer_goes_round_it() -> None:
-    (guard,) = [task for task in _tasks("fleet_lock.yml") if task["name"] == "Check that the panel is where the inventory says"]
+    name = "Check that the panel is where the inventory says"
+    (guard,) = [task for task in _tasks("fleet_lock.yml") if task["name"] == name]
     assert "not (__streamfleet_panel_transfers | default(false))" in guard["when"]
-    users = [path.name for path in (ROOT / "playbooks").rglob("*.yml") if "__streamfleet_panel_transfers:" in path.read_text()]
+    files = (ROOT / "playbooks").rglob("*.yml")
+    users = [path.name for path in files if "__streamfleet_panel_transfers:" in path.read_text()]
     assert users == ["panel_transfer_first.yml"]
     names = [task["name"] for task in _tasks("fleet_at_rest.yml")]
     assert names[0] == "Have the fleet for this run"
