@@ -118,20 +118,28 @@ class Two:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
-    """Both hosts, the panel and a station on the first."""
-    it = Two(Fleet(f"move{secrets.token_hex(3)}"), Path(tmp_path_factory.mktemp("panel_transfer")))
+    """Both hosts, the panel and a station on the first.
+
+    ``STREAMFLEET_LIVE_FLEET`` names a fleet to keep and go on with, for the inner loop.
+    """
+    kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
+    folder = ROOT / ".cache" / f"live-{kept}" if kept else Path(tmp_path_factory.mktemp("panel_transfer"))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    it = Two(Fleet(kept or f"move{secrets.token_hex(3)}"), folder)
     try:
         domains = [Domain("one.moving.localhost", FIRST), Domain(PANEL, FIRST)]
         it.fleet.up([NodeSpec(FIRST), NodeSpec(SECOND)], [], domains)
-        it.inventory(FIRST)
-        it.play("install")
-        made = it.sh(FIRST, "streamfleet-panel issue_token --name t --scope account --account admin")
-        (it.folder / "token").write_text(json.loads(made)["token"])
-        (it.folder / "ca.pem").write_text(it.sh(FIRST, "cat /etc/streamfleet/ca/ca.pem") + "\n")
-        add(it.api(FIRST), "one-fm")
+        if not (folder / "token").exists():
+            it.inventory(FIRST)
+            it.play("install")
+            made = it.sh(FIRST, "streamfleet-panel issue_token --name t --scope account --account admin")
+            (folder / "ca.pem").write_text(it.sh(FIRST, "cat /etc/streamfleet/ca/ca.pem") + "\n")
+            (folder / "token").write_text(json.loads(made)["token"])
+            add(it.api(FIRST), "one-fm")
         yield it
     finally:
-        it.fleet.down()
+        if not kept:
+            it.fleet.down()
 
 
 def add(api: Client, slug: str) -> None:
