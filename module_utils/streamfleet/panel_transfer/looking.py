@@ -19,7 +19,7 @@ WORKER = "streamfleet-worker"
 _ASK = (
     "import json; from streamfleet_panel.models import Account, MediaService, Node, ServiceTransfer, Installation; "
     "A = Account.Type.ADMINISTRATOR; i = Installation.objects.first(); print(json.dumps({"
-    "'customers': Account.objects.exclude(type=A).count(), 'services': MediaService.objects.count(), "
+    "'customers': Account.objects.exclude(account_type=A).count(), 'services': MediaService.objects.count(), "
     "'off_air': list(ServiceTransfer.objects.filter(state__in=['holding', 'returning']).values_list('pk', flat=True)), "
     "'installation': str(i.epoch) if i else '', "
     "'nodes': list(Node.objects.exclude(status='disabled').order_by('name').values("
