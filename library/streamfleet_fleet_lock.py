@@ -103,6 +103,10 @@ restore:
   description: Whether a restore of the panel is under way, or was killed.
   returned: with O(state=taken)
   type: bool
+panel_transfer:
+  description: Where the panel has come from, or gone to (C(state), C(from) or C(to)); empty where it never did.
+  returned: with O(state=taken)
+  type: dict
 released:
   description: Whether this run had it.
   returned: with O(state=released)
@@ -124,6 +128,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet import fleet_lock, since_boot
 from ansible.module_utils.streamfleet.domain_change.errors import DomainError
 from ansible.module_utils.streamfleet.domain_change.journal import Journal
+from ansible.module_utils.streamfleet.node_apply.host import Host
+from ansible.module_utils.streamfleet.panel_transfer import marks
+from ansible.module_utils.streamfleet.panel_transfer.places import TransferError
 
 
 def main() -> None:
@@ -156,13 +163,16 @@ def main() -> None:
         told = {name: unfinished[name] for name in ("from", "to", "began")} if unfinished else None
         upgrade = (state / "upgrade" / "journal.json").exists()
         restore = Path(given["held"]).exists()
+        transfer = marks.read(Host(), str(state / "panel_transfer.json"))
     except fleet_lock.Held as error:
         module.fail_json(msg=str(error), process=error.process)
-    except DomainError as error:
+    except (DomainError, TransferError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:
         module.fail_json(msg=f"{error.filename or path}: {error.strerror or error}")
-    module.exit_json(changed=False, lock=note, domain_change=told, upgrade=upgrade, restore=restore)
+    module.exit_json(
+        changed=False, lock=note, domain_change=told, upgrade=upgrade, restore=restore, panel_transfer=transfer
+    )
 
 
 if __name__ == "__main__":

@@ -187,6 +187,12 @@ class Move:
         return here
 
 
+def contents() -> dict[str, list[Any]]:
+    """What the panel's own database holds of every table: number of rows, and the sum of their SHA-256."""
+    found = {model._meta.db_table: _table(model, "default") for model in _models()}
+    return {name: [table.rows, table.digest] for name, table in found.items()}
+
+
 def _models() -> Iterator[type[models.Model]]:
     """A model of every table, once."""
     seen: set[str] = set()

@@ -18,7 +18,12 @@ from tests.doubles.awx.rules import BUILT_IN, INJECTORS, injected
 
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 #: Tests that launch templates of hosts; those of jobs that take two nodes or a scratch host are beside what they do.
-OF_HOSTS = ("tests/live/test_awx.py", "tests/live/test_transfer.py", "tests/live/test_restore_rehearsal.py")
+OF_HOSTS = (
+    "tests/live/test_awx.py",
+    "tests/live/test_panel_transfer.py",
+    "tests/live/test_restore_rehearsal.py",
+    "tests/live/test_transfer.py",
+)
 QUESTIONS = yaml.safe_load((ROOT / "awx" / "questions.yml").read_text())
 
 

@@ -176,7 +176,7 @@ PLAYBOOKS = ROOT / "playbooks"
 
 LOCKED = (
     "install", "certificates", "hardening", "upgrade", "domain_change", "restore", "restore_customer",
-    "database_move", "move_media", "transfer", "uninstall",
+    "database_move", "panel_transfer", "move_media", "transfer", "uninstall",
 )  # fmt: skip
 
 

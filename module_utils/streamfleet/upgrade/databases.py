@@ -157,11 +157,25 @@ def restore(host: Host, database: Database, folder: str) -> None:
     dump = f"{folder}/database.dump"
     if not host.path(dump).exists():
         raise UpgradeError(f"{dump} is not there, so the database cannot be put back")
+    empty(host, database)
+    if database.kind == "postgresql":
+        command = ["pg_restore", *_postgresql(database), "--no-owner", "--single-transaction", "--exit-on-error"]
+        _run(host, database, command, dump, "<")
+        return
+    mariadb = ["mariadb", *_mariadb(database), "--batch", "--skip-column-names"]
+    _run(host, database, [*mariadb, database.name], dump, "<")
+
+
+def empty(host: Host, database: Database) -> None:
+    """Have no table be left, and of SQLite no file. Nobody uses it. Raises UpgradeError."""
+    if database.kind == "sqlite":
+        # The file last: who is killed before that leaves one that is whole.
+        for suffix in ("-shm", "-wal", ""):
+            host.path(f"{database.file}{suffix}").unlink(missing_ok=True)
+        return
     if database.kind == "postgresql":
         psql = ["psql", *_postgresql(database), "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"]
         _run(host, database, [*psql, f"--command={_DROP_POSTGRESQL}"], "/dev/null", "<")
-        command = ["pg_restore", *_postgresql(database), "--no-owner", "--single-transaction", "--exit-on-error"]
-        _run(host, database, command, dump, "<")
         return
     mariadb = ["mariadb", *_mariadb(database), "--batch", "--skip-column-names"]
     listed = _run(host, database, [*mariadb, "--execute=SHOW TABLES", database.name], "/dev/null", "<")
@@ -169,7 +183,6 @@ def restore(host: Host, database: Database, folder: str) -> None:
     if tables:
         drop = f"--execute=SET FOREIGN_KEY_CHECKS=0; DROP TABLE {tables}"
         _run(host, database, [*mariadb, drop, database.name], "/dev/null", "<")
-    _run(host, database, [*mariadb, database.name], dump, "<")
 
 
 def _sqlite(host: Host, folder: str) -> str:

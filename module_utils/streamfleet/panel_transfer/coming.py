@@ -1,0 +1,189 @@
+"""The host that the panel comes to: made empty, filled while nothing runs, tried while nobody can write, and then here.
+
+Whatever comes to nothing is put away by ``away``: a copy of the panel that is elsewhere must never begin to work.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ..node_apply.host import Host
+from ..upgrade import databases, panel, places, steps
+from ..upgrade.errors import UpgradeError
+from . import looking, marks, pack, way
+from .leaving import HOLD_PATIENCE, read_only, systemctl
+from .places import BEFORE, CA, COME, DOMAINS, FOLDER, PANEL_DOMAINS, SECRETS, TLS, TransferError, made
+
+#: What of a pack is the new host's before it is installed.
+FIRST = (CA, "/etc/streamfleet/worker", TLS, "/var/lib/streamfleet/certificates")
+
+
+def prepared(host: Host, origin: str, run: str) -> dict[str, Any]:
+    """Have nothing of a panel be here that is at work. Raises TransferError where one is that has something of its own.
+
+    What a panel that has gone from here has left is put aside, since the one that comes back has it, and more.
+    """
+    mark = marks.read(host)
+    stale = mark.get("state") == "coming" or (mark.get("state") == "gone" and mark.get("to") == origin)
+    if not stale:
+        _empty(host, mark)
+    marks.write(host, marks.begun(mark, "coming", origin, run))
+    _put_away(host)
+    marks.free(host, places.UNITS)
+    return {}
+
+
+def came_first(host: Host) -> dict[str, Any]:
+    """Put what came before the installation into its place, and see that the dump can be had."""
+    folder = made(host, f"{FOLDER}/dump")
+    try:
+        pack.dumped(host, COME, folder)
+        if not any(folder.iterdir()):
+            raise TransferError("what came has no dump of the database")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    taken = {path.stem for path in host.path(DOMAINS).glob("*.json")}
+
+    def wanted(path: str) -> bool:
+        if path.startswith(f"{TLS}/") and path.removeprefix(f"{TLS}/").partition("/")[0] in taken:
+            return False
+        # What the authority has signed here since.
+        if path.startswith(f"{CA}/issued/") and host.path(path).exists():
+            return False
+        return any(path == root or path.startswith(f"{root}/") for root in FIRST)
+
+    return {"changed": pack.put(host, COME, wanted)}
+
+
+def filled(host: Host, run: str, nodes: Iterable[str]) -> dict[str, Any]:
+    """Have the panel be here as it was there, read-only, and without a worker. ``nodes``: those to be reached.
+
+    Raises TransferError, UpgradeError.
+    """
+    _of_run(host, run)
+    told = pack.told(host, COME)
+    marks.hold(host, places.UNITS)
+    systemctl(host, ["stop", *places.UNITS], HOLD_PATIENCE)
+    read_only(host)
+    database = databases.database_of(host)
+    if told.get("kind") != database.kind:
+        raise TransferError(f"the database there is of kind {told.get('kind')}, and here of {database.kind}")
+    folder = made(host, f"{FOLDER}/dump")
+    try:
+        pack.dumped(host, COME, folder)
+        databases.restore(host, database, f"{FOLDER}/dump")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    changed = _files(host, set(told["resellers"]))
+    here = looking.contents(host)
+    wrong = sorted(name for name in {*here, *told["contents"]} if here.get(name) != told["contents"].get(name))
+    if wrong:
+        raise TransferError(f"these tables are not as they were sent: {', '.join(wrong[:5])}")
+    marks.free(host, [places.PANEL])
+    systemctl(host, ["start", places.PANEL])
+    installed = steps.installed(host)
+    token = host.path(places.TOKENS[0]).read_text().strip()
+    panel.wait_for(host, installed["version"], installed["venv"], token)
+    listed = panel.lists(host, token)
+    asked = looking.asked(host)
+    missing = sorted(set(nodes) - set(looking.reached(host, asked["nodes"])))
+    if missing:
+        raise TransferError(
+            f"the worker does not reach {', '.join(missing)} from here, and did from the former host. See that this"
+            " host comes to their port of SSH"
+        )
+    return {
+        "files": changed,
+        "rows": sum(rows for rows, _digest in here.values()),
+        "tables": len(here),
+        "listed": listed,
+        "nodes": len(asked["nodes"]),
+    }
+
+
+def here(host: Host, run: str) -> dict[str, Any]:
+    """The panel is here. From the mark on it may write; the former host can only go. Raises TransferError."""
+    mark = marks.read(host)
+    if not (mark.get("state") == "here" and mark.get("run") == run):
+        _of_run(host, run)
+        marks.write(host, {"state": "here", "from": mark["from"], "run": run, "at": int(time.time())})
+    host.path(places.MAINTENANCE).unlink(missing_ok=True)
+    marks.free(host, places.UNITS)
+    way.forget(host)
+    systemctl(host, ["enable", *places.UNITS])
+    systemctl(host, ["start", *places.UNITS])
+    return {"at": time.time()}
+
+
+def away(host: Host) -> bool:
+    """Put away what has come, and has come to nothing; whether there was any. Raises UpgradeError."""
+    way.forget(host)
+    mark = marks.read(host)
+    if mark.get("state") != "coming":
+        return False
+    _put_away(host)
+    was = mark.get("was", {})
+    host.path(places.MAINTENANCE).unlink(missing_ok=True)
+    if was.get("state") != "gone":
+        marks.free(host, places.UNITS)
+    marks.write(host, was)
+    return True
+
+
+def _files(host: Host, names: set[str]) -> list[str]:
+    """Secrets, and names of resellers' own with their certificates; names that are not theirs any more go."""
+    theirs = [f"{TLS}/{name}" for name in names - {path.stem for path in host.path(DOMAINS).glob("*.json")}]
+    roots = [*SECRETS, PANEL_DOMAINS, *theirs]
+    changed = pack.put(host, COME, lambda path: any(path == root or path.startswith(f"{root}/") for root in roots))
+    for place in host.path(PANEL_DOMAINS).glob("*.json"):
+        if place.stem not in names:
+            place.unlink()
+    return changed
+
+
+def _empty(host: Host, mark: marks.Mark) -> None:
+    """Raise TransferError where this host has a panel of its own."""
+    if mark.get("state") not in (None, "released", "gone"):
+        raise TransferError(f"this host is {mark.get('state')} in a transfer of the panel already")
+    if mark.get("state") == "gone":
+        raise TransferError(f"the panel that was here has gone to {mark.get('to')}: release that first")
+    found = looking.look(host, False)
+    if found["customers"] or found["services"] or found["nodes"]:
+        raise TransferError(
+            f"this host has a panel with {found['customers']} customers, {found['services']} services and"
+            f" {len(found['nodes'])} nodes, which has not come from there. Take another host, or uninstall this one"
+        )
+
+
+def _put_away(host: Host) -> None:
+    """Have nothing run, and no database and no secret of it be in its place; what there was is kept aside once."""
+    marks.hold(host, places.UNITS)
+    units = [unit for unit in places.UNITS if host.path(f"/etc/systemd/system/{unit}").exists()]
+    if units:
+        systemctl(host, ["disable", "--now", *units], HOLD_PATIENCE)
+    if host.path(places.PANEL_ENV).exists():
+        database = databases.database_of(host)
+        if database.kind != "sqlite" or looking.filled(host, database.file):
+            _keep(host, database)
+            databases.empty(host, database)
+    for path in SECRETS:
+        host.path(path).unlink(missing_ok=True)
+
+
+def _keep(host: Host, database: databases.Database) -> None:
+    shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+    made(host, BEFORE)
+    try:
+        databases.save(host, database, BEFORE)
+    except UpgradeError:
+        # Half of one that was being filled is worth nothing: whole it is where it came from.
+        shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+
+
+def _of_run(host: Host, run: str) -> None:
+    mark = marks.read(host)
+    if mark.get("state") != "coming" or mark.get("run") != run:
+        raise TransferError(f"this run has not begun on this host, or another has ended it (it is {mark or 'as ever'})")

@@ -1,0 +1,89 @@
+"""What a host knows of where the panel is, and which of its units do not start; both outlast a restart.
+
+leaving: the panel is to go from here, and is here still. coming: it is to come, and is not here. gone, here: it went,
+it came. released: it went, and nothing of it is left. A mark is written when what it says is true.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..node_apply.host import Host
+from .places import HELD, MARK, TransferError, made
+
+Mark = dict[str, Any]
+STATES = ("leaving", "coming", "gone", "here", "released")
+
+
+def read(host: Host, path: str = MARK) -> Mark:
+    """The mark; empty where the panel never came or went. Raises TransferError for a file that makes no sense."""
+    try:
+        found: Mark = json.loads(host.path(path).read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise TransferError(f"{path} cannot be read ({error}); look at the disk") from None
+    if not isinstance(found, dict) or found.get("state") not in STATES:
+        raise TransferError(f"{path} has no state that is known; look at the disk")
+    return found
+
+
+def write(host: Host, mark: Mark) -> None:
+    """Replace the mark, on the disk before this returns; an empty one is none."""
+    place = host.path(MARK)
+    if not mark:
+        place.unlink(missing_ok=True)
+        _sync(place.parent)
+        return
+    place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    new = place.with_name(f".{place.name}.new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with os.fdopen(descriptor, "w") as stream:
+        os.fchmod(descriptor, 0o644)
+        json.dump(mark, stream)
+        stream.flush()
+        os.fsync(descriptor)
+    new.replace(place)
+    _sync(place.parent)
+
+
+def begun(mark: Mark, state: str, other: str, run: str) -> Mark:
+    """The mark of a run that begins; ``was`` is what counts again where it comes to nothing."""
+    was = mark.get("was", {}) if mark.get("state") == state else mark
+    return {"state": state, "from" if state == "coming" else "to": other, "run": run, "was": was}
+
+
+def hold(host: Host, units: Iterable[str]) -> None:
+    """Have these units not start, nor at boot."""
+    folder = made(host, HELD)
+    for unit in units:
+        (folder / unit).touch(mode=0o600)
+    _sync(folder)
+
+
+def free(host: Host, units: Iterable[str]) -> None:
+    """Let them start."""
+    folder = host.path(HELD)
+    for unit in units:
+        (folder / unit).unlink(missing_ok=True)
+    if folder.is_dir():
+        _sync(folder)
+
+
+def held(host: Host) -> list[str]:
+    """Those that do not start."""
+    folder = host.path(HELD)
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,135 @@
+"""How the new host fetches one file of the former one: by SSH, with a key of this run that opens that file alone."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from ..node_apply.host import Host
+from ..service_copy import getting
+from ..service_copy.places import CopyError, addresses_of
+from . import pack
+from .places import COME, FOLDER, PACK, WAY, TransferError, made
+
+USER = "streamfleet-converge"
+MARK = "streamfleet-panel-transfer"
+#: One that a killed run has left is of no use after that.
+KEPT = timedelta(hours=2)
+PATIENCE = 3600.0
+_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
+_HOST_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
+_ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the file is fetched from."""
+
+    address: str
+    port: int
+    host_key: str
+
+
+def key(host: Host, origin: Origin) -> dict[str, Any]:
+    """A new key: its public half, and the addresses that this host comes to the other one from."""
+    shutil.rmtree(host.path(WAY), ignore_errors=True)
+    place = made(host, WAY) / "id_ed25519"
+    done = host.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", str(place)], "", 30.0)
+    if done.code != 0:
+        raise TransferError(f"no key can be made: {done.last_words}")
+    public = place.with_name("id_ed25519.pub").read_text().strip()
+    return {"public_key": public, "addresses": getting.seen_as(getting.Origin(origin.address, origin.port, USER, ""))}
+
+
+def allow(host: Host, public_key: str, addresses: Sequence[str]) -> None:
+    """Let who has the private half read the file, from these addresses. Raises TransferError."""
+    if not _KEY.fullmatch(public_key):
+        raise TransferError("public_key: is not a key of the type ssh-ed25519")
+    try:
+        places = ",".join(addresses_of(addresses))
+    except CopyError as error:
+        raise TransferError(str(error)) from None
+    until = (datetime.now(UTC) + KEPT).strftime("%Y%m%d%H%MZ")
+    command = f"sudo -n /usr/bin/cat {PACK}"
+    place_from = f'from="{places}",' if places else ""
+    _authorize(host, f'restrict,{place_from}expiry-time="{until}",command="{command}" {public_key} {MARK}')
+
+
+def forbid(host: Host) -> bool:
+    """Take the key away, and what it opens; whether there was any of it."""
+    file = host.path(PACK)
+    there = file.exists()
+    file.unlink(missing_ok=True)
+    return _authorize(host, None) or there
+
+
+def forget(host: Host) -> None:
+    """Remove the private half, and what came."""
+    shutil.rmtree(host.path(WAY), ignore_errors=True)
+    host.path(COME).unlink(missing_ok=True)
+
+
+def fetch(host: Host, origin: Origin, sha256: str) -> None:
+    """Have the file here, as it is there. Raises TransferError."""
+    if not _ADDRESS.fullmatch(origin.address):
+        raise TransferError(f"address: {origin.address!r} is not an address")
+    if not _HOST_KEY.fullmatch(origin.host_key):
+        raise TransferError("host_key: is not a public key of a host")
+    made(host, FOLDER)
+    known = host.path(f"{WAY}/known_hosts")
+    known.write_text(f"{MARK} {origin.host_key}\n")
+    words = [
+        *("ssh", "-F", "none", "-T", "-i", str(host.path(f"{WAY}/id_ed25519")), "-p", str(origin.port)),
+        *("-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "StrictHostKeyChecking=yes"),
+        *("-o", f"UserKnownHostsFile={known}", "-o", f"HostKeyAlias={MARK}", "-o", "ConnectTimeout=15"),
+        *("-o", "ServerAliveInterval=15", f"{USER}@{origin.address}", "pack"),
+    ]
+    target = host.path(COME)
+    script = 'umask 077; file="$1"; shift; exec "$@" >"$file"'
+    done = host.run(["sh", "-c", script, "sh", str(target), *words], "", PATIENCE)
+    if done.code != 0:
+        raise TransferError(f"nothing comes from {origin.address} by SSH (port {origin.port}): {done.last_words}")
+    if pack.digest(target) != sha256:
+        raise TransferError(f"what came from {origin.address} is not what was sent. Run it again")
+
+
+def _authorize(host: Host, line: str | None) -> bool:
+    """Have ``line`` be the transfer's among the keys of the user, or none; whether that is a change."""
+    try:
+        home = pwd.getpwnam(USER).pw_dir if host.own else "/home"
+    except KeyError:
+        if line is None:
+            return False
+        raise TransferError(f"this host has no user {USER}: run install.yml for it") from None
+    place = host.path(f"{home}/.ssh/authorized_keys")
+    before = place.read_text() if place.exists() else ""
+    lines = [other for other in before.splitlines() if not other.endswith(f" {MARK}")]
+    after = "".join(f"{other}\n" for other in [*lines, *([line] if line else [])])
+    if after == before:
+        return False
+    if not before:
+        raise TransferError(f"{USER} has no {home}/.ssh/authorized_keys: run install.yml for this host")
+    _replace(place, after)
+    return True
+
+
+def _replace(place: Path, content: str) -> None:
+    like = place.stat()
+    new = place.with_name(f".{place.name}.streamfleet-new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
+        os.fsync(descriptor)
+    new.replace(place)
