@@ -20,9 +20,12 @@ options:
       - On the former host V(first) packs what the new one needs before it is installed, V(held) stops worker and jobs
         and makes the panel read-only, V(last) stops the panel and packs all of it, V(parting) notes that the new host
         is switched to, V(gone) ends it there, V(back) has it go on as before, and V(released) removes what it has left.
+        Only databases go along that are SQLite, or on the server that C(streamfleet_panel_database_install) makes.
       - On the new host V(prepared) puts away what a panel has left there, V(came) puts in place what it needs before it
         is installed, V(filled) has the panel there as it was, read-only, V(here) has it write, and V(away) puts away
-        what has come to nothing.
+        what has come to nothing, with the keys that came, and puts back what these have replaced.
+      - V(forget) clears the mark where the other host is lost for good. A panel that had gone from here does not start
+        by that; one that was about to go does.
       - V(key) makes a key on the new host, V(allow) lets it in on the former one, V(forbid) takes it away, and
         V(fetch) brings the file.
     type: str
@@ -42,16 +45,21 @@ options:
       - filled
       - here
       - away
+      - forget
       - key
       - allow
       - forbid
       - fetch
   run:
-    description: Name of the run. A step of another run than the one that has begun is refused.
+    description:
+      - Name of the run. A step of another run than the one that has begun is refused.
+      - Needed for V(held), V(last), V(parting), V(gone), V(prepared), V(came), V(filled) and V(here).
     type: str
     default: ""
   other:
-    description: The other host's name in the inventory; needed for V(held) and V(prepared).
+    description:
+      - The other host's name in the inventory; needed for V(held), V(prepared), V(back) and V(forget).
+      - V(back) and V(forget) are refused where this host knows of another one.
     type: str
     default: ""
   names:
@@ -135,15 +143,26 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.node_apply.host import Host
-from ansible.module_utils.streamfleet.panel_transfer import coming, leaving, looking, marks, way
+from ansible.module_utils.streamfleet.panel_transfer import coming, forgetting, leaving, lock, looking, marks, way
 from ansible.module_utils.streamfleet.panel_transfer.places import TransferError
 from ansible.module_utils.streamfleet.upgrade.errors import UpgradeError
 
 LOOKS = ("look", "mark")
 OF_LEAVING = ("first", "held", "last", "parting", "gone", "back", "released")
-OF_COMING = ("prepared", "came", "filled", "here", "away")
+OF_COMING = ("prepared", "came", "filled", "here", "away", "forget")
 OF_WAY = ("key", "allow", "forbid", "fetch")
 CHOICES = [*LOOKS, *OF_LEAVING, *OF_COMING, *OF_WAY]
+NEEDED = {
+    "run": ("held", "last", "parting", "gone", "prepared", "came", "filled", "here"),
+    "other": ("held", "prepared", "back", "forget"),
+}
+
+
+def needed(given: dict[str, Any]) -> None:
+    """Raises TransferError for what the step needs and was not given."""
+    for name, steps in NEEDED.items():
+        if given["step"] in steps and not given[name]:
+            raise TransferError(f"{name}: is needed for step {given['step']}, and is empty")
 
 
 def work(host: Host, given: dict[str, Any]) -> tuple[bool, Any]:
@@ -156,19 +175,20 @@ def work(host: Host, given: dict[str, Any]) -> tuple[bool, Any]:
         "last": lambda: leaving.packed_last(host, run),
         "parting": lambda: leaving.parting(host, run),
         "gone": lambda: leaving.gone(host, run),
-        "back": lambda: leaving.back(host, given["alone"]),
+        "back": lambda: leaving.back(host, given["other"], given["alone"]),
         "released": lambda: leaving.released(host, given["names"]),
         "prepared": lambda: coming.prepared(host, given["other"], run),
-        "came": lambda: coming.came_first(host),
+        "came": lambda: coming.came_first(host, run),
         "filled": lambda: coming.filled(host, run, given["nodes"]),
         "here": lambda: coming.here(host, run),
         "away": lambda: coming.away(host),
+        "forget": lambda: forgetting.forget(host, given["other"]),
         "key": lambda: way.key(host, origin),
         "allow": lambda: way.allow(host, given["public_key"], given["addresses"]),
         "forbid": lambda: way.forbid(host),
         "fetch": lambda: way.fetch(host, origin, given["sha256"]),
     }[step]()
-    return bool(found) if step in ("back", "released", "away", "forbid") else True, found
+    return bool(found) if step in ("back", "released", "away", "forget", "forbid") else True, found
 
 
 def main() -> None:
@@ -192,13 +212,15 @@ def main() -> None:
     )
     given, host = module.params, Host()
     try:
+        needed(given)
         if given["step"] == "mark":
             module.exit_json(changed=False, result=marks.read(host))
         if given["step"] == "look":
             module.exit_json(changed=False, result=looking.look(host, given["reach"]))
         if module.check_mode:
             module.exit_json(changed=False, skipped=True, msg=f"Check mode does no step {given['step']}.")
-        changed, result = work(host, given)
+        with lock.locked(host) as locked:
+            changed, result = work(locked, given)
     except (TransferError, UpgradeError) as error:
         module.fail_json(msg=str(error))
     except OSError as error:

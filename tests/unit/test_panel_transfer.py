@@ -154,7 +154,7 @@ def to_last(old: Double, new: Double, run: str = "r1") -> None:
     coming.prepared(new.host, "panel1", run)
     leaving.packed_first(old.host, [])
     carry(old, new)
-    coming.came_first(new.host)
+    coming.came_first(new.host, run)
     new.enabled |= set(places.UNITS)
     leaving.held(old.host, "panel2", run)
     assert old.running == {places.PANEL}
@@ -184,8 +184,10 @@ def test_it_is_there_as_it_was_here_and_here_nothing_starts_any_more(old: Double
     assert marks.held(old.host) == sorted(places.UNITS)
     for path in (*where.SECRETS, "/etc/streamfleet/ca/ca.key", "/etc/streamfleet/worker/id_ed25519"):
         assert new.path(path).read_text() == old.path(path).read_text()
+    # The command line of the former one says where the panel is, and writes nothing.
+    assert json.loads(old.path(places.MAINTENANCE).read_text())["reason"] == "The panel is on panel2"
+    assert not new.path(places.MAINTENANCE).exists()
     for double in (old, new):
-        assert not double.path(places.MAINTENANCE).exists()
         assert not double.path(where.PACK).exists()
         assert not double.path(where.COME).exists()
     # A repetition of a run that was killed behind the switch changes nothing.
@@ -235,17 +237,17 @@ def test_what_came_to_nothing_is_put_back_and_away(old: Double, new: Double, aft
         leaving.parting(old.host, "r1")
         # Nobody knows whether it has come, where the new host cannot be asked.
         with pytest.raises(TransferError, match="it may have come to panel2, which cannot be asked"):
-            leaving.back(old.host, alone=True)
+            leaving.back(old.host, "panel2", alone=True)
         assert places.HELD[0] not in old.running
     assert coming.away(new.host) is True
-    assert leaving.back(old.host) is True
+    assert leaving.back(old.host, "panel2") is True
     assert (state(old), state(new)) == ("", "")
     assert old.running == old.enabled == set(places.UNITS)
     assert new.running == new.enabled == set()
     assert (old.rows(), new.rows()) == (["ada", "bob"], [])
     assert not any(new.path(path).exists() for path in where.SECRETS)
     assert not old.path(places.MAINTENANCE).exists()
-    assert (coming.away(new.host), leaving.back(old.host)) == (False, False)
+    assert (coming.away(new.host), leaving.back(old.host, "panel2")) == (False, False)
 
 
 def test_a_copy_that_is_not_whole_or_reaches_no_node_is_refused(old: Double, new: Double) -> None:
@@ -333,7 +335,7 @@ def test_certificates_of_customers_are_not_written_over(old: Double, new: Double
     coming.prepared(new.host, "panel1", "r1")
     leaving.packed_first(old.host, ["panel.example.net"])
     carry(old, new)
-    coming.came_first(new.host)
+    coming.came_first(new.host, "r1")
     leaving.held(old.host, "panel2", "r1")
     leaving.packed_last(old.host, "r1")
     carry(old, new)

@@ -30,8 +30,8 @@ class Finished:
 Run = Callable[[Sequence[str], str, float], Finished]
 
 
-def run_program(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
-    """Run ``argv`` with plain English output, for at most ``timeout`` seconds."""
+def run_program(argv: Sequence[str], stdin: str, timeout: float, pass_fds: Sequence[int] = ()) -> Finished:
+    """Run ``argv`` with plain English output, for at most ``timeout`` seconds. ``pass_fds``: locks that it has, too."""
     environment = {
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "LC_ALL": "C.UTF-8",
@@ -39,8 +39,9 @@ def run_program(argv: Sequence[str], stdin: str, timeout: float) -> Finished:
     }
     try:
         done = subprocess.run(
-            list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, env=environment, check=False
-        )
+            list(argv), input=stdin, capture_output=True, text=True, timeout=timeout, env=environment, check=False,
+            pass_fds=pass_fds,
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         return Finished(124, err=f"{argv[0]} did not end within {timeout:g} seconds")
     except OSError as error:

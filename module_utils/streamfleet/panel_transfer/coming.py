@@ -13,9 +13,23 @@ from typing import Any
 from ..node_apply.host import Host
 from ..upgrade import databases, panel, places, steps
 from ..upgrade.errors import UpgradeError
-from . import looking, marks, pack, way
-from .leaving import HOLD_PATIENCE, read_only, systemctl
-from .places import BEFORE, CA, COME, DOMAINS, FOLDER, PANEL_DOMAINS, SECRETS, TLS, TransferError, made
+from . import looking, marks, pack, replacing, way
+from .leaving import HOLD_PATIENCE, goes_along, gone_to, read_only, systemctl
+from .places import (
+    ACME,
+    ACME_STATE,
+    BEFORE,
+    CA,
+    COME,
+    FOLDER,
+    PACK,
+    PANEL_DOMAINS,
+    SECRETS,
+    TLS,
+    TransferError,
+    customers,
+    made,
+)
 
 #: What of a pack is the new host's before it is installed.
 FIRST = (CA, "/etc/streamfleet/worker", TLS, "/var/lib/streamfleet/certificates")
@@ -28,16 +42,29 @@ def prepared(host: Host, origin: str, run: str) -> dict[str, Any]:
     """
     mark = marks.read(host)
     stale = mark.get("state") == "coming" or (mark.get("state") == "gone" and mark.get("to") == origin)
+    if host.path(places.PANEL_ENV).exists():
+        goes_along(databases.database_of(host))
     if not stale:
         _empty(host, mark)
-    marks.write(host, marks.begun(mark, "coming", origin, run))
+    if mark.get("state") != "coming":
+        replacing.forget(host)
+    new = marks.begun(mark, "coming", origin, run)
+    if mark.get("state") == "coming":
+        new["kept"] = mark.get("kept", False)
+    marks.write(host, new)
+    _stop(host)
+    if not new.get("kept"):
+        _keep(host)
+        marks.write(host, {**new, "kept": True})
     _put_away(host)
+    host.path(places.MAINTENANCE).unlink(missing_ok=True)
     marks.free(host, places.UNITS)
     return {}
 
 
-def came_first(host: Host) -> dict[str, Any]:
-    """Put what came before the installation into its place, and see that the dump can be had."""
+def came_first(host: Host, run: str) -> dict[str, Any]:
+    """Put what came before the installation into its place, and see that the dump can be had. Raises TransferError."""
+    _of_run(host, run)
     folder = made(host, f"{FOLDER}/dump")
     try:
         pack.dumped(host, COME, folder)
@@ -45,17 +72,20 @@ def came_first(host: Host) -> dict[str, Any]:
             raise TransferError("what came has no dump of the database")
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    taken = {path.stem for path in host.path(DOMAINS).glob("*.json")}
+    taken, own = customers(host), _own_acme(host)
 
     def wanted(path: str) -> bool:
         if path.startswith(f"{TLS}/") and path.removeprefix(f"{TLS}/").partition("/")[0] in taken:
+            return False
+        # A node's own account stays, and what its client knows.
+        if any(path == root or path.startswith(f"{root}/") for root in own):
             return False
         # What the authority has signed here since.
         if path.startswith(f"{CA}/issued/") and host.path(path).exists():
             return False
         return any(path == root or path.startswith(f"{root}/") for root in FIRST)
 
-    return {"changed": pack.put(host, COME, wanted)}
+    return {"changed": replacing.put(host, wanted)}
 
 
 def filled(host: Host, run: str, nodes: Iterable[str]) -> dict[str, Any]:
@@ -65,10 +95,16 @@ def filled(host: Host, run: str, nodes: Iterable[str]) -> dict[str, Any]:
     """
     _of_run(host, run)
     told = pack.told(host, COME)
+    installed = steps.installed(host)
+    if told.get("version") != installed["version"]:
+        raise TransferError(
+            f"the panel there is of version {told.get('version')}, and here of {installed['version']}. Run"
+            " panel_transfer.yml again, with the checkout of the version there"
+        )
     marks.hold(host, places.UNITS)
     systemctl(host, ["stop", *places.UNITS], HOLD_PATIENCE)
     read_only(host)
-    database = databases.database_of(host)
+    database = goes_along(databases.database_of(host))
     if told.get("kind") != database.kind:
         raise TransferError(f"the database there is of kind {told.get('kind')}, and here of {database.kind}")
     folder = made(host, f"{FOLDER}/dump")
@@ -82,9 +118,10 @@ def filled(host: Host, run: str, nodes: Iterable[str]) -> dict[str, Any]:
     wrong = sorted(name for name in {*here, *told["contents"]} if here.get(name) != told["contents"].get(name))
     if wrong:
         raise TransferError(f"these tables are not as they were sent: {', '.join(wrong[:5])}")
+    # All that took its time, in which another run may have begun.
+    _of_run(host, run)
     marks.free(host, [places.PANEL])
     systemctl(host, ["start", places.PANEL])
-    installed = steps.installed(host)
     token = host.path(places.TOKENS[0]).read_text().strip()
     panel.wait_for(host, installed["version"], installed["venv"], token)
     listed = panel.lists(host, token)
@@ -110,6 +147,10 @@ def here(host: Host, run: str) -> dict[str, Any]:
     if not (mark.get("state") == "here" and mark.get("run") == run):
         _of_run(host, run)
         marks.write(host, {"state": "here", "from": mark["from"], "run": run, "at": int(time.time())})
+    # What was here before is of no use any more, and neither is what came by.
+    replacing.forget(host)
+    shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+    host.path(PACK).unlink(missing_ok=True)
     host.path(places.MAINTENANCE).unlink(missing_ok=True)
     marks.free(host, places.UNITS)
     way.forget(host)
@@ -125,9 +166,12 @@ def away(host: Host) -> bool:
     if mark.get("state") != "coming":
         return False
     _put_away(host)
+    replacing.take_back(host, FIRST)
     was = mark.get("was", {})
-    host.path(places.MAINTENANCE).unlink(missing_ok=True)
-    if was.get("state") != "gone":
+    if was.get("state") == "gone":
+        read_only(host, gone_to(was))
+    else:
+        host.path(places.MAINTENANCE).unlink(missing_ok=True)
         marks.free(host, places.UNITS)
     marks.write(host, was)
     return True
@@ -135,13 +179,21 @@ def away(host: Host) -> bool:
 
 def _files(host: Host, names: set[str]) -> list[str]:
     """Secrets, and names of resellers' own with their certificates; names that are not theirs any more go."""
-    theirs = [f"{TLS}/{name}" for name in names - {path.stem for path in host.path(DOMAINS).glob("*.json")}]
-    roots = [*SECRETS, PANEL_DOMAINS, *theirs]
-    changed = pack.put(host, COME, lambda path: any(path == root or path.startswith(f"{root}/") for root in roots))
-    for place in host.path(PANEL_DOMAINS).glob("*.json"):
-        if place.stem not in names:
-            place.unlink()
+    roots = [PANEL_DOMAINS, *(f"{TLS}/{name}" for name in names - customers(host))]
+    # Secrets go with the database wherever that goes, so there is nothing to be put back of them.
+    changed = pack.put(host, COME, lambda path: path in SECRETS)
+    changed += replacing.put(host, lambda path: any(path == root or path.startswith(f"{root}/") for root in roots))
+    others = (path.stem for path in host.path(PANEL_DOMAINS).glob("*.json"))
+    replacing.remove(host, [f"{PANEL_DOMAINS}/{name}.json" for name in others if name not in names])
     return changed
+
+
+def _own_acme(host: Host) -> list[str]:
+    """Accounts at directories, and the client's state, that this host has and that did not come."""
+    came = replacing.came(host)
+    folders = [f"{ACME}/{place.parent.name}/{place.name}" for place in host.path(ACME).glob("*/*")]
+    own = [folder for folder in folders if not any(path.startswith(f"{folder}/") for path in came)]
+    return own + [path for path in (ACME_STATE,) if host.path(path).exists() and path not in came]
 
 
 def _empty(host: Host, mark: marks.Mark) -> None:
@@ -159,22 +211,38 @@ def _empty(host: Host, mark: marks.Mark) -> None:
 
 
 def _put_away(host: Host) -> None:
-    """Have nothing run, and no database and no secret of it be in its place; what there was is kept aside once."""
-    marks.hold(host, places.UNITS)
-    units = [unit for unit in places.UNITS if host.path(f"/etc/systemd/system/{unit}").exists()]
-    if units:
-        systemctl(host, ["disable", "--now", *units], HOLD_PATIENCE)
-    if host.path(places.PANEL_ENV).exists():
-        database = databases.database_of(host)
-        if database.kind != "sqlite" or looking.filled(host, database.file):
-            _keep(host, database)
-            databases.empty(host, database)
+    """Have nothing run, and no database and no secret of it be in its place."""
+    _stop(host)
+    database = _database(host)
+    if database is not None:
+        databases.empty(host, database)
     for path in SECRETS:
         host.path(path).unlink(missing_ok=True)
 
 
-def _keep(host: Host, database: databases.Database) -> None:
+def _stop(host: Host) -> None:
+    marks.hold(host, places.UNITS)
+    units = [unit for unit in places.UNITS if host.path(f"/etc/systemd/system/{unit}").exists()]
+    if units:
+        systemctl(host, ["disable", "--now", *units], HOLD_PATIENCE)
+
+
+def _database(host: Host) -> databases.Database | None:
+    """The database here that came, or was there before it. One that did not go along is not the transfer's to empty."""
+    if not host.path(places.PANEL_ENV).exists():
+        return None
+    database = databases.database_of(host)
+    if databases.stays(database) or (database.kind == "sqlite" and not looking.filled(host, database.file)):
+        return None
+    return database
+
+
+def _keep(host: Host) -> None:
+    """Keep aside what was here before the first run that has begun."""
     shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+    database = _database(host)
+    if database is None:
+        return
     made(host, BEFORE)
     try:
         databases.save(host, database, BEFORE)

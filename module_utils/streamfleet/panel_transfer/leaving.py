@@ -17,13 +17,17 @@ from . import looking, marks, pack, way
 from .places import (
     BEFORE,
     CA_KEYS,
+    CAME,
+    COME,
     FOLDER,
     PACK,
     PANEL_DOMAINS,
+    REPLACED,
     SECRETS,
     TLS,
     TransferError,
     certificates,
+    customers,
     made,
     resellers,
 )
@@ -42,9 +46,21 @@ def systemctl(host: Host, words: list[str], timeout: float = UNIT_PATIENCE) -> N
         raise UpgradeError(f"systemctl {words[0]} failed: {done.last_words}")
 
 
-def read_only(host: Host) -> None:
-    """Have the panel refuse what would change anything, and worker and jobs begin nothing."""
-    journal.put(host, places.MAINTENANCE, {"reason": REASON, "admit": [], "hold": ["worker", "jobs"]}, 0o644)
+def read_only(host: Host, reason: str = REASON) -> None:
+    """Have the panel refuse what would change anything, its command line, too; worker and jobs begin nothing."""
+    journal.put(host, places.MAINTENANCE, {"reason": reason, "admit": [], "hold": ["worker", "jobs"]}, 0o644)
+
+
+def gone_to(mark: marks.Mark) -> str:
+    """Why a panel that has gone refuses to be changed."""
+    return f"The panel is on {mark['to']}"
+
+
+def goes_along(database: databases.Database) -> databases.Database:
+    """The database itself. Raises TransferError where it does not go to another host."""
+    if why := databases.stays(database):
+        raise TransferError(why)
+    return database
 
 
 def packed_first(host: Host, names: Iterable[str]) -> dict[str, Any]:
@@ -54,11 +70,20 @@ def packed_first(host: Host, names: Iterable[str]) -> dict[str, Any]:
 
 def held(host: Host, to: str, run: str) -> dict[str, Any]:
     """Have worker and jobs stand still, and the panel be read-only; a restart of the host changes nothing of it."""
-    marks.write(host, marks.begun(marks.read(host), "leaving", to, run))
-    read_only(host)
+    mark = marks.read(host)
+    state = mark.get("state", "here")
+    if state not in ("here", "leaving") or (state == "leaving" and mark["run"] != run):
+        raise TransferError(f"this host is {state} in a transfer of the panel already. Run panel_transfer.yml again")
+    database = goes_along(databases.database_of(host))
+    # The release removes the server that was made for it, and by then nothing else says that it was.
+    own = {"own_server": True} if database == databases.OWN_SERVER else {}
+    marks.write(host, {**marks.begun(mark, "leaving", to, run), **own})
     marks.hold(host, places.HELD)
     systemctl(host, ["stop", *places.HELD], HOLD_PATIENCE)
-    return {"at": time.time()}
+    # Not before: a converge that is under way tells the panel what has come of it.
+    at = time.time()
+    read_only(host)
+    return {"at": at}
 
 
 def packed_last(host: Host, run: str) -> dict[str, Any]:
@@ -86,17 +111,30 @@ def gone(host: Host, run: str) -> None:
     marks.hold(host, places.UNITS)
     systemctl(host, ["disable", "--now", *places.UNITS], HOLD_PATIENCE)
     way.forbid(host)
-    # Read by nobody while nothing starts; should the panel come back, it is not read-only for this.
-    host.path(places.MAINTENANCE).unlink(missing_ok=True)
-    marks.write(host, {"state": "gone", "to": mark["to"], "run": run, "at": int(time.time())})
+    # For the command line, which no unit keeps from starting.
+    read_only(host, gone_to(mark))
+    own = {name: mark[name] for name in ("own_server",) if name in mark}
+    marks.write(host, {"state": "gone", "to": mark["to"], "run": run, "at": int(time.time()), **own})
 
 
-def back(host: Host, alone: bool = False) -> bool:
+def back(host: Host, other: str, alone: bool = False) -> bool:
     """Have the panel serve and write as before ``held``; whether there was anything to take back.
 
-    ``alone``: the new host cannot be asked whether it has come. Raises TransferError, UpgradeError.
+    ``other``: the host that it was to come to. ``alone``: that cannot be asked whether it has. Raises TransferError,
+    UpgradeError.
     """
     mark = marks.read(host)
+    if alone and mark.get("state") in ("gone", "released"):
+        raise TransferError(
+            f"the panel is on {mark['to']}, which cannot be reached: bring it back"
+            if mark["to"] == other
+            else f"the panel has gone to {mark['to']}, and streamfleet_panel has {other}: correct the inventory"
+        )
+    if mark.get("state") == "leaving" and mark["to"] != other:
+        raise TransferError(
+            f"the panel was on its way to {mark['to']}, and not to {other}. Put {mark['to']} into the group"
+            " streamfleet_panel, and run panel_transfer.yml again: it goes on, or takes back, what was begun there"
+        )
     if alone and mark.get("parting"):
         raise TransferError(
             f"it may have come to {mark['to']}, which cannot be asked, and must not be at work twice. Bring that host"
@@ -106,6 +144,12 @@ def back(host: Host, alone: bool = False) -> bool:
     shutil.rmtree(host.path(f"{FOLDER}/dump"), ignore_errors=True)
     if mark.get("state") != "leaving":
         return changed
+    resume(host, mark)
+    return True
+
+
+def resume(host: Host, mark: marks.Mark) -> None:
+    """Have the panel go on here. Raises UpgradeError."""
     here = steps.installed(host)
     marks.free(host, places.UNITS)
     systemctl(host, ["enable", *places.UNITS])
@@ -115,7 +159,6 @@ def back(host: Host, alone: bool = False) -> bool:
     systemctl(host, ["start", *places.HELD])
     # Last: who is killed before it takes back once more.
     marks.write(host, mark.get("was", {}))
-    return True
 
 
 def released(host: Host, names: Iterable[str]) -> list[str]:
@@ -123,8 +166,12 @@ def released(host: Host, names: Iterable[str]) -> list[str]:
     mark = marks.read(host)
     if mark.get("state") not in ("gone", "released"):
         raise TransferError("nothing is released here: the panel has not gone from this host")
-    theirs = [f"{TLS}/{name}" for name in resellers(host)]
-    wanted = [*CA_KEYS, *SECRETS, PANEL_DOMAINS, BEFORE, PACK, *certificates(host, names), *theirs]
+    # A customer may have the name by now that was a reseller's, or the panel's.
+    kept = customers(host)
+    theirs = [f"{TLS}/{name}" for name in resellers(host) if name not in kept]
+    ours = certificates(host, [name for name in names if name not in kept])
+    copies = [BEFORE, REPLACED, CAME, PACK, COME, places.MAINTENANCE]
+    wanted = [*CA_KEYS, *SECRETS, PANEL_DOMAINS, *copies, *ours, *theirs]
     found = [path for path in wanted if host.path(path).exists()]
     for path in found:
         place = host.path(path)
@@ -154,7 +201,7 @@ def _packed(host: Host, paths: list[str], told: dict[str, Any]) -> dict[str, Any
     shutil.rmtree(host.path(folder), ignore_errors=True)
     place = made(host, folder)
     try:
-        database = databases.database_of(host)
+        database = goes_along(databases.database_of(host))
         databases.save(host, database, folder)
         kind = {"kind": database.kind}
         return pack.write(host, PACK, paths, place, {**told, **kind})

@@ -32,6 +32,8 @@ NOTHING: dict[str, Any] = {"customers": 0, "services": 0, "nodes": [], "off_air"
 def look(host: Host, reach: bool) -> dict[str, Any]:
     """The mark, and the panel with its database. ``reach``: nodes that the worker's key opens are told. TransferError.
 
+    ``stays``: why the database does not go along. ``own_server``: streamfleet_panel_database_install has made it.
+
     A panel that has gone from here is not asked: what it has is a copy of once.
     """
     mark = marks.read(host)
@@ -41,6 +43,8 @@ def look(host: Host, reach: bool) -> dict[str, Any]:
         "installed": host.path(places.VENV).is_symlink() and host.path(places.PANEL_ENV).exists(),
         "database": "",
         "is_here": True,
+        "stays": "",
+        "own_server": mark.get("own_server", False),
         "database_mb": 0,
         "free_mb": shutil.disk_usage(host.path("/var/lib")).free // 2**20,
         **NOTHING,
@@ -51,7 +55,9 @@ def look(host: Host, reach: bool) -> dict[str, Any]:
         return found
     try:
         database = databases.database_of(host)
-        found |= {"database": database.kind, "is_here": database.is_here}
+        why = databases.stays(database)
+        found |= {"database": database.kind, "is_here": not why, "stays": why}
+        found["own_server"] = database == databases.OWN_SERVER
         # One that the role has made and no migration has filled has nothing.
         if database.kind == "sqlite" and not filled(host, database.file):
             return found

@@ -40,12 +40,17 @@ def write(host: Host, mark: Mark) -> None:
         _sync(place.parent)
         return
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    put(place, mark, 0o644)
+
+
+def put(place: Path, data: Any, mode: int) -> None:
+    """Write JSON whole or not at all; on the disk before this returns."""
     new = place.with_name(f".{place.name}.new")
     new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, 0o644)
-        json.dump(mark, stream)
+        os.fchmod(descriptor, mode)
+        json.dump(data, stream)
         stream.flush()
         os.fsync(descriptor)
     new.replace(place)

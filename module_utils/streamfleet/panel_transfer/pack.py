@@ -9,7 +9,7 @@ import json
 import os
 import pwd
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,10 @@ _PIECE = 1 << 20
 
 
 def write(host: Host, place: str, paths: Iterable[str], dump: Path | None, told: dict[str, Any]) -> dict[str, Any]:
-    """Write it; its ``sha256`` and ``bytes``. Raises TransferError for what is neither file nor folder."""
+    """Write it; its ``sha256`` and ``bytes``. Of a path that ends in a slash the folder goes, and nothing in it.
+
+    Raises TransferError for what is neither file nor folder.
+    """
     target = host.path(place)
     target.unlink(missing_ok=True)
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -31,7 +34,7 @@ def write(host: Host, place: str, paths: Iterable[str], dump: Path | None, told:
         entry.size = len(text)
         archive.addfile(entry, io.BytesIO(text))
         for path in paths:
-            archive.add(host.path(path), path.lstrip("/"), filter=_plain)
+            archive.add(host.path(path), path.strip("/"), recursive=not path.endswith("/"), filter=_plain)
         for file in sorted(dump.iterdir()) if dump else []:
             archive.add(file, f"{DUMP}/{file.name}", filter=_plain)
     return {"sha256": digest(target), "bytes": target.stat().st_size}
@@ -65,6 +68,16 @@ def dumped(host: Host, place: str, folder: Path) -> None:
                 _file(archive, entry, folder / Path(entry.name).name, None)
 
 
+def differing(host: Host, place: str, wanted: Callable[[str], bool]) -> list[str]:
+    """Those that ``put`` would change."""
+    with tarfile.open(host.path(place)) as archive:
+        return [
+            path
+            for path, entry in _wanted(archive, wanted)
+            if not entry.isdir() and not _same(archive, entry, host.path(path), _owner(entry) if host.own else None)
+        ]
+
+
 def put(host: Host, place: str, wanted: Callable[[str], bool]) -> list[str]:
     """Put files with these paths into their places, each whole or not at all; those that have changed.
 
@@ -72,10 +85,7 @@ def put(host: Host, place: str, wanted: Callable[[str], bool]) -> list[str]:
     """
     changed = []
     with tarfile.open(host.path(place)) as archive:
-        for entry in archive:
-            path = f"/{entry.name}"
-            if entry.name == LIST or entry.name.startswith(f"{DUMP}/") or not wanted(path):
-                continue
+        for path, entry in _wanted(archive, wanted):
             target = host.path(path)
             owner = _owner(entry) if host.own else None
             if entry.isdir():
@@ -86,6 +96,13 @@ def put(host: Host, place: str, wanted: Callable[[str], bool]) -> list[str]:
                 changed.append(path)
     os.sync()
     return changed
+
+
+def _wanted(archive: tarfile.TarFile, wanted: Callable[[str], bool]) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    for entry in archive:
+        path = f"/{entry.name}"
+        if entry.name != LIST and not entry.name.startswith(f"{DUMP}/") and wanted(path):
+            yield path, entry
 
 
 def _plain(entry: tarfile.TarInfo) -> tarfile.TarInfo:

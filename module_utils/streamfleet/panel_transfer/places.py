@@ -13,10 +13,15 @@ MARK = "/var/lib/streamfleet/panel_transfer.json"
 #: Root's: what goes, what came, and what was here before.
 FOLDER = "/var/lib/streamfleet/panel_transfer"
 PACK, COME, BEFORE = f"{FOLDER}/pack.tar", f"{FOLDER}/come.tar", f"{FOLDER}/before"
+#: On the new host, until the panel has come: which files came, and what was in their places.
+REPLACED = f"{FOLDER}/replaced"
+CAME = f"{FOLDER}/came.json"
 #: While a file of a unit's name is here, it does not start; the units themselves say so.
 HELD = f"{FOLDER}/held"
 #: Gone at a restart of the host: the key of one run.
 WAY = "/run/streamfleet-panel-transfer"
+#: Had by whatever changes something here, and by the programs that it runs.
+LOCK = "/run/streamfleet-panel-transfer.lock"
 
 CA = "/etc/streamfleet/ca"
 #: The authority's key is the panel's host's alone.
@@ -34,7 +39,10 @@ SECRETS = (
     "/etc/streamfleet/worker/secrets.env",
     "/etc/streamfleet/worker/token",
 )
-ACME = "/var/lib/streamfleet/certificates/client/lego/accounts"
+ACME_CLIENT = "/var/lib/streamfleet/certificates/client"
+ACME = f"{ACME_CLIENT}/lego/accounts"
+#: What was issued, and what is known of it: without them the new host would order at once.
+ACME_HELD, ACME_STATE = f"{ACME_CLIENT}/held", f"{ACME_CLIENT}/state.json"
 
 _NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)*")
 
@@ -59,9 +67,20 @@ def resellers(host: Host) -> list[str]:
     return sorted(path.stem for path in host.path(PANEL_DOMAINS).glob("*.json") if _NAME.fullmatch(path.stem))
 
 
+def customers(host: Host) -> set[str]:
+    """Names of customers' own that services here are reached by."""
+    return {path.stem for path in host.path(DOMAINS).glob("*.json")}
+
+
 def first(host: Host, names: Iterable[str]) -> list[str]:
     """What the new host has to have before it is installed, or it would make others. ``names``: with certificates."""
-    wanted = [CA, WORKER_KEY, f"{WORKER_KEY}.pub", ACME, *certificates(host, names)]
+    names = list(names)
+    folders = certificates(host, names)
+    # Of those that end in a slash the folder alone, for its owner.
+    acme = [f"{ACME_CLIENT}/lego/", ACME]
+    if names:
+        acme += [f"{ACME_HELD}/", ACME_STATE, *(f"{ACME_HELD}/{name}.pem" for name in names)]
+    wanted = [CA, WORKER_KEY, f"{WORKER_KEY}.pub", *acme, *folders]
     return [path for path in wanted if host.path(path).exists()]
 
 

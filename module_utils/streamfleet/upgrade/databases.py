@@ -68,6 +68,25 @@ class Database:
         return {"postgresql": "postgresql-client", "mariadb": "mariadb-client"}.get(self.kind, "")
 
 
+#: The server that streamfleet_panel_database_install makes, by its socket and without a password.
+OWN_SERVER = Database("postgresql", host="/var/run/postgresql", name="streamfleet")
+
+
+def stays(database: Database) -> str:
+    """Why a database does not go along when the panel goes to another host; empty where it does.
+
+    Where a server is that an address or a socket of this host leads to nobody knows: a proxy may listen there, and what
+    would be dropped before it is filled were the former host's own tables.
+    """
+    if database.kind == "sqlite" or database == OWN_SERVER:
+        return ""
+    return (
+        f"streamfleet_panel_database_url: the database is of kind {database.kind}, on a server that is not"
+        " streamfleet_panel_database_install's, and which may be one for both hosts. Move it by database_move.yml to"
+        " SQLite, or to the server of streamfleet_panel_database_install, first"
+    )
+
+
 def settings_of(text: str) -> dict[str, str]:
     """The variables of an environment file as the role panel writes it."""
     found = {}

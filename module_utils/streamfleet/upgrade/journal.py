@@ -34,8 +34,8 @@ def locked(
     path: str = places.LOCK,
     patience: float = PATIENCE,
     busy: str = "A step of another upgrade works on this host. Run again when it has ended.",
-) -> Iterator[None]:
-    """One at a time. Raises UpgradeError (``busy``) where another works for longer than ``patience``, in seconds."""
+) -> Iterator[int]:
+    """One at a time: the lock's descriptor. UpgradeError (``busy``) where another has it for ``patience`` seconds."""
     place = host.path(path)
     deadline = host.clock() + patience
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,7 @@ def locked(
                 if host.clock() > deadline:
                     raise UpgradeError(busy) from None
                 host.sleep(1)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 
