@@ -80,7 +80,9 @@ def told(folder: Path, there: dict[str, Any], here: dict[str, Any], **changes: d
 
 def test_one_that_can_be_moved_is_refused_for_nothing(tmp_path: Path) -> None:
     (found, new) = told(tmp_path, PANEL, NOTHING).values()
-    assert found["refused"] == {} and found["way"] == "move" and not found["begun"]
+    assert found["refused"] == {}
+    assert found["way"] == "move"
+    assert not found["begun"]
     # Nobody passes on, and nobody is believed, before the panel is there.
     assert (found["elsewhere"], new["elsewhere"], new["believed"]) == ({}, {}, [])
 
@@ -151,24 +153,29 @@ def test_it_is_passed_on_to_an_address_and_the_former_hosts_are_believed_until_t
     found = told(tmp_path, {**PANEL, "mark": GONE}, {**PANEL, "mark": HERE}, panel1=trusted, panel2=trusted)
     there = {"http_port": 80, "https_port": 443, "ca": "/etc/streamfleet/ca/panel-elsewhere.pem"}
     assert found["panel1"]["elsewhere"] == {"address": "192.0.2.9", **there}
-    assert found["panel2"]["believed"] == ["192.0.2.7"] and not found["panel1"]["left"]
+    assert found["panel2"]["believed"] == ["192.0.2.7"]
+    assert not found["panel1"]["left"]
     mark = {"state": "released", "to": "panel2", "at": 1}
     more = {"__streamfleet_panel_former_marked": {"result": mark}}
     found = told(tmp_path, {**NOTHING, "mark": mark}, {**PANEL, "mark": HERE}, panel2=more)
-    assert found["panel2"]["believed"] == [] and found["panel1"]["elsewhere"] == {} and found["panel1"]["left"]
+    assert found["panel2"]["believed"] == []
+    assert found["panel1"]["elsewhere"] == {}
+    assert found["panel1"]["left"]
 
 
 def test_a_name_that_looks_like_an_address_and_is_not_resolved_is_none(tmp_path: Path) -> None:
     other = {"__streamfleet_panel_other": {"results": [seen("cafe.de")]}}
     found = told(tmp_path, {**PANEL, "mark": GONE}, {**PANEL, "mark": HERE}, panel1=other, panel2=other)
-    assert found["panel1"]["elsewhere"]["address"] == "" and found["panel2"]["believed"] == []
+    assert found["panel1"]["elsewhere"]["address"] == ""
+    assert found["panel2"]["believed"] == []
 
 
 def test_the_play_that_makes_the_new_host_keeps_the_former_one() -> None:
     """Where a play loses its last host, Ansible ends there, and nothing would have the former host go on."""
     plays = yaml.safe_load((ROOT / "playbooks/panel_transfer.yml").read_text())
     look, bring, after = plays[:3]
-    assert bring["hosts"] == look["hosts"] and "streamfleet_panel_former" in bring["hosts"]
+    assert bring["hosts"] == look["hosts"]
+    assert "streamfleet_panel_former" in bring["hosts"]
     assert not bring.get("any_errors_fatal")
     assert all("_streamfleet_is_panel" in task["when"] for task in bring["tasks"])
     names = [task["name"] for task in after["tasks"]]
