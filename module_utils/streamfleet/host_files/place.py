@@ -20,7 +20,7 @@ from .users import Accounts
 from .wanted import Directory, File, Link
 
 #: Seconds that a program may take to check a file.
-TIMEOUT = 60.0
+TIMEOUT = 180.0
 
 
 def directory(host: Host, wanted: Directory, accounts: Accounts, check: bool) -> bool:
