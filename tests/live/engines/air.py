@@ -36,11 +36,13 @@ PROCESSES = (
 @contextlib.contextmanager
 def on_platform(folder: Path, *groups: str, **variables: Any) -> Iterator[FromTree]:
     """This tree on a node with the panel and these engines. ``groups``: further ones that the node is in."""
-    brought = {**icecast_kh.variables(folder), **shoutcast2.variables(folder), **variables}
-    children: dict[str, object] = {name: {"hosts": {NODE: {}}} for name in (*ENGINES, *groups)}
     with on_node(folder) as made:
-        (folder / "engines.json").write_text(json.dumps({**children, "all": {"vars": brought}}))
-        made.more = (*made.more, "-i", str(folder / "engines.json"))
+        # Of a fleet that is kept the archives, too: made anew they would be others.
+        if not (engines := made.state / "engines.json").exists():
+            brought = {**icecast_kh.variables(made.state), **shoutcast2.variables(made.state), **variables}
+            children: dict[str, object] = {name: {"hosts": {NODE: {}}} for name in (*ENGINES, *groups)}
+            engines.write_text(json.dumps({**children, "all": {"vars": brought}}))
+        made.more = (*made.more, "-i", str(engines))
         installed(made)
         yield made
 
