@@ -48,6 +48,10 @@ class FromTree(Stage):
             *("-e", json.dumps(added), *self.more, *arguments),
         ]
 
+    def command(self, path: str, *arguments: str, inventory: bool = True) -> list[str]:
+        """ansible-playbook for this stage, of this tree."""
+        return super().command(path, *(self.more if inventory else ()), *arguments, inventory=inventory)
+
     def surroundings(self) -> dict[str, str]:
         """The environment of a run."""
         environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(self.tree / "ansible.cfg")}

@@ -16,14 +16,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from streamfleet.errors import Error
+from streamfleet.tls import pem
 
 from demo import media
 from demo.show import credentials, wait_until_running
 from demo.stage import NODE, ROOT, STREAM_HOST, Recap, Stage
 from demo.viewer import Viewer
 from tests.live import processes
+from tests.live.edge import RTMPS
 from tests.live.streams import Listener, Source, on_air
-from tests.live.visitors import Visitor, ask, plays
+from tests.live.visitors import Visitor, ask, plays, shown
 
 OLD, NEW = ".demo.localhost", ".show.localhost"
 MOVE, UNDO = {"from": OLD, "to": NEW}, {"undo": True}
@@ -86,13 +88,6 @@ def changed_by_install(site: Stage) -> list[str]:
     found = [part for part in re.split(r"(?m)^(?=TASK \[)", text) if re.search(r"(?m)^changed: ", part)]
     assert len(found) >= bool(recap.changed), text
     return found
-
-
-def install_writes_default_of_rtmps(site: Stage) -> bool:
-    """Whether installing after a change writes that alone, as docs/domain_change.md says, and then nothing."""
-    first = changed_by_install(site)
-    assert [one for one in first if not re.match(r"TASK \[nginx_rtmp : .* the listener for TLS ", one)] == []
-    return changed_by_install(site) == []
 
 
 def watched(
@@ -177,12 +172,19 @@ def there(site: Stage) -> str:
 
 
 def stale(site: Stage) -> str:
-    """Servers that run with other settings than there are on the disk."""
+    """Servers that run with other settings than there are on the disk; but what waits for encoders to go."""
     script = (
         "state=$(/usr/lib/streamfleet/web/state); [ $state = fresh ] || echo the web server is $state; "
+        "state=$(/usr/lib/streamfleet/rtmp/tls-state); "
+        "case $state in fresh | moved) ;; *) echo the listener for RTMPS is $state ;; esac; "
         "find /etc/streamfleet/panel -name '*.env' -cnewer /run/streamfleet-panel/started"
     )
     return site.on_node(["sh", "-c", script]).strip()
+
+
+def default_of_rtmps(site: Stage) -> frozenset[str]:
+    """The names of the certificate that encoders get by RTMPS which name no host."""
+    return pem.hosts(shown(site.address, None, RTMPS))
 
 
 def missing(site: Stage, panel: str, stream: str) -> list[str]:

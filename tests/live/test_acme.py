@@ -21,6 +21,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.doubles.panel import media_user, station
+from tests.live import visitors
 from tests.live.acme import BLOCKED, DIRECTORY, DNS, HOOK, HOST, Pebble
 from tests.live.node import NODE, Node, changed_tasks, password
 from tests.live.streams import Listener, Source, on_air
@@ -123,15 +124,7 @@ class Site(Node):
 
     def shown(self, name: str, port: int = 443) -> x509.Certificate:
         """The certificate that a new connection is shown for the name."""
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        with (
-            socket.create_connection((self.address, port), timeout=10) as plain,
-            context.wrap_socket(plain, server_hostname=name) as link,
-        ):
-            found = link.getpeercert(binary_form=True)
-        assert found
-        return x509.load_der_x509_certificate(found)
+        return visitors.shown(self.address, name, port)
 
     def wait_for_ftps(self, name: str = STREAM) -> None:
         """Until FTP over TLS shows what the web server shows, with all that leads from it to the directory's root."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,14 +17,14 @@ from typing import Any
 
 import pytest
 from streamfleet.behaviour.checks import Subject
-from streamfleet.behaviour.counted import Audience, Listener, Viewer
+from streamfleet.behaviour.counted import Audience
 from streamfleet.behaviour.route import Route
 
 from tests.doubles.panel import autodj, dj, media_user, playlist, station
 from tests.live.acme import HOST
-from tests.live.edge import RTMPS, rtmps_publisher
-from tests.live.engines import adapter, icecast_kh, spec_of
-from tests.live.engines.stand import STREAM, PanelClient, counting
+from tests.live.edge import RTMPS
+from tests.live.engines import adapter, air, icecast_kh, spec_of
+from tests.live.engines.stand import STREAM, PanelClient
 from tests.live.node import NODE
 from tests.live.test_acme import CLIENT, SECRET, Site, wait_for_another
 from tests.live.test_autodj import RADIO, START, Studio
@@ -46,11 +45,7 @@ PLAY = """\
   become: true
   roles: {roles}
 """
-#: What must be the same process all the while: restarted, it would have hung up on somebody.
-PROCESSES = (
-    "systemctl show -p Id,MainPID,NRestarts nginx.service streamfleet-rtmp.service streamfleet-rtmps.service "
-    f"streamfleet-file-transfer.service 'streamfleet-icecast@*' 'streamfleet-icecast_kh@*' {UNITS}"
-)
+PROCESSES = f"{air.PROCESSES} streamfleet-file-transfer.service {UNITS}"
 
 
 def slug_of(engine: str) -> str:
@@ -123,27 +118,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OnTheAir]:
 
 
 @contextlib.contextmanager
-def by_tls(site: OnTheAir, route: Route) -> Iterator[Audience]:
-    """An encoder by RTMPS, and a viewer of what it sends; neither is hung up on."""
-    key = site.client.services[BY_TLS]["credentials"]["stream_key"]
-    command = rtmps_publisher(site.address, STREAM, site.root, key, 3600)
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as encoder:
-        try:
-            url, deadline = site.client.login(BY_TLS).listen_url, time.monotonic() + 60
-            while True:
-                with route.get(url) as answer:
-                    if answer.status == 200:
-                        break
-                assert time.monotonic() < deadline, (answer.status, encoder.poll())
-                time.sleep(0.5)
-            with counting(Viewer(route, url)) as viewer:
-                yield viewer
-            assert encoder.poll() is None, encoder.stderr.read() if encoder.stderr else ""
-        finally:
-            encoder.kill()
-
-
-@contextlib.contextmanager
 def in_the_booth(site: OnTheAir) -> Iterator[None]:
     """A DJ who is on the air instead of the AutoDJ, and one listener, who hears that and nothing else, then the AutoDJ.
 
@@ -177,20 +151,15 @@ def in_the_booth(site: OnTheAir) -> Iterator[None]:
 def everybody(site: OnTheAir) -> Iterator[dict[str, Audience]]:
     """Encoders and those who listen and watch, of every engine and by every way there is; nobody loses anything."""
     route = Route(site.address, str(site.root))
+    subjects = {name: Subject(slug_of(name), spec_of(name), site.client, route) for name in ENGINES}
     with contextlib.ExitStack() as stack:
-        air: dict[str, Audience] = {}
-        for name in ENGINES:
-            subject = Subject(slug_of(name), spec_of(name), site.client, route)
-            air[f"{name} https"] = stack.enter_context(subject.counted())
-            port = site.client.services[subject.slug]["port"]
-            plain = {"http": subject.url.replace("https:", "http:"), "port": f"http://{STREAM}:{port}/stream"}
-            for way, url in plain.items() if port else ():
-                air[f"{name} {way}"] = stack.enter_context(counting(Listener(route, url)))
-        air["nginx_rtmp by rtmps"] = stack.enter_context(by_tls(site, route))
+        found = stack.enter_context(air.everybody(subjects))
+        channel = Subject(BY_TLS, spec_of("nginx_rtmp"), site.client, route)
+        found["nginx_rtmp by rtmps"] = stack.enter_context(air.by_tls(channel))
         stack.enter_context(in_the_booth(site))
         session = ftps(site.address, site.pebble.root, "alice.studio", SECRET)
         stack.callback(session.close)
-        yield air
+        yield found
         session.voidcmd("NOOP")
 
 
@@ -210,10 +179,10 @@ def revoked(site: OnTheAir) -> None:
 
 def test_everybody_is_on_the_air_through_renewals_and_all_servers_show_each(site: OnTheAir) -> None:
     ways: dict[Callable[[OnTheAir], None], bool] = {renewed: True, renewed_by_itself: True, revoked: False}
-    with everybody(site) as air:
+    with everybody(site) as found:
         before = site.sh(PROCESSES)
         for renew, same_key in ways.items():
-            here, old = {name: audience.count.pieces for name, audience in air.items()}, site.shown(STREAM)
+            here, old = air.pieces(found), site.shown(STREAM)
             renew(site)
             new = wait_for_another(site, STREAM, old)
             assert (new.public_key() == old.public_key()) is same_key
@@ -221,11 +190,7 @@ def test_everybody_is_on_the_air_through_renewals_and_all_servers_show_each(site
             assert site.trusted(STREAM)
             # Who comes now is shown it, and stays as long as all others.
             time.sleep(5)
-            for name, audience in air.items():
-                assert audience.is_alive(), f"{name}, {renew.__name__}: {audience.count}"
-                assert audience.count.pieces > here[name], f"{name}, {renew.__name__}: {audience.count}"
+            print(f"{renew.__name__}:")
+            air.nobody_has_lost_anything(found, here)
         assert site.pebble.status(old)["Status"] == "Revoked"
         assert site.sh(PROCESSES) == before
-    for name, audience in air.items():
-        count = audience.count
-        print(f"{name}: {count.pieces} frames or segments, {count.lost} lost, {count.gap:.1f} s the longest gap")

@@ -22,8 +22,9 @@ from tests.live.renames import (
     AtThePanel,
     Inventory,
     change,
+    changed_by_install,
+    default_of_rtmps,
     everybody,
-    install_writes_default_of_rtmps,
     kept_inventory,
     killed,
     on_platform,
@@ -61,8 +62,10 @@ def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Sta
         moved = asked(site, PANEL_HOST, "/login/?a=1")
         assert (moved.status, moved.location) == (308, f"https://{NEW_PANEL}/login/?a=1")
         assert moved.headers["Strict-Transport-Security"]
+        assert NEW_STREAM in default_of_rtmps(site)
         change(site, UNDO)
         assert whole(site, PANEL_HOST, STREAM_HOST)
+        assert STREAM_HOST in default_of_rtmps(site)
     assert there(site) == before
 
 
@@ -89,11 +92,13 @@ def test_names_change_and_change_back_and_installing_changes_nothing(site: Stage
         assert site.playbook("playbooks/install.yml", "-e", json.dumps(site.added), check=False).failed
         assert f"the streams were moved to {NEW_STREAM} on 20" in " ".join(log.read_text().split())
         inventory.patched((site.state / "domain_change.log").read_text())
-        assert install_writes_default_of_rtmps(site)
+        assert NEW_STREAM in default_of_rtmps(site)
+        assert changed_by_install(site) == []
         recap, said = change(site, MOVE)
         assert recap.changed == 0
         assert "Nothing: it says so already." in said
         change(site, {"from": NEW, "to": OLD})
+        assert STREAM_HOST in default_of_rtmps(site)
         site.hosts = "inventories/demo/hosts.yml"
         # An inventory of before both changes does not know the name that is served still.
         _recap, said = change(site, MOVE, ok=False)

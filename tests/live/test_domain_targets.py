@@ -22,7 +22,7 @@ from tests.live.renames import (
     OLD,
     Inventory,
     change,
-    install_writes_default_of_rtmps,
+    changed_by_install,
     kept_inventory,
     on_platform,
     there,
@@ -113,7 +113,7 @@ def test_the_target_moves_is_told_and_is_given_up_by_a_yes(site: Stage, inventor
         entry = f'{{host: {TARGET}, until: "{moved["until"]}"}}'
         inventory.patched((site.state / "domain_change.log").read_text())
         assert f"streamfleet_former_domain_targets:\n  - {entry}\n" in inventory.text
-        assert install_writes_default_of_rtmps(site)
+        assert changed_by_install(site) == []
         # It is looked at again, with the former target, and stays what it is.
         shown = led(TARGET)
         assert shown["status"] == "verified"

@@ -12,68 +12,33 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from streamfleet.behaviour.checks import Subject
 from streamfleet.behaviour.counted import Audience
-from streamfleet.behaviour.panel_client import ApiPanelClient
-from streamfleet.behaviour.route import Route
-from streamfleet.client import Panel
 
 from demo.stage import NODE, ROOT
 from demo.upgrade import FromTree
-from tests.live.engines import icecast_kh, shoutcast2, spec_of
-from tests.live.upgrades import held, installed, later, left_of_probes, objects, on_node, tables
+from tests.live.engines.air import ENGINES, declared, nobody_has_lost_anything, on_platform, pieces
+from tests.live.upgrades import held, later, left_of_probes, objects, tables
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
-
-ENGINES = ("icecast", "icecast_kh", "nginx_rtmp", "shoutcast2")
 
 
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FromTree]:
     """This tree on a node with these engines, which is backed up."""
-    folder = Path(tmp_path_factory.mktemp("engines"))
-    brought = {**icecast_kh.variables(folder), **shoutcast2.variables(folder)}
     backup = {
         "streamfleet_backup_repository": "/srv/backup",
         "streamfleet_backup_password": "kept-where-the-host-is-not",
         "streamfleet_backup_delay_seconds": 0,
     }
-    groups: dict[str, object] = {name: {"hosts": {NODE: {}}} for name in (*ENGINES, "backup")}
-    with on_node(folder) as made:
-        (folder / "engines.json").write_text(json.dumps({**groups, "all": {"vars": {**brought, **backup}}}))
-        made.more = (*made.more, "-i", str(folder / "engines.json"))
-        installed(made)
+    with on_platform(Path(tmp_path_factory.mktemp("engines")), "backup", **backup) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
 def air(stage: FromTree) -> Iterator[dict[str, Audience]]:
     """By engine, who listens to a service of it or watches it; at the end the encoders are there, and all was got."""
-    panel, route = Panel(stage.api()), Route(stage.address, str(stage.ca))
     with contextlib.ExitStack() as stack:
-        found = {}
-        for name in ENGINES:
-            spec = spec_of(name)
-            client = ApiPanelClient(panel, "counted", spec, NODE, 180)
-            slug = f"counted-{name.replace('_', '-')}"
-            client.create(slug)
-            found[name] = stack.enter_context(Subject(slug, spec, client, route).counted())
-        yield found
-
-
-def nobody_has_lost_anything(air: dict[str, Audience], before: dict[str, int]) -> None:
-    """Since ``before``, as ``pieces`` has it."""
-    for name, audience in air.items():
-        count = audience.count
-        assert audience.is_alive(), f"{name}: {count}"
-        assert (count.lost, count.faults) == (0, []), f"{name}: {count}"
-        assert count.pieces > before[name], f"{name}: {count}"
-        assert count.gap < audience.longest_gap, f"{name}: {count}"
-        print(f"{name}: {count.pieces - before[name]} frames or segments, none lost, {count.gap:.1f} s the longest gap")
-
-
-def pieces(air: dict[str, Audience]) -> dict[str, int]:
-    return {name: audience.count.pieces for name, audience in air.items()}
+        yield {name: stack.enter_context(declared(stage, name).counted()) for name in ENGINES}
 
 
 def test_an_upgrade_of_the_panel_is_heard_by_nobody(stage: FromTree, air: dict[str, Audience], tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 from urllib.parse import urlencode, urlsplit
 
+from cryptography import x509
+
 
 class Served(Protocol):
     """What is asked: its address, and the authority that clients trust."""
@@ -46,6 +48,19 @@ def asked(
     ):
         link.sendall(f"{method} {path} HTTP/1.0\r\nHost: {host}\r\n{headers}\r\n{body}".encode())
         return _answer(link, read)
+
+
+def shown(address: str, name: str | None, port: int = 443) -> x509.Certificate:
+    """The certificate, whoever has signed it, that a new connection is shown which names ``name`` (None: nobody)."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with (
+        socket.create_connection((address, port), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=name) as link,
+    ):
+        found = link.getpeercert(binary_form=True)
+    assert found
+    return x509.load_der_x509_certificate(found)
 
 
 def _answer(link: socket.socket, read: int) -> Answer:

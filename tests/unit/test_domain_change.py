@@ -990,7 +990,7 @@ def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped
     wiring = {
         "certificates_here": [], "stream_host_here": "", "former_stream_hosts_here": [], "panel_host_here": "",
         "panel_alt_names_here": [], "former_panel_hosts_here": [], "default_host_here": "", "is_panel": False,
-        "has_file_transfer": False, "hardening_here": [], "local_url": f"http://127.0.0.1:{free_port()}",
+        "has_file_transfer": False, "engines_named_here": [], "hardening_here": [], "local_url": f"http://127.0.0.1:{free_port()}",
         "panel_inventory_name": "p",
     }  # fmt: skip
     variables = {f"_streamfleet_{name}": value for name, value in wiring.items()} | {
@@ -1024,3 +1024,71 @@ def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped
     if not dropped:
         assert "a failed: Tell the panel of the streams' names" in done.stdout, done.stdout
         assert "b failed: Check that the panel tells nobody of what is dropped" in done.stdout
+
+
+#: In place of an engine's: what it would write.
+ENGINE = """\
+- name: Write
+  ansible.builtin.copy:
+    content: "{{ streamfleet_stream_host }}"
+    dest: "{{ folder }}/engine.conf"
+    mode: "0600"
+  register: written
+
+- name: Say what
+  ansible.builtin.set_fact:
+    __streamfleet_engine_names_written:
+      paths: "{{ [folder ~ '/engine.conf'] if written is changed else [] }}"
+"""
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_host_whose_engine_has_something_else_is_refused_and_left_as_it_is(same: bool, tmp_path: Path) -> None:
+    """Going back would not bring it: that writes what the inventory says."""
+    for role, part, text in (("web", "configure", "[]"), ("engine", "names", ENGINE)):
+        (tasks := tmp_path / "roles" / role / "tasks").mkdir(parents=True)
+        (tasks / f"{part}.yml").write_text(text)
+    (configuration := tmp_path / "engine.conf").write_text("old.example.net" if same else "older.example.net")
+    configuration.chmod(0o600)
+    before = configuration.read_text()
+    names_here = ("stream", "panel")
+    given = {
+        "folder": str(tmp_path),
+        "__streamfleet_domain_here": {"before": {"streamfleet_stream_host": "old.example.net"}},
+        "__streamfleet_domain_noted": {"names": {}},
+        "__streamfleet_web_written": {"paths": []},
+        "_streamfleet_is_panel": False,
+        "_streamfleet_engines_named_here": ["engine"],
+        "_streamfleet_panel_alt_names_here": [],
+        "_streamfleet_default_host_here": "",
+        **{f"_streamfleet_{name}_host_here": "" for name in names_here},
+        **{f"_streamfleet_former_{name}_hosts_here": [] for name in names_here},
+    }
+    tasks_of = yaml.safe_load((ROOT / "playbooks" / "tasks" / "domain_change_compare.yml").read_text())
+    (play := tmp_path / "play.yml").write_text(yaml.safe_dump([alone(tmp_path, "a", tasks_of)]))
+    done = run("-i", "a,", "-e", json.dumps(given), str(play))
+    said = " ".join(done.stdout.split())
+    assert (done.returncode == 0) is same, said
+    assert (f"make of it: {configuration} would change, whatever it is called." in said) is not same, said
+    assert configuration.read_text() == before
+
+
+@pytest.mark.parametrize(("groups", "named"), [(("icecast", "nginx_rtmp"), ["nginx_rtmp"]), (("icecast",), [])])
+def test_engines_with_names_in_their_own_configuration_are_those_that_say_so(
+    groups: tuple[str, ...], named: list[str], tmp_path: Path
+) -> None:
+    for name in ("engines.yml", "roles"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (folder := tmp_path / "playbooks").mkdir()
+    show = {
+        "name": "Show",
+        "ansible.builtin.debug": {"msg": "These: {{ _streamfleet_engines_named_here | join(' ') }}."},
+    }
+    play = alone(tmp_path, "a", [show])
+    play["vars_files"] = [f"{ROOT}/playbooks/vars/wiring.yml"]
+    (path := folder / "play.yml").write_text(yaml.safe_dump([play]))
+    children = {group: {"hosts": {"a": {}}} for group in ("streamfleet_nodes", *groups)}
+    (hosts := tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
+    done = run("-i", str(hosts), str(path))
+    assert done.returncode == 0, done.stdout
+    assert f"These: {' '.join(named)}." in done.stdout, done.stdout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from tests.unit.preflight import refusals
+from tests.unit.role_tasks import tasks, templated, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 ROLE = ROOT / "roles/nginx_rtmp"
@@ -127,3 +129,93 @@ def test_of_streamfleets_files_it_sees_certificates_and_its_own_alone() -> None:
     assert "\nCapabilityBoundingSet=\n" in unit
     # The RTMP server's own unit gets at no key of a certificate.
     assert "www-data" not in (ROLE / "templates/streamfleet-rtmp.service.j2").read_text()
+
+
+# What is due
+
+
+def test_the_listener_says_what_it_does_not_run_with_yet(tmp_path: Path) -> None:
+    unit, configuration, stamps = tmp_path / "unit", tmp_path / "nginx.conf", tmp_path / "run"
+    script = (ROLE / "files/tls-state").read_text()
+    for path, double in {
+        "/etc/systemd/system/streamfleet-rtmps.service": unit,
+        "/etc/streamfleet/rtmps/nginx.conf": configuration,
+        "/run/streamfleet-rtmps": stamps,
+    }.items():
+        assert path in script
+        script = script.replace(path, str(double))
+    stamps.mkdir()
+
+    def said(*arguments: str, **texts: str) -> str:
+        for name, text in texts.items():
+            {"unit": unit, "configuration": configuration}[name].write_text(text)
+        done = subprocess.run(["sh", "-s", *arguments], input=script, text=True, capture_output=True, check=True)
+        return done.stdout.strip()
+
+    assert said(unit="1", configuration="1") == "never"
+    said("stamp")
+    assert said() == "fresh"
+    assert said(configuration="2") == "stale"
+    assert said(unit="2") == "both"
+    # A reload gives the program its configuration, and not what its unit says.
+    said("stamp")
+    assert said() == "moved"
+    # Taken back, nothing is due but the other configuration.
+    assert said(unit="1") == "fresh"
+    assert said(configuration="1") == "stale"
+
+
+@pytest.mark.parametrize(
+    ("restart", "publishers", "spared", "restarts"),
+    [
+        ("idle", 0, False, True),
+        ("idle", 1, False, False),
+        ("always", 1, False, True),
+        ("never", 0, False, False),
+        # Where the host's names change.
+        ("idle", 0, True, True),
+        ("idle", 1, True, False),
+        ("always", 0, True, True),
+        ("always", 1, True, False),
+        ("never", 0, True, False),
+    ],
+)
+def test_a_reload_waits_for_nobody_and_a_restart_for_those_who_publish(
+    restart: str, publishers: int, spared: bool, restarts: bool
+) -> None:
+    task = tasks("nginx_rtmp", "tls")["Have the listener for TLS run, now and at boot"]
+    conf, unit = "/etc/streamfleet/rtmps/nginx.conf", "/etc/systemd/system/streamfleet-rtmps.service"
+
+    def asked(check: bool, *written: str) -> dict[str, Any]:
+        values = {
+            **variables("nginx_rtmp"), **task["vars"],
+            "streamfleet_nginx_rtmp_restart": restart,
+            "ansible_check_mode": check,
+            "__streamfleet_nginx_rtmp_asked": {"stdout": f'{{"state": "fresh", "publishers": {publishers}}}'},
+            "__streamfleet_nginx_rtmp_names_written": {"paths": list(written)},
+            **({"__streamfleet_nginx_rtmp_spared": True} if spared else {}),
+        }  # fmt: skip
+        (found,) = templated(task["streamfleet_units"]["units"], values)
+        return dict(found)
+
+    answers = asked(False, conf, unit)["answers"]
+    assert (answers["never"], answers["stale"]) == ("restart", "reload")
+    assert answers["both"] == ("restart" if restarts else "reload")
+    assert answers.get("moved") == ("restart" if restarts else None)
+    assert asked(False, conf, unit)["pending"] == "nothing"
+    # What check mode foretells is what is done.
+    assert asked(True)["pending"] == "nothing"
+    assert asked(True, conf)["pending"] == "reload"
+    assert asked(True, conf, unit)["pending"] == answers["both"]
+    assert asked(True, unit)["pending"] == answers.get("moved", "nothing")
+
+
+@pytest.mark.parametrize(("groups", "hidden"), [(["streamfleet_panel"], True), (["streamfleet_nodes"], False)])
+def test_the_panels_names_are_hidden_where_the_panel_is(groups: list[str], hidden: bool) -> None:
+    given = {
+        "group_names": groups,
+        "streamfleet_panel_host": "panel.example.org",
+        "streamfleet_former_panel_hosts": [{"host": "panel.example.net", "until": "2999-01-01"}],
+    }
+    found = templated(variables("nginx_rtmp")["streamfleet_nginx_rtmp_tls_hidden_names"], given)
+    assert found == (["panel.example.org", "panel.example.net"] if hidden else [])

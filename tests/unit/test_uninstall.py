@@ -9,42 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar, trust_as_template
 from streamfleet import packages
+
+from tests.unit.role_tasks import tasks, templated, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def tasks(role: str, file: str = "uninstall") -> dict[str, dict[str, Any]]:
-    """A role's tasks by their names."""
-    return {task["name"]: task for task in yaml.safe_load((ROOT / f"roles/{role}/tasks/{file}.yml").read_text())}
-
-
-def variables(role: str) -> dict[str, Any]:
-    """What a role has in its vars and defaults."""
-    found: dict[str, Any] = {}
-    for kind in ("defaults", "vars"):
-        path = ROOT / f"roles/{role}/{kind}/main.yml"
-        found |= (yaml.safe_load(path.read_text()) or {}) if path.is_file() else {}
-    return found
-
-
-def templated(value: Any, values: dict[str, Any]) -> Any:
-    def trusted(one: Any) -> Any:
-        if isinstance(one, dict):
-            return {name: trusted(inner) for name, inner in one.items()}
-        if isinstance(one, list):
-            return [trusted(inner) for inner in one]
-        return trust_as_template(one) if isinstance(one, str) else one
-
-    return Templar(loader=DataLoader(), variables=trusted(values)).template(trusted(value))
-
-
 def run(root: Path, role: str, task: str, **values: Any) -> list[str]:
     """What a task's command prints, with ``root`` in the place of /."""
-    argv = templated(tasks(role)[task]["ansible.builtin.command"]["argv"], {**variables(role), **values})
+    argv = templated(tasks(role, "uninstall")[task]["ansible.builtin.command"]["argv"], {**variables(role), **values})
     command = [word.replace("/etc/", f"{root}/etc/").replace("/var/", f"{root}/var/") for word in argv]
     done = subprocess.run(command, text=True, capture_output=True, check=True, timeout=30)
     return sorted(line.removeprefix(str(root)) for line in done.stdout.splitlines())
@@ -52,7 +26,7 @@ def run(root: Path, role: str, task: str, **values: Any) -> list[str]:
 
 def removed(role: str, task: str, **values: Any) -> list[str]:
     """The paths that a task removes."""
-    return list(templated(tasks(role)[task]["loop"], {**variables(role), **values}))
+    return list(templated(tasks(role, "uninstall")[task]["loop"], {**variables(role), **values}))
 
 
 # Data
@@ -83,7 +57,7 @@ def test_data_goes_only_when_that_is_said(word: Any) -> None:
     assert not data & set(removed("panel", "Remove the panel's files", streamfleet_panel_uninstall_data=word, **values))
     assert data <= set(removed("panel", "Remove the panel's files", streamfleet_panel_uninstall_data=True, **values))
     for task in ("Look for the data of media services", "Remove the folder of data, if the panel has none there"):
-        assert tasks("common")[task]["when"] == "streamfleet_common_uninstall_data | bool"
+        assert tasks("common", "uninstall")[task]["when"] == "streamfleet_common_uninstall_data | bool"
 
 
 def test_databases_that_a_restore_put_aside_are_the_panels(tmp_path: Path) -> None:
@@ -93,7 +67,9 @@ def test_databases_that_a_restore_put_aside_are_the_panels(tmp_path: Path) -> No
     (data / "hashes.sqlite3").touch()
     here = "/var/lib/streamfleet-backup"
     assert run(tmp_path, "backup", "Look what is remembered") == [f"{here}/hashes.sqlite3", f"{here}/scratch"]
-    assert "_streamfleet_backup_data" not in str(tasks("backup")["Remove programs, secrets and what is remembered"])
+    assert "_streamfleet_backup_data" not in str(
+        tasks("backup", "uninstall")["Remove programs, secrets and what is remembered"]
+    )
     assert run(tmp_path, "panel", "Look for databases that a restore has put aside") == [
         f"{here}/before-20260101T000000"
     ]
@@ -147,7 +123,7 @@ def test_what_is_not_there_is_no_path() -> None:
 
 
 def own() -> dict[str, Any]:
-    return {**tasks("common")["Remove units and settings"]["vars"], "__streamfleet_common_settings": {}}
+    return {**tasks("common", "uninstall")["Remove units and settings"]["vars"], "__streamfleet_common_settings": {}}
 
 
 def test_a_later_installation_takes_them_into_use() -> None:
@@ -165,10 +141,12 @@ def test_a_later_installation_takes_them_into_use() -> None:
 
 def test_file_transfers_host_keys_go_only_when_that_is_said() -> None:
     values = variables("file_transfer")
-    paths = templated(tasks("file_transfer")["Remove units, programs, log-ins and tallies"]["loop"], values)
+    paths = templated(
+        tasks("file_transfer", "uninstall")["Remove units, programs, log-ins and tallies"]["loop"], values
+    )
     assert len(paths) > 8
     assert not [path for path in paths if "host_" in path or path == values["_streamfleet_file_transfer_dir"]]
-    task = tasks("file_transfer")["Remove the server's host keys"]
+    task = tasks("file_transfer", "uninstall")["Remove the server's host keys"]
     assert task["when"] == "streamfleet_file_transfer_uninstall_data | bool"
 
 
@@ -249,7 +227,7 @@ REMOVING = [
 @pytest.mark.parametrize("path", REMOVING, ids=[path.parts[-3] for path in REMOVING])
 def test_no_role_removes_packages_that_it_has_not_brought(path: Path) -> None:
     role = path.parts[-3]
-    for task in tasks(role).values():
+    for task in tasks(role, "uninstall").values():
         if apt := task.get("ansible.builtin.apt"):
             assert "autoremove" not in apt
             assert (
@@ -303,10 +281,14 @@ def test_a_service_of_the_operators_is_refused_and_named(role: str) -> None:
 )
 def test_of_nginx_stays_what_others_need(seen: list[str], gone: list[str]) -> None:
     own = {"__streamfleet_web_packages": {"own": ["libnginx-mod-http-js", "nginx", "nginx-common"]}}
-    task = tasks("web")["Remove the web server where no other site needs it, and its module where none has scripts"]
+    task = tasks("web", "uninstall")[
+        "Remove the web server where no other site needs it, and its module where none has scripts"
+    ]
     values = {**own, "__streamfleet_web_host": {"stdout_lines": seen}}
     assert sorted(templated(task["ansible.builtin.apt"]["name"], {**task["vars"], **values})) == gone
-    asked = tasks("nginx_rtmp")["Look which packages that nothing needs were not there before"]["streamfleet_packages"]
+    asked = tasks("nginx_rtmp", "uninstall")["Look which packages that nothing needs were not there before"][
+        "streamfleet_packages"
+    ]
     names = templated(asked["names"], {"__streamfleet_nginx_rtmp_host": {"stdout_lines": seen}})
     assert sorted({*own["__streamfleet_web_packages"]["own"]} & set(names)) == gone
 
@@ -355,8 +337,12 @@ def test_the_number_of_connections_of_before_comes_back(theirs: str, ours: str) 
         for pattern, text in in_place(number):
             line = re.sub(pattern, text, line, flags=re.MULTILINE)
     assert line == ours
-    back = tasks("web")["Give the web server the number of connections of before"]["ansible.builtin.replace"]
-    debians = tasks("web")["Give the web server Debian's number of connections back"]["ansible.builtin.replace"]
+    back = tasks("web", "uninstall")["Give the web server the number of connections of before"][
+        "ansible.builtin.replace"
+    ]
+    debians = tasks("web", "uninstall")["Give the web server Debian's number of connections back"][
+        "ansible.builtin.replace"
+    ]
     assert re.sub(debians["regexp"], debians["replace"], line, flags=re.MULTILINE) == line
     assert re.sub(back["regexp"], back["replace"], line, flags=re.MULTILINE) == theirs
 
@@ -365,7 +351,7 @@ def test_of_a_server_installed_by_a_version_that_noted_none_the_number_is_debian
     line = "    worker_connections 32768;"
     for pattern, text in in_place(32768):
         assert re.sub(pattern, text, line, flags=re.MULTILINE) == line
-    task = tasks("web")["Give the web server Debian's number of connections back"]
+    task = tasks("web", "uninstall")["Give the web server Debian's number of connections back"]
     assert "'nginx-common' in __streamfleet_web_packages.own" in task["when"]
     rule = task["ansible.builtin.replace"]
     assert re.sub(rule["regexp"], rule["replace"], line, flags=re.MULTILINE) == "    worker_connections 768;"
