@@ -209,6 +209,7 @@ def test_the_plan_is_told_and_nothing_is_done_without_a_yes(two: Two, air: Air) 
 
 
 def test_what_fails_is_put_back_by_itself(two: Two, air: Air) -> None:
+    two.inventory(SECOND, FIRST)
     run = two.begin("panel_transfer", *CONFIRM)
     assert run.wait_for(at("Hold worker and jobs"), 900), run.said[-6000:]
     two.sh(SECOND, "rm /opt/streamfleet/venv")
