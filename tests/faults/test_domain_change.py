@@ -152,6 +152,8 @@ FAULTS = [
         "streamfleet-panel",
     ),
     Fault("redirect", *read_only("/etc/nginx/conf.d"), "Read-only file system"),
+    # Of file transfer there is a test of its own. The listener for RTMPS is of that step, too.
+    Fault("file transfer", *read_only("/etc/streamfleet/rtmps"), "Read-only file system"),
     # Nothing mends it but the way back.
     Fault("services", "systemctl stop streamfleet-panel.service", "true", "Tell the panel of the streams"),
     Fault("verify", "systemctl stop streamfleet-panel.service", "true", "Say what is wrong with the web server"),
