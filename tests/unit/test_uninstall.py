@@ -123,7 +123,8 @@ def test_what_is_not_there_is_no_path() -> None:
 
 
 def own() -> dict[str, Any]:
-    return {**tasks("common", "uninstall")["Remove units and settings"]["vars"], "__streamfleet_common_settings": {}}
+    told = {"__streamfleet_common_settings": {}, "__streamfleet_common_installed": {"stdout_lines": []}}
+    return {**tasks("common", "uninstall")["Remove units and settings"]["vars"], **told}
 
 
 def test_a_later_installation_takes_them_into_use() -> None:
