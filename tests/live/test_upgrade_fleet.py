@@ -6,11 +6,9 @@ Tests playbooks: upgrade.yml. From an earlier release, with the panel, in tests/
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,9 +19,8 @@ from streamfleet.http import Client
 
 from demo import media
 from demo.show import credentials, wait_until_running
-from demo.stage import ROOT
 from tests.live.streams import Listener, Source
-from tests.live.upgrades import Run
+from tests.live.upgrades import Run, playbook
 from tests.nodes.fleet import Domain, Fleet, NodeSpec
 
 pytestmark = [pytest.mark.live, pytest.mark.full]
@@ -44,10 +41,8 @@ class Fleet3:
 
     def begin(self, name: str, *arguments: str) -> Run:
         """Begin a run of a playbook."""
-        program = str(Path(sys.executable).parent / "ansible-playbook")
-        command = [program, "-i", str(self.fleet.inventory), "-i", str(self.folder / "hosts.json")]
-        environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
-        return Run([*command, f"playbooks/{name}.yml", *arguments], ROOT, environment)
+        inventories = [self.fleet.inventory, self.folder / "hosts.json"]
+        return playbook(inventories, name, *arguments)
 
     def play(self, name: str, *arguments: str, ok: bool = True) -> str:
         """Run a playbook, and return its output."""

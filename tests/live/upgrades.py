@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -249,3 +250,11 @@ class Run:
 def upgrading(stage: FromTree, *arguments: str) -> Run:
     """upgrade.yml of the stage's tree, begun."""
     return Run(stage.ansible("upgrade.yml", *arguments), stage.tree, stage.surroundings())
+
+
+def playbook(inventories: Sequence[Path], name: str, *arguments: str) -> Run:
+    """Begin a run of a playbook, with what the fleet's and the test's own inventory say."""
+    command = [str(Path(sys.executable).parent / "ansible-playbook")]
+    command += [word for inventory in inventories for word in ("-i", str(inventory))]
+    environment = {**os.environ, "ANSIBLE_FORCE_COLOR": "0", "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg")}
+    return Run([*command, f"playbooks/{name}.yml", *arguments], ROOT, environment)

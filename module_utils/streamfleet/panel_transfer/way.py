@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import pwd
 import re
 import shutil
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 from ..node_apply.host import Host
-from ..service_copy import getting
+from ..service_copy import getting, giving
 from ..service_copy.places import CopyError, addresses_of
 from . import pack
 from .places import COME, FOLDER, PACK, WAY, TransferError, made
@@ -117,19 +114,5 @@ def _authorize(host: Host, line: str | None) -> bool:
         return False
     if not before:
         raise TransferError(f"{USER} has no {home}/.ssh/authorized_keys: run install.yml for this host")
-    _replace(place, after)
+    giving.write(place, after, place.stat())
     return True
-
-
-def _replace(place: Path, content: str) -> None:
-    like = place.stat()
-    new = place.with_name(f".{place.name}.streamfleet-new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fchown(descriptor, like.st_uid, like.st_gid)
-        os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-        os.fsync(descriptor)
-    new.replace(place)

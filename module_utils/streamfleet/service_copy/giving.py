@@ -50,7 +50,7 @@ def served(
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = Path(place / "rsyncd.conf")
     modules = "".join(f"\n[{folder.replace('/', '.')}]\npath = {BASE}/{folder}\n" for folder in here)
-    _write(settings, _SETTINGS + modules, None)
+    write(settings, _SETTINGS + modules, None)
     command = f"/usr/bin/rsync --server --daemon --config={GIVING}/{number}/rsyncd.conf ."
     if user != "root":
         command = f"sudo -n {command}"
@@ -110,11 +110,11 @@ def _authorize(host: Host, user: str, number: str, line: str | None) -> bool:
         return False
     if not before:
         raise CopyError(f"user: {user} has no {home}/.ssh/authorized_keys: run install.yml for this node")
-    _write(place, after, place.stat())
+    write(place, after, place.stat())
     return True
 
 
-def _write(place: Path, content: str, like: os.stat_result | None) -> None:
+def write(place: Path, content: str, like: os.stat_result | None) -> None:
     """Replace the file, with owner and mode of ``like``, else root's alone."""
     new = place.with_name(f".{place.name}.streamfleet-new")
     new.unlink(missing_ok=True)
