@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -661,6 +662,23 @@ def test_a_store_that_cannot_be_counted_has_reached_its_limit_the_second_time(
     clock.ahead += 61
     shelf.look()
     assert not (shelf.dvr / f"{UID}/rock-tv").exists()
+
+
+def test_a_customers_folder_that_a_child_removes_meanwhile_is_none(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for uid in (UID, UID + 1):
+        (shelf.dvr / f"{uid}/rock-tv").mkdir(parents=True)
+    listed = shelf.helper.listed
+
+    def removed_after(place: Path) -> list[Path]:
+        found: list[Path] = listed(place)
+        if place == shelf.dvr:
+            shutil.rmtree(shelf.dvr / f"{UID}")
+        return found
+
+    monkeypatch.setattr(shelf.helper, "listed", removed_after)
+    assert shelf.helper.folders(shelf.dvr) == [(UID + 1, shelf.dvr / f"{UID + 1}/rock-tv")]
 
 
 @pytest.mark.parametrize("uid", [0, 1000, 199999, 300000])

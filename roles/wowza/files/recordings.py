@@ -299,8 +299,17 @@ def stream_of(wanted: "dict[str, object]") -> str:
 
 def folders(place: Path) -> "list[tuple[int, Path]]":
     """Folders of channels below ``place``, each with the customer's number above it."""
-    found = [path for path in place.glob("*/*") if re.fullmatch(r"2[0-9]{5}", path.parent.name)]
-    return sorted((int(path.parent.name), path) for path in found if SLUG.fullmatch(path.name.removeprefix(".")))
+    customers = [path for path in listed(place) if re.fullmatch(r"2[0-9]{5}", path.name)]
+    found = [(int(customer.name), path) for customer in customers for path in listed(customer)]
+    return sorted((uid, path) for uid, path in found if SLUG.fullmatch(path.name.removeprefix(".")))
+
+
+def listed(place: Path) -> "list[Path]":
+    """What is in this folder; nothing, where there is none. Raises OSError."""
+    # A child may remove it meanwhile, which glob() of Debian 12's Python does not bear.
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return list(place.iterdir())
+    return []
 
 
 def sizes_of(files: "Iterable[Path]") -> int:
@@ -558,7 +567,7 @@ class Recordings:
         if running:
             for place in (spool.parent, spool):
                 place.mkdir(mode=0o770, exist_ok=True)
-        here = list(spool.glob("*")) if spool.is_dir() else []
+        here = listed(spool)
         problem, known = self.reached(slug, uid, wanted, here) if running else ("", True)
         # One that writes for whoever had the name before goes, too.
         if asked and (problem or not running or found.get("outputPath", f"{spool}") != f"{spool}"):
@@ -587,7 +596,8 @@ class Recordings:
         spooled, kept = sizes_of(here), self._kept.get((uid, slug))
         if (kept or 0) + spooled >= int(str(wanted["quota_mb"])) * MIB:
             return "its recordings have reached disk_quota_mb: it is not recorded", True
-        library, waiting = wanted.get("library_mb"), sizes_of((SPOOL / f"{uid}").glob("*/*"))
+        library = wanted.get("library_mb")
+        waiting = sizes_of(file for spool in listed(SPOOL / f"{uid}") for file in listed(spool))
         if library is not None and self._library.get(uid, 0) + waiting >= int(str(library)) * MIB:
             return "the media library has reached the disk_quota_mb of its services: it is not recorded", True
         return "", kept is not None
