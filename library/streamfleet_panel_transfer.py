@@ -24,8 +24,8 @@ options:
       - On the new host V(prepared) puts away what a panel has left there, V(came) puts in place what it needs before it
         is installed, V(filled) has the panel there as it was, read-only, V(here) has it write, and V(away) puts away
         what has come to nothing, with the keys that came, and puts back what these have replaced.
-      - V(forget) clears the mark where the other host is lost for good. A panel that had gone from here does not start
-        by that; one that was about to go does.
+      - V(lost) is for when the other host is lost for good. The panel that has gone from here, or was about to, goes
+        on as it was then, to nodes another one than they know; what was on its way to this host is put away.
       - V(key) makes a key on the new host, V(allow) lets it in on the former one, V(forbid) takes it away, and
         V(fetch) brings the file.
     type: str
@@ -45,7 +45,7 @@ options:
       - filled
       - here
       - away
-      - forget
+      - lost
       - key
       - allow
       - forbid
@@ -58,8 +58,8 @@ options:
     default: ""
   other:
     description:
-      - The other host's name in the inventory; needed for V(held), V(prepared), V(back) and V(forget).
-      - V(back) and V(forget) are refused where this host knows of another one.
+      - The other host's name in the inventory; needed for V(held), V(prepared), V(back) and V(lost).
+      - V(back) and V(lost) are refused where this host knows of another one.
     type: str
     default: ""
   names:
@@ -143,18 +143,18 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.streamfleet.node_apply.host import Host
-from ansible.module_utils.streamfleet.panel_transfer import coming, forgetting, leaving, lock, looking, marks, way
+from ansible.module_utils.streamfleet.panel_transfer import coming, leaving, lock, looking, losing, marks, way
 from ansible.module_utils.streamfleet.panel_transfer.places import TransferError
 from ansible.module_utils.streamfleet.upgrade.errors import UpgradeError
 
 LOOKS = ("look", "mark")
 OF_LEAVING = ("first", "held", "last", "parting", "gone", "back", "released")
-OF_COMING = ("prepared", "came", "filled", "here", "away", "forget")
+OF_COMING = ("prepared", "came", "filled", "here", "away", "lost")
 OF_WAY = ("key", "allow", "forbid", "fetch")
 CHOICES = [*LOOKS, *OF_LEAVING, *OF_COMING, *OF_WAY]
 NEEDED = {
     "run": ("held", "last", "parting", "gone", "prepared", "came", "filled", "here"),
-    "other": ("held", "prepared", "back", "forget"),
+    "other": ("held", "prepared", "back", "lost"),
 }
 
 
@@ -182,13 +182,13 @@ def work(host: Host, given: dict[str, Any]) -> tuple[bool, Any]:
         "filled": lambda: coming.filled(host, run, given["nodes"]),
         "here": lambda: coming.here(host, run),
         "away": lambda: coming.away(host),
-        "forget": lambda: forgetting.forget(host, given["other"]),
+        "lost": lambda: losing.lost(host, given["other"]),
         "key": lambda: way.key(host, origin),
         "allow": lambda: way.allow(host, given["public_key"], given["addresses"]),
         "forbid": lambda: way.forbid(host),
         "fetch": lambda: way.fetch(host, origin, given["sha256"]),
     }[step]()
-    return bool(found) if step in ("back", "released", "away", "forget", "forbid") else True, found
+    return bool(found) if step in ("back", "released", "away", "forbid") else True, found
 
 
 def main() -> None:

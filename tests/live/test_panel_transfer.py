@@ -319,3 +319,32 @@ def test_the_former_host_gives_it_up(two: Two, air: Air) -> None:
     token = (two.folder / "token").read_text()
     hidden = [two.sh(SECOND, "cat /etc/streamfleet/panel/secrets.env").split("'")[1], token]
     assert not [secret for secret in hidden for said in two.output if secret in said]
+
+
+LOST = ("-e", "panel_transfer_lost=panel2")
+
+
+def test_a_host_that_is_lost_is_gone_on_without(two: Two, air: Air) -> None:
+    for way in ((FIRST, SECOND), (SECOND, FIRST)):
+        two.inventory(*way)
+        two.move(*CONFIRM)
+    for name in ("Lost", "Lost with the host"):
+        two.api(SECOND).request("PUT", "/media-services/two-fm", {"name": name})
+        wait_until_running(two.api(SECOND), ("one-fm", "two-fm"))
+    two.inventory(FIRST)
+    assert "panel2 answers, so it is not lost" in two.move(*LOST, *CONFIRM, ok=False)
+    assert "knows of panel2, and not of panel3" in two.move("-e", "panel_transfer_lost=panel3", *CONFIRM, ok=False)
+    assert (two.states(FIRST), two.mark(FIRST)["state"]) == (["inactive"] * 3, "gone")
+    two.fleet.pause(SECOND)
+    told = two.move(*LOST)
+    assert "nothing is done without -e panel_transfer_confirm=yes" in told
+    assert (changed(told), two.states(FIRST)) == (0, ["inactive"] * 3)
+    assert "panel2 must never start again" in two.move(*LOST, *CONFIRM)
+    assert (two.states(FIRST), two.mark(FIRST)) == (["active"] * 3, {})
+    assert two.api(FIRST).request("GET", "/media-services/two-fm").data["name"] == "Back"
+    assert "nothing is to be done. Run install.yml" in two.move(*LOST, *CONFIRM, ok=False)
+    assert changed(two.play("install")) == 0
+    # The node takes what this panel says, though the lost one had said more.
+    two.api(FIRST).request("PUT", "/media-services/two-fm", {"name": "Gone on"})
+    wait_until_running(two.api(FIRST), ("one-fm", "two-fm", "three-fm"))
+    air.undisturbed()

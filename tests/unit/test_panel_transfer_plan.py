@@ -187,3 +187,38 @@ def test_nothing_is_taken_back_on_the_former_host_before_the_new_one_has_put_awa
         tasks = yaml.safe_load((ROOT / f"playbooks/tasks/panel_transfer_{name}.yml").read_text())
         steps = [task["streamfleet_panel_transfer"]["step"] for task in tasks if "streamfleet_panel_transfer" in task]
         assert steps[: steps.index("back")] == {"first": ["prepared"], "take_back": ["away", "mark"]}[name]
+
+
+@pytest.mark.parametrize(
+    ("panels", "formers", "asked", "refused"),
+    [
+        (["panel1"], [], {"panel_transfer_lost": "panel2", "panel_transfer_confirm": "yes"}, []),
+        (["panel1"], [], {"panel_transfer_lost": "panel2"}, []),
+        (["panel1"], [], {}, ["one host goes to one"]),
+        (["panel2"], ["panel1"], {"panel_transfer_lost": "panel2"}, ["the panel is to go on where it was"]),
+        (["panel1"], [], {"panel_transfer_lost": "panel1"}, ["the panel is to go on where it was"]),
+        (
+            ["panel1"],
+            [],
+            {"panel_transfer_lost": "panel2", "panel_transfer_undo": "true"},
+            ["one thing is asked for of a lost host"],
+        ),
+    ],
+)
+def test_a_host_is_lost_only_where_the_panel_is_to_be_on_the_other_one(
+    panels: list[str], formers: list[str], asked: dict[str, str], refused: list[str], tmp_path: Path
+) -> None:
+    groups = {"streamfleet_panel": panels, "streamfleet_panel_former": formers}
+    children = {name: {"hosts": {host: {} for host in hosts}} for name, hosts in groups.items() if hosts}
+    (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
+    play = yaml.safe_load(PLAYBOOK.format(root=ROOT, out=tmp_path))
+    play[0]["hosts"] = ":".join(name for name in groups if groups[name])
+    names = "{{ _streamfleet_panel_transfer_asked | rejectattr('that') | map(attribute='name') }}"
+    play[0]["tasks"][0]["vars"] = {"found": names}
+    (tmp_path / "asked.yml").write_text(yaml.safe_dump(play))
+    done = forked_ansible.playbook(
+        ["-i", str(tmp_path / "hosts.json"), "-e", json.dumps(asked), str(tmp_path / "asked.yml")]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for host in [*panels, *formers]:
+        assert json.loads((tmp_path / f"{host}.json").read_text()) == refused

@@ -246,9 +246,23 @@ def _keep(host: Host) -> None:
     made(host, BEFORE)
     try:
         databases.save(host, database, BEFORE)
+        for path in SECRETS:
+            if host.path(path).exists():
+                replacing.copy(host.path(path), host.path(f"{BEFORE}{path}"))
     except UpgradeError:
         # Half of one that was being filled is worth nothing: whole it is where it came from.
         shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+
+
+def as_kept(host: Host) -> None:
+    """Have the panel be here again that was put aside for one that does not come back. Raises TransferError."""
+    if not host.path(BEFORE).is_dir():
+        return
+    databases.restore(host, goes_along(databases.database_of(host)), BEFORE)
+    for path in SECRETS:
+        kept = host.path(f"{BEFORE}{path}")
+        if kept.exists():
+            replacing.copy(kept, host.path(path))
 
 
 def _of_run(host: Host, run: str) -> None:

@@ -45,7 +45,7 @@ def take_back(host: Host, roots: Iterable[str]) -> None:
     for path in came(host):
         place, kept = host.path(path), host.path(f"{REPLACED}{path}")
         if kept.exists():
-            _copy(kept, place)
+            copy(kept, place)
             continue
         place.unlink(missing_ok=True)
         for folder in place.parents:
@@ -74,12 +74,12 @@ def _note(host: Host, paths: list[str]) -> None:
         place, kept = host.path(path), host.path(f"{REPLACED}{path}")
         kept.unlink(missing_ok=True)
         if place.is_file():
-            _copy(place, kept)
+            copy(place, kept)
     os.sync()
     marks.put(host.path(CAME), [*before, *new], 0o600)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
     """With owner and mode; whole or not at all."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     new, like = target.with_name(f".{target.name}.come"), source.stat()
