@@ -123,7 +123,7 @@ live-full-and-demo: deps players
 	$(LIVE) -m live tests/demo tests/live
 
 .PHONY: test
-test: check unit-slow contract pages-and-collection molecule live-and-demo ## Everything that CI runs
+test: check unit-slow contract pages-and-collection molecule-default live-and-demo ## Everything that CI runs
 
 .PHONY: test-full
 test-full: check unit-slow contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL and MariaDB on a node, reboot, uninstall

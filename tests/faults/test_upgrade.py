@@ -82,6 +82,7 @@ def moments(tasks: list[str], rounds: int, chance: random.Random) -> list[int]:
     return [int(a + (n + chance.random()) * (b - a) / count) for a, b, count in spread for n in range(count)]
 
 
+@pytest.mark.full
 def test_killed_at_points_spread_over_its_run(stage: FromTree, air: Air, chance: random.Random) -> None:
     """Each run has to come further than the one before, which was killed: so it has taken back what that has left."""
     stage.api().request("PUT", "/media-services/ada-fm", {"name": "Ada FM"})

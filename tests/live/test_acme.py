@@ -174,6 +174,7 @@ def issued(site: Site) -> Site:
     return site
 
 
+@pytest.mark.full
 def test_a_fresh_node_comes_up_while_the_directory_is_down(site: Site) -> None:
     check = site.certificates("--check")
     assert f"{STREAM}: there is none yet" in check

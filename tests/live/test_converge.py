@@ -111,6 +111,11 @@ def test_a_stations_own_settings_change_without_dropping_its_listeners(two: Node
     old.start()
     old.join(5)
     assert " 401 " in old.answer
+    # Until Icecast has noticed that the encoder of before has gone, its mount is taken.
+    deadline = time.monotonic() + 20
+    while json.loads(two.sh("curl -s http://127.0.0.1:8100/status-json.xsl"))["icestats"].get("source"):
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     with on_air(Source(two.address, 8100, "/stream", "rotated-secret")):
         pass
 

@@ -53,6 +53,7 @@ def inventory(site: Stage) -> Iterator[Inventory]:
         yield made
 
 
+@pytest.mark.full
 def test_a_run_that_was_killed_is_taken_back_with_everybody_on_the_air(site: Stage) -> None:
     before = there(site)
     with everybody(site):

@@ -28,7 +28,7 @@ from tests.nodes import podman
 from tests.nodes.fleet import Fleet
 from tests.nodes.spec import Domain, NodeSpec
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 SERVER = "radio"
 #: What `hostname --fqdn` says there; the inventory makes both host names of it.

@@ -74,6 +74,7 @@ def addresses(platform: Stage) -> list[str]:
     return [node["address"], *([node["address6"]] if node.get("address6") else [])]
 
 
+@pytest.mark.full
 def test_sessions_and_the_limit_of_transfer(platform: Stage, tenant: str) -> None:
     slug, other = f"{tenant}-a", f"{tenant}-b"
     apply(platform, {"media_services": [station(tenant, slug), station(tenant, other)]})

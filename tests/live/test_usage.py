@@ -66,6 +66,7 @@ def attacking(*encoders: Hostile) -> Iterator[None]:
             encoder.stop()
 
 
+@pytest.mark.full
 def test_a_hostile_encoder_gets_no_further_than_its_limits(platform: Stage, tenant: str) -> None:
     slug, other = f"{tenant}-a", f"{tenant}-b"
     mounts = [{"name": name, "bitrate_kbps": 128} for name in ("/stream", "/good")]
