@@ -122,6 +122,7 @@ live-and-demo: deps players restic
 live-full-and-demo: deps players
 	$(LIVE) -m live tests/demo tests/live
 
+# What takes longest of scenarios and of tests on nodes is in test-full alone: on a slow machine, too, this has to end within its limit.
 .PHONY: test
 test: check unit-slow contract pages-and-collection molecule-default live-and-demo ## Everything that CI runs
 
