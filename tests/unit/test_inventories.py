@@ -33,9 +33,19 @@ ENVIRONMENT = {
 }
 
 
-def play(inventory: Path | str, *arguments: str, playbook: str = "install.yml") -> Any:
+def play(inventory: Path | str, *arguments: str, playbook: Path = Path("playbooks/install.yml")) -> Any:
     own = ["-i", str(inventory), "-e", f"ansible_python_interpreter={sys.executable}"]
-    return forked_ansible.playbook([*own, f"playbooks/{playbook}", *arguments], env=ENVIRONMENT)
+    return forked_ansible.playbook([*own, str(playbook), *arguments], env=ENVIRONMENT)
+
+
+def tree_of(folder: Path) -> Path:
+    """Links to all of the repository, and its playbooks beside which one may be written: other tests read those."""
+    (folder / "playbooks").mkdir(parents=True)
+    for source, target in ((ROOT, folder), (ROOT / "playbooks", folder / "playbooks")):
+        for path in source.iterdir():
+            if path.name != "playbooks":
+                (target / path.name).symlink_to(path)
+    return folder
 
 
 def test_the_four_are_there() -> None:
@@ -86,13 +96,11 @@ WIRING = """
 def test_groups_are_complete_and_each_host_is_given_its_roles_packages_and_certificates(
     name: str, tmp_path: Path
 ) -> None:
-    playbook, out = ROOT / "playbooks" / f".wiring-{name}-{os.getpid()}.yml", tmp_path / "wiring.json"
-    try:
-        playbook.write_text(WIRING.format(root=ROOT, out=out))
-        extra = ["-e", json.dumps({"ansible_connection": "local", "ansible_become": False})]
-        done = play(f"inventories/{name}/hosts.yml", *extra, playbook=playbook.name)
-    finally:
-        playbook.unlink(missing_ok=True)
+    tree, out = tree_of(tmp_path / "tree"), tmp_path / "wiring.json"
+    playbook = tree / "playbooks/wiring.yml"
+    playbook.write_text(WIRING.format(root=tree, out=out))
+    extra = ["-e", json.dumps({"ansible_connection": "local", "ansible_become": False})]
+    done = play(f"inventories/{name}/hosts.yml", *extra, playbook=playbook)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(out.read_text())
     groups, hosts = {group: set(members) for group, members in found["groups"].items()}, found["hosts"]
@@ -259,7 +267,7 @@ def test_an_inventory_that_cannot_work_is_refused_before_any_host_is_touched(
 def test_uninstalling_asks_for_a_yes(tmp_path: Path) -> None:
     hosts = inventory(tmp_path, "all: {children: {streamfleet_panel: {hosts: {p1: {ansible_connection: local}}}}}")
     for word in ("", "p2", "no"):
-        done = play(hosts, "-e", f"streamfleet_uninstall_confirm={word}", playbook="uninstall.yml")
+        done = play(hosts, "-e", f"streamfleet_uninstall_confirm={word}", playbook=Path("playbooks/uninstall.yml"))
         assert done.returncode != 0
         assert "-e streamfleet_uninstall_confirm=p1" in done.stdout
         assert done.stdout.count("TASK [") == 1
