@@ -90,7 +90,7 @@ browser: deps ## The pages in Chromium: keyboard, no script, dark, phone, conten
 
 # One engine in full (Icecast), of the others what shows that they serve; live-full is all of it. Three groups of files at a
 # time (tests/live/conftest.py), each with nodes of its own: they wait more than they compute.
-LIVE := $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=20
+LIVE := $(PY) -m pytest -n 3 --dist loadscope --no-loadscope-reorder --durations=60
 .PHONY: live
 live: deps players ## Behaviour on real nodes: publish, play, count bytes, kill
 	$(LIVE) -m "live and not full" tests/live

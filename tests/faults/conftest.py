@@ -8,8 +8,6 @@ import secrets
 
 import pytest
 
-from tests.live.conftest import first_install, platform  # noqa: F401
-
 SEED = os.environ.get("STREAMFLEET_SEED") or secrets.token_hex(4)
 ROUNDS = int(os.environ.get("STREAMFLEET_FAULT_ROUNDS", "10"))
 

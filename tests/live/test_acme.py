@@ -324,6 +324,7 @@ def test_renewal_is_seen_by_who_comes_and_not_by_who_is_there(issued: Site) -> N
     assert heard.longest_gap < 5, heard
 
 
+@pytest.mark.full
 def test_revocation(issued: Site) -> None:
     site = issued
     old = site.shown(STREAM)
@@ -348,6 +349,7 @@ def test_revocation(issued: Site) -> None:
     assert site.trusted(STREAM)
 
 
+@pytest.mark.full
 def test_back_to_the_own_authority_nothing_goes_on_ordering(issued: Site) -> None:
     names = [{"name": STREAM, "source": "authority"}]
     issued.certificates(_streamfleet_certificates_here=names)
@@ -356,6 +358,7 @@ def test_back_to_the_own_authority_nothing_goes_on_ordering(issued: Site) -> Non
     assert issued.changed(issued.certificates(_streamfleet_certificates_here=names)) == 0
 
 
+@pytest.mark.full
 def test_a_wildcard_is_proved_by_dns_with_keys_of_another_kind(issued: Site) -> None:
     issued.certificates(
         _streamfleet_certificates_here=[{**NAMES[2], "alternatives": [f"*.{STREAM}"]}],

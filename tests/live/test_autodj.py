@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.doubles.panel import autodj, playlist, schedule, station
-from tests.live.node import NODE, Node, changed_tasks, counted, password
+from tests.live.node import NODE, Node, changed_tasks, counted, password, predicts
 from tests.live.streams import Source, on_air
 from tests.live.tones import RATE, Ears, Encoder, decoded, heard_at, longest_silence, recording
 
@@ -124,9 +124,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="module")
-def logs(bare: Studio) -> dict[str, str]:
-    """Check, first and second run of the roles."""
-    return bare.first_runs()
+def logs(bare: Studio, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The roles' first run; check and second, too, where they are compared."""
+    return bare.first_runs(compared=predicts(request))
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +160,7 @@ def ears(studio: Studio) -> Iterator[Ears]:
     it.stop()
 
 
+@pytest.mark.full
 def test_roles_predict_what_they_change_and_change_it_once(bare: Studio, logs: dict[str, str]) -> None:
     assert changed_tasks(logs["check"]) == changed_tasks(logs["first"]) != []
     assert bare.changed(logs["second"]) == 0
@@ -391,7 +392,8 @@ def test_the_eco_class_sends_files_as_they_are(studio: Studio, ears: Ears) -> No
     studio.show(DAY)
 
 
-@pytest.mark.parametrize("kind", ["full", pytest.param("eco", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("kind", ["full", "eco"])
 def test_what_is_queued_follows_what_plays_and_once(studio: Studio, ears: Ears, tmp_path: Path, kind: str) -> None:
     """By what a listener hears, under one connection; a player that is killed plays on with the rest."""
     settings = autodj(crossfade_seconds=2)

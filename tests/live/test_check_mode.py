@@ -6,10 +6,14 @@ Tests playbooks: install.yml.
 from __future__ import annotations
 
 import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.live.conftest import FirstInstall
+from demo.stage import Stage
+from tests.platforms import FirstInstall, bare
 
 pytestmark = pytest.mark.live
 
@@ -29,12 +33,27 @@ def changes(log: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_the_changes_that_check_predicts_are_those_that_the_run_makes(first_install: FirstInstall) -> None:
-    if not first_install.check:
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[Stage]:
+    """A node on which nothing was installed."""
+    fleet = f"fresh{secrets.token_hex(3)}"
+    stage = Stage(fleet, tmp_path / "state")
+    try:
+        yield bare(fleet, tmp_path / "state")
+    finally:
+        stage.remove()
+
+
+def test_the_changes_that_check_predicts_are_those_that_the_run_makes(
+    first_install: FirstInstall, fresh: Stage
+) -> None:
+    if not first_install.log:
         pytest.skip("STREAMFLEET_LIVE_FLEET names a node on which the platform was installed before")
-    before, after = first_install.packages
-    assert before == after != "", "check mode installed something"
-    assert first_install.left == "", "check mode wrote something"
-    predicted, made = changes(first_install.check), changes(first_install.made)
+    packages = fresh.on_node(["dpkg-query", "-W"])
+    fresh.install("--check", "--diff")
+    assert fresh.on_node(["dpkg-query", "-W"]) == packages != "", "check mode installed something"
+    left = fresh.on_node(["sh", "-c", "ls -d /etc/streamfleet /opt/streamfleet 2>/dev/null || true"])
+    assert left == "", "check mode wrote something"
+    predicted, made = changes((fresh.state / "install.log").read_text()), changes(first_install.log)
     assert len(made) > 20
     assert predicted == made, f"predicted only: {sorted(predicted - made)}; made only: {sorted(made - predicted)}"

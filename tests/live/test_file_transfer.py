@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.doubles.panel import media_user
-from tests.live.node import NODE, Node, changed_tasks
+from tests.live.node import NODE, Node, changed_tasks, predicts
 from tests.live.transfers import FTPS, Ftps, Sftp, crypt, ftps
 
 pytestmark = pytest.mark.live
@@ -97,9 +97,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 
 
 @pytest.fixture(scope="module")
-def logs(bare: Door) -> dict[str, str]:
-    """Check, first and second run of the roles."""
-    return bare.first_runs()
+def logs(bare: Door, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The roles' first run; check and second, too, where they are compared."""
+    return bare.first_runs(compared=predicts(request))
 
 
 USERS = [
@@ -126,6 +126,7 @@ def track(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.full
 def test_roles_predict_what_they_change_and_change_it_once(bare: Door, logs: dict[str, str]) -> None:
     assert changed_tasks(logs["check"]) == changed_tasks(logs["first"]) != []
     assert bare.changed(logs["second"]) == 0

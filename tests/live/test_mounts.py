@@ -21,7 +21,7 @@ from tests.live.node import NODE, password
 from tests.live.test_autodj import MEDIA, RADIO, START, Studio
 from tests.live.tones import Ears, Encoder, longest_silence, recording
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 SLUG, _, PORT = RADIO
 LIVE_PORT = 8150

@@ -216,7 +216,8 @@ def verify(platform: Stage, engine: str) -> tuple[int, str]:
     return recap.failed, log.read_text()
 
 
-@pytest.mark.parametrize("engine", ["icecast", pytest.param("nginx_rtmp", marks=pytest.mark.full)])
+@pytest.mark.full
+@pytest.mark.parametrize("engine", ["icecast", "nginx_rtmp"])
 def test_an_operator_verifies_an_engine(platform: Stage, engine: str) -> None:
     failed, output = verify(platform, engine)
     assert failed == 0, output

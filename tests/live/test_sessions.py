@@ -201,6 +201,7 @@ def test_self_check_names_what_is_wrong(platform: Stage) -> None:
         platform.on_node(["systemctl", "start", "streamfleet-sessions"])
 
 
+@pytest.mark.full
 def test_a_second_run_changes_nothing(platform: Stage) -> None:
     before = platform.on_node(["systemctl", "show", "streamfleet-sessions", "-p", "MainPID"])
     assert platform.install("--tags", "sessions", "--check").changed == 0

@@ -199,6 +199,7 @@ def test_self_check_names_what_is_wrong(platform: Stage) -> None:
         platform.on_node(["systemctl", "start", "streamfleet-usage"])
 
 
+@pytest.mark.full
 def test_a_second_run_changes_nothing(platform: Stage) -> None:
     assert platform.install("--tags", "sessions", "--check").changed == 0
     assert platform.install("--tags", "sessions").changed == 0
