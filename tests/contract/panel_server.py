@@ -125,7 +125,7 @@ def running_panel(
             panel.manage("collectstatic", "--noinput", "--verbosity", "0")
         commands = [
             ["-m", "gunicorn", "--workers", str(workers), "--bind", f"127.0.0.1:{port}", "--timeout", "120"],
-            ["-m", "streamfleet_panel", "jobs", "--poll", "0.1"],
+            ["-m", "streamfleet_panel", "jobs", "--poll", "0.3"],
         ]
         commands[0] += ["--no-control-socket", "streamfleet_panel.wsgi:application"]
         processes: list[subprocess.Popen[bytes]] = []

@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from scripts import forked_ansible
 from tests.doubles.panel import PanelDouble, document
 from tests.live.streams import Listener, Source, on_air
@@ -44,14 +42,6 @@ TASKS = """\
         tasks_from: "{{ entry }}"
       loop: "{{ roles_in_order }}"
 """
-
-
-PREDICTS = "test_roles_predict_what_they_change_and_change_it_once"
-
-
-def predicts(request: pytest.FixtureRequest) -> bool:
-    """Whether the test of this file is to run that compares check, first and second run of its roles."""
-    return any(item.path == request.path and item.name == PREDICTS for item in request.session.items)
 
 
 class Node:

@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from tests.doubles.panel import autodj, playlist, schedule, station
-from tests.live.node import NODE, Node, changed_tasks, counted, password, predicts
+from tests.live.chosen import PREDICTS, chosen
+from tests.live.node import NODE, Node, changed_tasks, counted, password
 from tests.live.streams import Source, on_air
 from tests.live.tones import RATE, Ears, Encoder, decoded, heard_at, longest_silence, recording
 
@@ -126,7 +127,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture(scope="module")
 def logs(bare: Studio, request: pytest.FixtureRequest) -> dict[str, str]:
     """The roles' first run; check and second, too, where they are compared."""
-    return bare.first_runs(compared=predicts(request))
+    return bare.first_runs(compared=chosen(request, "test_autodj", PREDICTS))
 
 
 @pytest.fixture(scope="module")

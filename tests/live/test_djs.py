@@ -23,7 +23,7 @@ from tests.live.node import NODE, counted
 from tests.live.test_autodj import MEDIA, OTHER, RADIO, START, Studio
 from tests.live.tones import Ears, Encoder, ShoutcastEncoder, decoded, longest_silence, recording, tone
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 PORT = 8150
 SLOTS = 28150

@@ -16,6 +16,7 @@ import pytest
 from streamfleet.behaviour import checks
 from streamfleet.engine import RenderError, instances_of
 
+from tests.live.chosen import PREDICTS, chosen
 from tests.live.engines import NAMES, adapter
 from tests.live.engines.stand import EnginesNode, Stand
 from tests.live.test_check_mode import changes
@@ -59,9 +60,9 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def logs(bare: EnginesNode) -> dict[str, str]:
-    """Check, first and second run of the roles."""
-    return bare.first_runs()
+def logs(bare: EnginesNode, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The roles' first run; check and second, too, where they are compared."""
+    return bare.first_runs(compared=chosen(request, "test_engines", PREDICTS))
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +87,8 @@ def stand(all_of_it: Stand) -> Stand:
     return all_of_it
 
 
-@smoke
-def test_its_role_predicts_what_it_changes_and_changes_it_once(logs: dict[str, str], engine: str) -> None:
+@pytest.mark.full
+def test_roles_predict_what_they_change_and_change_it_once(logs: dict[str, str], engine: str) -> None:
     def own(log: str) -> set[tuple[str, str]]:
         others = getattr(adapter(engine), "BROUGHT", set())
         return {change for change in changes(log) if change[0].startswith(f"{engine} : ") and change[0] not in others}

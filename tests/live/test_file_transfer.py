@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 
 from tests.doubles.panel import media_user
-from tests.live.node import NODE, Node, changed_tasks, predicts
+from tests.live.chosen import PREDICTS, chosen
+from tests.live.node import NODE, Node, changed_tasks
 from tests.live.transfers import FTPS, Ftps, Sftp, crypt, ftps
 
 pytestmark = pytest.mark.live
@@ -99,7 +100,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
 @pytest.fixture(scope="module")
 def logs(bare: Door, request: pytest.FixtureRequest) -> dict[str, str]:
     """The roles' first run; check and second, too, where they are compared."""
-    return bare.first_runs(compared=predicts(request))
+    return bare.first_runs(compared=chosen(request, "test_file_transfer", PREDICTS))
 
 
 USERS = [

@@ -19,7 +19,7 @@ import pytest
 
 from tests.live.node import NODE, ROOT, Node
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 ALICE, BOB = 200001, 200002
 LIBRARY = f"/var/lib/streamfleet/media/{ALICE}"

@@ -18,7 +18,7 @@ from tests.nodes.fleet import Domain, Fleet, NodeSpec, Publish
 from tests.nodes.paths import ROOT
 from tests.ports import free_port
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 NAME = f"live{os.getpid()}"
 

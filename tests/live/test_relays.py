@@ -18,10 +18,11 @@ import pytest
 
 from tests.doubles.panel import relay, station
 from tests.doubles.remote_radio import Radio
-from tests.live.node import NODE, Node, changed_tasks, counted, password, predicts
+from tests.live.chosen import PREDICTS, chosen
+from tests.live.node import NODE, Node, changed_tasks, counted, password
 from tests.live.tones import Ears, Encoder, decoded, longest_silence, recording, tone
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.full]
 
 RADIO = ("rock-fm", 200001, 8100)
 OTHER = ("jazz-fm", 200002, 8101)
@@ -143,7 +144,7 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 @pytest.fixture(scope="module")
 def logs(bare: Studio, request: pytest.FixtureRequest) -> dict[str, str]:
     """The roles' first run; check and second, too, where they are compared."""
-    return bare.first_runs(compared=predicts(request))
+    return bare.first_runs(compared=chosen(request, "test_relays", PREDICTS))
 
 
 @pytest.fixture(scope="module")

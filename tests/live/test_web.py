@@ -61,12 +61,14 @@ def workers(edge: Edge) -> str:
 # The role itself
 
 
+@pytest.mark.full
 def test_check_mode_predicts_the_first_run(edge: Edge) -> None:
     predicted, made = changes(edge.logs["check"]), changes(edge.logs["first"])
     assert len(made) >= 6
     assert predicted == made, f"predicted only: {sorted(predicted - made)}; made only: {sorted(made - predicted)}"
 
 
+@pytest.mark.full
 def test_a_second_run_changes_nothing(edge: Edge) -> None:
     before = workers(edge)
     assert changes(edge.logs["second"]) == set()
