@@ -79,8 +79,11 @@ panel-databases: deps ## The panel's tests on PostgreSQL and on MariaDB
 check: deps ## The inner loop: lint, types, unit (under 3 minutes)
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target unit-repository lint-python lint-yaml lint-ansible unit-panel
 
-.PHONY: contract
+.PHONY: contract contract-full
 contract: deps players ## The modules against a real panel
+	$(PY) -m pytest -n 3 --durations=20 -m "not full" tests/contract
+
+contract-full: deps players ## The same, with every fault that verify_engine.yml finds, and every bad answer to a job of AWX
 	$(PY) -m pytest -n 3 tests/contract
 
 .PHONY: browser
@@ -122,12 +125,13 @@ live-and-demo: deps players restic
 live-full-and-demo: deps players
 	$(LIVE) -m live tests/demo tests/live
 
-# What takes longest of scenarios and of tests on nodes is in test-full alone: on a slow machine, too, this has to end within its limit.
+# What takes longest of scenarios, of tests on nodes and of contracts is in test-full alone: on a slow machine, too, this has to
+# end within its limit.
 .PHONY: test
 test: check unit-slow contract pages-and-collection molecule-default live-and-demo ## Everything that CI runs
 
 .PHONY: test-full
-test-full: check unit-slow contract pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL and MariaDB on a node, reboot, uninstall
+test-full: check unit-slow contract-full pages-and-collection molecule live-full-and-demo panel-databases ## The long matrix: databases, Debian 13, PostgreSQL and MariaDB on a node, reboot, uninstall
 	molecule test -s trixie
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m live tests/live/test_autodj.py tests/live/test_converge.py tests/live/test_hardening.py
 	STREAMFLEET_LIVE_RELEASE=trixie $(PY) -m pytest -m "live and not full" tests/live/test_engines.py

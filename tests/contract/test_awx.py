@@ -113,6 +113,7 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     assert awx.token not in ended.output
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("settings", "said"),
     [

@@ -128,6 +128,7 @@ def test_apply(launch: Launch, panel: Panel, tmp_path: Path) -> None:
     assert (made.code, made.results["Apply the document"]["summary"]["created"]) == (0, 2), made.told
 
 
+@pytest.mark.full
 def test_engine_verification(launch: Launch) -> None:
     """With a node that is not there it says so; that a good engine passes is in tests/live."""
     foretold = launch("engine verification", job_type="check", engine="icecast")
@@ -139,6 +140,7 @@ def test_engine_verification(launch: Launch) -> None:
     assert "no-such-node" in ended.told
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [

@@ -31,6 +31,7 @@ def test_a_host_without_a_panel_and_steps_without_a_beginning_are_refused(runner
     )
 
 
+@pytest.mark.full
 def test_a_probe_is_heard_or_says_why_not(runner: Runner) -> None:
     client = RadioPanelClient()
     try:

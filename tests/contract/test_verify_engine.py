@@ -59,6 +59,7 @@ def test_an_engine_without_fault_passes_every_check(quick: None, client: RadioPa
     assert "none lost" in found[checks.NEIGHBOUR]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("fault", "check", "reason"),
     [
@@ -84,6 +85,7 @@ def test_a_fault_is_found_and_told(
         check(subject)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [("stumbles when others change", "its encoder was sent away"), ("loses pieces", r"[1-9]\d* lost")],
