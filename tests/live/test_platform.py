@@ -78,6 +78,7 @@ def published(platform: Stage, slug: str) -> tuple[str, int, str]:
     return platform.address, service["port"], credentials(platform.api(), slug)["source_password"]
 
 
+@pytest.mark.full
 def test_fifty_other_services_come_change_and_go_unheard(platform: Stage, tenant: str) -> None:
     slug, channel = f"{tenant}-b", f"{tenant}-tv"
     video = {"slug": channel, "name": channel, "customer": tenant, "engine": "nginx_rtmp"}

@@ -137,6 +137,7 @@ def test_a_hostile_encoder_gets_no_further_than_its_limits(platform: Stage, tena
         assert right.error is None
 
 
+@pytest.mark.full
 def test_use_of_disk_and_of_a_channel(platform: Stage, tenant: str) -> None:
     slug, channel = f"{tenant}-a", f"{tenant}-tv"
     video = {"slug": channel, "name": channel, "customer": tenant, "engine": "nginx_rtmp"}
