@@ -215,6 +215,7 @@ def test_the_panel_s_host_must_be_reached(site: Stage, tmp_path: Path) -> None:
     assert there(site) == before
 
 
+@pytest.mark.full
 def test_names_change_with_everybody_on_the_air_and_back(site: Stage) -> None:
     before = there(site)
     with everybody(site):
