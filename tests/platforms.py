@@ -34,19 +34,19 @@ def first_install(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FirstIns
     kept = os.environ.get("STREAMFLEET_LIVE_FLEET")
     fleet = kept or f"platform{secrets.token_hex(3)}"
     state = (ROOT / ".cache" / f"live-{kept}") if kept else Path(tmp_path_factory.mktemp("platform"))
-    stage = bare(fleet, state)
+    stage = demo_node(fleet, state)
     try:
+        stage.start()
         yield FirstInstall(stage) if stage.variables() else _install(stage)
     finally:
         if not kept:
             stage.remove()
 
 
-def bare(fleet: str, state: Path) -> Stage:
-    """A node on which nothing was installed; it may run already."""
+def demo_node(fleet: str, state: Path) -> Stage:
+    """A node of the demo's inventory and of the release that is asked for, not started."""
     stage = Stage(fleet, state, last_port=9999)
     stage.release = os.environ.get("STREAMFLEET_LIVE_RELEASE", "")
-    stage.start()
     return stage
 
 

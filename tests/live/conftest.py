@@ -62,8 +62,8 @@ class Grouped(LoadScopeScheduling):
         path = Path(nodeid.partition("::")[0])
         if path.parent.name != "faults":
             return _group(path.stem)[1]
-        # Of the campaigns of faults each file has nodes of its own, but for one round of which an installed platform
-        # would be too much.
+        # Of the campaigns of faults each file has nodes of its own, but that against converge, which takes less time
+        # than to install what it breaks.
         return "platform" if path.stem == "test_converge" else f"faults {path.stem}"
 
 

@@ -118,7 +118,6 @@ def test_packages_are_fetched_once_for_all_nodes(fleet: Fleet) -> None:
     assert "Need to get 0 B/" in fleet.exec("n3", install).stdout
 
 
-@pytest.mark.full
 def test_reboot_keeps_address_and_data_and_empties_run(fleet: Fleet) -> None:
     for hard in (False, True):
         boot = fleet.exec("n1", ["stat", "-c", "%Y", "/proc/1"]).stdout

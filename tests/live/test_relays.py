@@ -18,7 +18,6 @@ import pytest
 
 from tests.doubles.panel import relay, station
 from tests.doubles.remote_radio import Radio
-from tests.live.chosen import PREDICTS, chosen
 from tests.live.node import NODE, Node, changed_tasks, counted, password
 from tests.live.tones import Ears, Encoder, decoded, longest_silence, recording, tone
 
@@ -142,9 +141,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 
 
 @pytest.fixture(scope="module")
-def logs(bare: Studio, request: pytest.FixtureRequest) -> dict[str, str]:
-    """The roles' first run; check and second, too, where they are compared."""
-    return bare.first_runs(compared=chosen(request, "test_relays", PREDICTS))
+def logs(bare: Studio) -> dict[str, str]:
+    """Check, first and second run of the roles."""
+    return bare.first_runs()
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +176,6 @@ def ears(studio: Studio) -> Iterator[Ears]:
     assert longest_silence(decoded(it.bytes_since(begun))) <= 0.5
 
 
-@pytest.mark.full
 def test_roles_predict_what_they_change_and_change_it_once(bare: Studio, logs: dict[str, str]) -> None:
     assert changed_tasks(logs["check"]) == changed_tasks(logs["first"]) != []
     assert bare.changed(logs["second"]) == 0
