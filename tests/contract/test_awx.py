@@ -70,7 +70,7 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     awx.push([])
     organization = awx.post("organizations", {"name": "Streamfleet"})
     place = {"scm_type": "git", "scm_url": SETTINGS["streamfleet_awx_project_url"], "scm_branch": "main"}
-    project = awx.post("projects", {"name": "Streamfleet", "organization": organization, **place})
+    awx.post("projects", {"name": "Streamfleet", "organization": organization, **place})
     awx.push(PLAYBOOKS)
     # A credential into which somebody has typed what this playbook is not given.
     machine = next(item["id"] for item in awx.kept["credential_types"].values() if item["name"] == "Machine")
@@ -85,7 +85,6 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     code, results, changed = run(**given)
     assert code == 0, refusal(results)
     assert set(changed) == foretold
-    written = len(awx.writes)
     credentials = awx.named("credentials")
     assert credentials["Streamfleet panel"]["inputs"] == {"url": "https://panel.example.net", "token": "canary-token"}
     assert credentials["Streamfleet hosts"]["inputs"] == {**typed, "username": "deploy", "ssh_key_data": KEY}
@@ -99,7 +98,18 @@ def test_a_controller_gets_everything_once_and_check_mode_foretells_it(awx: Awx,
     assert customer["inventory"] == ids["Streamfleet panel only"]
     assert awx.template("Streamfleet install")["inventory"] == ids["Streamfleet production"]
 
-    # AWX itself, later: with the settings of the template, and no secrets but those of the controller's credential.
+
+@pytest.mark.full
+def test_the_job_that_awx_has_of_it_changes_nothing(awx: Awx, run: Any, tmp_path: Path) -> None:
+    awx.push(PLAYBOOKS)
+    code, results, _changed = run(
+        **SECRETS, streamfleet_awx_controller_url=awx.url, streamfleet_awx_controller_token=awx.token
+    )
+    assert code == 0, refusal(results)
+    written = len(awx.writes)
+    credentials = awx.named("credentials")
+    (project,) = awx.kept["projects"]
+    # With the settings of the template, and no secrets but those of the controller's credential.
     (own,) = awx.listed("job_templates", "Streamfleet AWX", "credentials")
     kinds = {item["name"]: item for item in awx.kept["credential_types"].values()}
     of_awx = {CONTROLLER: credentials[own]["inputs"]}

@@ -322,6 +322,7 @@ def test_whoever_prunes_from_elsewhere_is_killed_and_the_next_run_ends_it(site: 
     print(f"{kills} of {ROUNDS} were killed while they pruned")
 
 
+@pytest.mark.full
 def test_backups_that_a_host_gives_a_false_time_have_no_good_one_pruned(site: Site) -> None:
     site.run("backup")
     site.song(998)
@@ -517,6 +518,7 @@ def test_a_server_that_goes_away_ends_a_backup_and_the_next_one_sends_the_rest(
         assert site.run("look")["missing"] == 0
 
 
+@pytest.mark.full
 def test_a_host_may_add_to_a_server_that_takes_nothing_away_and_cannot_prune_there(
     tmp_path: Path, chance: random.Random
 ) -> None:

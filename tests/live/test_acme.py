@@ -375,6 +375,7 @@ def test_a_wildcard_is_proved_by_dns_with_keys_of_another_kind(issued: Site) -> 
     assert f"*.{STREAM}" in names.get_values_for_type(x509.DNSName)
 
 
+@pytest.mark.full
 def test_uninstalled_nothing_is_left(issued: Site) -> None:
     for _turn in range(2):
         said = issued.play(

@@ -323,6 +323,7 @@ def test_it_runs_as_its_tenant_in_a_sandbox(studio: Studio, ears: Ears) -> None:
         pass
 
 
+@pytest.mark.full
 def test_mounts_of_other_encodings_come_and_go_under_a_listener(studio: Studio, ears: Ears) -> None:
     """Three mounts play one programme, and whoever hears the first notices nothing."""
     process = studio.sh(f"systemctl show -p NRestarts,ExecMainPID {UNIT}")
@@ -344,6 +345,7 @@ def test_mounts_of_other_encodings_come_and_go_under_a_listener(studio: Studio, 
     assert studio.sh("curl -s -o /dev/null -w '%{http_code}' http://127.0.0.1:8100/opus") == "404"
 
 
+@pytest.mark.full
 def test_the_eco_class_sends_files_as_they_are(studio: Studio, ears: Ears) -> None:
     """Only MP3s of a library of three formats, one after the other; nothing is encoded, and little is needed for it."""
     ears.stop()

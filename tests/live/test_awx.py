@@ -22,6 +22,7 @@ from tests.live.visitors import ask
 pytestmark = pytest.mark.live
 
 
+@pytest.mark.full
 def test_hosts_are_checked_and_converged_by_jobs(platform: Stage, tmp_path: Path) -> None:
     jobs = StageJobs(platform, tmp_path)
     succeeded(jobs.launch("self-check"))
