@@ -6,6 +6,7 @@ On hosts: tests/live/test_panel_transfer.py. Tests modules: streamfleet_panel_tr
 from __future__ import annotations
 
 import json
+import pwd
 import sqlite3
 import tarfile
 from collections.abc import Sequence
@@ -368,8 +369,10 @@ def test_only_a_key_is_let_in(old: Double, key: str, said: str) -> None:
         way.allow(old.host, key, [])
 
 
-def test_the_key_opens_one_file_and_is_taken_away(old: Double) -> None:
-    keys = "/home/.ssh/authorized_keys"
+def test_the_key_opens_one_file_and_is_taken_away(old: Double, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Debian's own, for the user that install.yml makes.
+    monkeypatch.setattr(way, "USER", "nobody")
+    keys = f"{pwd.getpwnam('nobody').pw_dir}/.ssh/authorized_keys"
     old.file(keys, "ssh-ed25519 AAAA of the worker\n")
     public = f"ssh-ed25519 {'A' * 68}"
     way.allow(old.host, public, ["192.0.2.9"])

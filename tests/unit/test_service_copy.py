@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 from streamfleet.node_apply import state
 from streamfleet.node_apply.host import Finished, Host
-from streamfleet.service_copy import getting, giving, hearing, quiet, ready
+from streamfleet.service_copy import getting, giving, hearing, keys, quiet, ready
 from streamfleet.service_copy.getting import Given
 from streamfleet.service_copy.notes import Notes
 from streamfleet.service_copy.places import CopyError, folders_of, measured, total
@@ -133,6 +134,22 @@ def test_the_key_opens_these_folders_to_be_read_and_goes(nodes: Nodes) -> None:
     assert keys.read_text().splitlines()[-1].startswith('restrict,from="127.0.0.1,192.0.2.11",expiry-time="2')
     with pytest.raises(CopyError, match="does not find 'no such host'"):
         giving.served(nodes.host("from"), "7", "root", KEY, FOLDERS, ["no such host"])
+
+
+def test_two_that_let_somebody_in_at_once_keep_each_others_keys(nodes: Nodes) -> None:
+    host, rounds = nodes.host("from"), 40
+
+    def come_and_go(number: int) -> list[bool]:
+        mark = f"mark-{number}"
+        gone = []
+        for _ in range(rounds):
+            keys.allow(host, "root", mark, KEY, "/usr/bin/true", [], giving.KEPT)
+            gone.append(keys.forbid(host, "root", mark))
+        return gone
+
+    with ThreadPoolExecutor(4) as workers:
+        assert list(workers.map(come_and_go, range(4))) == [[True] * rounds] * 4
+    assert (nodes.root / "from/root/.ssh/authorized_keys").read_text() == "# Managed.\n"
 
 
 def test_the_copy_and_what_changes_until_the_last_pass(nodes: Nodes) -> None:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pwd
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from ..node_apply.host import Host
-from ..service_copy import getting, giving
-from ..service_copy.places import CopyError, addresses_of
+from ..service_copy import getting, keys
+from ..service_copy.places import CopyError
 from . import pack
 from .places import COME, FOLDER, PACK, WAY, TransferError, made
 
@@ -21,7 +20,6 @@ MARK = "streamfleet-panel-transfer"
 #: One that a killed run has left is of no use after that.
 KEPT = timedelta(hours=2)
 PATIENCE = 3600.0
-_KEY = re.compile(r"ssh-ed25519 [A-Za-z0-9+/]{60,80}={0,2}")
 _HOST_KEY = re.compile(r"[a-z0-9@.-]+ [A-Za-z0-9+/]+={0,2}")
 _ADDRESS = re.compile(r"[A-Za-z0-9:][A-Za-z0-9.:-]{0,252}")
 
@@ -48,16 +46,10 @@ def key(host: Host, origin: Origin) -> dict[str, Any]:
 
 def allow(host: Host, public_key: str, addresses: Sequence[str]) -> None:
     """Let who has the private half read the file, from these addresses. Raises TransferError."""
-    if not _KEY.fullmatch(public_key):
-        raise TransferError("public_key: is not a key of the type ssh-ed25519")
     try:
-        places = ",".join(addresses_of(addresses))
+        keys.allow(host, USER, MARK, public_key, f"/usr/bin/cat {PACK}", addresses, KEPT)
     except CopyError as error:
         raise TransferError(str(error)) from None
-    until = (datetime.now(UTC) + KEPT).strftime("%Y%m%d%H%MZ")
-    command = f"sudo -n /usr/bin/cat {PACK}"
-    place_from = f'from="{places}",' if places else ""
-    _authorize(host, f'restrict,{place_from}expiry-time="{until}",command="{command}" {public_key} {MARK}')
 
 
 def forbid(host: Host) -> bool:
@@ -65,7 +57,7 @@ def forbid(host: Host) -> bool:
     file = host.path(PACK)
     there = file.exists()
     file.unlink(missing_ok=True)
-    return _authorize(host, None) or there
+    return keys.forbid(host, USER, MARK) or there
 
 
 def forget(host: Host) -> None:
@@ -96,23 +88,3 @@ def fetch(host: Host, origin: Origin, sha256: str) -> None:
         raise TransferError(f"nothing comes from {origin.address} by SSH (port {origin.port}): {done.last_words}")
     if pack.digest(target) != sha256:
         raise TransferError(f"what came from {origin.address} is not what was sent. Run it again")
-
-
-def _authorize(host: Host, line: str | None) -> bool:
-    """Have ``line`` be the transfer's among the keys of the user, or none; whether that is a change."""
-    try:
-        home = pwd.getpwnam(USER).pw_dir if host.own else "/home"
-    except KeyError:
-        if line is None:
-            return False
-        raise TransferError(f"this host has no user {USER}: run install.yml for it") from None
-    place = host.path(f"{home}/.ssh/authorized_keys")
-    before = place.read_text() if place.exists() else ""
-    lines = [other for other in before.splitlines() if not other.endswith(f" {MARK}")]
-    after = "".join(f"{other}\n" for other in [*lines, *([line] if line else [])])
-    if after == before:
-        return False
-    if not before:
-        raise TransferError(f"{USER} has no {home}/.ssh/authorized_keys: run install.yml for this host")
-    giving.write(place, after, place.stat())
-    return True
