@@ -36,7 +36,9 @@ ROWS = f"""
 import sqlite3
 base = sqlite3.connect("file:{SQLITE}?mode=ro", uri=True)
 for (table,) in base.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-    for row in base.execute(f'SELECT * FROM "{{table}}"'):
+    names = [name for _, name, *_ in base.execute(f'PRAGMA table_info("{{table}}")')]
+    columns = ", ".join(f'"{{name}}"' for name in names if name != "last_used_at")
+    for row in base.execute(f'SELECT {{columns}} FROM "{{table}}"'):
         print(table, repr(row))
 """
 
@@ -53,9 +55,11 @@ def slug(platform: Stage) -> Iterator[str]:
 
 @pytest.fixture(params=sorted(KINDS, reverse=True))
 def kind(request: pytest.FixtureRequest, platform: Stage) -> Iterator[str]:
-    """A kind of database, whose server is not there afterwards."""
+    """A kind of database, whose server is not there afterwards, and on which the panel is not either."""
     server(platform, request.param)
     yield request.param
+    if shell(platform, "test -e /var/lib/streamfleet/upgrade/journal.json")[0] == 0:
+        play(platform, "-e", json.dumps(variables(request.param)), "-e", "database_move_undo=yes")
     shell(platform, PURGE.format(SERVERS[request.param]))
 
 
@@ -92,7 +96,7 @@ def unable(platform: Stage) -> Iterator[None]:
 
 
 def rows(platform: Stage) -> list[str]:
-    """Every row of every table of SQLite's file, as whom it belongs to."""
+    """Every row of every table of SQLite's file, but for when a token was used, asked as whom the file belongs to."""
     ask = ["runuser", "-u", "streamfleet-panel", "--", "python3", "-"]
     return sorted(platform.on_node(ask, stdin=ROWS).splitlines())
 
