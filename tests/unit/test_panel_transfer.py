@@ -78,6 +78,7 @@ class Double:
         link.executemany("INSERT INTO customer VALUES (?)", [(name,) for name in names])
         link.commit()
         link.close()
+        self.database.chmod(0o660)
         for path in where.SECRETS:
             self.file(path, f"{TOKEN} of {self.root.name}\n")
         self.file("/etc/streamfleet/ca/ca.key", self.root.name)
@@ -85,7 +86,7 @@ class Double:
         self.running, self.enabled = set(places.UNITS), set(places.UNITS)
 
     def rows(self) -> list[str]:
-        if not self.database.exists():
+        if not self.database.exists() or not self.database.stat().st_size:
             return []
         link = sqlite3.connect(self.database)
         found = [name for (name,) in link.execute("SELECT name FROM customer ORDER BY rowid")]
@@ -98,6 +99,8 @@ class Double:
         if argv[0] == "systemctl":
             return self.systemctl(list(argv[1:]))
         if places.COMMAND in argv:
+            if argv[-1] == "restored" and self.database.stat().st_mode & 0o777 != 0o660:
+                return Finished(1, err="attempt to write a readonly database")
             if "contents()" in words:
                 return Finished(0, json.dumps({"customer": [len(self.rows()), repr(self.rows())]}))
             asked = {**looking.NOTHING, "customers": len(self.rows()), "nodes": [NODE] if self.rows() else []}
@@ -156,7 +159,10 @@ def to_last(old: Double, new: Double, run: str = "r1") -> None:
     leaving.packed_first(old.host, [])
     carry(old, new)
     coming.came_first(new.host, run)
+    # What install.yml makes there.
     new.enabled |= set(places.UNITS)
+    new.database.touch()
+    new.database.chmod(0o660)
     leaving.held(old.host, "panel2", run)
     assert old.running == {places.PANEL}
     leaving.packed_last(old.host, run)

@@ -5,6 +5,7 @@ Whatever comes to nothing is put away by ``away``: a copy of the panel that is e
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -33,6 +34,8 @@ from .places import (
 
 #: What of a pack is the new host's before it is installed.
 FIRST = (CA, "/etc/streamfleet/worker", TLS, "/var/lib/streamfleet/certificates")
+#: Where databases.save puts SQLite's.
+KEPT = f"{BEFORE}/database.sqlite3"
 
 
 def prepared(host: Host, origin: str, run: str) -> dict[str, Any]:
@@ -48,13 +51,12 @@ def prepared(host: Host, origin: str, run: str) -> dict[str, Any]:
         _empty(host, mark)
     if mark.get("state") != "coming":
         replacing.forget(host)
-    new = marks.begun(mark, "coming", origin, run)
-    if mark.get("state") == "coming":
-        new["kept"] = mark.get("kept", False)
+    # Of what had gone from here nothing else may be left: it is put aside once, and not by each run that fails.
+    new = {**marks.begun(mark, "coming", origin, run), "kept": mark.get("kept", False)}
     marks.write(host, new)
-    _stop(host)
-    if not new.get("kept"):
-        _keep(host)
+    stop(host)
+    if not new["kept"]:
+        _keep(host, half=new["was"].get("state") != "gone")
         marks.write(host, {**new, "kept": True})
     _put_away(host)
     host.path(places.MAINTENANCE).unlink(missing_ok=True)
@@ -132,6 +134,8 @@ def filled(host: Host, run: str, nodes: Iterable[str]) -> dict[str, Any]:
             f"the worker does not reach {', '.join(missing)} from here, and did from the former host. See that this"
             " host comes to their port of SSH"
         )
+    # Where the former host is lost from here on, this is the newest copy that there is.
+    marks.write(host, {**marks.read(host), "filled": True})
     return {
         "files": changed,
         "rows": sum(rows for rows, _digest in here.values()),
@@ -165,12 +169,18 @@ def away(host: Host) -> bool:
     mark = marks.read(host)
     if mark.get("state") != "coming":
         return False
-    _put_away(host)
+    if mark.get("kept"):
+        _put_away(host)
+    else:
+        # Nothing has come, and what was here is in its place.
+        stop(host)
     replacing.take_back(host, FIRST)
     was = mark.get("was", {})
     if was.get("state") == "gone":
         read_only(host, gone_to(was))
+        was = {**was, "kept": mark.get("kept", False)}
     else:
+        shutil.rmtree(host.path(BEFORE), ignore_errors=True)
         host.path(places.MAINTENANCE).unlink(missing_ok=True)
         marks.free(host, places.UNITS)
     marks.write(host, was)
@@ -212,7 +222,7 @@ def _empty(host: Host, mark: marks.Mark) -> None:
 
 def _put_away(host: Host) -> None:
     """Have nothing run, and no database and no secret of it be in its place."""
-    _stop(host)
+    stop(host)
     database = _database(host)
     if database is not None:
         databases.empty(host, database)
@@ -220,7 +230,8 @@ def _put_away(host: Host) -> None:
         host.path(path).unlink(missing_ok=True)
 
 
-def _stop(host: Host) -> None:
+def stop(host: Host) -> None:
+    """Have no unit of a panel run, nor start. Raises UpgradeError."""
     marks.hold(host, places.UNITS)
     units = [unit for unit in places.UNITS if host.path(f"/etc/systemd/system/{unit}").exists()]
     if units:
@@ -237,8 +248,8 @@ def _database(host: Host) -> databases.Database | None:
     return database
 
 
-def _keep(host: Host) -> None:
-    """Keep aside what was here before the first run that has begun."""
+def _keep(host: Host, half: bool) -> None:
+    """Put aside what was here before the first run that has begun. ``half``: that may be worth nothing."""
     shutil.rmtree(host.path(BEFORE), ignore_errors=True)
     database = _database(host)
     if database is None:
@@ -246,19 +257,31 @@ def _keep(host: Host) -> None:
     made(host, BEFORE)
     try:
         databases.save(host, database, BEFORE)
+        if database.kind == "sqlite":
+            like, kept = host.path(database.file).stat(), host.path(KEPT)
+            os.chown(kept, like.st_uid, like.st_gid)
+            kept.chmod(like.st_mode & 0o7777)
         for path in SECRETS:
             if host.path(path).exists():
                 replacing.copy(host.path(path), host.path(f"{BEFORE}{path}"))
     except UpgradeError:
-        # Half of one that was being filled is worth nothing: whole it is where it came from.
         shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+        # Half of one that was being filled: whole it is where it came from.
+        if not half:
+            raise
 
 
 def as_kept(host: Host) -> None:
     """Have the panel be here again that was put aside for one that does not come back. Raises TransferError."""
     if not host.path(BEFORE).is_dir():
-        return
-    databases.restore(host, goes_along(databases.database_of(host)), BEFORE)
+        raise TransferError(f"{BEFORE}, with the panel as it was when it went, is not there: restore a backup")
+    database = goes_along(databases.database_of(host))
+    if database.kind == "sqlite":
+        # With the owner that it had: the panel's command line writes as its own user.
+        databases.empty(host, database)
+        replacing.copy(host.path(KEPT), host.path(database.file))
+    else:
+        databases.restore(host, database, BEFORE)
     for path in SECRETS:
         kept = host.path(f"{BEFORE}{path}")
         if kept.exists():

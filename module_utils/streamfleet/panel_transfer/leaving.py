@@ -24,7 +24,6 @@ from .places import (
     PANEL_DOMAINS,
     REPLACED,
     SECRETS,
-    TLS,
     TransferError,
     certificates,
     customers,
@@ -113,7 +112,10 @@ def gone(host: Host, run: str) -> None:
     way.forbid(host)
     # For the command line, which no unit keeps from starting.
     read_only(host, gone_to(mark))
-    own = {name: mark[name] for name in ("own_server",) if name in mark}
+    # What an earlier run has put aside is none of this panel.
+    shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+    # Names: the release needs them when what says them is gone.
+    own = {name: mark[name] for name in ("own_server",) if name in mark} | {"resellers": resellers(host)}
     marks.write(host, {"state": "gone", "to": mark["to"], "run": run, "at": int(time.time()), **own})
 
 
@@ -168,7 +170,8 @@ def released(host: Host, names: Iterable[str]) -> list[str]:
         raise TransferError("nothing is released here: the panel has not gone from this host")
     # A customer may have the name by now that was a reseller's, or the panel's.
     kept = customers(host)
-    theirs = [f"{TLS}/{name}" for name in resellers(host) if name not in kept]
+    names_of_resellers = {*resellers(host), *mark.get("resellers", [])}
+    theirs = certificates(host, sorted(names_of_resellers - kept))
     ours = certificates(host, [name for name in names if name not in kept])
     copies = [BEFORE, REPLACED, CAME, PACK, COME, places.MAINTENANCE]
     wanted = [*CA_KEYS, *SECRETS, PANEL_DOMAINS, *copies, *ours, *theirs]

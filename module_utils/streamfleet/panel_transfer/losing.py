@@ -7,43 +7,67 @@ import shutil
 from ..node_apply.host import Host
 from ..upgrade import panel, places, steps
 from ..upgrade.errors import UpgradeError
-from . import coming, leaving, marks
-from .places import BEFORE, TransferError
+from . import coming, leaving, marks, way
+from .places import BEFORE, FOLDER, TransferError
 
 
 def lost(host: Host, other: str) -> dict[str, bool]:
-    """Have the panel go on here as it was when it went; ``panel``: whether there is one.
+    """Have the panel go on here; ``panel``: whether there is one.
 
-    Where it was on its way to this host, what has come of it is put away: there is none then, unless it had gone from
-    here before. Can be repeated. Raises TransferError, UpgradeError.
+    Where it was on its way to this host and all of it has come, it goes on with that. Else what has come is put away,
+    and it goes on as it was when it went from here, if it did. Can be repeated. Raises TransferError, UpgradeError.
     """
     mark = marks.read(host)
     state, known = mark.get("state"), mark.get("to", mark.get("from"))
-    if state in (None, "here"):
+    here = state == "here" and marks.held(host) and known == other
+    if state in (None, "here") and not here:
         raise TransferError(f"the panel is on this host, whatever has become of {other}: nothing is to be done")
     if known != other:
         raise TransferError(f"other: this host knows of {known} in a transfer of the panel, and not of {other!r}")
     if state == "released":
         raise TransferError(f"nothing of the panel is left on this host: restore a backup of {known}")
+    if here or mark.get("filled"):
+        _goes_on_with_what_came(host, mark)
+        return {"panel": True}
+    # The other host may have the key to it still.
+    way.forbid(host)
+    shutil.rmtree(host.path(f"{FOLDER}/dump"), ignore_errors=True)
     if state == "coming":
         coming.away(host)
         mark = marks.read(host)
-        if not mark:
+        if mark.get("state") != "gone":
             return {"panel": False}
-    if mark["state"] == "gone":
+    # Who failed before has started it, maybe.
+    coming.stop(host)
+    if mark.get("kept"):
         coming.as_kept(host)
     if mark["state"] == "gone" or mark.get("parting"):
-        _other_than_was_seen(host)
-    leaving.resume(host, mark)
+        _other_than_was_seen(host, mark)
+    if mark.get("kept"):
+        # Not once more: from here on it is written to.
+        mark = {**mark, "kept": False}
+        marks.write(host, mark)
     shutil.rmtree(host.path(BEFORE), ignore_errors=True)
+    leaving.resume(host, mark)
     return {"panel": True}
 
 
-def _other_than_was_seen(host: Host) -> None:
+def _goes_on_with_what_came(host: Host, mark: marks.Mark) -> None:
+    # The former host may have gone on with it, where it could not ask this one.
+    if mark["state"] == "coming":
+        coming.stop(host)
+        _other_than_was_seen(host, mark)
+    coming.here(host, mark["run"])
+    # There is no other host that would have to be released.
+    marks.write(host, {})
+
+
+def _other_than_was_seen(host: Host, mark: marks.Mark) -> None:
     """Nodes may have documents of the lost panel, newer than any here, and files of customers that are unknown here."""
     here = steps.installed(host)
     # Its command line refuses to write as long as this is there; its units are held still.
     host.path(places.MAINTENANCE).unlink(missing_ok=True)
     done = panel.command(host, ["restored"], here["release"], here["venv"])
     if done.code != 0:
+        leaving.read_only(host, leaving.gone_to(mark) if mark["state"] == "gone" else leaving.REASON)
         raise UpgradeError(f"streamfleet-panel restored: {done.last_words}")
