@@ -33,7 +33,10 @@ UNTOUCHED = ("nginx.service", "streamfleet-sessions.service", "ssh.service")
 SQLITE = "/var/lib/streamfleet/panel/panel.sqlite3"
 WRITERS = "streamfleet-worker.service streamfleet-panel-jobs.service"
 #: Tables that they write to by themselves in the seconds that they run after the undo; SQLite's own counts rows.
-BY_WRITERS = {"panel_collection", "panel_convergerun", "panel_node", "sqlite_sequence"}
+BY_WRITERS = {
+    *("panel_collection", "panel_convergerun", "panel_listening", "panel_node", "panel_onair"),
+    *("panel_playedtrack", "panel_servicestatus", "panel_transfer", "panel_usage", "sqlite_sequence"),
+}
 ROWS = f"""
 import sqlite3
 base = sqlite3.connect("file:{SQLITE}?mode=ro", uri=True)
