@@ -22,6 +22,7 @@ options:
       - V(claim) has nobody else begin; nothing is changed by it.
       - V(begin) holds worker and jobs, makes the panel read-only, and saves database and settings. Where that fails,
         all runs on as before.
+      - V(renew) notes that the run is still at work, and fails where another one has ended it.
       - V(open) looks whether the new release answers, and has every object that there was. Then it lets the writes of
         the installation's own token through, and the worker work, for a probe.
       - V(finish) lets everybody write again.
@@ -29,12 +30,12 @@ options:
       - V(drain) notes that O(nodes) are going to be set draining, and V(undrain) that they take services again. What
         was noted and not taken back, V(look) tells to the next run.
     type: str
-    choices: [look, claim, begin, open, finish, undo, drain, undrain]
+    choices: [look, claim, begin, renew, open, finish, undo, drain, undrain]
     required: true
   run:
     description:
       - Name of the run. Needed for all steps but V(look) and V(undrain); only the run that has claimed the host goes
-        on to V(begin), V(open) and V(finish), and is undone.
+        on to V(begin), V(renew), V(open) and V(finish), and is undone.
     type: str
   by:
     description: Who upgrades, for whoever finds it under way.
@@ -132,8 +133,14 @@ from ansible.module_utils.streamfleet.node_apply.host import Host
 from ansible.module_utils.streamfleet.upgrade import draining, steps
 from ansible.module_utils.streamfleet.upgrade.errors import UpgradeError
 
-CHOICES = ["look", "claim", "begin", "open", "finish", "undo", "drain", "undrain"]
-STEPS = {"begin": steps.begin, "open": steps.open_gate, "finish": steps.finish, "undo": steps.undo}
+CHOICES = ["look", "claim", "begin", "renew", "open", "finish", "undo", "drain", "undrain"]
+STEPS = {
+    "begin": steps.begin,
+    "renew": steps.renew,
+    "open": steps.open_gate,
+    "finish": steps.finish,
+    "undo": steps.undo,
+}
 
 
 def main() -> None:
@@ -150,6 +157,7 @@ def main() -> None:
             ("step", "look", ("release", "venv")),
             ("step", "claim", ("run", "release", "venv")),
             ("step", "begin", ("run",)),
+            ("step", "renew", ("run",)),
             ("step", "open", ("run",)),
             ("step", "finish", ("run",)),
             ("step", "undo", ("run",)),

@@ -227,6 +227,15 @@ def test_a_former_target_is_given_up_whether_there_is_another_or_none(target: st
     }
 
 
+def test_a_name_that_is_served_still_stays_among_those_behind_a_proxy() -> None:
+    text = (
+        "streamfleet_panel_host: p.example.net\nstreamfleet_certificates_acme_proxied: [p.example.net, q.example.org]\n"
+    )
+    rename = Rename("panel1", "panel", "p.example.net", "q.example.org")
+    after, _said = inventory.edited(text, [rename], {"p.example.net": UNTIL})
+    assert yaml.safe_load(after)["streamfleet_certificates_acme_proxied"] == ["p.example.net", "q.example.org"]
+
+
 def test_an_inventory_is_told_of_the_target() -> None:
     text = "streamfleet_panel_host: panel.example.net\nstreamfleet_panel_domain_target: cname.example.net\n"
     rename = Rename("panel1", "target", "cname.example.net", "cname.example.org")

@@ -405,6 +405,22 @@ def test_a_run_is_given_up_after_its_lease(double: PanelDouble, monkeypatch: pyt
     assert not journal.is_fresh(found)
 
 
+def test_a_run_that_takes_long_says_so_and_hears_that_another_has_undone_it(
+    double: PanelDouble, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = upgraded(double)
+    begun = since_boot.now()
+    later = since_boot.Moment(begun.boot, begun.seconds + journal.LEASE + 1)
+    monkeypatch.setattr(since_boot, "now", lambda: later)
+    steps.renew(host, "r1")
+    assert journal.is_fresh(journal.read(host) or {})
+    with pytest.raises(UpgradeError, match="that of another run"):
+        steps.renew(host, "r2")
+    steps.undo(host, "r1")
+    with pytest.raises(UpgradeError, match="or another run has ended it"):
+        steps.renew(host, "r1")
+
+
 @pytest.mark.parametrize("jump", [-400 * 86400, 400 * 86400])
 def test_a_clock_that_jumps_gives_nobody_up(double: PanelDouble, monkeypatch: pytest.MonkeyPatch, jump: int) -> None:
     host = upgraded(double)

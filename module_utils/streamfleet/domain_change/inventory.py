@@ -13,8 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from .names import VARIABLES, Rename, holds, replaced
 
 _LINE = re.compile(r"(?P<indent> *)(?P<key>streamfleet_\w+)(?P<colon> *:[ \t]*)(?P<value>.*)")
-#: These hold addresses by which hosts are reached, and what a change of names adds itself.
-_OTHERS = {"streamfleet_node_address", *(former for _name, former in VARIABLES.values())}
+#: These hold addresses by which hosts are reached, names of which the old one stays beside the new one as long as it is
+#: served, and what a change of names adds itself.
+_OTHERS = {
+    "streamfleet_node_address",
+    "streamfleet_certificates_acme_proxied",
+    *(former for _name, former in VARIABLES.values()),
+}
 
 
 def edited(text: str, renames: Sequence[Rename], untils: Mapping[str, str]) -> tuple[str, set[Rename]]:

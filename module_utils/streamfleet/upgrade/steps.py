@@ -170,6 +170,15 @@ def open_gate(host: Host, run: str) -> dict[str, Any]:
         return {"counts": counted, "lists": listed}
 
 
+def renew(host: Host, run: str) -> None:
+    """Note that the run is at work still. Raises UpgradeError where it is not the one any more that was begun."""
+    with journal.locked(host):
+        data = journal.of_run(host, run)
+        if data["phase"] == "undoing":
+            raise UpgradeError("Another run has begun to undo this one")
+        journal.write(host, data)
+
+
 def finish(host: Host, run: str) -> None:
     """Let everybody write again. The snapshot stays until the next upgrade. Raises UpgradeError."""
     with journal.locked(host):
