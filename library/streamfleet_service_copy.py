@@ -15,7 +15,8 @@ description:
   - The key that it does so with is made for the transfer, can read these folders and nothing else, and is taken away
     when they are there.
   - Nothing is overwritten or removed that the transfer has not brought there itself. What a copy back replaces is kept
-    in C(/var/lib/streamfleet/transfer/<number>/replaced) until the end of the transfer, and longer with O(fewer).
+    in C(/var/lib/streamfleet/transfer/<number>/replaced) until the end of the transfer, and longer with O(fewer) and
+    where it could not be put back.
   - Each step may be asked for again. A node that cannot be reached is a failure, so that what was begun is taken back.
 options:
   state:
@@ -25,6 +26,8 @@ options:
       - On the node that gets, V(ready) looks whether it can have the services, V(keyed) makes the key, V(copied)
         fetches while the services are in use and says how far it is, V(caught_up) fetches what has changed since and
         compares, while they are not, and V(forgotten) removes the key.
+      - On the node that the services were on at first, V(put_back) has the folders be as they were before a copy back
+        that will never be ended, as the other node is dead. What that copy has brought beside stays.
       - V(compared) sees that the files of O(given) are on this node, too, before the other one removes them.
       - On the node that has the services no more, V(removed) removes the libraries of O(libraries) that the transfer
         has brought or given. What services have besides goes by M(streamfleet_converge); of a node that never had them
@@ -42,6 +45,7 @@ options:
       - copied
       - caught_up
       - forgotten
+      - put_back
       - compared
       - removed
       - heard
@@ -80,6 +84,12 @@ options:
     description:
       - For O(state=compared), and with O(back), that a folder may have less than half of the files that the other
         copy has.
+    type: bool
+    default: false
+  brought:
+    description:
+      - For O(state=ended), that what the transfer has brought to this node stays, and what is noted of it; it may be
+        the only copy that there is.
     type: bool
     default: false
   user:
@@ -150,8 +160,8 @@ given:
   type: dict
   sample: {services/rock-fm: 12, media/200001: 1188}
 files:
-  description: How many files are in them.
-  returned: with O(state=measured) and O(state=served)
+  description: How many files are in them; with O(state=put_back), how many were put back.
+  returned: with O(state=measured), O(state=served) and O(state=put_back)
   type: int
 bytes:
   description: How large these are.
@@ -189,10 +199,23 @@ heard:
   type: dict
   sample: {rock-fm: 16384}
 kept:
-  description: Folder with what a copy back has replaced by fewer files; somebody has to remove it. Empty where none is.
-  returned: with O(state=ended)
+  description:
+    - Folder with what a copy back has replaced by fewer files, or what could not be put back; somebody has to remove
+      it. Empty where none is.
+  returned: with O(state=ended) and O(state=put_back)
   type: str
   sample: ""
+problem:
+  description: Why something was not put back; empty where all was.
+  returned: with O(state=put_back)
+  type: str
+  sample: ""
+brought:
+  description: Folders with files that the transfer has brought to this node, with O(brought).
+  returned: with O(state=ended)
+  type: list
+  elements: str
+  sample: [/var/lib/streamfleet/media/200001]
 freed:
   description: What was removed.
   returned: with O(state=removed)
@@ -212,12 +235,12 @@ from ansible.module_utils.streamfleet.service_copy.places import CopyError, fold
 #: States of the node that gets, which need the way to the other.
 FETCHING = ("keyed", "copied", "caught_up")
 #: States that need the number of the transfer, and no way.
-NUMBERED = ("served", "withdrawn", "forgotten", "removed", "compared", "heard", "heard_again", "ended")
+NUMBERED = ("served", "withdrawn", "forgotten", "put_back", "removed", "compared", "heard", "heard_again", "ended")
 #: States that only look.
 LOOKING = ("measured", "quiet", "ready", "compared")
 STATES = (
     *("measured", "served", "quiet", "withdrawn", "ready", "keyed", "copied", "caught_up", "forgotten", "compared"),
-    *("removed", "heard", "heard_again", "ended"),
+    *("put_back", "removed", "heard", "heard_again", "ended"),
 )
 
 
@@ -232,6 +255,7 @@ def main() -> None:
             "bytes": {"type": "int", "default": 0},
             "back": {"type": "bool", "default": False},
             "fewer": {"type": "bool", "default": False},
+            "brought": {"type": "bool", "default": False},
             "user": {"type": "str", "default": "streamfleet-converge"},
             "address": {"type": "str"},
             "port": {"type": "int", "default": 22},
@@ -296,8 +320,17 @@ def _done(module: AnsibleModule, host: Host) -> dict[str, Any]:
     if state == "forgotten":
         return {"changed": getter.forgotten()}
     if state == "ended":
-        changed, kept = getter.ended()
-        return {"changed": changed, "kept": kept}
+        brought = getter.notes.brought() if asked["brought"] else []
+        changed, kept = getter.ended(brought=asked["brought"])
+        return {"changed": changed, "kept": kept, "brought": brought}
+    if state == "put_back":
+        files, problem = getter.put_back(folders)
+        return {
+            "changed": files > 0,
+            "files": files,
+            "problem": problem,
+            "kept": str(getter.notes.replaced) if problem else "",
+        }
     origin = getting.Origin(asked["address"], asked["port"], asked["user"], asked["host_key"])
     if state == "keyed":
         return {"changed": True, "public_key": getter.keyed(origin), "addresses": getting.seen_as(origin)}

@@ -574,15 +574,17 @@ def beside(items: Iterable[TransferredService]) -> list[MediaService]:
 def libraries_of(
     one: ServiceTransfer, items: Sequence[TransferredService], others: Iterable[MediaService]
 ) -> list[dict[str, Any]]:
-    """Media libraries that go along: ``{"customer", "uid", "keep"}``; ``keep``: the leaving node needs it.
+    """Media libraries that go along: ``{"customer", "uid", "keep"}``; ``keep``: the source needs it, and leaves it.
 
+    The target has none but what the transfer has brought: it removes that, whoever is there besides.
     ``others``: what is ``beside`` them.
     """
     owners = {item.service.customer_id: item.service.customer for item in items if uses_library(item.service)}
     going = {item.service_id for item in items}
     leaving = leaving_of(one).pk
     # A station whose AutoDJ is off, or that is deleted and can be restored, has its files there all the same.
-    kept = {other.customer_id for other in others if other.node_id == leaving and other.pk not in going}
+    there = [other for other in others if other.node_id == leaving == one.source_id]
+    kept = {other.customer_id for other in there if other.pk not in going}
     found = [{"customer": owner.username, "uid": owner.uid, "keep": owner.pk in kept} for owner in owners.values()]
     return sorted(found, key=lambda item: str(item["customer"]))
 

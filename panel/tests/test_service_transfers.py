@@ -608,6 +608,16 @@ def test_a_library_is_kept_where_another_station_of_the_customer_stays(root: Api
     assert root("GET", f"/transfers/{one['id']}")[1]["libraries"][0]["keep"] is True
 
 
+def test_a_library_is_not_kept_where_the_transfer_has_brought_it(root: Api, run: Run) -> None:
+    """Another station of the customer is on that node, and has no library there: nothing else would remove it."""
+    run({"media_services": [{"slug": "beside", "node": "far", "customer": "ada", "engine": "icecast"}]})
+    one = begin(root, "jazz")[1]["transfer"]
+    assert one["libraries"][0]["keep"] is False
+    status, answer = step(root, one, "undo")
+    assert (status, answer["transfer"]["state"]) == (200, "clearing")
+    assert answer["transfer"]["libraries"][0]["keep"] is False
+
+
 def test_it_is_administrators_business(root: Api, api: Callable[..., Api]) -> None:
     one = begin(root, "jazz")[1]["transfer"]
     for other in (api("alice"), api("shop"), api(worker=True), api(node="node1")):

@@ -68,8 +68,7 @@ class Nodes:
             self.units.append([word for word in argv if word.startswith("--property=")])
             # The unit's own command, which is through when it is looked at again.
             argv = argv[argv.index("/bin/sh") :]
-        if argv[0] == "/bin/sh":
-            shell = next(word for word in argv if word.startswith("--rsh="))
+        if argv[0] == "/bin/sh" and (shell := next((word for word in argv if word.startswith("--rsh=")), "")):
             self.shells.append(shell)
             self.commands.append(list(argv))
             for wanted in ("StrictHostKeyChecking=yes", "BatchMode=yes", "IdentitiesOnly=yes"):
@@ -436,6 +435,140 @@ def test_what_a_copy_back_replaces_is_kept_until_the_end(nodes: Nodes) -> None:
     assert found == ["another song", "song 1"]
     assert here.ended() == (True, "")
     assert not here.folder.exists()
+
+
+def a_copy_back_that_was_cut(nodes: Nodes) -> getting.Getting:
+    """Files were renamed since; what was here is put aside, and the other node died before it had sent the new ones."""
+    here = a_copy_back(nodes)
+    library = nodes.root / "from/var/lib/streamfleet/media/200001"
+    nodes.put("from", "media/200001/7.mp3", "another song")
+    renamed = library / "z"
+    renamed.mkdir()
+    for number in range(4):
+        (library / f"{number}.mp3").rename(renamed / f"{number}.mp3")
+    (library / "day/one.mp3").rename(renamed / "one.mp3")
+    (library / "day").rmdir()
+    # A file where a folder was.
+    (library / "day").write_text("a file by now")
+    given = nodes.given(back=True)
+    # What is not there any more does not arrive.
+    for path in renamed.iterdir():
+        path.unlink()
+    here.copied(ORIGIN, given, FOLDERS, 60)
+    return here
+
+
+def test_what_a_copy_back_has_put_aside_comes_back_where_the_other_node_is_dead(nodes: Nodes) -> None:
+    nodes.put("into", "media/200001/#1/hit.mp3", "a name that lists take for a comment")
+    nodes.put("into", "media/200001/day/one.mp3", "one")
+    nodes.put("into", "media/200001/day/none.mp3", "none")
+    nodes.put("into", "services/rock-fm/history.jsonl", "of then\n")
+    library = nodes.root / "into/var/lib/streamfleet/media/200001"
+    library.chmod(0o2731)
+    (library / "day").chmod(0o751)
+    (library / "day/one.mp3").chmod(0o640)
+    (library / "way").symlink_to("/etc")
+    os.utime(library / "day/one.mp3", (5, 5))
+    # A folder where a link was, one of which a part is gone, and a file that only its contents tell apart.
+    nodes.put("from", "media/200001/way/new.mp3", "new")
+    for name in ("into", "from"):
+        nodes.put(name, "media/200001/mix/stays.mp3", "stays")
+        nodes.put(name, "media/200001/same.mp3", f"{name:4}")
+        os.utime(nodes.root / name / "var/lib/streamfleet/media/200001/same.mp3", (5, 5))
+    nodes.put("into", "media/200001/mix/gone.mp3", "gone")
+    here = a_copy_back_that_was_cut(nodes)
+    before = {f"media/200001/{number}.mp3": f"song {number}" for number in range(8)}
+    before |= {"media/200001/day/one.mp3": "one", "media/200001/day/none.mp3": "none"}
+    before |= {"media/200001/#1/hit.mp3": "a name that lists take for a comment"}
+    before |= {"services/rock-fm/history.jsonl": "of then\n", "media/200001/same.mp3": "into"}
+    before |= {"media/200001/mix/stays.mp3": "stays", "media/200001/mix/gone.mp3": "gone"}
+    assert len(before.items() & nodes.files("into").items()) == 4
+    # A pass of another day puts aside what the first one has brought, and brings more, which stays.
+    nodes.put("from", "media/200001/7.mp3", "a song of another size")
+    for number in range(4):
+        nodes.put("from", f"media/200001/z/{number}.mp3", "renamed")
+        before[f"media/200001/z/{number}.mp3"] = "renamed"
+    here.caught_up(ORIGIN, nodes.given(back=True), FOLDERS)
+    assert len(list(here.notes.replaced.rglob("7.mp3"))) == 2
+    # A tenant's program that runs here still has made a link of what was a folder.
+    outside = nodes.root / "outside"
+    outside.mkdir()
+    (library / "#1").symlink_to(outside)
+    library.chmod(0o2730)
+    units = len(nodes.units)
+    put_aside = [f"{number}.mp3" for number in (0, 1, 2, 3, 7)]
+    put_aside += ["one.mp3", "none.mp3", "hit.mp3", "way", "history.jsonl", "same.mp3", "gone.mp3"]
+    for _again in range(2):
+        assert here.put_back(FOLDERS) == (len(put_aside), "")
+        assert nodes.files("into") == before
+        # So that it can be asked for again.
+        assert here.notes.replaced.is_dir()
+    assert list(outside.iterdir()) == []
+    assert (library / "way").readlink() == Path("/etc")
+    assert library.stat().st_mode & 0o7777 == 0o2730
+    assert (library / "day").stat().st_mode & 0o777 == 0o751
+    assert (library / "day/one.mp3").stat().st_mode & 0o777 == 0o640
+    assert (library / "day/one.mp3").stat().st_mtime == 5
+    said = nodes.root / "into/run/streamfleet-transfer/last-7"
+    base = nodes.root / "into/var/lib/streamfleet"
+    writable = {f"--property=ReadWritePaths=-{base}/{folder} -{said}" for folder in FOLDERS}
+    for unit in nodes.units[units:]:
+        assert len(writable & set(unit)) == 1
+        assert "--property=PrivateNetwork=yes" in unit
+    assert not said.exists()
+    assert not [path for path in here.folder.iterdir() if path.name.startswith("id_")]
+    assert here.ended() == (True, "")
+    assert not here.folder.exists()
+    assert here.put_back(FOLDERS) == (0, "")
+
+
+def test_what_cannot_be_put_back_is_kept(nodes: Nodes) -> None:
+    here = a_copy_back_that_was_cut(nodes)
+    host, _calls = refusing(nodes, Finished(1, err="No space left on device"))
+    count, problem = getting.Getting(host, "7").put_back(FOLDERS)
+    assert count == 0
+    assert "media/200001: rsync ended with 1 and says: No space left on device" in problem
+    kept = sorted(path.name for path in here.notes.replaced.rglob("*.mp3"))
+    assert kept == ["0.mp3", "1.mp3", "2.mp3", "3.mp3", "7.mp3"]
+    # Nor is a folder made that is not there any more, or written into by a link.
+    library = nodes.root / "into/var/lib/streamfleet/media/200001"
+    library.rename(nodes.root / "elsewhere")
+    library.symlink_to(nodes.root / "elsewhere")
+    assert "media/200001 is no folder of theirs here" in here.put_back(FOLDERS)[1]
+    library.unlink()
+    (nodes.root / "elsewhere").rename(library)
+    assert "media/200001 is no folder of theirs here" in here.put_back(["services/rock-fm"])[1]
+    for _again in range(2):
+        assert here.ended() == (True, str(here.notes.replaced))
+    assert sorted(path.name for path in here.notes.replaced.rglob("*.mp3")) == kept
+
+
+def test_what_was_put_back_in_the_end_is_not_kept(nodes: Nodes) -> None:
+    here = a_copy_back_that_was_cut(nodes)
+    assert here.put_back(["services/rock-fm"])[1]
+    assert here.put_back(FOLDERS) == (5, "")
+    assert here.ended() == (True, "")
+
+
+def test_a_copy_that_may_be_the_only_one_stays_and_is_named(nodes: Nodes) -> None:
+    served(nodes)
+    nodes.sshd()
+    here = getting.Getting(nodes.host("into"), "7")
+    here.keyed(ORIGIN)
+    here.copied(ORIGIN, nodes.given(), FOLDERS, 60)
+    base = nodes.root / "into/var/lib/streamfleet"
+    for _again in range(2):
+        assert here.notes.brought() == [f"{base}/{folder}" for folder in FOLDERS]
+        assert here.ended(brought=True) == (True, "")
+        assert nodes.files("into") == nodes.files("from")
+        assert [path.name for path in here.folder.iterdir()] == ["made.json"]
+    other = getting.Getting(nodes.host("into"), "8")
+    other.keyed(ORIGIN)
+    assert other.notes.brought() == []
+    with pytest.raises(CopyError, match="is on this node already"):
+        other.copied(ORIGIN, nodes.given(), FOLDERS, 60)
+    assert other.ended(brought=True) == (True, "")
+    assert not other.folder.exists()
 
 
 def test_only_what_a_transfer_has_brought_or_given_is_removed(nodes: Nodes) -> None:

@@ -288,6 +288,38 @@ def test_who_was_not_held_is_not_said_to_have_been_off_the_air(away: bool, witho
     assert not holds(condition, **given)
 
 
+def test_what_was_put_aside_is_put_back_before_the_services_are_given_back() -> None:
+    """Their node's worker starts them by itself as soon as they are."""
+    block = [one["name"] for one in named("transfer_undo", "Go back without what has come since")["block"]]
+    assert block.index("Put back what a copy back has put aside") < block.index("Hold the services")
+    put_back = named("transfer_undo", "Put back what a copy back has put aside")
+    assert put_back["streamfleet_service_copy"]["state"] == "put_back"
+    assert "transfer.source.name" in put_back["delegate_to"]
+
+
+@pytest.mark.parametrize(
+    ("leaving", "source", "target", "removes", "brought"),
+    [
+        ("n2", "active", "active", True, False),
+        # What was copied may be all that there is.
+        ("n2", "disabled", "active", False, True),
+        ("n2", "active", "disabled", False, False),
+        ("n1", "active", "active", True, False),
+        # Released: the other node has the services, and they are no copy.
+        ("n1", "disabled", "active", False, False),
+    ],
+)
+def test_a_copy_is_not_removed_where_the_services_are_on_a_dead_node(
+    leaving: str, source: str, target: str, removes: bool, brought: bool
+) -> None:
+    pair = {"source": {"name": "n1", "status": source}, "target": {"name": "n2", "status": target}}
+    left = next(one for one in pair.values() if one["name"] == leaving)
+    given = {"__streamfleet_transfer": pair, "__streamfleet_transfer_leaving": left}
+    assert holds(named("transfer_clear", "Remove the libraries that went along")["when"], **given) is removes
+    ended = named("transfer_clear", "Forget it on both nodes")["streamfleet_service_copy"]
+    assert holds(ended["brought"].strip("{} "), **given) is brought
+
+
 def test_a_playbook_that_has_the_fleet_after_the_copy_is_waited_for() -> None:
     tasks = list(tasks_of("transfer_copy"))
     names = [one["name"] for one in tasks]

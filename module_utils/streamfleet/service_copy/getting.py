@@ -21,8 +21,9 @@ from typing import Any
 
 from ..node_apply.host import Host
 from ..tree_copy import FILTERS, RSYNC, once, options, properties
+from . import kept
 from .notes import Notes
-from .places import BASE, GIVING, NOTES, CopyError, Measure, checked, lost, measured, total
+from .places import BASE, GIVING, NOTES, CopyError, Measure, checked, lost, measured, there, total
 
 #: Of passes that compare no contents. Those that do say nothing for as long as a side reads its files; that the other
 #: node is there is seen by ssh.
@@ -240,16 +241,44 @@ class Getting:
         with self._locked():
             return self.notes.removed(services, uids)
 
-    def ended(self) -> tuple[bool, str]:
+    def put_back(self, expected: list[str]) -> tuple[int, str]:
+        """Have the folders be as they were before a copy back that will never be ended: the other node is dead.
+
+        What that copy has brought beside stays. How many files came back, and why others did not: these are kept.
+        """
+        if not self.folder.is_dir():
+            return 0, ""
+        with self._locked():
+            # One that a killed run has begun may go on.
+            self.forgotten()
+            here = there(self.host, checked(expected))
+            back, problems = set(), {}
+            for folder, put_aside in kept.versions(self.notes.replaced):
+                if folder not in here:
+                    problems[folder] = f"{BASE}/{folder} is no folder of theirs here"
+                    continue
+                place = self.host.path(f"{BASE}/{folder}")
+                done = kept.put_back(self.host, self.last, self.said, put_aside, place)
+                if done.code == 0:
+                    back |= {(folder, name) for name in kept.names(put_aside)}
+                else:
+                    problems[folder] = f"{BASE}/{folder}: rsync ended with {done.code} and says: {_words(done.err)}"
+            shutil.rmtree(self.said, ignore_errors=True)
+            if problems or self.notes.read("torn", False):
+                self.notes.note("torn", bool(problems))
+            return len(back), "; ".join(problems.values())
+
+    def ended(self, *, brought: bool = False) -> tuple[bool, str]:
         """Forget the transfer, with what it has replaced. Whether anything was known of it, and the folder that stays.
 
-        That is of what was replaced by fewer files; empty where none does.
+        That is of what was replaced by fewer files, or could not be put back; empty where none does. ``brought``: what
+        was brought stays, and is known.
         """
         if not self.folder.is_dir():
             return False, ""
         with self._locked():
             self.forgotten()
-            return self.notes.end()
+            return self.notes.end(brought=brought)
 
     def _judge(self, given: Given, expected: list[str]) -> None:
         """See that nothing is overwritten that is the only copy. Raises CopyError."""

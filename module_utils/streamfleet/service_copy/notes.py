@@ -2,7 +2,8 @@
 
 ``made``: folders that the transfer has made here, and ``gave``: those that it has given away. Nothing else is removed
 for it. ``had``: how many files each had at most. ``replaced``: what a copy back has replaced or removed here, by pass
-and folder, until the transfer is at its end; with ``fewer``, until somebody removes it.
+and folder, until the transfer is at its end; with ``fewer``, or ``torn``, which is that it could not be put back, until
+somebody removes it.
 """
 
 from __future__ import annotations
@@ -100,17 +101,32 @@ class Notes:
             shutil.rmtree(self.host.path(f"{BASE}/{folder}"))
         return total(counts)
 
-    def end(self) -> tuple[bool, str]:
+    def brought(self) -> list[str]:
+        """Folders that this transfer has made here and that have files, by their whole paths."""
+        counts = measured(self.host, self.read("made", []))
+        return [str(self.host.path(f"{BASE}/{folder}")) for folder, one in counts.items() if one.files]
+
+    def end(self, *, brought: bool = False) -> tuple[bool, str]:
         """Forget the transfer, with what it has replaced, but for what was replaced by fewer files: somebody said yes.
 
-        Whether anything was known of it, and the folder that stays; empty where none does.
+        So does what could not be put back stay, and with ``brought`` what is known of the folders that were made here.
+        Whether anything was known of it, and the folder with what was replaced; empty where none stays.
         """
         if not self.folder.is_dir():
             return False, ""
-        if not self.read("fewer", False) or not self.replaced.is_dir():
+        stays = set()
+        if self.replaced.is_dir() and (self.read("fewer", False) or self.read("torn", False)):
+            stays = {"fewer.json", "torn.json", self.replaced.name}
+        if brought and self.read("made", []):
+            stays.add("made.json")
+        if not stays:
             shutil.rmtree(self.folder)
             return True, ""
         for place in self.folder.iterdir():
-            if place.name not in ("fewer.json", self.replaced.name):
+            if place.name in stays:
+                continue
+            if place.is_dir():
+                shutil.rmtree(place)
+            else:
                 place.unlink()
-        return True, str(self.replaced)
+        return True, str(self.replaced) if self.replaced.name in stays else ""
