@@ -11,7 +11,8 @@ version_added: 0.2.0
 description:
   - With O(state=prepared) makes the requests that the client of role certificates has signed. Private keys never leave
     their folders, and the client does not see them.
-  - With O(state=ordered) says what is due, has the client order it at once, and waits until it is in place. What does
+  - With O(state=ordered) says what is due, has the client order it at once, and waits until it is in place. What was
+    issued before, and has had another source's certificate put over it, is put back without an order. What does
     not succeed is no failure of the module, unless it was asked for with O(renew) or O(revoke); the client tries it
     again by itself.
   - In check mode it says what would be ordered, and asks nobody. What has failed when it was last tried is not foretold
@@ -40,7 +41,7 @@ options:
     default: {}
   renew:
     description: Names that are ordered anew though they are not due; C(all) is every one of O(settings). Names of
-      tenants' own that lead to services of the host may be among them.
+      tenants' own that lead to services of the host may be among them, beside C(all), too.
     type: list
     elements: str
     default: []
@@ -129,6 +130,11 @@ due:
   returned: with O(state=ordered)
   type: list
   elements: dict
+put_back:
+  description: Names whose certificate was issued before and is in place again, or would be, without an order.
+  returned: with O(state=ordered)
+  type: list
+  elements: str
 orders:
   description: >-
     Every name of O(settings), and tenants' own that were asked for, with whether the directory's certificate is
@@ -230,20 +236,23 @@ def _order(module: AnsibleModule) -> None:
     options = module.params
     shelf = _shelf(module)
     known = [item["name"] for item in options["settings"].get("orders", [])]
-    renew = known if options["renew"] == ["all"] else options["renew"]
+    every = known if "all" in options["renew"] else []
+    renew = dict.fromkeys([*every, *(name for name in options["renew"] if name != "all")])
     asked = Asked(
         str(uuid.uuid4()), tuple(renew), tuple(options["revoke"]), acme.REASONS[options["revoke_reason"]],
         options["revoke_unreplaced"], True,
     )  # fmt: skip
     if pem.MISSING is not None:
         due = [{"name": name, "reason": "there is none yet"} for name in known]
-        module.exit_json(changed=bool(due), due=due)
+        module.exit_json(changed=bool(due), due=due, put_back=[])
     settings = {**options["settings"], "secrets": shelf.secrets()}
     look = acme.Look(shelf, settings, asked)
     look.plan(acme.now())
-    if module.check_mode:
-        module.exit_json(changed=len(look.due) > len(look.doubtful), due=look.due)
     place = _place(module)
+    look.uncover(place, acme.now())
+    if module.check_mode:
+        changed = len(look.due) > len(look.doubtful) or bool(look.covered)
+        module.exit_json(changed=changed, due=look.due, put_back=look.covered)
     if look.due:
         group = _group(module, options["client_group"])
         for item in options["names"]:
@@ -251,11 +260,14 @@ def _order(module: AnsibleModule) -> None:
                 csr.new_key(place, Names.of({**item, "source": ACME}), shelf.request(item["name"]), group)
         look.lay_aside(place, group)
         look.ask(group)
+    if look.due or look.covered:
         look.start(options["wait_seconds"])
     found = look.results(place)
+    put_back = look.put_back()
     result = {
-        "changed": any(item["issued"] or item["revoked"] for item in found),
+        "changed": any(item["issued"] or item["revoked"] for item in found) or bool(put_back),
         "due": look.due,
+        "put_back": put_back,
         "orders": found,
         "missing": [acme.sentence(item) for item in found if not item["in_place"] or item["error"]],
     }

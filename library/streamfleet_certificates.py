@@ -12,7 +12,7 @@ description:
   - With O(state=requested) looks at all certificates of the host at once, and makes keys and requests for those that
     are missing, do not fit, or are about to expire.
   - With O(state=installed) puts what M(streamfleet_authority) has signed in place. Servers read certificates by path,
-    so nothing is restarted.
+    so nothing is restarted. Modes and group of what an ACME directory signs are put right.
   - With O(state=brought) puts the operator's own certificates in place, once all of them have been looked through.
   - Private keys are made on the host and never leave it.
 options:
@@ -192,7 +192,7 @@ def main() -> None:
             ]
             module.exit_json(changed=bool(due), requests=given)
         if module.check_mode:
-            module.exit_json(changed=bool(due), paths=[])
+            module.exit_json(changed=bool(due or certificates.put_right(place, wanted, write=False)), paths=[])
         paths = certificates.install(place, wanted, options["certificates"], options["authority_certificate"])
         module.exit_json(changed=bool(paths), paths=paths)
     except TlsError as error:

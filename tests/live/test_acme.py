@@ -356,6 +356,11 @@ def test_back_to_the_own_authority_nothing_goes_on_ordering(issued: Site) -> Non
     assert issued.shown(STREAM).issuer.rfc4514_string() == OWN
     assert not [line for line in issued.sh(UNITS).splitlines() if "not-found" not in line]
     assert issued.changed(issued.certificates(_streamfleet_certificates_here=names)) == 0
+    # And forth: what the directory had issued is there still, and nothing is ordered for it.
+    said = issued.certificates()
+    assert f"{STREAM}: issued before, put in place again" in said
+    assert issued.trusted(STREAM)
+    assert issued.changed(issued.certificates()) == 0
 
 
 @pytest.mark.full

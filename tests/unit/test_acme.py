@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import grp
 import json
 import os
 import socket
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -23,12 +25,13 @@ from streamfleet.tls import acme, certificates, csr, orders, pem
 from streamfleet.tls.authority import Authority
 from streamfleet.tls.certificates import Place
 from streamfleet.tls.errors import TlsError
-from streamfleet.tls.names import ACME, FILES, Names
+from streamfleet.tls.names import ACME, AUTHORITY, FILES, Names
 from streamfleet.tls.orders import Asked, Held, Order
 from streamfleet.tls.shelf import Shelf, read
 from streamfleet_acme import directory, here, installer, lego
 from streamfleet_acme.client import Client
 
+from scripts import forked_ansible
 from tests.doubles.acme_directory import AcmeDirectory
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -253,6 +256,119 @@ def test_what_an_installer_could_not_take_is_handed_on_again(host: Host) -> None
     host.look()
     assert host.by_directory("a.example.net")
     assert len(host.calls()) == before, "no second order"
+
+
+def put_over(host: Host, folder: Path) -> None:
+    """What the role does where the names are the own authority's, for a while."""
+    own = Authority(folder / "own", "Own", 3650, ())
+    ours = [dataclasses.replace(one, source=AUTHORITY) for one in host.names]
+    due = certificates.due(host.place, ours)
+    asked = [(one, certificates.request(host.place, one)) for one in due]
+    certificates.install(host.place, ours, own.sign(asked, 365), own.text)
+
+
+def test_what_was_issued_is_put_back_where_the_own_authority_s_has_come_over_it(host: Host, tmp_path: Path) -> None:
+    host.look()
+    before = len(host.calls())
+    put_over(host, tmp_path)
+    assert not host.by_directory("a.example.net")
+    # The client and the own authority are content with that.
+    csr.prepare(host.shelf, host.place, host.names, os.getgid())
+    host.look()
+    assert certificates.due(host.place, host.names) == []
+    assert not host.by_directory("a.example.net")
+    look = acme.Look(host.shelf, host.shelf.read_settings(), Asked("1", retry=True))
+    look.plan(datetime.now(UTC))
+    look.uncover(host.place, datetime.now(UTC))
+    assert (look.due, look.covered) == ([], ["a.example.net", "c.example.net"])
+    assert not host.by_directory("a.example.net"), "nothing is done by looking"
+    look.start(20, lambda _left: host.look() and None)
+    assert look.put_back() == ["a.example.net", "c.example.net"]
+    assert [host.by_directory(name.name) for name in host.names] == [True, False, True]
+    assert len(host.calls()) == before, "no order is needed"
+    look.uncover(host.place, datetime.now(UTC))
+    assert look.covered == []
+
+
+def test_what_may_not_be_put_back_is_not(host: Host, tmp_path: Path) -> None:
+    host.look()
+    put_over(host, tmp_path)
+
+    def covered(now: datetime, **asked: Any) -> list[str]:
+        look = acme.Look(host.shelf, host.shelf.read_settings(), Asked("1", **asked))
+        look.uncover(host.place, now)
+        return look.covered
+
+    assert covered(datetime.now(UTC), revoke=("c.example.net",)) == ["a.example.net"], "a new one comes"
+    assert covered(datetime.now(UTC) + timedelta(days=4000)) == [], "it has ended"
+    host.settings["orders"][2]["hosts"].append("www.c.example.net")
+    host.write_settings()
+    assert covered(datetime.now(UTC)) == ["a.example.net"], "it is for other names"
+    csr.new_key(host.place, host.names[0], host.shelf.request("a.example.net"), os.getgid())
+    assert covered(datetime.now(UTC)) == [], "it gets another key"
+    csr.prepare(host.shelf, host.place, host.names, os.getgid())
+    host.settings["directory"] = "https://other.example.net/directory"
+    host.write_settings()
+    assert covered(datetime.now(UTC)) == [], "it is another directory's"
+
+
+def test_a_look_that_is_too_late_for_what_is_put_back_is_followed_by_another(host: Host, tmp_path: Path) -> None:
+    host.look()
+    put_over(host, tmp_path)
+    looks = iter([lambda: None, host.look])
+    look = acme.Look(host.shelf, host.shelf.read_settings(), NOTHING)
+    look.uncover(host.place, datetime.now(UTC))
+    look.start(20, lambda _left: next(looks)() and None)
+    assert host.by_directory("a.example.net")
+
+
+def test_modes_of_what_was_issued_are_put_right_and_nothing_else_is_done(host: Host) -> None:
+    host.look()
+    folder = host.place.directory / "a.example.net"
+    served = host.served("a.example.net")
+    folder.chmod(0o755)
+    (folder / "privkey.pem").chmod(0o644)
+    assert certificates.due(host.place, host.names) == [], "the own authority's does not come over it"
+    paths = [str(folder), str(folder / "privkey.pem")]
+    assert certificates.put_right(host.place, host.names, write=False) == paths
+    assert folder.stat().st_mode & 0o7777 == 0o755
+    own = host.place.authority.read_text()
+    assert certificates.install(host.place, host.names, {}, own) == paths
+    assert (folder.stat().st_mode & 0o7777, (folder / "privkey.pem").stat().st_mode & 0o7777) == (0o750, 0o640)
+    assert host.served("a.example.net") == served
+    assert certificates.install(host.place, host.names, {}, own) == []
+
+
+def test_the_module_foretells_what_is_put_back_and_takes_all_beside_other_names(host: Host, tmp_path: Path) -> None:
+    host.look()
+    put_over(host, tmp_path)
+    customer = "radio.customer.example"
+    host.shelf.domains.mkdir()
+    host.shelf.domain_request(customer).write_text("")
+    group = grp.getgrgid(os.getgid()).gr_name
+    given = {
+        "state": "ordered", "settings": host.settings, "directory": str(host.place.directory), "group": group,
+        "authority": str(host.place.authority), "client_settings": str(host.shelf.settings),
+        "client_data": str(host.shelf.data), "client_group": group,
+    }  # fmt: skip
+    tasks = [
+        {"streamfleet_acme": {**given, "renew": renew}, "register": f"said{number}"}
+        for number, renew in enumerate(([], ["all", customer]))
+    ]
+    keep = {
+        "ansible.builtin.copy": {"content": "{{ [said0, said1] | to_json }}", "dest": str(tmp_path / "said.json")},
+        "check_mode": False,
+    }
+    (play := tmp_path / "play.yml").write_text(
+        yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": [*tasks, keep]}])
+    )
+    done = forked_ansible.playbook(
+        ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", "--check", str(play)]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    nothing, every = json.loads((tmp_path / "said.json").read_text())
+    assert (nothing["changed"], nothing["put_back"]) == (True, ["a.example.net", "c.example.net"])
+    assert [item["name"] for item in every["due"]] == [*(name.name for name in host.names), customer]
 
 
 @pytest.mark.slow

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 from streamfleet.tls import acme, pem
 
+from scripts import forked_ansible
 from tests.unit.preflight import refusals
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,6 +78,39 @@ def test_bad_input_is_named(tmp_path: Path) -> None:
         text = said.get(f"case{number}", "")
         assert (not text) if expected is None else expected in text, (given, text)
         assert "aG1hYw" not in text
+
+
+def test_all_may_stand_beside_customers_names(tmp_path: Path) -> None:
+    play = yaml.safe_load((ROOT / "playbooks/certificates.yml").read_text())[0]
+    block = next(task for task in play["tasks"] if "block" in task)["block"]
+    asked = block[-1]["vars"]["streamfleet_certificates_acme_renew"]
+    customer = "radio.customer.example"
+    cases = {
+        "all": ["n1.example.net"],
+        f"all,{customer}": ["n1.example.net", customer],
+        f"{customer},n1.example.net,all": ["n1.example.net", customer],
+        customer: [customer],
+        "": [],
+    }
+    keep = {
+        "ansible.builtin.copy": {
+            "content": "{{ renewed | to_json }}", "dest": f"{tmp_path}/{{{{ item.0 }}}}.json", "mode": "0600",
+        },
+        "vars": {"certificates_renew": "{{ item.1 }}", "renewed": asked},
+        "loop": [list(case) for case in enumerate(cases)],
+    }  # fmt: skip
+    own = {"_streamfleet_certificates_here": [{"name": "n1.example.net", "source": "acme"}]}
+    own |= {"__streamfleet_certificates_of_host": ["n1.example.net", customer]}
+    text = yaml.safe_dump(
+        [{"hosts": "localhost", "gather_facts": False, "vars": {**play["vars"], **own}, "tasks": [keep]}]
+    )
+    (path := tmp_path / "play.yml").write_text(text)
+    done = forked_ansible.playbook(
+        ["-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}", str(path)]
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for number, (given, renewed) in enumerate(cases.items()):
+        assert json.loads((tmp_path / f"{number}.json").read_text()) == renewed, given
 
 
 def test_the_same_words_everywhere() -> None:

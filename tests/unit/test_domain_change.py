@@ -163,6 +163,17 @@ def test_what_the_inventory_does_not_know_yet_is_known_from_the_host() -> None:
     }
 
 
+@pytest.mark.parametrize("said", ["b.example.net", "c.example.net"])
+def test_a_note_of_an_earlier_change_does_not_say_that_this_one_is_done(said: str) -> None:
+    """Whether the inventory has the new name already or not."""
+    note = {"host": "b.example.net", "former": ["a.example.net"], "kept": [], "since": ""}
+    there = host("audio1", stream=said) | {"noted": {"streams": note}}
+    renames, variables = names.plan([there], "c.example.net", "b.example.net", UNTIL)
+    assert renames == [Rename("audio1", "streams", "c.example.net", "b.example.net")]
+    assert variables["audio1"]["before"]["streamfleet_stream_host"] == "c.example.net"
+    assert variables["audio1"]["target"]["streamfleet_stream_host"] == "b.example.net"
+
+
 def test_a_former_name_is_given_up() -> None:
     former = [{"host": "old.example.net", "until": UNTIL}, {"host": "older.example.net", "until": UNTIL}]
     there = host("audio1", stream="new.example.net", former_stream_hosts=former)
@@ -1033,6 +1044,94 @@ def test_what_the_panel_may_still_tell_is_served_on_all_hosts(kind: str, dropped
     if not dropped:
         assert "a failed: Tell the panel of the streams' names" in done.stdout, done.stdout
         assert "b failed: Check that the panel tells nobody of what is dropped" in done.stdout
+
+
+#: In place of the roles' parts: what each host has and drops, and a verification that fails on one.
+GIVEN_UP = {
+    "certificates/tasks/main.yml": """\
+- name: Say
+  ansible.builtin.debug:
+    msg: "{{ inventory_hostname }} has {{ has }}; drops {{ drops }}."
+  vars:
+    drops: "{{ streamfleet_certificates_dropped | default([]) | join(' ') }}"
+    has: "{{ streamfleet_certificates_names | map(attribute='name') | join(' ') }}"
+""",
+    "certificates/tasks/order.yml": """\
+- name: Say
+  ansible.builtin.debug:
+    msg: "{{ inventory_hostname }} orders."
+""",
+    "web/tasks/self_check.yml": """\
+- name: Ask
+  ansible.builtin.fail:
+    msg: no answer
+  when: inventory_hostname == broken
+""",
+}
+
+
+@pytest.mark.parametrize("broken", ["b", "none"])
+def test_certificates_of_names_that_are_given_up_go_when_all_hosts_are_verified(broken: str, tmp_path: Path) -> None:
+    """And come back with the names, for a host may have come as far as to take them away."""
+    for file, role in GIVEN_UP.items():
+        (path := tmp_path / "roles" / file).parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(role)
+    former = "streamfleet_former_stream_hosts"
+    hosts = {
+        name: {"before": {former: kept(f"{name}.old")}, "target": {former: []}, "renames": {}} for name in ("a", "b")
+    }
+    variables = {
+        "broken": broken, "__streamfleet_domain_hosts": hosts, "__streamfleet_domain_run": "one",
+        "_streamfleet_panel_inventory_name": "a", "_streamfleet_certificates_here": [{"name": "n.example.net"}],
+    }  # fmt: skip
+    steps = yaml.safe_load((ROOT / "playbooks" / "tasks" / "domain_change.yml").read_text())
+    names = [step["name"] for step in steps]
+    begin = {
+        "name": "Begin", "run_once": True,
+        "streamfleet_domain_change": {
+            "state": "begun", "run": "one", "from": "a.old", "to": "", "last_day": "2027-03-01", "hosts": hosts,
+        },
+    }  # fmt: skip
+    turn = {"name": "Turn round", "ansible.builtin.set_fact": {"__streamfleet_domain_backward": True}}
+    forward = {"name": "Forward", "ansible.builtin.set_fact": {"__streamfleet_domain_backward": False}}
+    block = {
+        "name": "Step by step",
+        "block": steps[names.index("Come to the verification") :],
+        "rescue": [turn, *steps[: names.index("Come to the web server")]],
+    }
+    text = yaml.safe_dump([alone(tmp_path, "a:b", [begin, forward, block])])
+    (play := tmp_path / "play.yml").write_text(
+        text.replace(" domain_change_", f" {ROOT}/playbooks/tasks/domain_change_")
+    )
+    done = run("-i", hosts_file(tmp_path, a={}, b={}), "-e", json.dumps(variables), str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("a", "b"):
+        assert (f"{name} has n.example.net; drops {name}.old." in done.stdout) is (broken == "none"), done.stdout
+        assert (f"{name} has n.example.net; drops ." in done.stdout) is (broken == "b"), done.stdout
+        assert (f"{name} orders." in done.stdout) is (broken == "b"), done.stdout
+
+
+@pytest.mark.parametrize("by_an_earlier_run", [True, False])
+def test_a_host_has_moved_where_it_is_planned_so_and_not_where_a_note_says_so(
+    by_an_earlier_run: bool, tmp_path: Path
+) -> None:
+    """The note may be of a change before the last one."""
+    old, new = "c.example.net", "b.example.net"
+    here = {
+        "before": {"streamfleet_stream_host": new if by_an_earlier_run else old},
+        "target": {"streamfleet_stream_host": new},
+        "renames": {"streams": {"old": old, "new": new}},
+    }
+    given = {
+        "__streamfleet_domain_hosts": {"a": here}, "expected": by_an_earlier_run,
+        "__streamfleet_domain_noted": {"names": {"streams": {"host": new, "former": ["a.example.net"], "kept": []}}},
+    }  # fmt: skip
+    check = {
+        "name": "Check", "ansible.builtin.assert": {"that": "__streamfleet_domain_moved == expected"},
+    }  # fmt: skip
+    (play := tmp_path / "play.yml").write_text(yaml.safe_dump([alone(tmp_path, "a", [check])]))
+    done = run("-i", "a,", "-e", json.dumps(given), str(play))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 #: In place of an engine's: what it would write.

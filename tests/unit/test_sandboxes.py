@@ -101,6 +101,14 @@ def test_exposure_of_copies_is_low(network: bool, tmp_path: Path) -> None:
     assert "nknown" not in said.stderr, "every property is one of systemd's"
 
 
+@pytest.mark.parametrize("path", sorted(ROOT.glob("roles/*/*/*.path*")), ids=lambda path: path.name)
+def test_what_a_path_starts_may_be_started_as_often_as_it_likes(path: Path) -> None:
+    """One that comes to its limit ends the path unit, for good: nothing watches any more."""
+    unit = path.with_name(path.name.replace(".path", ".service"))
+    text = rendered(unit).partition("[Service]")[0]
+    assert "\nStartLimitIntervalSec=0\n" in text, unit.name
+
+
 def test_there_are_units() -> None:
     names = {path.name for path in UNITS}
     assert {"streamfleet-panel.service.j2", "streamfleet-tenants.service"} <= names

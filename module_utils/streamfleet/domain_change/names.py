@@ -95,8 +95,11 @@ def plan(
         found = variables.setdefault(rename.host, {"before": {}, "target": {}})
         host = by_name[rename.host]
         before, target = _variables(host, rename, until, found)
-        # What was done by an earlier run is nothing that this one could put back.
-        done = host.get("noted", {}).get(rename.kind, {}).get("host") == rename.new
+        # What was done by an earlier run is nothing that this one could put back. A note of the name alone does not say
+        # so: it may be of a change before the last one.
+        noted = host.get("noted", {}).get(rename.kind, {})
+        same = noted.get("host") == rename.new == host[FIELDS[rename.kind][0]]
+        done = same and rename.old in noted.get("former", [])
         found["before"] |= target if done else before
         found["target"] |= target
     return renames, variables

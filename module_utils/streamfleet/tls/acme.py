@@ -21,6 +21,8 @@ from .shelf import Shelf, digest, read
 UNIT, TENANTS_UNIT = "streamfleet-acme.service", "streamfleet-acme-domains.service"
 #: Seconds after which the tenants' client is started once more, in case it was in the middle of a look.
 AGAIN = 5.0
+#: Looks after which what was issued before is in place again, or is not put there: one may have begun too early.
+LOOKS = 2
 #: Words for reasons of revocation → RFC 5280's numbers; those that directories take from subscribers.
 REASONS = {
     "unspecified": 0,
@@ -43,6 +45,8 @@ class Look:
     doubtful: set[str] = field(default_factory=set)
     #: Names of tenants' own that were asked for.
     tenants: list[str] = field(default_factory=list)
+    #: Names whose certificate the directory has issued, and that are served with one that was put over it.
+    covered: list[str] = field(default_factory=list)
 
     def plan(self, now: datetime) -> None:
         """Fill in ``due``: name and reason of what would be ordered now. Raises TlsError for names that are none."""
@@ -79,6 +83,35 @@ class Look:
         own = self.settings.get("own", [])
         return name not in own and domains.problem(name) is None and self.shelf.domain_request(name).is_file()
 
+    def uncover(self, place: Place, now: datetime) -> None:
+        """Fill in ``covered``. While another source was chosen, the own authority's may have come into its place."""
+        state = self.shelf.read_state()
+        self.covered = [
+            order.name
+            for order in self.orders()
+            # Of one that is revoked the new one is waited for.
+            if order.name not in self.asked.revoke
+            and orders.fits(order, self.shelf.held(order.name), state.get(order.name, {}), self.settings, now)
+            and not self._shown(place, order.name)
+        ]
+
+    def _shown(self, place: Place, name: str) -> bool:
+        """Whether what is held is what is served, or something later that is none of the own authority's."""
+        try:
+            ours = pem.read_chain(read(self.shelf.own / "held" / f"{name}.pem"))[0]
+            leaf = pem.read_certificate(place.directory / name / CHAIN)
+            own = pem.read_certificate(place.authority)
+        except (OSError, TlsError):
+            return False
+        if leaf == ours:
+            return True
+        return (
+            not pem.signed_by(leaf, own)
+            and digest(leaf) == digest(ours)
+            and pem.days_left(leaf) > 0
+            and pem.validity(leaf)[0] > pem.validity(ours)[0]
+        )
+
     def lay_aside(self, place: Place, group: int) -> None:
         """Have tenants' certificates that are to be revoked there for the client, and new keys asked for.
 
@@ -101,10 +134,12 @@ class Look:
     def start(self, seconds: float, run: Callable[[float], None] | None = None) -> None:
         """Have the client look, and wait until it has tried all that is due, and all is in place; at most ``seconds``.
 
+        What is ``covered`` it hands on, for that is forgotten as placed.
         It may be in the middle of a look that began before something was asked for: then it looks once more.
         """
         deadline = time.monotonic() + seconds
         start = run or _start
+        self.shelf.forget_placed(self.covered)
         own = [item for item in self.due if item["name"] not in self.tenants]
         while own and (left := deadline - time.monotonic()) > 0:
             start(left)
@@ -116,6 +151,13 @@ class Look:
             if all(self.shelf.waiting(item["name"]) is None for item in own if self._held_now(item["name"])):
                 break
             time.sleep(0.2)
+        looks = 0
+        while looks < LOOKS and self.put_back() != self.covered and (left := deadline - time.monotonic()) > 0:
+            start(left)
+            looks += 1
+            # The installer takes it out whatever becomes of it.
+            while time.monotonic() < deadline and any(self.shelf.handed_on(name) for name in self.covered):
+                time.sleep(0.2)
         following = 0.0
         while self.tenants and time.monotonic() < deadline and not self._tenants_done():
             # A look that began before knows nothing of what was asked for: then it looks once more.
@@ -123,6 +165,10 @@ class Look:
                 (run or _begin)(deadline - time.monotonic())
                 following = time.monotonic() + AGAIN
             time.sleep(0.3)
+
+    def put_back(self) -> list[str]:
+        """What was ``covered`` and is in place again."""
+        return [name for name in self.covered if self.shelf.waiting(name) is None]
 
     def _tenants_done(self) -> bool:
         """Whether the client has come to all of them, and what it got is in place."""

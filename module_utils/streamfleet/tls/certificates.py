@@ -52,7 +52,8 @@ def due(place: Place, wanted: Iterable[Names]) -> list[Names]:
 def _fine(place: Place, names: Names, authority: x509.Certificate) -> bool:
     folder = place.directory / names.name
     try:
-        if not _modes(place, folder):
+        # What a directory has issued is not replaced for its modes: install puts those right.
+        if names.source != ACME and not _modes(place, folder):
             return False
         certificate = pem.read_certificate(folder / CHAIN)
         key = pem.read_key(folder / KEY)
@@ -71,11 +72,35 @@ def _fine(place: Place, names: Names, authority: x509.Certificate) -> bool:
 
 def _modes(place: Place, folder: Path) -> bool:
     """Whether the folder and what is in it are as servers read them, and nobody else. Raises FileNotFoundError."""
+    return not _ajar(place, folder)
+
+
+def _ajar(place: Place, folder: Path) -> list[tuple[Path, int]]:
+    """What of it is not, each with the mode that it is to have; the folder first. Raises FileNotFoundError."""
+    found = []
     for path, mode in ((folder, 0o750), (folder / KEY, 0o640), (folder / CHAIN, 0o640)):
         status = path.stat()
         if status.st_mode & 0o7777 != mode or status.st_gid != place.group:
-            return False
-    return True
+            found.append((path, mode))
+    return found
+
+
+def put_right(place: Place, wanted: Iterable[Names], *, write: bool = True) -> list[str]:
+    """Have modes and group of what an ACME directory signs as servers need them; the paths that changed, or that would.
+
+    Raises OSError.
+    """
+    changed = []
+    for names in (names for names in wanted if names.source == ACME):
+        try:
+            found = _ajar(place, place.directory / names.name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        for path, mode in found if write else []:
+            os.chown(path, -1, place.group)
+            path.chmod(mode)
+        changed += [str(path) for path, _mode in found]
+    return changed
 
 
 def request(place: Place, names: Names) -> str:
@@ -101,10 +126,11 @@ def install(place: Place, wanted: Iterable[Names], chains: Mapping[str, str], au
     place.authority.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     if pem.put(place.authority, authority.encode(), 0o644):
         changed.append(str(place.authority))
+    wanted = list(wanted)
     for names in wanted:
         if names.name in chains:
             changed += put_chain(place, names, chains[names.name].encode())
-    return changed
+    return changed + put_right(place, wanted)
 
 
 def put_chain(place: Place, names: Names, chain: bytes) -> list[str]:

@@ -101,6 +101,17 @@ def wanted(
     return None
 
 
+def fits(order: Order, held: Held | None, entry: Mapping[str, Any], settings: Mapping[str, Any], now: datetime) -> bool:
+    """Whether the one that is held is what would be ordered, and valid; however soon it is to be renewed."""
+    return (
+        held is not None
+        and entry.get("directory") == settings["directory"]
+        and set(order.hosts) == held.hosts
+        and order.key == held.key
+        and held.since <= now < held.until
+    )
+
+
 def early(name: str, held: Held, renew_days: float) -> timedelta:
     """How long before its end a certificate is renewed: at most a third of its time, a little later for some names, so
     that what was made at one time is not all renewed at one time."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,6 +134,17 @@ class Shelf:
         except (OSError, ValueError, AttributeError):
             return {}
 
+    def forget_placed(self, names: Collection[str]) -> None:
+        """Have the client hand on once more what it holds for the names, without an order. Raises OSError."""
+        placed = self.placed()
+        kept = {name: value for name, value in placed.items() if name not in names}
+        if kept != placed:
+            self.write_placed(kept)
+
+    def write_placed(self, placed: Mapping[str, str]) -> None:
+        """Write it, whole. Raises OSError."""
+        pem.put(self.data / "placed.json", f"{json.dumps(placed, sort_keys=True)}\n".encode(), 0o644)
+
     def waiting(self, name: str) -> bytes | None:
         """The chain of a name that was issued and is not in place yet."""
         try:
@@ -177,6 +188,10 @@ class Shelf:
         new = self.own / f"{name}.issued"
         pem.put(new, chain, 0o644)
         new.replace(self.issued / f"{name}.pem")
+
+    def handed_on(self, name: str) -> bool:
+        """Whether the installer has not come to the chain of a name yet."""
+        return (self.issued / f"{name}.pem").exists()
 
 
 def _order(item: Any) -> Any:

@@ -36,7 +36,7 @@ def take(shelf: Shelf, place: certificates.Place) -> list[str]:
                 pem.put(shelf.marker(name), digest.encode(), 0o644)
             else:
                 placed[name] = digest
-                pem.put(shelf.data / "placed.json", f"{json.dumps(placed, sort_keys=True)}\n".encode(), 0o644)
+                shelf.write_placed(placed)
             print(f"{name}: in place", flush=True)
         except (OSError, TlsError) as error:
             faults.append(f"{path.name!r} is not put in place: {error}")
