@@ -71,8 +71,9 @@ def ensure(host: Host, wanted: Iterable[Unit], check: bool = False, written: Col
             if due:
                 # Enabling writes links for the next boot; nothing that runs needs them to be read.
                 _run(host, ["enable", "--no-reload"] if verb == "enable" else [verb], due)
-                # But systemd of Debian 13 counts them as something to read, and the next run would find that.
-                if verb == "enable" and _wants_reload(_show(host, due)):
+                # But systemd of Debian 13 counts them as something to read, and of a unit that has failed any systemd
+                # goes on telling what was before them: the next run would find that.
+                if verb == "enable" and _told_late(_show(host, due)):
                     _run(host, ["daemon-reload"], [])
     changed = {name: verbs for name, verbs in actions.items() if verbs}
     return {"changed": bool(changed) or reload_first, "units": changed, "daemon_reload": reload_first}
@@ -122,6 +123,10 @@ def _answer(host: Host, unit: Unit, check: bool) -> str:
 
 def _wants_reload(shown: Mapping[str, Mapping[str, str]]) -> bool:
     return any(values.get("NeedDaemonReload") == "yes" for values in shown.values())
+
+
+def _told_late(shown: Mapping[str, Mapping[str, str]]) -> bool:
+    return _wants_reload(shown) or any(values.get("UnitFileState") not in _ENABLED for values in shown.values())
 
 
 def _show(host: Host, names: list[str]) -> dict[str, dict[str, str]]:

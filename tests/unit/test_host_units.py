@@ -60,13 +60,15 @@ class SystemctlDouble:
             if name == self.broken:
                 return Finished(1, err=f"Job for {name} failed.")
             if verb == "enable":
-                self.units[name]["enabled"] = "enabled"
+                # Of one that it has not forgotten systemd tells what it has read of it.
+                late = self.units[name]["active"] == "failed"
+                self.units[name]["links" if late else "enabled"] = "enabled"
                 self.units[name]["reload"] = "yes" if self.counts_links else self.units[name]["reload"]
             elif verb in ("start", "restart"):
                 self.units[name]["active"] = "active"
         if verb == "daemon-reload":
             for unit in self.units.values():
-                unit["reload"] = "no"
+                unit |= {"reload": "no", "enabled": unit.get("links", unit["enabled"])}
         return Finished(0)
 
 
@@ -99,6 +101,13 @@ def test_units_are_enabled_and_started_in_bulk(double: SystemctlDouble) -> None:
 def test_what_enabling_leaves_to_be_read_is_read_in_the_same_run(double: SystemctlDouble) -> None:
     double.counts_links = True
     double.add(A)
+    assert both(double, unit(A))["units"] == {A: ["enable", "start"]}
+    assert double.acts == [f"enable {A}", "daemon-reload", f"start {A}"]
+    assert ensure(double.host(), [unit(A)]) == {"changed": False, "units": {}, "daemon_reload": False}
+
+
+def test_of_a_unit_that_has_failed_the_next_run_finds_that_it_is_enabled(double: SystemctlDouble) -> None:
+    double.add(A, "failed")
     assert both(double, unit(A))["units"] == {A: ["enable", "start"]}
     assert double.acts == [f"enable {A}", "daemon-reload", f"start {A}"]
     assert ensure(double.host(), [unit(A)]) == {"changed": False, "units": {}, "daemon_reload": False}
