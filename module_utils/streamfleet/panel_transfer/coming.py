@@ -5,7 +5,6 @@ Whatever comes to nothing is put away by ``away``: a copy of the panel that is e
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterable
@@ -34,8 +33,6 @@ from .places import (
 
 #: What of a pack is the new host's before it is installed.
 FIRST = (CA, "/etc/streamfleet/worker", TLS, "/var/lib/streamfleet/certificates")
-#: Where databases.save puts SQLite's.
-KEPT = f"{BEFORE}/database.sqlite3"
 
 
 def prepared(host: Host, origin: str, run: str) -> dict[str, Any]:
@@ -257,10 +254,6 @@ def _keep(host: Host, half: bool) -> None:
     made(host, BEFORE)
     try:
         databases.save(host, database, BEFORE)
-        if database.kind == "sqlite":
-            like, kept = host.path(database.file).stat(), host.path(KEPT)
-            os.chown(kept, like.st_uid, like.st_gid)
-            kept.chmod(like.st_mode & 0o7777)
         for path in SECRETS:
             if host.path(path).exists():
                 replacing.copy(host.path(path), host.path(f"{BEFORE}{path}"))
@@ -275,13 +268,7 @@ def as_kept(host: Host) -> None:
     """Have the panel be here again that was put aside for one that does not come back. Raises TransferError."""
     if not host.path(BEFORE).is_dir():
         raise TransferError(f"{BEFORE}, with the panel as it was when it went, is not there: restore a backup")
-    database = goes_along(databases.database_of(host))
-    if database.kind == "sqlite":
-        # With the owner that it had: the panel's command line writes as its own user.
-        databases.empty(host, database)
-        replacing.copy(host.path(KEPT), host.path(database.file))
-    else:
-        databases.restore(host, database, BEFORE)
+    databases.restore(host, goes_along(databases.database_of(host)), BEFORE)
     for path in SECRETS:
         kept = host.path(f"{BEFORE}{path}")
         if kept.exists():

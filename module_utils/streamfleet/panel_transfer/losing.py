@@ -1,4 +1,4 @@
-"""The other host of a transfer is lost for good, as the operator has said; what is here goes on, as it was then."""
+"""The other host of a transfer is lost for good, as the operator has said; what is here goes on."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ A database is put back while nobody uses it. Doing so twice, or after the first 
 from __future__ import annotations
 
 import contextlib
+import os
 import shlex
 import sqlite3
 from collections.abc import Mapping
@@ -212,6 +213,8 @@ def _copy(source: str, target: str) -> None:
     """By SQLite's own online backup: one transaction of the target, whoever reads or has written the source."""
     if not Path(source).is_file():
         raise UpgradeError(f"{source} is not there, so there is no database to copy")
+    if not Path(target).exists():
+        _like(source, target)
     try:
         with (
             contextlib.closing(sqlite3.connect(source, timeout=60)) as here,
@@ -223,6 +226,17 @@ def _copy(source: str, target: str) -> None:
         raise UpgradeError(f"{source} cannot be copied to {target}: {error}") from None
     if verdict != "ok":
         raise UpgradeError(f"{target}, copied from {source}, is damaged: {verdict}")
+
+
+def _like(source: str, target: str) -> None:
+    """An empty file with the owner and mode of another: the panel writes as its own user, and this is root."""
+    like = Path(source).stat()
+    descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchown(descriptor, like.st_uid, like.st_gid)
+        os.fchmod(descriptor, like.st_mode & 0o7777)
+    finally:
+        os.close(descriptor)
 
 
 def _postgresql(database: Database) -> list[str]:
