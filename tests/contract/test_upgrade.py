@@ -27,7 +27,11 @@ def test_a_host_without_a_panel_and_steps_without_a_beginning_are_refused(runner
         Step(MODULE, {"step": "claim", "run": "x"}, error="release, venv"),
         Step(MODULE, {"step": "begin", "run": "x"}, error="No upgrade was begun on this host"),
         Step(MODULE, {"step": "drain", "run": "x", "nodes": ["a/b"]}, error="'a/b' is no name of a node"),
-        Step(MODULE, {"step": "away"}, error="value of step must be one of: look, claim, begin, renew, open, finish, undo, drain, undrain"),
+        Step(
+            MODULE,
+            {"step": "away"},
+            error="value of step must be one of: look, claim, begin, renew, open, finish, undo, drain, undrain",
+        ),
     )
 
 

@@ -6,8 +6,8 @@ Tests playbooks: domain_change.yml.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -41,6 +41,7 @@ pytestmark = pytest.mark.live
 
 NAMES = {OLD: (PANEL_HOST, STREAM_HOST), NEW: (NEW_PANEL, NEW_STREAM)}
 OTHER = {OLD: NEW, NEW: OLD}
+GIVE_UP = {"release": NEW}
 #: What comes after a kill, by turns. In the last the run that takes it back is killed, too, and the next one does it.
 ENDS = ("taken back", "finished", "taken back at the second try")
 #: Tasks of a run that takes back, counted from where it begins to, among which it is killed.
@@ -108,7 +109,7 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
         if here == NEW:
             change(site, {"from": NEW, "to": OLD})
             inventory.patched((site.state / "domain_change.log").read_text())
-        change(site, {"release": NEW})
+        change(site, GIVE_UP)
         inventory.patched((site.state / "domain_change.log").read_text())
         assert inventory.text == first_text
         assert whole(site, *NAMES[OLD])
@@ -158,7 +159,12 @@ FAULTS = [
     Fault("services", "systemctl stop streamfleet-panel.service", "true", "Tell the panel of the streams"),
     Fault("verify", "systemctl stop streamfleet-panel.service", "true", "Say what is wrong with the web server"),
 ]
-STEPS = ["certificates", "web", "panel", "redirect", "file transfer", "services", "verify"]
+STEPS = ["certificates", "web", "panel", "redirect", "file transfer", "services", "verify", "given up"]
+#: The last step, when all hosts have passed the others.
+AT_LAST = "Take away certificates of names that are not used"
+#: Tasks of a run from there on, among which it is killed.
+GIVING_UP = 12
+GIVEN_UP = Fault("given up", *read_only("/etc/streamfleet/tls"), "Read-only file system")
 
 
 @pytest.mark.full
@@ -166,7 +172,7 @@ def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(si
     before = there(site)
     with everybody(site):
         for fault in FAULTS:
-            said = failing(site, fault)
+            said = failing(site, MOVE, fault)
             assert fault.said in said, f"{fault.step}: {said}"
             assert "All is as it was before." in said, f"{fault.step}: {said}"
             assert whole(site, *NAMES[OLD]), fault
@@ -176,7 +182,46 @@ def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(si
             print(f"{fault.step}: failed and put back", flush=True)
 
 
-def failing(site: Stage, fault: Fault) -> str:
+@pytest.mark.full
+def test_a_name_that_cannot_be_given_up_is_had_whole_and_after_a_kill_in_its_last_step_the_next_run_ends_it(
+    site: Stage, chance: random.Random, inventory: Inventory
+) -> None:
+    first, first_text = there(site), inventory.text
+    with everybody(site):
+        for asked in (MOVE, {"from": NEW, "to": OLD}):
+            change(site, asked)
+            inventory.patched((site.state / "domain_change.log").read_text())
+        before = there(site)
+        assert before != first
+
+        said = failing(site, GIVE_UP, GIVEN_UP)
+        assert GIVEN_UP.said in said
+        assert "All is as it was before." in said
+        assert there(site) == before
+        assert whole(site, *NAMES[NEW])
+        print("given up: failed and put back", flush=True)
+
+        # Its certificates may be gone by then: a run that takes it back gets them anew.
+        for end in ENDS[:2]:
+            moment = Point(1 + chance.randrange(GIVING_UP), chance.uniform(0.0, 0.5))
+            run = watched(site, GIVE_UP, comes_to(moment, LAST, AT_LAST))
+            what = f"{moment.seconds:.2f} s into {run.begun[-1][1]!r}; {end}"
+            print(f"given up: killed {what}", flush=True)
+            assert run.killed, f"{what}\n{run.said}"
+            whole_soon(site, *NAMES[OLD], what)
+            if end == ENDS[0]:
+                change(site, UNDO)
+                assert whole(site, *NAMES[NEW]), what
+        change(site, GIVE_UP)
+        inventory.patched((site.state / "domain_change.log").read_text())
+        assert inventory.text == first_text
+        assert there(site) == first
+        assert whole(site, *NAMES[OLD])
+        assert stale(site) == ""
+        assert site.install().changed == 0
+
+
+def failing(site: Stage, asked: Mapping[str, Any], fault: Fault) -> str:
     """Run a change in which the fault happens; what it said, in one line."""
     mended = False
 
@@ -196,6 +241,6 @@ def failing(site: Stage, fault: Fault) -> str:
         return False
 
     try:
-        return " ".join(watched(site, MOVE, at_, points).said.split())
+        return " ".join(watched(site, asked, at_, points).said.split())
     finally:
         mend()
