@@ -8,6 +8,7 @@ Tests playbooks: domain_change.yml.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,6 +73,11 @@ def heard(site: Stage) -> Iterator[None]:
         assert (had.disconnects, had.lost_lines) == (0, 0), had
 
 
+def settings(site: Stage) -> list[str]:
+    """What is there but certificates: those of a name that was given up are made anew when it comes back."""
+    return [line for line in there(site).splitlines() if not re.search(r"/(tls|rtmps)/", line)]
+
+
 def at_the_panel(site: Stage) -> bool:
     """Whether the customer can log in by the panel's new name; it may be starting."""
     try:
@@ -81,7 +87,7 @@ def at_the_panel(site: Stage) -> bool:
 
 
 def test_the_target_moves_is_told_and_is_given_up_by_a_yes(site: Stage, inventory: Inventory, names: Names) -> None:
-    before = there(site)
+    before = settings(site)
     inventory.add("streamfleet_panel_domain_target", TARGET)
     site.install()
     own = customers(site, CUSTOMER)
@@ -160,4 +166,4 @@ def test_the_target_moves_is_told_and_is_given_up_by_a_yes(site: Stage, inventor
     own.request("DELETE", path)
     site.hosts = "inventories/demo/hosts.yml"
     site.install()
-    assert there(site) == before
+    assert settings(site) == before
