@@ -24,6 +24,7 @@ from tests.live.renames import (
     AtThePanel,
     Inventory,
     change,
+    change_and_patch,
     everybody,
     kept_inventory,
     kill_on_node,
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.live
 
 NAMES = {OLD: (PANEL_HOST, STREAM_HOST), NEW: (NEW_PANEL, NEW_STREAM)}
 OTHER = {OLD: NEW, NEW: OLD}
-GIVE_UP = {"release": NEW}
+BACK, GIVE_UP = {"from": NEW, "to": OLD}, {"release": NEW}
 #: What comes after a kill, by turns. In the last the run that takes it back is killed, too, and the next one does it.
 ENDS = ("taken back", "finished", "taken back at the second try")
 #: Tasks of a run that takes back, counted from where it begins to, among which it is killed.
@@ -97,9 +98,8 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
                 whole_soon(site, *NAMES[here], what)
             if end == ENDS[1] or not taken_back(site, here, before, what):
                 # Where the run had come to its end before it was killed, this says what it would have said.
-                change(site, {"from": here, "to": OTHER[here]})
+                change_and_patch(site, inventory, {"from": here, "to": OTHER[here]})
                 here = OTHER[here]
-                inventory.patched((site.state / "domain_change.log").read_text())
                 assert known.setdefault(here, there(site)) == there(site), what
                 assert texts.setdefault(here, inventory.text) == inventory.text, what
             assert whole(site, *NAMES[here]), what
@@ -107,10 +107,8 @@ def test_killed_at_points_spread_over_its_run_a_name_works_whole_and_the_next_ru
             assert site.api().request("GET", f"/nodes/{NODE}").data["stream_host"] == NAMES[here][1], what
             print(f"   held; the names are *{here}", flush=True)
         if here == NEW:
-            change(site, {"from": NEW, "to": OLD})
-            inventory.patched((site.state / "domain_change.log").read_text())
-        change(site, GIVE_UP)
-        inventory.patched((site.state / "domain_change.log").read_text())
+            change_and_patch(site, inventory, BACK)
+        change_and_patch(site, inventory, GIVE_UP)
         assert inventory.text == first_text
         assert whole(site, *NAMES[OLD])
         assert there(site) == first
@@ -169,17 +167,9 @@ GIVEN_UP = Fault("given up", *read_only("/etc/streamfleet/tls"), "Read-only file
 
 @pytest.mark.full
 def test_whatever_step_fails_everything_is_put_back_with_everybody_on_the_air(site: Stage) -> None:
-    before = there(site)
     with everybody(site):
         for fault in FAULTS:
-            said = failing(site, MOVE, fault)
-            assert fault.said in said, f"{fault.step}: {said}"
-            assert "All is as it was before." in said, f"{fault.step}: {said}"
-            assert whole(site, *NAMES[OLD]), fault
-            assert there(site) == before, fault
-            assert stale(site) == "", fault
-            assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
-            print(f"{fault.step}: failed and put back", flush=True)
+            put_back(site, MOVE, fault, OLD)
 
 
 @pytest.mark.full
@@ -188,18 +178,11 @@ def test_a_name_that_cannot_be_given_up_is_had_whole_and_after_a_kill_in_its_las
 ) -> None:
     first, first_text = there(site), inventory.text
     with everybody(site):
-        for asked in (MOVE, {"from": NEW, "to": OLD}):
-            change(site, asked)
-            inventory.patched((site.state / "domain_change.log").read_text())
-        before = there(site)
-        assert before != first
+        for asked in (MOVE, BACK):
+            change_and_patch(site, inventory, asked)
+        assert there(site) != first
 
-        said = failing(site, GIVE_UP, GIVEN_UP)
-        assert GIVEN_UP.said in said
-        assert "All is as it was before." in said
-        assert there(site) == before
-        assert whole(site, *NAMES[NEW])
-        print("given up: failed and put back", flush=True)
+        put_back(site, GIVE_UP, GIVEN_UP, NEW)
 
         # Its certificates may be gone by then: a run that takes it back gets them anew.
         for end in ENDS[:2]:
@@ -212,13 +195,25 @@ def test_a_name_that_cannot_be_given_up_is_had_whole_and_after_a_kill_in_its_las
             if end == ENDS[0]:
                 change(site, UNDO)
                 assert whole(site, *NAMES[NEW]), what
-        change(site, GIVE_UP)
-        inventory.patched((site.state / "domain_change.log").read_text())
+        change_and_patch(site, inventory, GIVE_UP)
         assert inventory.text == first_text
         assert there(site) == first
         assert whole(site, *NAMES[OLD])
         assert stale(site) == ""
         assert site.install().changed == 0
+
+
+def put_back(site: Stage, asked: Mapping[str, Any], fault: Fault, names: str) -> None:
+    """Run a change in which the fault happens: it says so, all is as before, and had by these names."""
+    before = there(site)
+    said = failing(site, asked, fault)
+    assert fault.said in said, f"{fault.step}: {said}"
+    assert "All is as it was before." in said, f"{fault.step}: {said}"
+    assert whole(site, *NAMES[names]), fault
+    assert there(site) == before, fault
+    assert stale(site) == "", fault
+    assert site.on_node(["cat", "/run/streamfleet/fleet.lock"]) == ""
+    print(f"{fault.step}: failed and put back", flush=True)
 
 
 def failing(site: Stage, asked: Mapping[str, Any], fault: Fault) -> str:

@@ -326,6 +326,13 @@ class Inventory:
         subprocess.run(["patch", "-p1"], cwd=ROOT, input="\n".join(lines) + "\n", text=True, check=True)
 
 
+def change_and_patch(site: Stage, inventory: Inventory, asked: Mapping[str, Any]) -> str:
+    """Run the playbook and have the inventory say what it prints, as an operator does; what it printed, in one line."""
+    _recap, said = change(site, asked)
+    inventory.patched((site.state / "domain_change.log").read_text())
+    return said
+
+
 @contextlib.contextmanager
 def kept_inventory(site: Stage) -> Iterator[Inventory]:
     """A copy by which runs go meanwhile. It lies below the folder that they are started in, as an operator's does."""

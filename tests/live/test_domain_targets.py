@@ -24,6 +24,7 @@ from tests.live.renames import (
     OLD,
     Inventory,
     change,
+    change_and_patch,
     changed_by_install,
     kept_inventory,
     logs_in,
@@ -158,8 +159,7 @@ def test_the_target_moves_is_told_and_is_given_up_by_a_yes(site: Stage, inventor
     led(NEW_TARGET)
     inventory.patched((site.state / "domain_change.log").read_text())
     site.known_as(f"streamfleet-check.{TARGET}")
-    change(site, {"from": NEW, "to": OLD})
-    inventory.patched((site.state / "domain_change.log").read_text())
+    change_and_patch(site, inventory, {"from": NEW, "to": OLD})
     _recap, said = change(site, {"release": NEW, "leave_domains": "yes"})
     assert f"{NAME} of the service {SLUG} (CNAME {token}.{NEW_TARGET}, seen" in said
     assert read()["cname_change"] is None

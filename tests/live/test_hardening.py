@@ -228,8 +228,7 @@ def test_who_guesses_is_kept_out_and_who_listens_is_not(site: Site) -> None:
     ends = site.sh("fail2ban-client get sshd banip --with-time")
     assert len(re.findall(r"\+ 600 = ", ends)) == 2, ends
     assert "2" in site.sh(f"fail2ban-client unban {here.address} {here.address6}")
-    # No guess, which would be one too many: of who was banned before, fail2ban counts a failure for more than one.
-    assert [scan(site.fleet, OTHER, address, 22)["open"] for address in (four, six)] == [[22], [22]]
+    assert all("Permission denied" in guess(site, address, 1)[0] for address in (four, six))
 
 
 @pytest.mark.full
@@ -274,6 +273,8 @@ def test_updates_take_nobody_off_the_air(site: Site) -> None:
 @pytest.mark.full
 def test_after_a_reboot_all_of_it_is_there(site: Site) -> None:
     site.harden(parts=PARTS)
+    # Of an address that was banned before fail2ban counts a failure for more than one: the last guess may be too many.
+    site.sh("fail2ban-client unban --all")
     listed, stranger = site.sh(LISTED), "203.0.113.9"
     before = scan(site.fleet, OTHER, site.addresses[0], LAST)["open"]
     assert {22, PORT} <= set(before)
