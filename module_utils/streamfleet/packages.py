@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
+
+from . import durable
 
 #: Names of the packages that were not there when a role asked for them first.
 NOTE = "var/lib/streamfleet/packages.json"
@@ -90,10 +91,4 @@ def _write(root: Path, names: set[str]) -> None:
     """The file appears whole, and is on the disk before any package is."""
     path = root / NOTE
     path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.new")
-    with partial.open("w") as stream:
-        stream.write(json.dumps(sorted(names), indent=1) + "\n")
-        stream.flush()
-        os.fchmod(stream.fileno(), 0o644)
-        os.fsync(stream.fileno())
-    partial.replace(path)
+    durable.write(path, f"{json.dumps(sorted(names), indent=1)}\n".encode(), 0o644)

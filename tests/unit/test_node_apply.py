@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from streamfleet import durable
 from streamfleet.engine import load_renderer
 from streamfleet.node_apply import apply as module
 from streamfleet.node_apply import files, units
@@ -65,7 +66,7 @@ def test_stations_come_on_air_with_users_of_their_own(node: NodeDouble) -> None:
         "changed": True,
         "actions": ["start"],
     }
-    assert not [path for path in node.root.rglob("*") if path.name.endswith(files.SUFFIX)]
+    assert not [path for path in node.root.rglob("*") if path.name.endswith(durable.SUFFIX)]
     assert ["systemctl", "daemon-reload"] not in node.calls
 
 

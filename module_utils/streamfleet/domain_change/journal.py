@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from .errors import DomainError
 
 #: A run writes before each of its steps; one that has not for so long is taken for dead.
@@ -158,20 +159,7 @@ class Journal:
             os.close(descriptor)
 
     def _write(self, entry: Mapping[str, Any], name: str = NAME) -> None:
-        new = self.folder / f".{name}.new"
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(entry, stream, indent=1, sort_keys=True)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(self.folder / name)
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        durable.write_json(self.folder / name, dict(entry), 0o600)
 
 
 def _dead(there: Mapping[str, Any], holder: Holder, take_over: bool, now: datetime) -> None:

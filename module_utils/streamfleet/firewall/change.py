@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from ..node_apply.host import Finished, Host
-from ..node_apply.state import sync_directory, write_durably
 from . import listeners
 from .rules import FAMILY, TABLE, Rules, opened
 
@@ -87,7 +87,7 @@ def confirm(host: Host, token: str) -> None:
         if not hmac.compare_digest(_token(candidate), token):
             raise FirewallError("what waits to be confirmed is another change, of somebody else. Run this again later")
         host.path(CANDIDATE).rename(host.path(FIREWALL))
-        sync_directory(host.path(FIREWALL).parent)
+        durable.sync_directory(host.path(FIREWALL).parent)
         # It keeps the listing, too. The timer, should it run out before it is stopped, waits for the lock, and then
         # loads what is confirmed.
         _run(host, [PROGRAM, "load", "locked"], "the firewall is confirmed but cannot be loaded")
@@ -108,7 +108,7 @@ def _locked(host: Host) -> Iterator[None]:
 
 def _try(host: Host, text: str, seconds: int) -> None:
     candidate = host.path(CANDIDATE)
-    write_durably(candidate, text.encode(), 0o600)
+    durable.write(candidate, text.encode(), 0o600)
     try:
         _run(host, ["nft", "--check", "--file", str(candidate)], "nft refuses the rules")
         host.run(["systemctl", "reset-failed", f"{TIMER}.service", f"{TIMER}.timer"], "", TIMEOUT)

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from .errors import MoveError
 
 #: Seconds to wait for the lock: what a killed run has asked the node for goes on there for a moment.
@@ -43,23 +44,14 @@ class Journal:
     def write(self, entry: Mapping[str, Any]) -> None:
         """Have this be known after a restart."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = self.folder / ".journal.json.new"
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as stream:
-            json.dump(entry, stream, indent=1, sort_keys=True)
-            stream.write("\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        new.replace(self.folder / "journal.json")
-        self._sync()
+        durable.write_json(self.folder / "journal.json", dict(entry), 0o600)
 
     def end(self) -> None:
         """The move is ended, one way or the other."""
         if not self.folder.is_dir():
             return
         (self.folder / "journal.json").unlink(missing_ok=True)
-        self._sync()
+        durable.sync_directory(self.folder)
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
@@ -75,13 +67,6 @@ class Journal:
             yield
         finally:
             os.close(descriptor)
-
-    def _sync(self) -> None:
-        folder = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 def _try(descriptor: int) -> bool:

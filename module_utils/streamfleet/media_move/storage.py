@@ -9,6 +9,7 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import durable
 from ..libraries import LIBRARIES
 from ..node_apply.host import Host
 from .errors import MoveError
@@ -231,10 +232,7 @@ def write_unit(host: Host, folder: str) -> bool:
         text = TEXT.format(folder=folder, place=LIBRARIES)
         if path.exists() and path.read_text() == text:
             return False
-        new = path.with_name(f".{path.name}.new")
-        new.write_text(text)
-        new.chmod(0o644)
-        new.replace(path)
+        durable.write(path, text.encode(), 0o644)
     run(host, ["systemctl", "daemon-reload"], "systemd does not read its units")
     return True
 

@@ -9,15 +9,14 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import durable
 from ..libraries import index_of, library_of
-from . import state
 from .errors import ServiceError
 from .host import Host
 
 #: Where an instance's own files may lie. Nothing else is ever written for a renderer.
 PLACES = ("/etc/streamfleet/instances/", "/etc/streamfleet/routes/", "/etc/streamfleet/publish-keys/")
 INSTANCES = PLACES[0]
-SUFFIX = ".streamfleet-new"
 #: Up to so many files each is synced by itself, which reports its errors; above, the file system is synced as a whole.
 SYNC_EACH = 32
 
@@ -183,12 +182,12 @@ def sync_directories(host: Host, paths: set[str]) -> None:
         return
     for directory in directories:
         if directory.is_dir():
-            state.sync_directory(directory)
+            durable.sync_directory(directory)
 
 
 def beside(place: Path) -> Path:
     """Where the new version of ``place`` is staged."""
-    return place.with_name(f".{place.name}{SUFFIX}")
+    return place.with_name(f".{place.name}{durable.SUFFIX}")
 
 
 def _directory(host: Host, target: Target, parent: Path) -> None:

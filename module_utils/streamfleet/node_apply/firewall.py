@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from .. import durable
 from .host import Host
-from .state import write_durably
 
 TABLE = "streamfleet_tenants"
 SET = "allowed"
@@ -53,7 +53,7 @@ def update(host: Host, pairs: set[Pair]) -> str:
     """Bring file and kernel to ``pairs``; returns why that failed, or nothing."""
     text = script(pairs)
     try:
-        write_durably(host.firewall, text.encode(), 0o600)
+        durable.write(host.firewall, text.encode(), 0o600)
     except OSError as error:
         return f"cannot write {host.firewall}: {error.strerror}"
     if live(host) is None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from .errors import ApplyError
 from .host import Host
 
@@ -29,33 +29,7 @@ def load_journal(host: Host) -> dict[str, Any]:
 def save(path: Path, data: Mapping[str, Any]) -> None:
     """Write durably: the file is the old one or the new one, whenever the power goes. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    write_durably(path, json.dumps({**data, "schema": SCHEMA}, separators=(",", ":")).encode(), 0o600)
-
-
-def write_durably(path: Path, content: bytes, mode: int) -> None:
-    """Replace ``path`` atomically, synced together with its directory. Raises OSError, leaving nothing behind."""
-    new = path.with_name(f".{path.name}.streamfleet-new")
-    try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-        with os.fdopen(descriptor, "wb") as stream:
-            os.fchmod(descriptor, mode)
-            stream.write(content)
-            stream.flush()
-            os.fsync(descriptor)
-        new.replace(path)
-        sync_directory(path.parent)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
-
-
-def sync_directory(path: Path) -> None:
-    """Have the directory's entries written to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.write(path, json.dumps({**data, "schema": SCHEMA}, separators=(",", ":")).encode(), 0o600)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .. import media_users
+from .. import durable, media_users
 from ..libraries import library_of
 from ..media_users import MediaUser
 from . import files, users
 from .errors import ServiceError
 from .files import Directory, Found, Target
 from .host import Host
-from .state import write_durably
 
 UNIT = "streamfleet-file-transfer.service"
 #: In this order: a log-in is there when its limit and its group are.
@@ -111,7 +110,7 @@ def execute(host: Host, transfer: Transfer) -> str:
             files.make_directory(host, directory)
         if transfer.ended:
             # A run that is killed here leaves the next one knowing whose sessions end.
-            write_durably(pending, json.dumps(sorted(transfer.ended)).encode(), 0o600)
+            durable.write(pending, json.dumps(sorted(transfer.ended)).encode(), 0o600)
         for target, _found in transfer.writes:
             files.stage(host, target, sync=True)
             files.commit(host, target)

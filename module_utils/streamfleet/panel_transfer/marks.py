@@ -7,11 +7,10 @@ it came. released: it went, and nothing of it is left. A mark is written when wh
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
+from .. import durable
 from ..node_apply.host import Host
 from .places import HELD, MARK, TransferError, made
 
@@ -37,24 +36,10 @@ def write(host: Host, mark: Mark) -> None:
     place = host.path(MARK)
     if not mark:
         place.unlink(missing_ok=True)
-        _sync(place.parent)
+        durable.sync_directory(place.parent)
         return
     place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    put(place, mark, 0o644)
-
-
-def put(place: Path, data: Any, mode: int) -> None:
-    """Write JSON whole or not at all; on the disk before this returns."""
-    new = place.with_name(f".{place.name}.new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
-    with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, mode)
-        json.dump(data, stream)
-        stream.flush()
-        os.fsync(descriptor)
-    new.replace(place)
-    _sync(place.parent)
+    durable.write_json(place, mark, 0o644)
 
 
 def begun(mark: Mark, state: str, other: str, run: str) -> Mark:
@@ -68,7 +53,7 @@ def hold(host: Host, units: Iterable[str]) -> None:
     folder = made(host, HELD)
     for unit in units:
         (folder / unit).touch(mode=0o600)
-    _sync(folder)
+    durable.sync_directory(folder)
 
 
 def free(host: Host, units: Iterable[str]) -> None:
@@ -77,18 +62,10 @@ def free(host: Host, units: Iterable[str]) -> None:
     for unit in units:
         (folder / unit).unlink(missing_ok=True)
     if folder.is_dir():
-        _sync(folder)
+        durable.sync_directory(folder)
 
 
 def held(host: Host) -> list[str]:
     """Those that do not start."""
     folder = host.path(HELD)
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from ..node_apply.host import Host
 from .places import TransferError
 
@@ -142,15 +143,6 @@ def _same(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, owner:
 
 def _file(archive: tarfile.TarFile, entry: tarfile.TarInfo, target: Path, owner: tuple[int, int] | None) -> None:
     source = archive.extractfile(entry)
-    new = target.with_name(f".{target.name}.come")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
+    with durable.replacing(target, entry.mode, owner) as stream:
         while source and (piece := source.read(_PIECE)):
             stream.write(piece)
-        stream.flush()
-        if owner:
-            os.fchown(descriptor, *owner)
-        os.fchmod(descriptor, entry.mode)
-        os.fsync(descriptor)
-    new.replace(target)

@@ -12,8 +12,9 @@ import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from .. import durable
 from ..node_apply.host import Host
-from . import marks, pack
+from . import pack
 from .places import CAME, COME, FOLDER, REPLACED, made
 
 
@@ -76,19 +77,15 @@ def _note(host: Host, paths: list[str]) -> None:
         if place.is_file():
             copy(place, kept)
     os.sync()
-    marks.put(host.path(CAME), [*before, *new], 0o600)
+    durable.write_json(host.path(CAME), [*before, *new], 0o600)
 
 
 def copy(source: Path, target: Path) -> None:
     """With owner and mode; whole or not at all."""
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new, like = target.with_name(f".{target.name}.come"), source.stat()
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with source.open("rb") as there, os.fdopen(descriptor, "wb") as stream:
+    like = source.stat()
+    with (
+        source.open("rb") as there,
+        durable.replacing(target, like.st_mode & 0o7777, (like.st_uid, like.st_gid)) as stream,
+    ):
         shutil.copyfileobj(there, stream)
-        stream.flush()
-        os.fchown(descriptor, like.st_uid, like.st_gid)
-        os.fchmod(descriptor, like.st_mode & 0o7777)
-        os.fsync(descriptor)
-    new.replace(target)

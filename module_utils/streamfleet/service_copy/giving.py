@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+from .. import durable
 from ..node_apply.host import Host
 from . import keys
 from .notes import Notes
@@ -43,7 +44,7 @@ def served(
     place.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings = Path(place / "rsyncd.conf")
     modules = "".join(f"\n[{folder.replace('/', '.')}]\npath = {BASE}/{folder}\n" for folder in here)
-    keys.write(settings, _SETTINGS + modules, None)
+    durable.write(settings, (_SETTINGS + modules).encode(), 0o600)
     Notes(host, number).add("gave", here)
     command = f"/usr/bin/rsync --server --daemon --config={GIVING}/{number}/rsyncd.conf ."
     keys.allow(host, user, _mark(number), key, command, addresses, KEPT)

@@ -13,8 +13,8 @@ import re
 import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
+from .. import durable
 from ..node_apply.host import Host
 from .places import GIVING, CopyError, addresses_of
 
@@ -82,20 +82,6 @@ def _replace(host: Host, user: str, mark: str, line: str | None) -> bool:
         return False
     if not before:
         raise CopyError(f"{user} has no {home}/.ssh/authorized_keys: run install.yml for this host")
-    write(place, after, place.stat())
+    there = place.stat()
+    durable.write(place, after.encode(), stat.S_IMODE(there.st_mode), (there.st_uid, there.st_gid))
     return True
-
-
-def write(place: Path, content: str, like: os.stat_result | None) -> None:
-    """Replace the file, with owner and mode of ``like``, else root's alone."""
-    new = place.with_name(f".{place.name}.streamfleet-new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w") as stream:
-        stream.write(content)
-        stream.flush()
-        if like is not None:
-            os.fchown(descriptor, like.st_uid, like.st_gid)
-            os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
-        os.fsync(descriptor)
-    new.replace(place)

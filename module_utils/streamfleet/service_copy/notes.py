@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .. import durable
 from ..node_apply.host import Host
-from ..node_apply.state import write_durably
 from .places import BASE, NOTES, CopyError, Measure, folders_of, lost, measured, number_of, total
 
 
@@ -53,7 +53,7 @@ class Notes:
     def note(self, name: str, value: Any) -> None:
         """Note it, on disk before this returns."""
         self.make()
-        write_durably(self.folder / f"{name}.json", json.dumps(value).encode(), 0o600)
+        durable.write(self.folder / f"{name}.json", json.dumps(value).encode(), 0o600)
 
     def add(self, name: str, folders: Iterable[str]) -> None:
         """Note folders beside those that are noted as ``name``."""

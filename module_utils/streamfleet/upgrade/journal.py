@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from .. import since_boot
+from .. import durable, since_boot
 from ..node_apply.host import Host
 from . import places
 from .errors import UpgradeError
@@ -85,7 +85,7 @@ def close(host: Host, data: dict[str, Any], outcome: str) -> None:
     """Note what came of it. After this no upgrade is under way."""
     put(host, places.LAST, {**data, "phase": outcome, "touched": int(time.time())}, 0o600)
     host.path(places.JOURNAL).unlink(missing_ok=True)
-    _sync_folder(host)
+    durable.sync_directory(host.path(places.UPGRADE))
 
 
 def is_fresh(data: dict[str, Any]) -> bool:
@@ -106,21 +106,4 @@ def put(host: Host, path: str, data: Any, mode: int) -> None:
     place.parent.mkdir(parents=True, exist_ok=True)
     # The panel's user reads one of the files in it.
     place.parent.chmod(0o755)
-    partial = place.with_name(f".{place.name}.new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
-    with os.fdopen(descriptor, "w") as stream:
-        os.fchmod(descriptor, mode)
-        json.dump(data, stream)
-        stream.flush()
-        os.fsync(descriptor)
-    partial.replace(place)
-    _sync_folder(host)
-
-
-def _sync_folder(host: Host) -> None:
-    descriptor = os.open(host.path(places.UPGRADE), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    durable.write_json(place, data, mode)
