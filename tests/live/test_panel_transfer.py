@@ -73,7 +73,7 @@ class Two:
     def play(self, name: str, *arguments: str, ok: bool = True) -> str:
         """Run a playbook, and return its output."""
         run = self.begin(name, *arguments)
-        code = run.end(1500)
+        code = run.end()
         self.note(name, arguments, run)
         assert (code == 0) is ok, run.said[-6000:]
         return run.said
@@ -208,9 +208,9 @@ def test_the_plan_is_told_and_nothing_is_done_without_a_yes(two: Two, air: Air) 
 def test_what_fails_is_put_back_by_itself(two: Two, air: Air) -> None:
     two.inventory(SECOND, FIRST)
     run = two.begin("panel_transfer", *CONFIRM)
-    assert run.wait_for(at("Hold worker and jobs"), 900), run.said[-6000:]
+    assert run.wait_for(at("Hold worker and jobs")), run.said[-6000:]
     two.sh(SECOND, "rm /opt/streamfleet/venv")
-    code = run.end(600)
+    code = run.end()
     two.note("panel_transfer", CONFIRM, run)
     assert code != 0
     assert "The panel is on panel1 as before, and everybody may write" in run.said, run.said[-6000:]
@@ -226,7 +226,7 @@ def test_what_fails_is_put_back_by_itself(two: Two, air: Air) -> None:
 
 def test_a_run_that_was_killed_is_gone_on_with(two: Two, air: Air) -> None:
     run = two.begin("panel_transfer", *CONFIRM)
-    assert run.wait_for(at("Have it here as it was there"), 900), run.said[-6000:]
+    assert run.wait_for(at("Have it here as it was there")), run.said[-6000:]
     time.sleep(2)
     run.kill()
     two.note("panel_transfer", CONFIRM, run)

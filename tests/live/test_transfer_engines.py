@@ -92,7 +92,7 @@ class Pair:
         run = Run([*command, *(word for one in given for word in ("-e", one))], ROOT, environment)
         try:
             yield run
-            assert run.end(1200) == 0, run.said[-8000:]
+            assert run.end() == 0, run.said[-8000:]
         except BaseException:
             run.kill()
             raise
@@ -221,7 +221,8 @@ class Air:
         print(f"off the air, in seconds: {lost}; {announced and announced[0]}")
         assert max(lost.values()) < OFF_AIR, lost
         assert announced is not None, output[-4000:]
-        assert abs(int(announced[1]) - max(lost.values())) < 20, lost
+        # The run says how long it took; an AutoDJ that begins and players that try again come after that.
+        assert 0.5 * int(announced[1]) - 10 < max(lost.values()) < 1.5 * int(announced[1]) + 15, lost
         assert self.times() == {name: number + 1 for name, number in self.noted.items()}
         for name, listener in self.listeners.items():
             assert listener.connections[-1].count.lost == 0, (name, listener.connections[-1].count)

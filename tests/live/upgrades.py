@@ -19,6 +19,9 @@ from demo.stage import NODE, ROOT, Stage
 from demo.upgrade import FromTree, install
 from tests.live import processes
 
+#: Seconds after which a run is taken for one that hangs: on a machine with other things to do one takes ten minutes.
+PATIENCE = 1800.0
+
 #: Of this tree, what an operator's checkout has.
 TREE = (
     *("action_plugins", "doc_fragments", "filter_plugins", "inventories", "library", "module_utils", "playbooks"),
@@ -219,7 +222,7 @@ class Run:
         with self._begun:
             self._begun.notify_all()
 
-    def wait_for(self, reached: Callable[[list[str]], bool], seconds: float = 600) -> bool:
+    def wait_for(self, reached: Callable[[list[str]], bool], seconds: float = PATIENCE) -> bool:
         """Whether the run has come so far; False where it has ended before."""
         with self._begun:
             self._begun.wait_for(lambda: reached(self.tasks) or not self._reader.is_alive(), seconds)
@@ -240,7 +243,7 @@ class Run:
         """After ``hold``."""
         processes.go_on(self._still)
 
-    def end(self, seconds: float = 900) -> int:
+    def end(self, seconds: float = PATIENCE) -> int:
         """Wait for its end."""
         code = self._process.wait(seconds)
         self._reader.join(30)
