@@ -26,7 +26,8 @@ PLAYBOOK = """
         found:
           way: "{{{{ __streamfleet_panel_transfer_way }}}}"
           begun: "{{{{ __streamfleet_panel_transfer_begun | bool }}}}"
-          refused: "{{{{ _streamfleet_panel_transfer_refused | rejectattr('that') | items2dict('name', 'message') }}}}"
+          refused: >-
+            {{{{ _streamfleet_panel_transfer_refused | rejectattr('that', 'sameas', true) | items2dict('name', 'message') }}}}
           elsewhere: "{{{{ _streamfleet_panel_elsewhere_here }}}}"
           believed: "{{{{ _streamfleet_panel_passed_on_by_here }}}}"
           left: "{{{{ _streamfleet_panel_has_left | bool }}}}"
@@ -213,7 +214,7 @@ def test_a_host_is_lost_only_where_the_panel_is_to_be_on_the_other_one(
     (tmp_path / "hosts.json").write_text(json.dumps({"all": {"children": children}}))
     play = yaml.safe_load(PLAYBOOK.format(root=ROOT, out=tmp_path))
     play[0]["hosts"] = ":".join(name for name in groups if groups[name])
-    names = "{{ _streamfleet_panel_transfer_asked | rejectattr('that') | map(attribute='name') }}"
+    names = "{{ _streamfleet_panel_transfer_asked | rejectattr('that', 'sameas', true) | map(attribute='name') }}"
     play[0]["tasks"][0]["vars"] = {"found": names}
     (tmp_path / "asked.yml").write_text(yaml.safe_dump(play))
     done = forked_ansible.playbook(
