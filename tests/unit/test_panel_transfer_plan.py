@@ -27,7 +27,8 @@ PLAYBOOK = """
           way: "{{{{ __streamfleet_panel_transfer_way }}}}"
           begun: "{{{{ __streamfleet_panel_transfer_begun | bool }}}}"
           refused: >-
-            {{{{ _streamfleet_panel_transfer_refused | rejectattr('that', 'sameas', true) | items2dict('name', 'message') }}}}
+            {{{{ _streamfleet_panel_transfer_refused | rejectattr('that', 'sameas', true)
+                 | items2dict('name', 'message') }}}}
           elsewhere: "{{{{ _streamfleet_panel_elsewhere_here }}}}"
           believed: "{{{{ _streamfleet_panel_passed_on_by_here }}}}"
           left: "{{{{ _streamfleet_panel_has_left | bool }}}}"
