@@ -526,7 +526,7 @@ def transfers() -> list[Fault]:
         "drop; }'\n"
         "nft add rule inet seeded input ct state established,related accept\nnft add rule inet seeded input iif lo "
         "accept\n"
-        "nft add rule inet seeded input tcp dport '{ 21, 22, 80, 443, 1935, 2022, 8100-9999 }' accept\n"
+        "nft add rule inet seeded input tcp dport '{ 21, 22, 80, 443, 1935, 1936, 2022, 8100-9999 }' accept\n"
     )
     unit = "streamfleet-file-transfer.service"
     full = (
