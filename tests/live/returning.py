@@ -19,9 +19,8 @@ from streamfleet.errors import Misbehaved
 AGAIN = 1.0
 #: Seconds in which everybody is on the air who begins, on a machine with other things to do.
 BEGIN = 90.0
-#: Seconds off the air after which a transfer is taken for one that hangs: half of what a hold may last. How long it
-#: takes on a machine with nothing else to do is in docs/transfer.md.
-OFF_AIR = 450.0
+#: Seconds that a transfer keeps anybody off the air at most, on such a machine: a tenth of what a hold may last.
+OFF_AIR = 90.0
 
 
 class Sound(Audience):

@@ -326,9 +326,9 @@ LOST = ("-e", "panel_transfer_lost=panel2")
 
 
 def rename(api: Client, name: str) -> None:
-    """Give the station on the air another name, and wait until its node has it."""
+    """Give the station on the air another name, and wait until its node has it, and runs all that there is."""
     api.request("PUT", "/media-services/one-fm", {"name": name})
-    wait_until_running(api, ("one-fm",))
+    wait_until_running(api, tuple(it["slug"] for it in api.request("GET", "/media-services").data["items"]))
 
 
 def test_a_host_that_is_lost_is_gone_on_without(two: Two, air: Air) -> None:

@@ -229,7 +229,7 @@ def test_a_node_that_is_lost_while_it_drains_takes_services_again_after_the_next
         time.sleep(0.2)
     three.fleet.pause("n3")
     try:
-        assert run.end() != 0
+        assert run.end(300) != 0
     finally:
         three.fleet.unpause("n3")
     assert "UNREACHABLE" in run.said
@@ -249,7 +249,7 @@ def test_a_node_that_is_lost_ends_it_for_the_nodes_after_it(three: Fleet3, air: 
     assert run.wait_for(lambda tasks: tasks.count(first) == 2), run.said[-6000:]
     three.fleet.pause("n2")
     try:
-        assert run.end() != 0
+        assert run.end(600) != 0
     finally:
         three.fleet.unpause("n2")
     said = " ".join(run.said.rpartition(f"TASK [{first}]")[2].split())
